@@ -1,0 +1,38 @@
+"""songbag's pipeline: how features get into a store.
+
+`extract` fills a store from a folder or a manifest; `window_features` is the feature function, `read_audio` the decoder
+before it, and `features_of` both over many files without a store.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from songbag_pipeline.direct import SongFeatures, features_of
+    from songbag_pipeline.extraction import Summary, extract
+    from songbag_pipeline.features import window_features
+    from songbag_pipeline.songs import read_audio
+
+__all__ = ["SongFeatures", "Summary", "extract", "features_of", "read_audio", "window_features"]
+
+_HOMES = {
+    "SongFeatures": "direct",
+    "Summary": "extraction",
+    "extract": "extraction",
+    "features_of": "direct",
+    "read_audio": "songs",
+    "window_features": "features",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: the command line must answer before the decoders are loaded."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,118 @@
+"""A batch of songs: what one Dask task does on a worker, from files to a durable part."""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.songs import SongFacts, read_song
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.fragments import WindowSpill, write_fragment
+from songbag_store.index import OWN_FIELDS, REPLACES, index_schema, user_fields
+from songbag_store.parts import write_part
+
+_SMALLEST_BYTES = 1 << 20
+_LARGEST_BYTES = 2 << 30
+_LARGEST_SONGS = 1024
+_ROUNDS = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """What a worker must know of the run: small enough to travel with every task."""
+
+    store: str
+    spec: FeatureSpec
+    run_id: str
+
+
+def batches(songs: pa.Table, n_workers: int) -> Iterator[pa.Table]:
+    """Cut the songs into batches by bytes: large ones first, small ones last, so that workers end together.
+
+    Each batch takes a share of what is left (guided self-scheduling), between 1 MB and 2 GB of audio files, and at most
+    1024 songs.
+    """
+    sizes = pc.fill_null(songs["file_bytes"], 0).to_pylist()
+    remaining, start = sum(sizes), 0
+    while start < songs.num_rows:
+        wanted = min(max(remaining / (_ROUNDS * n_workers), _SMALLEST_BYTES), _LARGEST_BYTES)
+        stop, taken = start, 0
+        while stop < songs.num_rows and stop - start < _LARGEST_SONGS and taken < wanted:
+            taken += sizes[stop]
+            stop += 1
+        remaining -= taken
+        # A slice would travel with the buffers of the whole table.
+        yield songs.take(pa.array(range(start, stop)))
+        start = stop
+
+
+def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
+    """Compute a batch and make it durable.
+
+    Parameters
+    ----------
+    job : Job
+        The run.
+    songs : pyarrow.Table
+        As `songbag_pipeline.planning.Plan.todo`.
+
+    Returns
+    -------
+    fragment : str
+        Name of the fragment and of the part.
+    rows : pyarrow.Table
+        Index rows, ok and failed, with the column `replaces`.
+    """
+    store = SongStore.open_identity(job.store)
+    fragment = uuid.uuid4().hex
+    facts: list[SongFacts] = []
+    starts: list[int | None] = []
+    with WindowSpill(job.spec) as spill:
+        for path in songs["path"].to_pylist():
+            start = spill.n_windows
+            song = read_song(path, job.spec, spill.append)
+            if song.status == "ok":
+                spill.end_song()
+            else:
+                spill.drop_song()
+            facts.append(song)
+            starts.append(start if song.status == "ok" else None)
+        objects = write_fragment(store.storage, fragment, job.spec, spill) if spill.n_windows else {}
+    rows = _rows(job, songs, fragment, facts, starts)
+    write_part(store.storage, store.uuid, job.spec, fragment, rows, objects)
+    return fragment, rows
+
+
+def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> tuple[str, pa.Table]:
+    """Record songs as failed that no worker survived."""
+    store = SongStore.open_identity(job.store)
+    fragment = uuid.uuid4().hex
+    facts = [SongFacts(status="failed", error_code=reason.code, error=reason.what) for _ in range(songs.num_rows)]
+    rows = _rows(job, songs, fragment, facts, [None] * songs.num_rows)
+    # What the plan saw of the file stands in for what no worker could report: unchanged, it is not tried again.
+    for name in ("file_bytes", "modified_at"):
+        rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), songs[name])
+    write_part(store.storage, store.uuid, job.spec, fragment, rows, {})
+    return fragment, rows
+
+
+def _rows(job: Job, songs: pa.Table, fragment: str, facts: list[SongFacts], starts: list[int | None]) -> pa.Table:
+    now = datetime.now(UTC)
+    records: list[dict[str, Any]] = [
+        dataclasses.asdict(song) | {"fragment": fragment, "row_start": start, "run_id": job.run_id, "extracted_at": now}
+        for song, start in zip(facts, starts, strict=True)
+    ]
+    given = ("song_id", "path")
+    computed = pa.Table.from_pylist(records, schema=pa.schema([f for f in OWN_FIELDS if f.name not in given]))
+    user = user_fields(songs.schema)
+    for field in [songs.schema.field(name) for name in given] + user:
+        computed = computed.append_column(field, songs[field.name])
+    schema = index_schema(user)
+    return computed.select(schema.names).cast(schema).append_column(REPLACES, songs[REPLACES])

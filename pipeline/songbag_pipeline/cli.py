@@ -1,0 +1,151 @@
+"""The commands `extract` and `demo`."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from songbag_pipeline.extraction import Summary
+    from songbag_store import FeatureSpec
+
+commands = typer.Typer()
+
+_SPEC = "What to compute"
+_RUN = "How to run"
+
+
+class FeatureKind(enum.StrEnum):
+    """Choices of `--features`."""
+
+    MFCC = "mfcc"
+    MFCC_DELTA = "mfcc+delta"
+    MFCC_DELTAS = "mfcc+delta+delta2"
+    LOGMEL = "logmel"
+    LOGMEL_DELTA = "logmel+delta"
+    LOGMEL_DELTAS = "logmel+delta+delta2"
+
+
+class EncodingName(enum.StrEnum):
+    """Choices of `--encoding`."""
+
+    INT16 = "int16"
+    FLOAT32 = "float32"
+
+
+@commands.command()
+def extract(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of songs, or a CSV or Parquet manifest.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store; made if there is none.")],
+    features: Annotated[FeatureKind | None, typer.Option(help="[default: mfcc]", rich_help_panel=_SPEC)] = None,
+    n_mfcc: Annotated[int | None, typer.Option(help="Coefficients. [default: 13]", rich_help_panel=_SPEC)] = None,
+    n_mels: Annotated[int | None, typer.Option(help="Mel bands. [default: 128]", rich_help_panel=_SPEC)] = None,
+    sample_rate: Annotated[int | None, typer.Option(help="Hz. [default: 22050]", rich_help_panel=_SPEC)] = None,
+    n_fft: Annotated[int | None, typer.Option(help="Samples. [default: 1024]", rich_help_panel=_SPEC)] = None,
+    hop_length: Annotated[int | None, typer.Option(help="Samples. [default: 512]", rich_help_panel=_SPEC)] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds. [default: 5]", rich_help_panel=_SPEC)] = None,
+    window_hop: Annotated[
+        float | None, typer.Option(help="Seconds. [default: half a window]", rich_help_panel=_SPEC)
+    ] = None,
+    max_duration: Annotated[
+        float | None, typer.Option(help="Only the first seconds. [default: all]", rich_help_panel=_SPEC)
+    ] = None,
+    encoding: Annotated[EncodingName | None, typer.Option(help="[default: int16]", rich_help_panel=_SPEC)] = None,
+    label_from_folder: Annotated[
+        bool, typer.Option("--label-from-folder", help="Column 'label': each song's first folder.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes. [default: one per core]", rich_help_panel=_RUN)
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many songs.", rich_help_panel=_RUN)] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try failed songs again.", rich_help_panel=_RUN)
+    ] = False,
+    update_changed: Annotated[
+        bool, typer.Option("--update-changed", help="Compute changed songs anew.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Compute the features of every song that the store does not have yet.
+
+    Run it again at any time: after new songs came, after an interruption, after a crash. The options under "What to
+    compute" are taken from the store where it exists; another value is an error, for a store has one spec.
+    """
+    from songbag_pipeline.extraction import extract as run
+
+    kind, _, deltas = (features.value if features else "").partition("+")
+    given = {
+        "kind": kind or None,
+        "deltas": deltas.count("delta") if features else None,
+        "n_mfcc": n_mfcc,
+        "n_mels": n_mels,
+        "sample_rate_hz": sample_rate,
+        "n_fft": n_fft,
+        "hop_length": hop_length,
+        "window_s": window,
+        "window_hop_s": window_hop,
+        "max_duration_s": max_duration,
+        "encoding": encoding.value if encoding else None,
+    }
+    summary = run(
+        source,
+        store,
+        _spec(store, {name: value for name, value in given.items() if value is not None}),
+        label_from_folder=label_from_folder,
+        workers=workers,
+        limit=limit,
+        retry_failed=retry_failed,
+        update_changed=update_changed,
+    )
+    for line in _report(summary, store):
+        print(line)
+
+
+def _spec(store: str, given: dict[str, Any]) -> FeatureSpec:
+    """Return the spec of an existing store with the options given laid over it, or that of a new one."""
+    from songbag_store import FeatureSpec, SongStore
+    from songbag_store.errors import StoreNotFound
+
+    try:
+        fields = SongStore.open_identity(store).spec.to_dict()
+    except StoreNotFound:
+        return FeatureSpec(**given)
+    if "window_s" in given and "window_hop_s" not in given:
+        fields["window_hop_s"] = None
+    return FeatureSpec(**(fields | given))
+
+
+def _report(summary: Summary, store: str) -> list[str]:
+    """Say in a few lines what a run did; the failures are counted in the last one."""
+    lines = [f"note: {warning}" for warning in summary.warnings[:10]]
+    if len(summary.warnings) > 10:
+        lines.append(f"note: {len(summary.warnings) - 10} more like these")
+    if summary.n_adopted:
+        lines.append(f"{summary.n_adopted:,} songs were taken over from an earlier run that did not commit them.")
+    known = f"{summary.n_known:,} songs were in the store already"
+    if summary.n_failed_before:
+        known += f", {summary.n_failed_before:,} had failed before (--retry-failed tries them again)"
+    if not summary.n_stored + summary.n_failed:
+        return [*lines, f"Nothing is new: {known}. Snapshot {summary.snapshot}."]
+    if summary.n_known + summary.n_failed_before:
+        lines.append(f"{known}.")
+    speed = f"{(summary.n_stored + summary.n_failed) / summary.elapsed_s:.1f} songs/s"
+    times = f"{summary.audio_s / summary.elapsed_s:,.0f} x real time"
+    lines.append(f"{summary.n_windows:,} windows in {summary.elapsed_s:.1f} s ({speed}, {times}).")
+    end = f"{summary.n_stored:,} songs stored, {summary.n_failed:,} failed; snapshot {summary.snapshot} of {store}."
+    if summary.n_failed:
+        end += f" Why: songbag failures {store}"
+    return [*lines, end]
+
+
+@commands.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where to put everything.")] = Path("songbag-demo"),
+) -> None:
+    """Make a small collection of synthetic songs and run the whole path on it."""
+    from songbag_pipeline.demo.walkthrough import walk
+
+    sys.exit(walk(folder))

@@ -1,0 +1,140 @@
+"""The whole path of songbag on the demo's collection, one `songbag` command after the other, as a user would type."""
+
+import csv
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from songbag_pipeline.demo.collection import BROKEN_FILES, write_collection
+
+MARKER = "songbag-demo.txt"
+"""The file by which the demo knows a folder of its own again; it says whether all songs were written."""
+_UNDER_WAY, _COMPLETE = "A songbag demo: songs being written.\n", "A songbag demo: songs complete.\n"
+
+Step = tuple[str, tuple[str, ...]]
+"""What a command shows, and its words after ``songbag``."""
+
+_GENRES_SQL = (
+    "select label, count(*) as songs, round(sum(duration_s) / 60, 1) as minutes, sum(n_windows) as windows "
+    "from songs group by label order by label"
+)
+_SHORTEST_SQL = (
+    "select song_id, source_format, source_sample_rate_hz, channels, round(duration_s, 1) as duration_s, padded "
+    "from songs order by songs.duration_s limit 5"
+)
+
+
+def walk(folder: Path) -> int:
+    """Make the collection in ``folder`` and run songbag on it from the first command to the last.
+
+    Each command is printed before it runs, and runs in ``folder`` in a process of its own. A folder of an earlier demo
+    is gone on with: its songs are kept, and a new run stands beside the old one.
+
+    Parameters
+    ----------
+    folder : Path
+        Absent, empty, or left by an earlier demo.
+
+    Returns
+    -------
+    exit_code : int
+        0, or 1 if the folder holds something else, or the exit code of the command that failed.
+    """
+    if not _is_ours(folder):
+        _complain(
+            f"demo folder '{folder}': it holds files that no demo has written, and the demo overwrites nothing.\n"
+            f"  Name a folder that is empty or not there yet: songbag demo {shlex.quote(str(folder / 'demo'))}"
+        )
+        return 1
+    _make_songs(folder)
+    run, predictions = _fresh_names(folder)
+    print(f"\n$ cd {shlex.quote(str(folder))}", flush=True)
+    for shows, words in _steps(run, predictions):
+        exit_code = _run(shows, words, folder)
+        if exit_code:
+            return exit_code
+    _sum_up(folder, run, predictions)
+    return 0
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether the demo may write there."""
+    if folder.is_dir():
+        return (folder / MARKER).is_file() or not any(folder.iterdir())
+    return not folder.exists()
+
+
+def _make_songs(folder: Path) -> None:
+    """Write the collection, unless an earlier demo has finished it: new bytes would be new songs to `extract`."""
+    marker, songs = folder / MARKER, folder / "songs"
+    if songs.is_dir() and marker.read_text() == _COMPLETE:
+        print(f"# The songs in {songs} are those of an earlier demo.")
+        return
+    print(f"# Synthesising made-up songs of made-up genres into {songs} ...", flush=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(_UNDER_WAY)
+    paths = write_collection(songs)
+    marker.write_text(_COMPLETE)
+    playable = len(paths) - len(BROKEN_FILES)
+    print(f"# {playable} songs and {len(BROKEN_FILES)} files that are broken on purpose.")
+
+
+def _fresh_names(folder: Path) -> tuple[str, str]:
+    """The first of ``run``, ``run-2``, ... and of its predictions' file that are both not there yet."""
+    number, run, predictions = 1, "run", "predictions.csv"
+    while (folder / run).exists() or (folder / predictions).exists():
+        number += 1
+        run, predictions = f"run-{number}", f"predictions-{number}.csv"
+    return run, predictions
+
+
+def _steps(run: str, predictions: str) -> list[Step]:
+    """The commands of the demo, in order; every path is relative to the demo's folder."""
+    return [
+        (
+            "Decode every song once and keep its windowed MFCC; the folder's name is the label.",
+            ("extract", "songs", "store", "--label-from-folder"),
+        ),
+        ("What the store holds.", ("info", "store")),
+        ("Ask the index anything in SQL: how much is there of each genre?", ("query", "store", _GENRES_SQL)),
+        ("Which songs are the shortest? One below 5 s fills less than a window.", ("query", "store", _SHORTEST_SQL)),
+        ("Broken files stop nothing; they are listed with their reason.", ("failures", "store")),
+        (
+            "Train a model of whole songs from the store; no audio is read.",
+            ("train", "store", "--label", "label", "-o", run),
+        ),
+        ("How well it does on songs it has not seen.", ("evaluate", run, "store")),
+        ("Name the genre of audio files, straight from the audio.", ("predict", run, "songs", "-o", predictions)),
+    ]
+
+
+def _run(shows: str, words: tuple[str, ...], folder: Path) -> int:
+    """Print and run one command; return its exit code as a shell counts it, after a word on what failed."""
+    typed = shlex.join(("songbag", *words))
+    print(f"\n# {shows}\n$ {typed}", flush=True)
+    code = subprocess.run([sys.executable, "-m", "songbag_store", *words], cwd=folder, check=False).returncode
+    if code:
+        _complain(
+            f"demo folder '{folder}': `{typed}` ended with exit code {code}; its own message is above.\n"
+            "  What was made so far stays there: run the same `songbag demo` again to go on from it."
+        )
+    return code if code >= 0 else 128 - code
+
+
+def _sum_up(folder: Path, run: str, predictions: str) -> None:
+    """Say what came of it, from the files that the commands have left."""
+    metrics = json.loads((folder / run / "metrics.json").read_text())
+    with (folder / predictions).open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["predicted"]]
+    right = sum(row["song_id"].split("/")[0] == row["predicted"] for row in rows)
+    print(
+        f"\nHeld-out songs named rightly: {metrics['test']['song']['accuracy']:.0%} (chance is about 25%).\n"
+        f"Of all {len(rows)} songs, those it was trained on included: {right} right.\n"
+        f"In {folder}: the audio in songs/, the features in store/, the model in {run}/, its answers in {predictions}."
+    )
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

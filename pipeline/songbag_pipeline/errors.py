@@ -1,0 +1,67 @@
+"""The exceptions of the pipeline.
+
+::
+
+    songbag_store.errors.SongbagError
+    ├── UsageError
+    │   ├── SourceError (FileNotFoundError)    no folder, no manifest, or no song in it
+    │   └── ManifestError                      a list of songs that cannot be used; names line and column
+    ├── SongError (ValueError)                 one song cannot be used; has a code, becomes a failed row
+    ├── SongsChanged                           files differ from what the store holds
+    ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
+    └── Interrupted                            SIGINT or SIGTERM, after committing: exit code 130 or 143
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from songbag_store.errors import SongbagError, UsageError
+from songbag_store.failures import REMEDIES
+
+
+class SourceError(UsageError, FileNotFoundError):
+    """There is nothing to extract at the place given."""
+
+
+class ManifestError(UsageError):
+    """A CSV or Parquet list of songs that cannot be used."""
+
+
+class SongError(SongbagError, ValueError):
+    """One song cannot be used; the others go on.
+
+    Attributes
+    ----------
+    code : str
+        A key of `songbag_store.failures.REMEDIES`.
+    """
+
+    def __init__(self, code: str, what: str, *, where: str = "") -> None:
+        super().__init__(what, where=where, remedy=REMEDIES[code])
+        self.code = code
+
+
+class SongsChanged(SongbagError):
+    """Files whose content is not what the store's features were computed from."""
+
+    def __init__(self, song_ids: Sequence[str], *, where: str) -> None:
+        named = ", ".join(repr(s) for s in song_ids[:5]) + (", ..." if len(song_ids) > 5 else "")
+        super().__init__(
+            f"{len(song_ids)} song(s) changed since their features were stored: {named}",
+            where=where,
+            remedy="Nothing was done. Run again with --update-changed to compute them anew, or restore the files.",
+        )
+        self.song_ids = tuple(song_ids)
+
+
+class ClusterError(SongbagError, ConnectionError):
+    """The Dask cluster could not do the work; what was finished is committed."""
+
+
+class Interrupted(SongbagError):
+    """A signal ended the run after what was finished had been committed."""
+
+    def __init__(self, signal_number: int, what: str) -> None:
+        super().__init__(what, remedy="Run the same command again to go on.")
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,244 @@
+"""A run: from a source to a store, on a Dask cluster, committing what is finished again and again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import queue
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from rich.console import Console
+
+from songbag_pipeline.batches import Job, batches, fail_batch, run_batch
+from songbag_pipeline.cluster import local_cluster
+from songbag_pipeline.errors import ClusterError, Interrupted, SongError, SongsChanged
+from songbag_pipeline.planning import Plan, plan
+from songbag_pipeline.progress import RunProgress
+from songbag_pipeline.signals import StopRequest
+from songbag_pipeline.sources import Source, read_source
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import DamagedStore, SongbagError, StoreNotFound
+from songbag_store.index import join_rows
+from songbag_store.parts import part_names, read_part
+
+COMMIT_EVERY_S = 120.0
+_IN_FLIGHT_PER_WORKER = 2
+_POLL_S = 0.5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did.
+
+    Attributes
+    ----------
+    n_stored, n_failed : int
+        Songs of this run.
+    n_known, n_failed_before : int
+        Songs of the source that were in the store, with features and as failures.
+    n_adopted : int
+        Songs that an earlier run had finished and not committed.
+    n_windows, audio_s, elapsed_s
+        Windows, seconds of audio and of time of this run.
+    snapshot : int
+        The store's newest snapshot.
+    warnings : tuple of str
+        What was left out of the source, and why.
+    """
+
+    n_stored: int
+    n_failed: int
+    n_known: int
+    n_failed_before: int
+    n_adopted: int
+    n_windows: int
+    audio_s: float
+    elapsed_s: float
+    snapshot: int
+    warnings: tuple[str, ...]
+
+
+def extract(
+    source: str | Path,
+    store: str | Path,
+    spec: FeatureSpec | None = None,
+    *,
+    label_from_folder: bool = False,
+    workers: int | None = None,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    update_changed: bool = False,
+    console: Console | None = None,
+) -> Summary:
+    """Compute the features of every song of a source that the store does not have yet.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        A folder or a manifest, see `songbag_pipeline.sources.read_source`.
+    store : str or pathlib.Path
+        The store; made if there is none.
+    spec : FeatureSpec, optional
+        What to compute; by default what the store holds, or the reference recipe for a new one.
+    label_from_folder : bool
+        Put the first folder of each song into a column ``label``.
+    workers : int, optional
+        Worker processes; by default one per core.
+    limit : int, optional
+        Compute at most this many songs.
+    retry_failed : bool
+        Try songs again that failed before, though their files did not change.
+    update_changed : bool
+        Compute songs anew whose content changed; without it they are an error before any work.
+    console : rich.console.Console, optional
+        Where to show progress; by default standard error.
+
+    Raises
+    ------
+    SourceError, ManifestError
+        If the source cannot be used; nothing was done.
+    SongsChanged
+        If files changed and `update_changed` is not given; nothing was done.
+    SpecMismatch
+        If the store holds features of another spec.
+    ClusterError
+        If the cluster was lost; what was finished is committed.
+    Interrupted
+        After SIGINT or SIGTERM, when what was finished is committed.
+    """
+    console = console or Console(stderr=True)
+    found = read_source(source, label_from_folder=label_from_folder)
+    opened = SongStore.open_for_writing(store, spec or _spec_of(store))
+    join_rows([opened.index.slice(0, 0), pa.table(found.songs.slice(0, 0)).drop_columns(["file_bytes", "modified_at"])])
+    before = opened.index.num_rows
+    opened = opened.commit_parts(_finished_parts(opened))
+    todo = _plan(found, opened, source, limit, retry_failed=retry_failed, update_changed=update_changed)
+    run = _Run(opened, todo.todo, console)
+    if todo.todo.num_rows:
+        run.execute(workers or len(os.sched_getaffinity(0)))
+    return Summary(
+        n_stored=run.progress.n_done - run.progress.n_failed,
+        n_failed=run.progress.n_failed,
+        n_known=todo.n_known,
+        n_failed_before=todo.n_failed_before,
+        n_adopted=opened.index.num_rows - before,
+        n_windows=run.progress.n_windows,
+        audio_s=run.progress.audio_s,
+        elapsed_s=run.progress.elapsed_s,
+        snapshot=run.store.snapshot,
+        warnings=found.warnings,
+    )
+
+
+def _spec_of(store: str | Path) -> FeatureSpec:
+    try:
+        return SongStore.open_identity(store).spec
+    except StoreNotFound:
+        return FeatureSpec()
+
+
+def _finished_parts(store: SongStore) -> dict[str, pa.Table]:
+    """Read the parts that an earlier run finished and no snapshot has; a damaged one is computed again."""
+    parts = {}
+    for name in sorted(part_names(store.storage) - store.parts):
+        try:
+            parts[name] = read_part(store.storage, store.uuid, store.spec, name)
+        except DamagedStore:
+            continue
+    return parts
+
+
+def _plan(
+    found: Source, store: SongStore, source: str | Path, limit: int | None, *, retry_failed: bool, update_changed: bool
+) -> Plan:
+    planned = plan(found.songs, store.index, retry_failed=retry_failed)
+    if planned.changed and not update_changed:
+        raise SongsChanged(planned.changed, where=str(source))
+    return dataclasses.replace(planned, todo=planned.todo.slice(0, limit))
+
+
+class _Run:
+    """The coordinator: keeps a bounded number of batches in flight, and commits what comes back."""
+
+    def __init__(self, store: SongStore, todo: pa.Table, console: Console) -> None:
+        self.store = store
+        self.progress = RunProgress(todo.num_rows, console)
+        self._todo = todo
+        self._job = Job(store.location, store.spec, uuid.uuid4().hex)
+        self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._in_flight: dict[Any, pa.Table] = {}
+        self._pending: dict[str, pa.Table] = {}
+        self._committed_at = time.monotonic()
+
+    def execute(self, n_workers: int) -> None:
+        """Run all batches; whatever ends the run, what was finished is committed first."""
+        work = batches(self._todo, n_workers)
+        with StopRequest() as stop, self.progress, local_cluster(n_workers) as client:
+            try:
+                self._loop(client, work, n_workers * _IN_FLIGHT_PER_WORKER, stop)
+            finally:
+                self._commit()
+        if stop.signal_number is not None:
+            done = (
+                f"stopped by a signal with {self.progress.n_done} of {self.progress.n_songs} songs done and committed"
+            )
+            raise Interrupted(stop.signal_number, done)
+
+    def _loop(self, client: Any, work: Iterator[pa.Table], most: int, stop: StopRequest) -> None:
+        while stop.signal_number is None:
+            while len(self._in_flight) < most and (batch := next(work, None)) is not None:
+                self._submit(client, batch)
+            if not self._in_flight:
+                return
+            try:
+                self._collect(client, self._finished.get(timeout=_POLL_S))
+            except queue.Empty:
+                if client.status != "running":
+                    raise _lost_cluster("the scheduler is gone") from None
+            if time.monotonic() - self._committed_at > COMMIT_EVERY_S:
+                self._commit()
+
+    def _submit(self, client: Any, batch: pa.Table) -> None:
+        future = client.submit(run_batch, self._job, batch, pure=False)
+        self._in_flight[future] = batch
+        future.add_done_callback(self._finished.put)
+
+    def _collect(self, client: Any, future: Any) -> None:
+        """Take in a finished batch; one whose workers died is halved until the song that killed them is alone."""
+        from distributed import KilledWorker
+        from distributed.client import FutureCancelledError
+
+        batch = self._in_flight.pop(future)
+        try:
+            fragment, rows = future.result()
+        except KilledWorker:
+            if batch.num_rows > 1:
+                middle = batch.num_rows // 2
+                self._submit(client, batch.slice(0, middle))
+                self._submit(client, batch.slice(middle))
+                return
+            reason = SongError("decoder-crash", "every worker that read this file died")
+            fragment, rows = fail_batch(self._job, batch, reason)
+        except FutureCancelledError as error:
+            raise _lost_cluster(str(error)) from error
+        self._pending[fragment] = rows
+        self.progress.advance(rows)
+
+    def _commit(self) -> None:
+        self._committed_at = time.monotonic()
+        if self._pending:
+            self.store = self.store.commit_parts(self._pending)
+            self._pending = {}
+
+
+def _lost_cluster(what: str) -> SongbagError:
+    return ClusterError(
+        f"the Dask cluster was lost ({what})",
+        where="extract",
+        remedy="What was finished is committed; run the same command again to go on.",
+    )

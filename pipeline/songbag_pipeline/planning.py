@@ -1,0 +1,87 @@
+"""What is left to do: the songs of a source that the store does not have, or has otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.songs import file_sha256
+from songbag_store.index import REPLACES
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """The work of one run.
+
+    Attributes
+    ----------
+    todo : pyarrow.Table
+        Songs to compute: the source's columns and ``replaces``, the fragment whose row of the song is to go.
+    n_known : int
+        Songs whose features the store has.
+    n_failed_before : int
+        Songs that failed before, unchanged since, and are not tried again.
+    changed : tuple of str
+        Songs whose content is another than that of the stored features.
+    """
+
+    todo: pa.Table
+    n_known: int
+    n_failed_before: int
+    changed: tuple[str, ...]
+
+
+def plan(songs: pa.Table, index: pa.Table, *, retry_failed: bool = False) -> Plan:
+    """Compare a source with an index: by song id, then size and time of the file, then content where those differ.
+
+    A song that failed is tried again when its file changed, or with `retry_failed`. Changed songs are part of `todo`:
+    whether they may be computed anew is for the caller to decide.
+
+    Parameters
+    ----------
+    songs : pyarrow.Table
+        As in `songbag_pipeline.sources.Source`.
+    index : pyarrow.Table
+        The newest index of the store.
+    """
+    position = pc.index_in(songs["song_id"], value_set=index["song_id"].combine_chunks())
+    present = {name: index[name].take(position) for name in ("status", "file_bytes", "modified_at", "fragment")}
+    new = pc.is_null(position)
+    ok = pc.fill_null(pc.equal(present["status"], "ok"), False)
+    failed = pc.fill_null(pc.equal(present["status"], "failed"), False)
+    same_file = pc.and_(
+        pc.fill_null(pc.equal(songs["file_bytes"], present["file_bytes"]), False),
+        pc.fill_null(pc.equal(songs["modified_at"], present["modified_at"]), False),
+    )
+    # A file that is missing now and was missing then is no news either.
+    same_file = pc.or_(same_file, pc.and_(pc.is_null(songs["file_bytes"]), pc.is_null(present["file_bytes"])))
+    again = failed if retry_failed else pc.and_not(failed, same_file)
+    changed = _changed_content(songs, index, position, pc.and_not(ok, same_file))
+    todo = pc.or_(pc.or_(new, again), changed)
+    return Plan(
+        todo=songs.append_column(REPLACES, present["fragment"]).filter(todo),
+        n_known=_count(pc.and_not(ok, changed)),
+        n_failed_before=_count(pc.and_not(failed, again)),
+        changed=tuple(songs["song_id"].filter(changed).to_pylist()),
+    )
+
+
+def _count(mask: pa.ChunkedArray) -> int:
+    return int(pc.sum(mask).as_py() or 0)
+
+
+def _changed_content(
+    songs: pa.Table, index: pa.Table, position: pa.ChunkedArray, suspects: pa.ChunkedArray
+) -> pa.Array:
+    """Tell which suspects have another content; a file that cannot be read now keeps the features it has."""
+    stored = index["content_sha256"].take(position)
+    changed = [False] * songs.num_rows
+    for row in pc.indices_nonzero(suspects).to_pylist():
+        try:
+            changed[row] = file_sha256(songs["path"][row].as_py()) != stored[row].as_py()
+        except SongError:
+            continue
+    return pa.array(changed, pa.bool_())

@@ -1,0 +1,237 @@
+"""What is to be extracted: a folder, a manifest or single files, as one table of songs."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from songbag_pipeline.errors import ManifestError, SourceError
+from songbag_pipeline.songs import modification_time
+from songbag_store.index import index_schema
+
+AUDIO_SUFFIXES = frozenset(
+    {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2"}
+    | {".mp3", ".mp4", ".oga", ".ogg", ".opus", ".snd", ".spx", ".wav", ".wave", ".webm", ".wma"}
+)
+"""Files of a folder with one of these are songs; what they hold is told by their content."""
+
+_OWN = pa.schema(
+    [
+        ("song_id", pa.string()),
+        ("path", pa.string()),
+        ("file_bytes", pa.int64()),
+        ("modified_at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """The songs to extract.
+
+    Attributes
+    ----------
+    songs : pyarrow.Table
+        ``song_id`` (unique), ``path`` (absolute), the user's columns, and size and time of the file (null if missing).
+    warnings : tuple of str
+        What was left out, and why.
+    """
+
+    songs: pa.Table
+    warnings: tuple[str, ...] = ()
+
+
+def read_source(source: str | Path, *, label_from_folder: bool = False) -> Source:
+    """Read a folder, a CSV or Parquet manifest, or a single audio file.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        A folder: every audio file below it is a song and its path relative to the folder the song id. A manifest
+        (``.csv`` or ``.parquet``): column ``path``, optional ``song_id``, any further columns go to the index.
+    label_from_folder : bool
+        Add a column ``label``: the first folder below the source on the way to the song.
+
+    Raises
+    ------
+    SourceError
+        If there is nothing, or no song in it.
+    ManifestError
+        If the manifest cannot be used; nothing was done yet.
+    """
+    path = Path(source)
+    if path.is_dir():
+        found = _read_folder(path, label_from_folder)
+    elif not path.is_file():
+        raise SourceError("there is no such folder or file", where=str(source), remedy="Check the path.")
+    elif label_from_folder:
+        raise ManifestError(
+            "--label-from-folder is for folders",
+            where=str(source),
+            remedy="Give the label as a column of the manifest.",
+        )
+    elif path.suffix.lower() in (".csv", ".parquet"):
+        found = _read_manifest(path)
+    else:
+        found = Source(_table([_file_row(path.name, path)], {}))
+    if found.songs.num_rows == 0:
+        raise SourceError(
+            "there is no song in it",
+            where=str(source),
+            remedy="Songs are files named " + ", ".join(sorted(AUDIO_SUFFIXES)[:6]) + " and the like, or a manifest.",
+        )
+    return found
+
+
+def _table(rows: list[dict[str, Any]], user: dict[str, pa.Array]) -> pa.Table:
+    table = pa.Table.from_pylist(rows, schema=_OWN)
+    for position, (name, values) in enumerate(user.items()):
+        table = table.add_column(2 + position, name, values)
+    return table
+
+
+def _file_row(song_id: str, path: str | Path) -> dict[str, Any]:
+    row: dict[str, Any] = {"song_id": song_id, "path": os.path.abspath(path)}
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return row
+    return row | {"file_bytes": status.st_size, "modified_at": modification_time(status)}
+
+
+def _read_folder(root: Path, label_from_folder: bool) -> Source:
+    """List a folder's songs in the order of their ids, so that the same folder always gives the same batches."""
+    left_out: Counter[str] = Counter()
+    notes: list[str] = []
+    rows = []
+    for path in _walk(root, notes):
+        reason = _reason_to_leave_out(path, root)
+        if reason is None:
+            rows.append(_file_row(path.relative_to(root).as_posix(), path))
+        elif reason.startswith("no audio suffix"):
+            left_out[reason] += 1
+        else:
+            notes.append(f"{os.fsencode(path).decode(errors='backslashreplace')}: left out, {reason}")
+    rows.sort(key=lambda row: row["song_id"])
+    notes += [f"{count} file(s) left out, {reason}" for reason, count in sorted(left_out.items())]
+    notes += _twins([row["song_id"] for row in rows])
+    user = {}
+    if label_from_folder:
+        labels = (row["song_id"].partition("/") for row in rows)
+        user["label"] = pa.array([first if slash else None for first, slash, _ in labels], pa.string())
+    return Source(_table(rows, user), tuple(notes))
+
+
+def _walk(root: Path, notes: list[str]) -> Iterator[Path]:
+    """Yield every file below a folder; links to folders are not followed, so a loop of links ends."""
+
+    def complain(error: OSError) -> None:
+        notes.append(f"{error.filename}: folder left out, {error.strerror}")
+
+    for folder, folders, names in os.walk(root, onerror=complain):
+        notes += [
+            f"{Path(folder, name)}: left out, a link to a folder"
+            for name in folders
+            if os.path.islink(Path(folder, name))
+        ]
+        for name in names:
+            yield Path(folder, name)
+
+
+def _reason_to_leave_out(path: Path, root: Path) -> str | None:
+    suffix = path.suffix.lower()
+    if suffix not in AUDIO_SUFFIXES:
+        return f"no audio suffix ({suffix or 'none'})"
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8: rename it"
+    if not path.is_symlink():
+        return None if path.is_file() else "not a regular file"
+    if not path.exists():
+        return "a link to nothing"
+    if not path.resolve().is_relative_to(root.resolve()):
+        return "a link out of the source"
+    return None if path.is_file() else "not a regular file"
+
+
+def _twins(song_ids: list[str]) -> list[str]:
+    """Warn of names that look the same and are not (composed and decomposed accents)."""
+    seen: dict[str, str] = {}
+    notes = []
+    for song_id in song_ids:
+        if song_id.isascii():
+            continue
+        other = seen.setdefault(unicodedata.normalize("NFC", song_id), song_id)
+        if other != song_id:
+            notes.append(f"{song_id!a} and {other!a} differ only in how accents are written: taken as two songs")
+    return notes
+
+
+def _read_manifest(path: Path) -> Source:
+    table = _load(path)
+    if "path" not in table.column_names:
+        raise _fault(path, f"there is no column 'path' (there are: {', '.join(table.column_names) or 'none'})")
+    user = [field for field in table.schema if field.name not in ("song_id", "path")]
+    index_schema(user)
+    paths = _text(path, table, "path")
+    ids = _text(path, table, "song_id") if "song_id" in table.column_names else paths
+    _refuse_duplicates(path, ids)
+    base = path.parent
+    rows = [_file_row(i, base / p) for i, p in zip(ids.to_pylist(), paths.to_pylist(), strict=True)]
+    return Source(_table(rows, {field.name: table[field.name] for field in user}))
+
+
+def _load(path: Path) -> pa.Table:
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pyarrow.parquet.read_table(path)
+        # Only an empty field is null: an artist may be called "NA", "None" or "nan".
+        text = {"song_id": pa.string(), "path": pa.string()}
+        options = pyarrow.csv.ConvertOptions(null_values=[""], strings_can_be_null=True, column_types=text)
+        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        return pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing)
+    except (pa.ArrowException, OSError) as error:
+        raise _fault(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _text(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
+    column = table[name]
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        raise _fault(path, f"the column {name!r} holds {column.type} instead of text")
+    column = column.cast(pa.string())
+    for bad, what in ((pc.is_null(column), "is empty"), (pc.match_substring(column, "\0"), "holds a NUL character")):
+        hit = pc.index(pc.fill_null(bad, False), True).as_py()
+        if hit >= 0:
+            raise _fault(path, f"line {_line(path, hit)}: the column {name!r} {what}")
+    return column
+
+
+def _refuse_duplicates(path: Path, ids: pa.ChunkedArray) -> None:
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    seen: dict[str, int] = {}
+    for row, song_id in enumerate(ids.to_pylist()):
+        first = seen.setdefault(song_id, row)
+        if first != row:
+            lines = f"lines {_line(path, first)} and {_line(path, row)}"
+            raise _fault(path, f"the song_id {song_id!r} stands twice, in {lines}")
+
+
+def _line(path: Path, row: int) -> int:
+    """Line of a row, counted from 1; a CSV has its header in the first."""
+    return row + (2 if path.suffix.lower() == ".csv" else 1)
+
+
+def _fault(path: Path, what: str) -> ManifestError:
+    return ManifestError(what, where=str(path), remedy="Correct the manifest; nothing was done yet.")

@@ -1,0 +1,145 @@
+"""The exceptions of the store, and the root of those of the other two packages.
+
+::
+
+    SongbagError
+    ├── UsageError (ValueError)                the command or call was wrong: exit code 2
+    │   ├── SpecError                          a feature spec that cannot be
+    │   └── QueryError                         SQL that is not one SELECT, or that DuckDB refuses
+    ├── SongNotFound (KeyError)                no such song in this snapshot
+    ├── SpecMismatch (ValueError)              features of two different specs would be mixed
+    ├── MissingExtra (ImportError)             a part of songbag that is not installed
+    └── StoreError (OSError)
+        ├── StoreNotFound (FileNotFoundError)  nothing there that is a store
+        ├── StoreInTheWay (FileExistsError)    something else is there already
+        ├── NewerFormat                        written by a songbag that this one cannot read
+        ├── BackendRefused                     the file system cannot keep the commit protocol
+        └── DamagedStore                       bytes missing or changed; names key and song ids
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SongbagError(Exception):
+    """An error a user can act on: where it happened, what happened, what to do.
+
+    Parameters
+    ----------
+    what : str
+        What went wrong, without a full stop at the end.
+    where : str
+        The song, file, key or option concerned; empty where there is none.
+    remedy : str
+        What to do about it, a whole sentence; empty where nobody knows.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}." if self.where else f"{self.what}."
+        return f"{head}\n  {self.remedy}" if self.remedy else head
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_revive, (type(self), self.__dict__))
+
+
+def _revive(kind: type[SongbagError], fields: dict[str, object]) -> SongbagError:
+    """Rebuild an error on the other side of a process boundary."""
+    error = kind.__new__(kind)
+    Exception.__init__(error, fields["what"])
+    error.__dict__.update(fields)
+    return error
+
+
+class UsageError(SongbagError, ValueError):
+    """The command or the call itself was wrong; nothing was touched."""
+
+    exit_code = 2
+
+
+class SpecError(UsageError):
+    """A feature spec whose numbers do not fit together."""
+
+
+class QueryError(UsageError):
+    """SQL that is not one SELECT statement, or that the database refused."""
+
+
+class SongNotFound(SongbagError, KeyError):
+    """No song of this id in the snapshot that was opened."""
+
+    def __init__(self, song_id: str, where: str) -> None:
+        super().__init__(
+            f"no song {song_id!r} with features in this snapshot",
+            where=where,
+            remedy="`songbag query STORE 'select song_id from \"index\"'` lists what is there.",
+        )
+        self.song_id = song_id
+
+
+class SpecMismatch(SongbagError, ValueError):
+    """Two feature specs that should be one; `differences` maps a field to its two values."""
+
+    def __init__(self, what: str, differences: dict[str, tuple[object, object]], *, where: str, remedy: str) -> None:
+        fields = ", ".join(f"{name} {a!r} against {b!r}" for name, (a, b) in sorted(differences.items()))
+        super().__init__(f"{what} ({fields})", where=where, remedy=remedy)
+        self.differences = differences
+
+
+class MissingExtra(SongbagError, ImportError):
+    """A command or a function whose optional dependencies are not installed."""
+
+    def __init__(self, extra: str, module: str, *, where: str) -> None:
+        super().__init__(
+            f"needs the Python package {module!r}, which is not installed",
+            where=where,
+            remedy=f"Install it with: pip install 'songbag[{extra}]'",
+        )
+        self.extra = extra
+
+
+class StoreError(SongbagError, OSError):
+    """The store could not be read or written."""
+
+
+class StoreNotFound(StoreError, FileNotFoundError):
+    """There is no store at this place, or not the snapshot asked for."""
+
+
+class StoreInTheWay(StoreError, FileExistsError):
+    """The place of a new store is taken, or a store with another spec is there."""
+
+
+class NewerFormat(StoreError):
+    """The store needs a newer songbag than this one."""
+
+
+class BackendRefused(StoreError):
+    """The file system lacks something that the commit protocol cannot do without."""
+
+
+class DamagedStore(StoreError):
+    """An object of the store is missing or is not what was written.
+
+    Attributes
+    ----------
+    key : str
+        The object, relative to the store.
+    song_ids : tuple of str
+        The songs that cannot be read because of it, as far as known.
+    """
+
+    def __init__(self, what: str, *, key: str, where: str, song_ids: Sequence[str] = (), remedy: str = "") -> None:
+        named = ", ".join(repr(s) for s in song_ids[:5]) + (", ..." if len(song_ids) > 5 else "")
+        hit = f" (songs hit: {named})" if song_ids else ""
+        super().__init__(f"{key}: {what}{hit}", where=where, remedy=remedy)
+        self.key = key
+        self.song_ids = tuple(song_ids)

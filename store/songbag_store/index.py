@@ -1,0 +1,126 @@
+"""The index: its columns, and how rows of different runs become one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_store.errors import StoreError, UsageError
+
+_UTC = pa.timestamp("us", tz="UTC")
+
+OWN_FIELDS: tuple[pa.Field, ...] = (
+    pa.field("song_id", pa.string(), nullable=False),
+    pa.field("path", pa.string()),
+    pa.field("status", pa.string(), nullable=False),
+    pa.field("error_code", pa.string()),
+    pa.field("error", pa.string()),
+    pa.field("duration_s", pa.float64()),
+    pa.field("declared_duration_s", pa.float64()),
+    pa.field("source_sample_rate_hz", pa.int32()),
+    pa.field("channels", pa.int32()),
+    pa.field("source_format", pa.string()),
+    pa.field("truncated", pa.bool_()),
+    pa.field("padded", pa.bool_()),
+    pa.field("content_sha256", pa.string()),
+    pa.field("file_bytes", pa.int64()),
+    pa.field("modified_at", _UTC),
+    pa.field("fragment", pa.string(), nullable=False),
+    pa.field("row_start", pa.int64()),
+    pa.field("n_windows", pa.int32(), nullable=False),
+    pa.field("feature_sum", pa.list_(pa.float64())),
+    pa.field("feature_sumsq", pa.list_(pa.float64())),
+    pa.field("run_id", pa.string(), nullable=False),
+    pa.field("extracted_at", _UTC),
+)
+"""The columns that songbag fills; a user's own stand between `path` and `status`."""
+
+OWN_COLUMNS = frozenset(field.name for field in OWN_FIELDS)
+
+REPLACES = "replaces"
+"""Column of a part alone: the fragment whose row of this song the new row is to replace; null for a new song."""
+
+
+def index_schema(user_fields: Iterable[pa.Field]) -> pa.Schema:
+    """Return the schema of an index with these columns of the user's.
+
+    Raises
+    ------
+    UsageError
+        If a column bears the name of one of songbag's own.
+    """
+    fields = list(user_fields)
+    taken = sorted({f.name for f in fields} & (OWN_COLUMNS | {REPLACES}))
+    if taken:
+        raise UsageError(
+            f"the column {taken[0]!r} has the name of a column that songbag fills itself",
+            where="index",
+            remedy="Rename it in the manifest.",
+        )
+    return pa.schema([*OWN_FIELDS[:2], *fields, *OWN_FIELDS[2:]])
+
+
+def user_fields(schema: pa.Schema) -> list[pa.Field]:
+    """Return the columns of a schema that are the user's own."""
+    return [field for field in schema if field.name not in OWN_COLUMNS and field.name != REPLACES]
+
+
+def empty_index() -> pa.Table:
+    """Return an index without songs."""
+    return index_schema([]).empty_table()
+
+
+def apply_parts(index: pa.Table, parts: list[pa.Table]) -> pa.Table:
+    """Return the index with the rows of several parts, see `apply_part`; at once where no song is in two of them."""
+    if not parts:
+        return index
+    joined = pa.concat_tables(parts, promote_options="permissive")
+    if pc.count_distinct(joined["song_id"]).as_py() == joined.num_rows:
+        return apply_part(index, joined)
+    for part in parts:
+        index = apply_part(index, part)
+    return index
+
+
+def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
+    """Return the index with the rows of one part, each by compare-and-swap.
+
+    A row counts only where the song's present row is the one its task set out to replace: no row for a new song, or the
+    row of the fragment named in `replaces`. A task that finished late, or twice, thus changes nothing.
+
+    Parameters
+    ----------
+    index : pyarrow.Table
+        The present index.
+    part : pyarrow.Table
+        Rows with the column `replaces`.
+
+    Raises
+    ------
+    StoreError
+        If a user's column has two types that have none in common.
+    """
+    position = pc.index_in(part["song_id"], value_set=index["song_id"].combine_chunks())
+    present = index["fragment"].take(position)
+    expected = part[REPLACES]
+    new = pc.and_(pc.is_null(present), pc.is_null(expected))
+    swap = pc.fill_null(pc.equal(present, expected), False)
+    fresh = part.filter(pc.or_(new, swap)).drop_columns([REPLACES])
+    replaced = pc.is_in(index["song_id"], value_set=fresh["song_id"].combine_chunks())
+    return join_rows([index.filter(pc.invert(replaced)), fresh])
+
+
+def join_rows(tables: list[pa.Table]) -> pa.Table:
+    """Put tables of rows one below the other, with the user's columns of all of them."""
+    try:
+        joined = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise StoreError(
+            f"a column of the new songs has another type than in the store ({str(error).splitlines()[0]})",
+            where="index",
+            remedy="Give the column one type: correct the manifest, or rename the column.",
+        ) from error
+    schema = index_schema(user_fields(joined.schema))
+    return joined.select(schema.names).cast(schema)

@@ -1,0 +1,112 @@
+"""SQL over the index: DuckDB on an Arrow table, cut off from files, from settings and from Python's variables."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import duckdb
+import pyarrow as pa
+
+from songbag_store.errors import QueryError
+
+_LOCKED = {
+    "enable_external_access": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "python_enable_replacements": "false",
+    "memory_limit": "4GB",
+}
+_VIEWS = (
+    "create view songs as select * from \"index\" where status = 'ok'",
+    "create view failures as select * exclude (row_start, n_windows, padded, truncated, feature_sum, feature_sumsq) "
+    "from \"index\" where status = 'failed'",
+    "set lock_configuration = true",
+)
+_TIME_LIMIT_S = 300.0
+
+
+def select(index: pa.Table, sql: str, *, time_limit_s: float = _TIME_LIMIT_S) -> pa.Table:
+    """Run one SELECT over the views `songs`, `failures` and `"index"`.
+
+    Parameters
+    ----------
+    index : pyarrow.Table
+        The index of a snapshot.
+    sql : str
+        One statement in DuckDB's dialect.
+    time_limit_s : float
+        The query is stopped after this long.
+
+    Raises
+    ------
+    QueryError
+        If the text is not one SELECT, or the database refuses it.
+    """
+    with _connection(index) as connection, _explained(sql), _time_limit(connection, time_limit_s):
+        statements = connection.extract_statements(sql)
+        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+            raise QueryError(
+                "only one SELECT statement is allowed: the index is read-only",
+                where="query",
+                remedy="New or corrected columns come in through a manifest, not through SQL.",
+            )
+        return connection.sql(sql).to_arrow_table()
+
+
+def filter_songs(index: pa.Table, where: str) -> pa.Table:
+    """Return the rows of `songs` for which a SQL expression holds, in the order of the index.
+
+    Raises
+    ------
+    QueryError
+        If the text is not one expression over the columns of `songs`.
+    """
+    with _connection(index) as connection, _explained(where), _time_limit(connection, _TIME_LIMIT_S):
+        # A relation's filter is parsed as an expression: it cannot end the statement and begin another.
+        return connection.view("songs").filter(where).to_arrow_table()
+
+
+@contextmanager
+def _connection(index: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(":memory:", config=dict(_LOCKED)) as connection:
+        connection.register("index", index)
+        for statement in _VIEWS:
+            connection.execute(statement)
+        yield connection
+
+
+@contextmanager
+def _explained(sql: str) -> Iterator[None]:
+    """Turn DuckDB's errors into one that says what can be asked."""
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in sql):
+        raise QueryError("the text is not valid Unicode, or holds a NUL character", where="query")
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise QueryError("took too long and was stopped", where="query", remedy="Ask for less at once.") from error
+    except duckdb.PermissionException as error:
+        raise QueryError(
+            "the index is read-only and cut off from files, extensions and settings",
+            where="query",
+            remedy='Ask only for `songs`, `failures` and "index"; write results with --output.',
+        ) from error
+    except duckdb.Error as error:
+        reason = " ".join(str(error).split("\n\nLINE")[0].split())
+        raise QueryError(
+            reason.rstrip("."),
+            where="query",
+            remedy='The views are `songs`, `failures` and "index"; `describe songs` lists their columns.',
+        ) from error
+
+
+@contextmanager
+def _time_limit(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
+    timer = threading.Timer(seconds, connection.interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,95 @@
+"""Parquet bytes that carry a digest of themselves.
+
+Page checksums protect the pages and leave the footer open. A sealed file also holds, in its footer's key-value
+metadata, the SHA-256 of the whole file as it is with 64 zeros in the digest's place. Any Parquet reader reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from songbag_store.errors import DamagedStore
+
+_DIGEST_KEY = b"songbag.sha256"
+_FACTS_KEY = "songbag.facts"
+_BLANK = b"0" * 64
+# Thrift's compact protocol: the value follows its key as field 2 (0x18) with a length byte (64 = 0x40).
+_SEAL = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x40([0-9a-f]{64})")
+
+
+def seal(table: pa.Table, facts: Mapping[str, Any]) -> bytes:
+    """Return a table and a few JSON facts as a sealed Parquet file.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Any table.
+    facts : mapping
+        JSON values, kept in the footer beside the digest.
+    """
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "use_dictionary": _repetitive(table)}
+    with pq.ParquetWriter(buffer, table.schema, **options) as writer:
+        writer.write_table(table, row_group_size=1 << 17)
+        writer.add_key_value_metadata({_FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): _BLANK.decode()})
+    data = bytearray(buffer.getvalue())
+    start, stop = _find_seal(data)
+    data[start:stop] = hashlib.sha256(data).hexdigest().encode()
+    return bytes(data)
+
+
+def unseal(data: bytes, *, key: str, where: str) -> tuple[pa.Table, dict[str, Any]]:
+    """Return the table and the facts of a sealed file after checking every byte of it.
+
+    Raises
+    ------
+    DamagedStore
+        If the file is not the one that was written.
+    """
+    try:
+        check_seal(data)
+        reader = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        metadata = reader.metadata.metadata or {}
+        return reader.read(), json.loads(metadata[_FACTS_KEY.encode()])
+    except (ValueError, KeyError, pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DamagedStore(f"is damaged ({reason})", key=key, where=where) from error
+
+
+def check_seal(data: bytes) -> str:
+    """Return the digest of a sealed file.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or it is not that of these bytes.
+    """
+    start, stop = _find_seal(data)
+    claimed = bytes(data[start:stop])
+    digest = hashlib.sha256()
+    for piece in (memoryview(data)[:start], _BLANK, memoryview(data)[stop:]):
+        digest.update(piece)
+    if digest.hexdigest().encode() != claimed:
+        raise ValueError("its digest does not match its bytes")
+    return digest.hexdigest()
+
+
+def _find_seal(data: bytes | bytearray) -> tuple[int, int]:
+    """Return where the digest's 64 characters lie: behind the last occurrence of its key, in the footer."""
+    found = _SEAL.search(data, max(0, data.rfind(_DIGEST_KEY)))
+    if data[-4:] != b"PAR1" or found is None:
+        raise ValueError("it is cut off or not a file of songbag")
+    return found.span(1)
+
+
+def _repetitive(table: pa.Table) -> list[str]:
+    """Name the columns where dictionary encoding pays: text, but not the digests."""
+    return [f.name for f in table.schema if pa.types.is_string(f.type) and f.name not in ("song_id", "content_sha256")]

@@ -1,0 +1,168 @@
+"""Snapshots: the committed states of a store, and the commit that creates the next one."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import re
+import time
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
+from songbag_store.index import empty_index
+from songbag_store.sealed import check_seal, seal, unseal
+from songbag_store.storage import KeyExists, Storage
+
+_NAME = re.compile(r"index/(\d{20})\.parquet")
+_ATTEMPTS = 100
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One committed state of a store.
+
+    Attributes
+    ----------
+    number : int
+        Counts from 1; 0 is the empty state of a store before its first commit.
+    index : pyarrow.Table
+        One row a song.
+    parts : frozenset of str
+        Every part that this snapshot or one before it has taken in.
+    sha256 : str
+        Digest of the snapshot's file; empty for number 0.
+    """
+
+    number: int
+    index: pa.Table
+    parts: frozenset[str]
+    sha256: str = ""
+
+
+Change = Callable[[Snapshot], tuple[pa.Table, frozenset[str]] | None]
+"""From the newest snapshot to the next index and its parts, or None where nothing is left to change."""
+
+
+def snapshot_key(number: int) -> str:
+    """Return the key of a snapshot: 20 digits, so that names sort as numbers do."""
+    return f"index/{number:020d}.parquet"
+
+
+def snapshot_numbers(storage: Storage) -> list[int]:
+    """Return the numbers of all snapshots, ascending."""
+    matches = (_NAME.fullmatch(entry.key) for entry in storage.entries("index"))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) -> Snapshot:
+    """Read one snapshot, by default the newest.
+
+    Raises
+    ------
+    StoreNotFound
+        If there is no snapshot of this number.
+    DamagedStore
+        If its file is not what was written; the message names the last good snapshot before it.
+    """
+    numbers = snapshot_numbers(storage)
+    if number is None:
+        number = numbers[-1] if numbers else 0
+    if number == 0:
+        return Snapshot(0, empty_index(), frozenset())
+    if number not in numbers:
+        known = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
+        raise StoreNotFound(f"there is no snapshot {number} (there are: {known})", where=storage.location)
+    try:
+        return _read(storage, store_uuid, number)
+    except DamagedStore as error:
+        good = _last_good(storage, store_uuid, [n for n in numbers if n < number])
+        error.remedy = (
+            f"The last good snapshot is {good}: read it with `--snapshot {good}`, and restore this file from a copy."
+            if good
+            else "No snapshot before it is whole; restore this file from a copy."
+        )
+        raise
+
+
+def _read(storage: Storage, store_uuid: str, number: int) -> Snapshot:
+    key = snapshot_key(number)
+    data = storage.get(key)
+    index, facts = unseal(data, key=key, where=storage.location)
+    if facts.get("store") != store_uuid or facts.get("snapshot") != number:
+        raise DamagedStore("belongs to another store or bears another number", key=key, where=storage.location)
+    return Snapshot(number, index, frozenset(facts["parts"]), check_seal(data))
+
+
+def _last_good(storage: Storage, store_uuid: str, numbers: list[int]) -> int | None:
+    for number in reversed(numbers):
+        try:
+            return _read(storage, store_uuid, number).number
+        except (DamagedStore, FileNotFoundError):
+            continue
+    return None
+
+
+def commit(storage: Storage, store_uuid: str, change: Change) -> Snapshot:
+    """Create the next snapshot: put-if-absent of its file is the commit.
+
+    "Already exists" is ambiguous. Found absent on reading again, the same number is tried again; found with this
+    commit's token, the answer was lost and the commit is done; otherwise another writer won and `change` is asked anew
+    on top of that writer's snapshot.
+
+    Parameters
+    ----------
+    change : callable
+        Called with the newest snapshot; may be called several times.
+
+    Returns
+    -------
+    snapshot : Snapshot
+        The one that was created, or the newest where `change` had nothing to do.
+    """
+    base = read_snapshot(storage, store_uuid)
+    for attempt in range(_ATTEMPTS):
+        changed = change(base)
+        if changed is None:
+            return base
+        index, parts = changed
+        token = uuid.uuid4().hex
+        facts = {
+            "store": store_uuid,
+            "snapshot": base.number + 1,
+            "token": token,
+            "parts": sorted(parts),
+            "committed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        data = seal(index, facts)
+        if _put(storage, base.number + 1, data, token):
+            return Snapshot(base.number + 1, index, parts, check_seal(data))
+        base = read_snapshot(storage, store_uuid)
+        # Writers that collided once would collide again in step.
+        time.sleep(random.uniform(0, min(1.0, 0.01 * 2 ** min(attempt, 7))))
+    raise StoreError(
+        f"other writers won {_ATTEMPTS} commits in a row",
+        where=storage.location,
+        remedy="Run the same command again: its finished songs are kept as parts and will be taken in.",
+    )
+
+
+def _put(storage: Storage, number: int, data: bytes, token: str) -> bool:
+    """Create one snapshot file; tell whether it is ours."""
+    key = snapshot_key(number)
+    for attempt in range(10):
+        try:
+            storage.create(key, data)
+        except KeyExists:
+            try:
+                held = storage.get(key)
+            except FileNotFoundError:
+                time.sleep(random.uniform(0, 0.05 * (attempt + 1)))
+                continue
+            _, facts = unseal(held, key=key, where=storage.location)
+            return bool(facts.get("token") == token)
+        return True
+    raise StoreError(f"{key} is reported as existing and as absent in turn", where=storage.location)

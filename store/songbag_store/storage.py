@@ -1,0 +1,243 @@
+"""Where a store's objects lie: a `Storage` of a few operations, and the one on a local folder.
+
+A key is a relative path with ``/`` between its parts. Keys are made by songbag alone, of fixed words, numbers and
+uuids: never of a song id, a label or a file name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+import uuid
+from pathlib import Path
+from typing import Protocol
+
+from songbag_store.errors import BackendRefused, StoreError
+
+_TEMPORARY = ".tmp-"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object as a listing shows it."""
+
+    key: str
+    n_bytes: int
+
+
+class KeyExists(Exception):
+    """Put-if-absent found the key taken; the caller decides whether that is good or bad."""
+
+
+class Storage(Protocol):
+    """What songbag asks of the place a store lies in."""
+
+    @property
+    def location(self) -> str:
+        """The store's address as a user would write it."""
+        ...
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write a whole new object, durable on return; raise `KeyExists` where there is one."""
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Read a whole object; raise `FileNotFoundError` where there is none."""
+        ...
+
+    def entries(self, prefix: str) -> list[StoredObject]:
+        """Return every object below a folder, in no order; an absent folder is an empty one."""
+        ...
+
+    def top_level(self) -> set[str]:
+        """Return the names right below the store's root, folders and objects alike."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Delete an object; one that is gone already is no error."""
+        ...
+
+    def make_durable(self, prefix: str) -> list[StoredObject]:
+        """Force everything below a folder to disk, data before names; return what is there."""
+        ...
+
+    def array_path(self, key: str) -> Path:
+        """Return the local folder where an array's files are written and read."""
+        ...
+
+
+class LocalStorage:
+    """A store in a folder of this machine, or of a network file system with hard links.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The store's folder; it need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def location(self) -> str:
+        """The folder."""
+        return str(self.root)
+
+    def _path(self, key: str) -> Path:
+        return self.root.joinpath(*key.split("/"))
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write a temporary file, force it to disk and link it to its name: link(2) never replaces.
+
+        Raises
+        ------
+        KeyExists
+            If the name is taken.
+        BackendRefused
+            If the file system has no hard links.
+        StoreError
+            If the disk is full or cannot be written.
+        """
+        path = self._path(key)
+        try:
+            _make_folders(path.parent)
+            temporary = path.parent / f"{_TEMPORARY}{uuid.uuid4().hex}"
+            try:
+                _write_durably(temporary, data)
+                _link(temporary, path)
+                _sync_folder(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise _explained(error, path, len(data)) from error
+
+    def get(self, key: str) -> bytes:
+        """Read a whole object."""
+        return self._path(key).read_bytes()
+
+    def entries(self, prefix: str) -> list[StoredObject]:
+        """Return every file below a folder but for temporary ones."""
+        found = []
+        for folder, _, names in os.walk(self._path(prefix)):
+            for name in names:
+                path = Path(folder, name)
+                if not name.startswith(_TEMPORARY):
+                    found.append(StoredObject(path.relative_to(self.root).as_posix(), path.stat().st_size))
+        return found
+
+    def top_level(self) -> set[str]:
+        """Return the names in the folder; a file in its place counts as a name of its own."""
+        if self.root.is_file():
+            return {self.root.name}
+        return set(os.listdir(self.root)) if self.root.is_dir() else set()
+
+    def delete(self, key: str) -> None:
+        """Unlink a file."""
+        self._path(key).unlink(missing_ok=True)
+
+    def make_durable(self, prefix: str) -> list[StoredObject]:
+        """Call fsync on every file, then on every folder from the deepest up to the store's root."""
+        top = self._path(prefix)
+        found = self.entries(prefix)
+        for entry in found:
+            _sync_file(self._path(entry.key))
+        for folder, _, _ in os.walk(top, topdown=False):
+            _sync_folder(Path(folder))
+        for parent in top.parents:
+            _sync_folder(parent)
+            if parent == self.root:
+                break
+        return found
+
+    def array_path(self, key: str) -> Path:
+        """Return the folder of an array."""
+        return self._path(key)
+
+
+def probe(storage: Storage) -> None:
+    """Refuse a place that does not honour put-if-absent, before anything is entrusted to it.
+
+    Raises
+    ------
+    BackendRefused
+        If a second object could be put over the first.
+    """
+    key = f"parts/probe-{uuid.uuid4().hex}"
+    storage.create(key, b"first")
+    try:
+        storage.create(key, b"second")
+    except KeyExists:
+        return
+    finally:
+        storage.delete(key)
+    raise BackendRefused(
+        "a new object silently replaced one of the same name, so two writers would lose each other's work",
+        where=storage.location,
+        remedy="Use a place with put-if-absent: a POSIX file system, or S3, GCS or Azure Blob storage.",
+    )
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError as error:
+        raise KeyExists(str(target)) from error
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK):
+            raise BackendRefused(
+                f"the file system has no hard links ({error.strerror}), so a commit could overwrite another",
+                where=str(target.parent),
+                remedy="Keep the store on a POSIX file system (ext4, xfs, zfs, NFS); FAT and exFAT lack hard links.",
+            ) from error
+        raise
+
+
+def _make_folders(folder: Path) -> None:
+    """Create missing folders, each of them durable before the next."""
+    missing = [p for p in (folder, *folder.parents) if not p.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        _sync_folder(path.parent)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _explained(error: OSError, path: Path, n_bytes: int) -> Exception:
+    """Say what an errno of writing means for the store; songbag's own errors pass unchanged."""
+    if isinstance(error, StoreError):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"no space left (this object needs {n_bytes:,} bytes)",
+            where=str(path),
+            remedy="Free some space and run the same command again: what was committed is safe.",
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreError(
+            f"cannot be written ({error.strerror})",
+            where=str(path),
+            remedy="Reading and training work without write access; extraction needs it.",
+        )
+    return StoreError(str(error.strerror or error), where=str(path))

@@ -1,0 +1,343 @@
+"""`SongStore`: a store opened at one snapshot, for everyone who reads; and what a writer needs to begin."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_store import query
+from songbag_store.errors import (
+    DamagedStore,
+    NewerFormat,
+    SongNotFound,
+    SpecMismatch,
+    StoreInTheWay,
+    StoreNotFound,
+    UsageError,
+)
+from songbag_store.fragments import FloatWindows, FragmentReader, Span, create_group, decode
+from songbag_store.index import apply_parts, empty_index
+from songbag_store.snapshots import Snapshot, commit, read_snapshot, snapshot_numbers
+from songbag_store.spec import FeatureSpec
+from songbag_store.storage import KeyExists, LocalStorage, Storage, probe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = 1
+_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+class SongStore:
+    """The songs of one snapshot: their index and their windows.
+
+    A reader keeps the snapshot it opened, whatever is committed meanwhile. Make one with `open` or `create`.
+
+    Attributes
+    ----------
+    uuid : str
+        Identity of the store, made at creation.
+    spec : FeatureSpec
+        What was computed of every song.
+    storage : Storage
+        Where the objects lie.
+
+    Examples
+    --------
+    >>> store = SongStore.open("my-store")
+    >>> store.songs(where="duration_s > 60")["song_id"].tolist()
+    >>> store.windows("album/song.mp3").shape
+    (23, 13, 216)
+    """
+
+    def __init__(self, storage: Storage, store_uuid: str, spec: FeatureSpec, snapshot: Snapshot) -> None:
+        self.storage = storage
+        self.uuid = store_uuid
+        self.spec = spec
+        self._snapshot = snapshot
+
+    @classmethod
+    def open(cls, location: str | Path, *, snapshot: int | None = None) -> Self:
+        """Open a store at its newest snapshot, or at an earlier one.
+
+        Parameters
+        ----------
+        location : str or pathlib.Path
+            The store's folder.
+        snapshot : int, optional
+            A number that `songbag info` lists.
+
+        Raises
+        ------
+        StoreNotFound
+            If there is no store, or no such snapshot.
+        NewerFormat
+            If the store was written for a newer songbag.
+        DamagedStore
+            If `store.json` or the snapshot is not what was written.
+        """
+        storage = _storage(location)
+        identity = _read_identity(storage)
+        spec = FeatureSpec.from_dict(identity["spec"])
+        return cls(storage, identity["uuid"], spec, read_snapshot(storage, identity["uuid"], snapshot))
+
+    @classmethod
+    def open_identity(cls, location: str | Path) -> Self:
+        """Open a store without reading its index, for a worker that only adds to it."""
+        storage = _storage(location)
+        identity = _read_identity(storage)
+        nothing = Snapshot(0, empty_index(), frozenset())
+        return cls(storage, identity["uuid"], FeatureSpec.from_dict(identity["spec"]), nothing)
+
+    @classmethod
+    def open_for_writing(cls, location: str | Path, spec: FeatureSpec) -> Self:
+        """Open the store of this spec, or create it where nothing is yet.
+
+        Raises
+        ------
+        SpecMismatch
+            If the store there holds features of another spec.
+        StoreInTheWay
+            If the place holds something that is not a store.
+        BackendRefused
+            If the place does not honour put-if-absent.
+        """
+        storage = _storage(location)
+        try:
+            store = cls.open(location)
+        except StoreNotFound:
+            _refuse_foreign_folder(storage)
+            probe(storage)
+            _create_identity(storage, spec)
+            store = cls.open(location)
+        else:
+            probe(storage)
+        if store.spec.fingerprint != spec.fingerprint:
+            raise SpecMismatch(
+                "the store holds features of another spec",
+                store.spec.differences(spec),
+                where=store.location,
+                remedy="Extract into a new store, or give the options this store was made with (`songbag info`).",
+            )
+        return store
+
+    def commit_parts(self, parts: dict[str, pa.Table]) -> Self:
+        """Take the rows of finished parts into a new snapshot and return the store at it.
+
+        Parameters
+        ----------
+        parts : dict
+            Rows by fragment, as `songbag_store.parts.read_part` gives them. Those a snapshot has already are left out.
+        """
+
+        def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
+            fresh = {name: rows for name, rows in parts.items() if name not in base.parts}
+            if not fresh:
+                return None
+            return apply_parts(base.index, list(fresh.values())), base.parts | fresh.keys()
+
+        return type(self)(self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change))
+
+    def refreshed(self) -> Self:
+        """Return this store at its newest snapshot."""
+        return type(self)(self.storage, self.uuid, self.spec, read_snapshot(self.storage, self.uuid))
+
+    @property
+    def location(self) -> str:
+        """The store's address."""
+        return self.storage.location
+
+    @property
+    def snapshot(self) -> int:
+        """Number of the snapshot that is open; 0 before the first commit."""
+        return self._snapshot.number
+
+    @property
+    def snapshot_sha256(self) -> str:
+        """Digest of the snapshot's file."""
+        return self._snapshot.sha256
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """Parts whose rows this snapshot has taken in."""
+        return self._snapshot.parts
+
+    @property
+    def index(self) -> pa.Table:
+        """The whole index, one row a song, songs that failed included."""
+        return self._snapshot.index
+
+    def snapshots(self) -> list[int]:
+        """Return the numbers of all snapshots of the store, ascending."""
+        return snapshot_numbers(self.storage)
+
+    def select_songs(self, where: str | None = None) -> pa.Table:
+        """Return the index rows of the songs that have features, as Arrow.
+
+        Parameters
+        ----------
+        where : str, optional
+            A SQL expression over the columns of the index.
+
+        Raises
+        ------
+        songbag_store.errors.QueryError
+            If the expression is not one.
+        """
+        if where is None:
+            return self.index.filter(pc.field("status") == "ok")
+        return query.filter_songs(self.index, where)
+
+    def songs(self, where: str | None = None) -> pd.DataFrame:
+        """Return the index rows of the songs that have features, as pandas; see `select_songs`."""
+        frame: pd.DataFrame = self.select_songs(where).to_pandas()
+        return frame
+
+    def sql(self, sql: str) -> pd.DataFrame:
+        """Return the result of one SELECT over `songs`, `failures` and `"index"`.
+
+        Raises
+        ------
+        songbag_store.errors.QueryError
+            If the text is not one SELECT, or the database refuses it.
+        """
+        frame: pd.DataFrame = query.select(self.index, sql).to_pandas()
+        return frame
+
+    @cached_property
+    def reader(self) -> FragmentReader:
+        """The reader of windows as stored, for whoever reads many songs at once."""
+        return FragmentReader(self.storage, self.spec)
+
+    def spans(self, songs: pa.Table) -> list[Span]:
+        """Return where the windows of some rows of the index lie, in the order of the rows."""
+        columns = ("song_id", "fragment", "row_start", "n_windows")
+        rows = zip(*(songs[name].to_pylist() for name in columns), strict=True)
+        return [Span(*row) for row in rows]
+
+    def windows(self, song_id: str) -> FloatWindows:
+        """Return the windows of one song.
+
+        Returns
+        -------
+        windows : float32, shape (N, C, T)
+            ``C`` coefficients or bands (deltas behind them), ``T`` frames.
+
+        Raises
+        ------
+        SongNotFound
+            If the snapshot has no features of this song.
+        DamagedStore
+            If they are not what was written.
+        """
+        row = self.index.filter((pc.field("song_id") == song_id) & (pc.field("status") == "ok"))
+        if row.num_rows == 0:
+            raise SongNotFound(song_id, self.location)
+        return decode(self.reader.read_all(self.spans(row))[0])
+
+    def iter_windows(self, songs: Iterable[str] | None = None) -> Iterator[tuple[str, FloatWindows]]:
+        """Yield song id and windows of some songs, or of all, one song in memory at a time."""
+        table = self.select_songs()
+        if songs is not None:
+            table = table.filter(pc.is_in(table["song_id"], value_set=pa.array(list(songs), pa.string())))
+        for span in self.spans(table):
+            yield span.song_id, decode(self.reader.read_all([span])[0])
+
+    def tag(self, name: str, facts: dict[str, Any] | None = None) -> None:
+        """Pin this snapshot against deletion under a name, once.
+
+        Parameters
+        ----------
+        name : str
+            Lower-case letters, digits, ``.``, ``_`` and ``-``; at most 100.
+        facts : dict, optional
+            JSON values that say who pinned it.
+
+        Raises
+        ------
+        UsageError
+            If the name is not one, or is taken.
+        """
+        if not _TAG.fullmatch(name):
+            raise UsageError(f"{name!r} is not a tag", where="tag", remedy="Use a-z, 0-9, '.', '_' and '-'.")
+        document = {"snapshot": self.snapshot, "sha256": self.snapshot_sha256, **(facts or {})}
+        try:
+            self.storage.create(f"tags/{name}.json", json.dumps(document, indent=2).encode())
+        except KeyExists:
+            raise UsageError(f"the tag {name!r} exists already", where=self.location) from None
+
+
+def _storage(location: str | Path) -> Storage:
+    if isinstance(location, str) and "://" in location:
+        raise UsageError(
+            "stores lie in local folders so far",
+            where=location,
+            remedy="Give a folder; object stores are to come.",
+        )
+    return LocalStorage(Path(location))
+
+
+def _read_identity(storage: Storage) -> dict[str, Any]:
+    """Read and check `store.json`."""
+    try:
+        text = storage.get("store.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreNotFound(
+            "there is no songbag store here (no store.json)",
+            where=storage.location,
+            remedy="Check the path; `songbag extract SOURCE STORE` makes a store.",
+        ) from None
+    damage = DamagedStore("is not what songbag wrote", key="store.json", where=storage.location)
+    try:
+        document = json.loads(text)
+        required = int(document["minimum_reader"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise damage from error
+    if required > FORMAT:
+        raise NewerFormat(
+            f"the store needs a songbag that reads format {required}; this one reads format {FORMAT}",
+            where=storage.location,
+            remedy="Upgrade with: pip install --upgrade songbag",
+        )
+    if not all(isinstance(document.get(name), kind) for name, kind in (("uuid", str), ("spec", dict))):
+        raise damage
+    if FeatureSpec.from_dict(document["spec"]).fingerprint != document.get("fingerprint"):
+        raise damage
+    return dict(document)
+
+
+def _create_identity(storage: Storage, spec: FeatureSpec) -> None:
+    document = {
+        "format": FORMAT,
+        "minimum_reader": FORMAT,
+        "minimum_writer": FORMAT,
+        "uuid": uuid.uuid4().hex,
+        "spec": spec.to_dict(),
+        "fingerprint": spec.fingerprint,
+    }
+    try:
+        create_group(storage)
+        storage.create("store.json", json.dumps(document, indent=2).encode())
+    except KeyExists:
+        # Another writer creates the same store at this moment, or died between the two; opening it decides.
+        if "store.json" not in storage.top_level():
+            storage.create("store.json", json.dumps(document, indent=2).encode())
+
+
+def _refuse_foreign_folder(storage: Storage) -> None:
+    """Never begin a store among somebody's files; what a killed creation left is not somebody's."""
+    strangers = storage.top_level() - {"features.zarr", "parts"}
+    if strangers:
+        raise StoreInTheWay(
+            f"the place is not empty and not a store (it holds {min(strangers)!r})",
+            where=storage.location,
+            remedy="Give a new or an empty folder for the store.",
+        )

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from songbag_pipeline.extraction import Summary
+from songbag_store import SongStore
+from tests.pipeline.conftest import chirp, write
+
+
+def songbag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "songbag_store", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_options_decide_the_spec_and_a_later_run_takes_it_from_the_store(tmp_path: Path) -> None:
+    write(tmp_path / "songs" / "rock" / "x.wav", chirp(3.0))
+    options = "--window 1 --window-hop 0.5 --features logmel+delta --n-mels 32 --encoding float32 --label-from-folder"
+    done = songbag("extract", tmp_path / "songs", tmp_path / "store", *options.split())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("1 songs stored, 0 failed; snapshot 1")
+    spec = SongStore.open(tmp_path / "store").spec
+    assert (spec.kind, spec.deltas, spec.n_mels, spec.window_s, spec.encoding) == ("logmel", 1, 32, 1.0, "float32")
+    again = songbag("extract", tmp_path / "songs", tmp_path / "store", "--label-from-folder")
+    assert again.returncode == 0
+    assert "Nothing is new" in again.stdout
+
+
+def test_failures_are_counted_in_the_last_line_and_explained_by_a_command(tmp_path: Path) -> None:
+    write(tmp_path / "songs" / "x.wav", chirp(6.0))
+    (tmp_path / "songs" / "bad.mp3").write_bytes(b"")
+    done = songbag("extract", tmp_path / "songs", tmp_path / "store")
+    assert done.returncode == 0
+    assert "1 songs stored, 1 failed" in done.stdout.splitlines()[-1]
+    told = songbag("failures", tmp_path / "store").stdout
+    assert "empty-file (1): The file has no bytes" in told
+    assert "bad.mp3: the file is empty" in told
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("nowhere", "no such folder"), ("empty", "no song"), ("twice.csv", "'x' stands twice, in lines 2 and 3")],
+)
+def test_a_source_that_cannot_be_used_is_wrong_usage_and_makes_no_store(tmp_path: Path, source: str, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "twice.csv").write_text("path,song_id\na.mp3,x\nb.mp3,x\n")
+    done = songbag("extract", tmp_path / source, tmp_path / "store")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_spec_that_cannot_be_is_wrong_usage(tmp_path: Path) -> None:
+    write(tmp_path / "songs" / "x.wav", chirp(6.0))
+    done = songbag("extract", tmp_path / "songs", tmp_path / "store", "--n-mels", "2000")
+    assert (done.returncode, "n_mels is 2000" in done.stderr) == (2, True)
+
+
+def test_the_report_is_grammatical_for_nothing_new() -> None:
+    from songbag_pipeline.cli import _report
+
+    assert _report(Summary(0, 0, 3, 1, 0, 0, 0.0, 0.0, 4, ()), "s") == [
+        "Nothing is new: 3 songs were in the store already, 1 had failed before (--retry-failed tries them again)."
+        " Snapshot 4."
+    ]

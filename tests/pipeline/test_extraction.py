@@ -1,0 +1,197 @@
+"""Runs on a real Dask cluster: worker processes, TCP, real files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from songbag_pipeline import Summary, batches, extract, extraction
+from songbag_pipeline.errors import SongsChanged
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import SpecMismatch
+from tests.pipeline.conftest import chirp, write
+
+SPEC = FeatureSpec(window_s=0.5, n_mels=40)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six good songs in two folders, and two broken ones."""
+    for genre, seed in (("high", 1), ("low", 2)):
+        for number in range(3):
+            suffix = ("wav", "flac", "mp3")[number]
+            write(tmp_path / "songs" / genre / f"{number}.{suffix}", chirp(1.0 + number, seed=10 * seed + number))
+    (tmp_path / "songs" / "low" / "empty.mp3").write_bytes(b"")
+    (tmp_path / "songs" / "low" / "text.wav").write_text("no audio at all")
+    return tmp_path / "songs"
+
+
+def run(source: Path, store: Path, spec: FeatureSpec | None = SPEC, **options: object) -> Summary:
+    return extract(source, store, spec, console=Console(quiet=True), workers=2, **options)  # type: ignore[arg-type]
+
+
+def test_good_songs_are_stored_and_bad_ones_are_rows_with_their_reason(folder: Path, tmp_path: Path) -> None:
+    summary = run(folder, tmp_path / "store", label_from_folder=True)
+    assert (summary.n_stored, summary.n_failed, summary.snapshot) == (6, 2, 1)
+    store = SongStore.open(tmp_path / "store")
+    assert store.sql("select label, count(*) n from songs group by 1 order by 1").to_dict("list") == {
+        "label": ["high", "low"],
+        "n": [3, 3],
+    }
+    reasons = store.sql("select song_id, error_code from failures order by 1").to_dict("list")
+    assert reasons == {"song_id": ["low/empty.mp3", "low/text.wav"], "error_code": ["empty-file", "not-audio"]}
+    assert store.windows("high/2.mp3").shape == (11, 13, 22)
+
+
+def test_the_same_songs_give_the_same_bytes_with_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "one")
+    extract(folder, tmp_path / "two", SPEC, workers=1, console=Console(quiet=True))
+    one, two = (dict(SongStore.open(tmp_path / name).iter_windows()) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for song_id, windows in one.items():
+        np.testing.assert_array_equal(windows, two[song_id])
+
+
+def test_a_second_run_does_only_what_is_new(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "store")
+    again = run(folder, tmp_path / "store", None)
+    assert (again.n_stored, again.n_known, again.n_failed_before, again.snapshot) == (0, 6, 2, 1)
+    write(folder / "new.wav", chirp(1.0))
+    write(folder / "low" / "empty.mp3", chirp(1.0))
+    third = run(folder, tmp_path / "store", None)
+    assert (third.n_stored, third.n_known, third.n_failed_before) == (2, 6, 1)
+    assert run(folder, tmp_path / "store", None, retry_failed=True).n_failed == 1
+    assert SongStore.open(tmp_path / "store").index.num_rows == 9
+
+
+def test_a_changed_song_stops_the_run_before_any_work_unless_it_is_to_be_updated(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "store")
+    before = SongStore.open(tmp_path / "store")
+    write(folder / "low" / "0.wav", chirp(4.0, seed=9))
+    write(folder / "new.wav", chirp(1.0))
+    with pytest.raises(SongsChanged, match=r"low/0\.wav"):
+        run(folder, tmp_path / "store")
+    assert before.refreshed().snapshot == 1
+    assert run(folder, tmp_path / "store", update_changed=True).n_stored == 2
+    now = before.refreshed()
+    assert len(now.windows("low/0.wav")) == 15
+    assert len(SongStore.open(tmp_path / "store", snapshot=1).windows("low/0.wav")) == 3
+    assert now.index.num_rows == 9
+
+
+def test_a_limit_takes_the_first_and_the_next_run_goes_on(folder: Path, tmp_path: Path) -> None:
+    assert run(folder, tmp_path / "store", limit=3).n_stored == 3
+    assert run(folder, tmp_path / "store").n_known == 3
+
+
+def test_another_spec_is_refused_for_a_store_that_exists(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "store")
+    with pytest.raises(SpecMismatch, match="n_mfcc"):
+        run(folder, tmp_path / "store", FeatureSpec(window_s=0.5, n_mels=40, n_mfcc=20))
+
+
+def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_path: Path) -> None:
+    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    from songbag_pipeline.planning import plan
+    from songbag_pipeline.sources import read_source
+
+    songs = plan(read_source(folder).songs, store.index).todo
+    batches.run_batch(batches.Job(store.location, SPEC, "killed run"), songs.slice(0, 4))
+    summary = run(folder, tmp_path / "store")
+    assert (summary.n_adopted, summary.n_stored + summary.n_failed) == (4, 4)
+    assert store.refreshed().index["song_id"].to_pylist().count("high/0.wav") == 1
+
+
+def test_a_song_that_kills_its_worker_fails_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = write(folder / "high" / "poison.wav", chirp(1.0))
+    monkeypatch.setattr(extraction, "run_batch", _KillsOn(str(poison)))
+    summary = run(folder, tmp_path / "store")
+    assert (summary.n_stored, summary.n_failed) == (6, 3)
+    failed = SongStore.open(tmp_path / "store").sql("select song_id from failures where error_code = 'decoder-crash'")
+    assert failed["song_id"].tolist() == ["high/poison.wav"]
+    assert run(folder, tmp_path / "store").n_failed_before == 3
+
+
+class _KillsOn:
+    """Does a batch as always, but dies as a native crash would if one song is in it."""
+
+    def __init__(self, poison: str) -> None:
+        self.poison = poison
+
+    def __call__(self, job: batches.Job, songs: object) -> object:
+        if self.poison in songs["path"].to_pylist():  # type: ignore[index]
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batches.run_batch(job, songs)
+
+
+@pytest.fixture
+def long_folder(tmp_path: Path) -> Path:
+    """Enough songs that a run can be stopped in the middle."""
+    samples = chirp(20.0, 44100, 2)
+    for number in range(24):
+        write(tmp_path / "long" / f"{number:02}.flac", samples * np.float32(0.5 + number / 50), 44100)
+    return tmp_path / "long"
+
+
+def start(source: Path, store: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "songbag_store", "extract", str(source), str(store), "--workers", "2"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for_parts(store: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(list((store / "parts").glob("*.parquet"))) < count:
+        assert time.monotonic() < deadline, "no part was written in time"
+        time.sleep(0.01)
+
+
+def whole(store: Path, source: Path) -> None:
+    """Hold that every song is there once, bit for bit as an undisturbed run makes it."""
+    extract(source, store.parent / "undisturbed", console=Console(quiet=True), workers=2)
+    expected = dict(SongStore.open(store.parent / "undisturbed").iter_windows())
+    found = SongStore.open(store)
+    assert sorted(found.index["song_id"].to_pylist()) == sorted(expected)
+    for song_id, windows in found.iter_windows():
+        np.testing.assert_array_equal(windows, expected[song_id])
+
+
+def test_after_kill_9_in_the_middle_the_same_command_finishes_with_no_song_twice_and_none_lost(
+    long_folder: Path, tmp_path: Path
+) -> None:
+    process = start(long_folder, tmp_path / "store")
+    wait_for_parts(tmp_path / "store", 2)
+    process.kill()
+    process.communicate()
+    again = start(long_folder, tmp_path / "store")
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0, err
+    assert "taken over from an earlier run" in out
+    whole(tmp_path / "store", long_folder)
+
+
+@pytest.mark.parametrize(("number", "to_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_a_signal_commits_what_is_finished_and_says_how_to_go_on(
+    long_folder: Path, tmp_path: Path, number: signal.Signals, to_group: bool
+) -> None:
+    process = start(long_folder, tmp_path / "store")
+    wait_for_parts(tmp_path / "store", 2)
+    (os.killpg if to_group else os.kill)(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "done and committed" in err
+    assert "Traceback" not in err
+    assert 0 < SongStore.open(tmp_path / "store").index.num_rows < 24
+    again = start(long_folder, tmp_path / "store")
+    again.communicate(timeout=120)
+    assert again.returncode == 0
+    assert SongStore.open(tmp_path / "store").index.num_rows == 24

@@ -1,0 +1,51 @@
+"""A store is read without songbag: with zarr, xarray, pandas and DuckDB alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+import zarr
+
+from songbag_store import FeatureSpec, SongStore
+from tests.conftest import MakeStore, sixteenths
+
+SPECS = [FeatureSpec(), FeatureSpec(encoding="float32")]
+
+
+@pytest.fixture(params=SPECS, ids=lambda spec: spec.encoding)
+def store(request: pytest.FixtureRequest, make_store: MakeStore, rng: np.random.Generator) -> SongStore:
+    songs = {name: sixteenths(rng, n, (13, 216)) for name, n in {"a": 3, "b": 11}.items()}
+    return make_store(songs, {"label": ["x", "y"]}, spec=request.param)
+
+
+def newest_index(store: SongStore) -> Path:
+    return max((Path(store.location) / "index").glob("*.parquet"))
+
+
+def test_plain_zarr_reads_a_song_by_its_index_row(store: SongStore) -> None:
+    row = pd.read_parquet(newest_index(store)).set_index("song_id").loc["b"]
+    array = zarr.open_array(f"{store.location}/features.zarr/{row.fragment}", mode="r")
+    stored = np.asarray(array[row.row_start : row.row_start + row.n_windows])
+    windows = stored * array.attrs.get("scale_factor", 1.0)
+    np.testing.assert_array_equal(windows, store.windows("b"))
+
+
+def test_xarray_opens_all_fragments_and_applies_the_scale_by_itself(store: SongStore) -> None:
+    row = pd.read_parquet(newest_index(store)).set_index("song_id").loc["b"]
+    with xarray.open_zarr(f"{store.location}/features.zarr", consolidated=False) as dataset:
+        windows = dataset[row.fragment][row.row_start : row.row_start + row.n_windows]
+        assert windows.dims[1:] == ("coefficient", "frame")
+        np.testing.assert_array_equal(windows.values, store.windows("b"))
+
+
+def test_plain_duckdb_answers_from_the_newest_index_file(store: SongStore) -> None:
+    answer = duckdb.sql(
+        "select label, n_windows, len(feature_sum) from read_parquet($path) where status = 'ok' order by song_id",
+        params={"path": str(newest_index(store))},
+    )
+    assert answer.fetchall() == [("x", 3, 13), ("y", 11, 13)]

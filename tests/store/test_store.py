@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import (
+    DamagedStore,
+    NewerFormat,
+    SongNotFound,
+    SpecMismatch,
+    StoreInTheWay,
+    StoreNotFound,
+    UsageError,
+)
+from songbag_store.parts import part_names, read_part
+from tests.conftest import MakeStore, fill, sixteenths
+
+SHAPE = FeatureSpec().window_shape
+
+
+@pytest.fixture
+def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
+    songs = {name: sixteenths(rng, n, SHAPE) for name, n in {"a": 3, "b": 1, "c": 5}.items()}
+    return make_store(songs, {"genre": ["rock", "jazz", "rock"]})
+
+
+def edit_identity(store: SongStore, **changes: object) -> None:
+    path = Path(store.location) / "store.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_songs_are_selected_by_an_expression(store: SongStore) -> None:
+    assert store.songs(where="genre = 'rock'")["song_id"].tolist() == ["a", "c"]
+    assert len(store.songs()) == 3
+
+
+def test_songs_can_be_asked_for_in_sql(store: SongStore) -> None:
+    frame = store.sql("select genre, sum(n_windows) as windows from songs group by 1 order by 1")
+    assert frame.to_dict("list") == {"genre": ["jazz", "rock"], "windows": [1, 8]}
+
+
+def test_windows_of_all_songs_can_be_walked_through(store: SongStore) -> None:
+    assert {name: w.shape for name, w in store.iter_windows(["a", "c"])} == {"a": (3, *SHAPE), "c": (5, *SHAPE)}
+
+
+def test_a_song_that_is_not_there_is_named(store: SongStore) -> None:
+    with pytest.raises(SongNotFound, match="'zz'"):
+        store.windows("zz")
+
+
+def test_a_reader_keeps_its_snapshot_while_others_commit(store: SongStore, rng: np.random.Generator) -> None:
+    fragment = fill(store, {"d": sixteenths(rng, 2, SHAPE)})
+    store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+    assert len(store.songs()) == 3
+    assert len(store.refreshed().songs()) == 4
+    assert len(SongStore.open(store.location, snapshot=1).songs()) == 3
+
+
+def test_a_part_is_taken_in_once(store: SongStore) -> None:
+    (name,) = part_names(store.storage)
+    again = store.commit_parts({name: read_part(store.storage, store.uuid, store.spec, name)})
+    assert again.snapshot == store.snapshot == 1
+
+
+def test_a_part_of_another_store_is_refused(store: SongStore, make_store: MakeStore, rng: np.random.Generator) -> None:
+    other = make_store({"x": sixteenths(rng, 1, SHAPE)}, name="other")
+    (name,) = part_names(other.storage)
+    data = other.storage.get(f"parts/{name}.parquet")
+    store.storage.create(f"parts/{name}.parquet", data)
+    with pytest.raises(DamagedStore, match="another store"):
+        read_part(store.storage, store.uuid, store.spec, name)
+
+
+def test_no_store_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(StoreNotFound, match=r"no store\.json"):
+        SongStore.open(tmp_path)
+
+
+def test_a_store_is_never_begun_among_other_files(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(StoreInTheWay, match=r"thesis\.tex"):
+        SongStore.open_for_writing(tmp_path, FeatureSpec())
+    assert os.listdir(tmp_path) == ["thesis.tex"]
+
+
+def test_a_creation_that_was_killed_halfway_is_finished_by_the_next(tmp_path: Path) -> None:
+    SongStore.open_for_writing(tmp_path, FeatureSpec())
+    (tmp_path / "store.json").unlink()
+    assert SongStore.open_for_writing(tmp_path, FeatureSpec()).snapshot == 0
+
+
+def test_a_store_of_another_spec_is_refused_with_the_difference(store: SongStore) -> None:
+    with pytest.raises(SpecMismatch, match="n_mfcc 13 against 20") as caught:
+        SongStore.open_for_writing(store.location, FeatureSpec(n_mfcc=20))
+    assert caught.value.differences == {"n_mfcc": (13, 20)}
+
+
+def test_a_store_from_the_future_is_refused_with_the_format_needed(store: SongStore) -> None:
+    edit_identity(store, minimum_reader=3)
+    with pytest.raises(NewerFormat, match="format 3"):
+        SongStore.open(store.location)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "[" * 100_000, '{"minimum_reader": "x"}'])
+def test_a_store_json_that_is_not_ours_is_damage(store: SongStore, text: str) -> None:
+    (Path(store.location) / "store.json").write_text(text)
+    with pytest.raises(DamagedStore, match=r"store\.json"):
+        SongStore.open(store.location)
+
+
+def test_a_spec_changed_by_hand_is_damage(store: SongStore) -> None:
+    edit_identity(store, spec=FeatureSpec(n_mfcc=20).to_dict())
+    with pytest.raises(DamagedStore, match=r"store\.json"):
+        SongStore.open(store.location)
+
+
+def test_a_tag_is_created_once_and_only_under_a_plain_name(store: SongStore) -> None:
+    store.tag("run-1", {"by": "test"})
+    document = json.loads(store.storage.get("tags/run-1.json"))
+    assert document == {"snapshot": 1, "sha256": store.snapshot_sha256, "by": "test"}
+    with pytest.raises(UsageError, match="exists already"):
+        store.tag("run-1")
+    for name in ("../x", "A", "", "a/b", "x" * 200):
+        with pytest.raises(UsageError, match="not a tag"):
+            store.tag(name)

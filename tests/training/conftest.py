@@ -1,0 +1,100 @@
+"""Small stores written as extraction writes them, and one run trained on one of them."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.fragments import WindowSpill, decode, encode, write_fragment
+from songbag_store.index import REPLACES, apply_part, index_schema
+from songbag_store.snapshots import commit
+from songbag_training import TrainConfig, train
+from songbag_training.runs import Run
+
+Song = dict[str, Any]
+MakeStore = Callable[..., SongStore]
+
+SPEC = FeatureSpec(
+    sample_rate_hz=8000, n_fft=256, hop_length=256, n_mels=20, n_mfcc=10, window_s=0.5, window_hop_s=0.25
+)
+"""Windows of (10, 16): large enough for the reference network, small enough to train in seconds."""
+
+
+@pytest.fixture(scope="session")
+def spec() -> FeatureSpec:
+    return SPEC
+
+
+@pytest.fixture(scope="session")
+def make_store() -> MakeStore:
+    """Return a function that writes songs (song_id, windows, label and any column) into a new store."""
+
+    def make(folder: Path, songs: Sequence[Song], *, spec: FeatureSpec = SPEC, label_type: Any = None) -> SongStore:
+        store = SongStore.open_for_writing(folder, spec)
+        fragment = uuid.uuid4().hex
+        with WindowSpill(spec) as spill:
+            rows = [_row(song, fragment, spill, spec) for song in songs]
+            if spill.n_windows:
+                write_fragment(store.storage, fragment, spec, spill)
+        schema = index_schema([pa.field("label", label_type or pa.string())])
+        part = pa.Table.from_pylist(rows, schema=schema).append_column(REPLACES, pa.nulls(len(rows), pa.string()))
+        commit(store.storage, store.uuid, lambda base: (apply_part(base.index, part), base.parts | {fragment}))
+        return SongStore.open(folder)
+
+    return make
+
+
+def _row(song: Song, fragment: str, spill: WindowSpill, spec: FeatureSpec) -> Song:
+    own = {"run_id": "test", "fragment": fragment, "path": f"/music/{song['song_id']}", "status": "ok", "n_windows": 0}
+    own |= {name: value for name, value in song.items() if name != "windows"}
+    if own["status"] == "ok":
+        stored = encode(song["windows"], spec)
+        own |= {"row_start": spill.n_windows, "n_windows": len(stored)}
+        spill.append(stored)
+        spill.end_song()
+        values = decode(stored).astype(np.float64)
+        own |= {"feature_sum": values.sum((0, 2)).tolist(), "feature_sumsq": (values**2).sum((0, 2)).tolist()}
+    return own
+
+
+@pytest.fixture(scope="session")
+def songs_of_classes() -> Callable[..., list[Song]]:
+    """Return a function that makes songs whose class is heard in one coefficient, with 1 to 12 windows each."""
+
+    def songs(counts: dict[str, int], *, seed: int = 0, spec: FeatureSpec = SPEC) -> list[Song]:
+        rng = np.random.default_rng(seed)
+        made = []
+        for number, (label, count) in enumerate(counts.items()):
+            for position in range(count):
+                windows = rng.normal(0, 20, (int(rng.integers(1, 13)), *spec.window_shape)).astype(np.float32)
+                windows[:, number] += 40
+                made.append({"song_id": f"{label}/{position:02}", "label": label, "windows": windows})
+        return made
+
+    return songs
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory, make_store: MakeStore, songs_of_classes: Any) -> SongStore:
+    """Return a store of 36 songs in three classes."""
+    return make_store(
+        tmp_path_factory.mktemp("stores") / "store", songs_of_classes({"folk": 12, "jazz": 12, "rock": 12})
+    )
+
+
+@pytest.fixture(scope="session")
+def quick() -> TrainConfig:
+    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: TrainConfig) -> Run:
+    """Return a finished run on that store; tests that change it take a copy."""
+    return train(store, "label", tmp_path_factory.mktemp("runs") / "run", config=quick, report=lambda line: None)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from songbag_store import SongStore
+from songbag_store.errors import UsageError
+from songbag_training import evaluate
+from songbag_training.runs import Run
+
+
+@pytest.fixture
+def copy(run: Run, tmp_path: Path) -> Run:
+    return Run.open(shutil.copytree(run.folder, tmp_path / "run"))
+
+
+def test_evaluating_again_gives_the_same_metrics_and_touches_nothing_else(copy: Run, run: Run) -> None:
+    result = evaluate(copy.folder)
+    assert result.metrics == json.loads((run.folder / "metrics.json").read_text())
+    for name in ("run.json", "weights.safetensors", "split.parquet", "history.csv"):
+        assert (copy.folder / name).read_bytes() == (run.folder / name).read_bytes()
+    assert result.confusion.sum() == result.metrics["test"]["song"]["n"]
+
+
+def test_predictions_carry_song_label_part_and_probabilities(run: Run, store: SongStore) -> None:
+    predictions = pd.read_parquet(run.folder / "predictions.parquet")
+    assert predictions.columns.tolist() == ["song_id", "label", "predicted", "part", "p_folk", "p_jazz", "p_rock"]
+    assert predictions["song_id"].tolist() == sorted(store.select_songs()["song_id"].to_pylist())
+    shares = predictions[["p_folk", "p_jazz", "p_rock"]]
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    assert (shares.idxmax(axis=1).str.removeprefix("p_") == predictions["predicted"]).all()
+    test = predictions[predictions["part"] == "test"]
+    accuracy = json.loads((run.folder / "metrics.json").read_text())["test"]["song"]["accuracy"]
+    assert (test["label"] == test["predicted"]).mean() == pytest.approx(accuracy)
+
+
+def test_windows_carry_time_weight_and_probabilities_that_join_to_the_song(run: Run, store: SongStore) -> None:
+    windows = pd.read_parquet(run.folder / "windows.parquet")
+    names = ["song_id", "window", "start_s", "end_s", "weight", "p_folk", "p_jazz", "p_rock"]
+    assert windows.columns.tolist() == names
+    assert len(windows) == sum(store.select_songs()["n_windows"].to_pylist())
+    np.testing.assert_allclose(windows.groupby("song_id")["weight"].sum(), 1, atol=1e-6)
+    np.testing.assert_allclose(windows["end_s"] - windows["start_s"], 0.5)
+    np.testing.assert_allclose(windows["start_s"], 0.25 * windows["window"])
+
+
+def test_a_store_that_moved_is_found_where_it_is_said_to_be(copy: Run, store: SongStore, tmp_path: Path) -> None:
+    moved = shutil.copytree(store.location, tmp_path / "elsewhere")
+    assert evaluate(copy, moved).metrics["test"]["song"]["n"] == 6
+
+
+def test_labels_and_windows_are_those_of_the_training_though_the_store_has_gone_on(
+    copy: Run, store: SongStore, tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
+    later = shutil.copytree(store.location, tmp_path / "store")
+    songs = songs_of_classes({"polka": 3})
+    assert make_store(later, songs).snapshot == 2
+    assert evaluate(copy, later).metrics == evaluate(copy).metrics
+
+
+@pytest.mark.parametrize("n_commits", [0, 1])
+def test_another_store_is_refused(
+    copy: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any, spec: Any, n_commits: int
+) -> None:
+    SongStore.open_for_writing(tmp_path / "other", spec)
+    if n_commits:
+        make_store(tmp_path / "other", songs_of_classes({"a": 1}))
+    with pytest.raises(UsageError, match="not the store that the run was trained on"):
+        evaluate(copy, tmp_path / "other")

@@ -1,0 +1,85 @@
+"""The exceptions of training, below those of the store.
+
+::
+
+    SongbagError                            (songbag_store.errors)
+    ├── UsageError (ValueError)             (songbag_store.errors)
+    │   ├── LabelError                      a label column that cannot be learned; names column, class and counts
+    │   └── ModelError                      a network that does not fit the windows, or an option out of range
+    ├── LeakError (ValueError)              a recording or a song on two sides of a split
+    ├── NonFiniteLoss (ArithmeticError)     the loss became NaN or infinite; names step and song ids
+    └── RunError (OSError)
+        ├── RunNotFound (FileNotFoundError) nothing there that is a finished run
+        └── DamagedRun                      a file of the run folder is not what songbag wrote
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from songbag_store.errors import SongbagError, UsageError
+
+
+class LabelError(UsageError):
+    """A label column that a network cannot be trained on; found before training starts.
+
+    Attributes
+    ----------
+    column : str
+        The label column.
+    """
+
+    def __init__(self, column: str, what: str, remedy: str) -> None:
+        super().__init__(what, where=f"label column {column!r}", remedy=remedy)
+        self.column = column
+
+
+class ModelError(UsageError):
+    """A network that does not fit the windows, or a training option out of its range."""
+
+
+class LeakError(SongbagError, ValueError):
+    """A song, or a byte-identical copy of one, on two sides of a split.
+
+    Attributes
+    ----------
+    song_ids : tuple of str
+        The songs concerned.
+    """
+
+    def __init__(self, what: str, song_ids: Sequence[str]) -> None:
+        named = ", ".join(map(repr, song_ids[:6])) + (", ..." if len(song_ids) > 6 else "")
+        super().__init__(f"{what}: {named}", where="split", remedy="Put them into one part and train again.")
+        self.song_ids = tuple(song_ids)
+
+
+class NonFiniteLoss(SongbagError, ArithmeticError):
+    """The training loss became NaN or infinite.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Where it happened, counted from 1.
+    song_ids : tuple of str
+        The songs of that batch.
+    """
+
+    def __init__(self, epoch: int, step: int, song_ids: Sequence[str], *, where: str, remedy: str) -> None:
+        named = ", ".join(map(repr, song_ids))
+        what = f"the loss is not finite in step {step} of epoch {epoch}; songs of this batch: {named}"
+        super().__init__(what, where=where, remedy=remedy)
+        self.epoch = epoch
+        self.step = step
+        self.song_ids = tuple(song_ids)
+
+
+class RunError(SongbagError, OSError):
+    """A run folder could not be read or written."""
+
+
+class RunNotFound(RunError, FileNotFoundError):
+    """There is no finished run at this place."""
+
+
+class DamagedRun(RunError):
+    """A file of a run folder is missing, or is not what songbag wrote."""

@@ -1,0 +1,180 @@
+"""`song_model` and `window_model`: networks put together from encoders, a head and a pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from songbag_store import FeatureSpec
+from songbag_training.encoders import ENCODERS, reference
+from songbag_training.errors import ModelError
+from songbag_training.layers import POOLINGS, FeatureScaling, FoldWindows, UnfoldWindows, channels_last
+
+FloatArray = npt.NDArray[np.float32]
+
+_SMALLEST_STD = 1e-3
+"""dB; a coefficient that varies less is constant but for rounding, and is left on its own scale."""
+
+
+def n_logits(n_classes: int) -> int:
+    """Return the units of the head: one for two classes, otherwise one a class."""
+    if n_classes < 2:
+        raise ModelError(f"{n_classes} classes cannot be told apart; it takes two", where="model")
+    return 1 if n_classes == 2 else int(n_classes)
+
+
+def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_channels: int = 1) -> keras.Model:
+    """Return the reference network, from one window to logits.
+
+    Conv 16, pool (2, 3), Conv 16, pool (2, 2), Dense 32, Dense 32, Dense `n_classes` (one unit for two classes).
+
+    Parameters
+    ----------
+    n_bands, n_frames, n_channels : int
+        Shape of a window: the model takes (B, n_bands, n_frames, n_channels), normalised.
+    n_classes : int
+        Two or more.
+
+    Raises
+    ------
+    ModelError
+        If the windows are smaller than 10 bands or 14 frames.
+
+    Examples
+    --------
+    >>> window_model(n_bands=13, n_frames=216, n_classes=3).count_params()
+    21075
+    """
+    encoder = reference(int(n_bands), int(n_frames), int(n_channels))
+    logits = keras.layers.Dense(n_logits(n_classes), name="head")(encoder.output)
+    return keras.Model(encoder.input, logits, name="window_model")
+
+
+def window_network(spec: FeatureSpec, n_classes: int, encoder: str) -> keras.Model:
+    """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
+    _require_known(encoder, ENCODERS, "encoder")
+    windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
+    scaled = FeatureScaling(name="scaling")(windows)
+    images = channels_last(scaled, spec.n_channels)
+    embeddings = ENCODERS[encoder](spec.n_bands, spec.n_frames, spec.n_channels)(images)
+    logits = keras.layers.Dense(n_logits(n_classes), name="head")(embeddings)
+    return keras.Model(windows, [embeddings, logits], name="window_network")
+
+
+def song_model(
+    spec: FeatureSpec,
+    n_classes: int,
+    *,
+    encoder: str = "compact",
+    pooling: str = "mean",
+    bag_size: int | None = None,
+    scaling: tuple[FloatArray, FloatArray] | None = None,
+) -> keras.Model:
+    """Return the network from bags of windows to the logits of songs.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+        Decides shape and type of the windows.
+    n_classes : int
+        Two classes give one logit, that of the second class; more give one each.
+    encoder : str
+        ``"compact"`` or ``"reference"``.
+    pooling : str
+        ``"mean"``.
+    bag_size : int, optional
+        K; None takes bags of any size.
+    scaling : tuple of two arrays of shape (C,), optional
+        Mean and standard deviation, see `scaling_statistics`.
+
+    Returns
+    -------
+    model : keras.Model
+        Takes ``{"windows": (B, K, C, T) as stored, "mask": (B, K)}``, gives logits (B, L). Its layers
+        ``window_network`` and ``pooling`` serve windows and weights singly.
+
+    Raises
+    ------
+    ModelError
+        If there is no such encoder or pooling, or the windows are too small for the encoder.
+    """
+    _require_known(pooling, POOLINGS, "pooling")
+    network = window_network(spec, n_classes, encoder)
+    if scaling is not None:
+        network.get_layer("scaling").set_statistics(*scaling)
+    windows = keras.Input((bag_size, *spec.window_shape), dtype=spec.encoding, name="windows")
+    mask = keras.Input((bag_size,), name="mask")
+    embeddings, logits = network(FoldWindows(name="fold")(windows))
+    embeddings = UnfoldWindows(name="unfold_embeddings")(embeddings, mask)
+    logits = UnfoldWindows(name="unfold_logits")(logits, mask)
+    song_logits, _ = POOLINGS[pooling](name="pooling")(embeddings, logits, mask)
+    return keras.Model({"windows": windows, "mask": mask}, song_logits, name="song_model")
+
+
+def song_loss(n_classes: int) -> keras.losses.Loss:
+    """Return the loss of song logits against class numbers: binary or softmax cross-entropy."""
+    if n_classes == 2:
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def song_accuracy(n_classes: int) -> keras.metrics.Metric:
+    """Return the accuracy of song logits against class numbers."""
+    if n_classes == 2:
+        return keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+
+
+def probabilities(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Turn logits, shape (N, L), into probabilities, shape (N, n_classes); rows sum to 1."""
+    values = np.asarray(logits, np.float64)
+    if values.shape[1] == 1:
+        # Softmax over (0, z) is the sigmoid of z.
+        values = np.concatenate([np.zeros_like(values), values], axis=1)
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    shares: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def scaling_statistics(songs: pa.Table, spec: FeatureSpec) -> tuple[FloatArray, FloatArray]:
+    """Return mean and standard deviation of each coefficient over some songs, from the index alone.
+
+    Parameters
+    ----------
+    songs : pyarrow.Table
+        Their rows of the index, with `feature_sum`, `feature_sumsq` and `n_windows`.
+    spec : FeatureSpec
+        Says how many frames a window has.
+
+    Returns
+    -------
+    mean, std : float32, shape (C,)
+        In the features' unit. A coefficient that never varies gets a standard deviation of 1.
+    """
+    count = sum(songs["n_windows"].to_pylist()) * spec.n_frames
+    total, squares = (_column_sum(songs, name, spec.window_shape[0]) for name in ("feature_sum", "feature_sumsq"))
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
+    return mean.astype(np.float32), np.where(std < _SMALLEST_STD, 1.0, std).astype(np.float32)
+
+
+def _column_sum(songs: pa.Table, name: str, n_coefficients: int) -> npt.NDArray[np.float64]:
+    """Sum a column of lists over the songs."""
+    values: Any = songs[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    if len(values) != songs.num_rows * n_coefficients:
+        raise ModelError(
+            f"the column {name!r} has not {n_coefficients} numbers a song",
+            where="index",
+            remedy="The store lacks the sums that normalisation needs: extract its songs again.",
+        )
+    total: npt.NDArray[np.float64] = values.reshape(songs.num_rows, n_coefficients).sum(axis=0)
+    return total
+
+
+def _require_known(name: str, known: dict[str, Any], kind: str) -> None:
+    if name not in known:
+        raise ModelError(f"there is no {kind} {name!r}", where="model", remedy=f"There are: {', '.join(known)}.")

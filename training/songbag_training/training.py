@@ -1,0 +1,245 @@
+"""`train`: from a store and a label column to a run folder."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+import songbag_store
+from songbag_store import SongStore
+from songbag_store.errors import StoreError, UsageError
+from songbag_training.bags import BagDataset
+from songbag_training.callbacks import BestEpoch, LossGuard, Validate
+from songbag_training.config import TrainConfig
+from songbag_training.errors import RunError
+from songbag_training.evaluation import evaluate
+from songbag_training.metrics import Ints, song_metrics
+from songbag_training.model import scaling_statistics, song_accuracy, song_loss, song_model
+from songbag_training.progress import EpochProgress, Report
+from songbag_training.runs import Run, RunFacts, claim_folder
+from songbag_training.scoring import SongScorer, stored_pieces
+from songbag_training.splits import Labels, Split, check_leaks, n_duplicates, read_labels, split_songs
+from songbag_training.weights import load_weights
+
+_DEFAULTS = TrainConfig()
+
+
+def train(
+    store: SongStore | str | Path,
+    label: str,
+    output: str | Path,
+    *,
+    where: str | None = None,
+    config: TrainConfig = _DEFAULTS,
+    report: Report = print,
+) -> Run:
+    """Train a song model and leave a run folder behind.
+
+    The songs are split into train, validation and test; the weights of the epoch with the lowest validation loss are
+    kept, and evaluated on every window of every song. With the same store, options and machine the weights are the same
+    bytes; for this, the random seeds and the op determinism of TensorFlow are set for the whole process.
+
+    Parameters
+    ----------
+    store : SongStore, str or pathlib.Path
+        The store, at the snapshot to train on.
+    label : str
+        Column of the index with one label a song: text, whole numbers or booleans.
+    output : str or pathlib.Path
+        The run folder, new or empty.
+    where : str, optional
+        SQL expression over the index; only these songs are used.
+    config : TrainConfig
+        Everything else.
+    report : callable
+        Takes the lines that are printed.
+
+    Returns
+    -------
+    run : Run
+        The finished run; ``run.folder / "metrics.json"`` says how good it is.
+
+    Raises
+    ------
+    LabelError
+        If the labels cannot be learned.
+    ModelError
+        If the encoder does not fit the windows.
+    UsageError
+        If the folder is not empty, or no song is left.
+    NonFiniteLoss
+        If the loss becomes NaN or infinite.
+
+    Examples
+    --------
+    >>> run = train("my-store", "genre", "runs/first", config=TrainConfig(epochs=30))
+    >>> predict(run, "new-songs/")
+    """
+    store = store if isinstance(store, SongStore) else SongStore.open(store)
+    folder = Path(output)
+    labels = _labels(store, label, where)
+    split = split_songs(labels, label, seed=config.seed)
+    check_leaks(split, labels.songs)
+    _report_songs(labels, split, label, report)
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    model = _model(store, labels, split, config)
+    claim_folder(folder)
+    run = Run.create(folder, _facts(store, label, where, labels, split, config), split)
+    _pin(run, store, report)
+    best_epoch = _fit(run, store, model, labels, split, report)
+    load_weights(model, folder / "weights.safetensors")
+    metrics = evaluate(run, store, model=model).metrics
+    run.finish(finished_at=_now(), best_epoch=best_epoch)
+    held_out = metrics["test"]
+    report(
+        f"held-out accuracy {held_out['song']['accuracy']:.2f} over {held_out['song']['n']} songs "
+        f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {folder}"
+    )
+    return run
+
+
+def _labels(store: SongStore, label: str, where: str | None) -> Labels:
+    songs = store.select_songs(where)
+    if songs.num_rows == 0:
+        remedy = "Change --where." if where else "`songbag failures STORE` tells why songs failed."
+        raise UsageError("no song with features is left to train on", where=store.location, remedy=remedy)
+    return read_labels(songs, label)
+
+
+def _report_songs(labels: Labels, split: Split, label: str, report: Report) -> None:
+    parts = ", ".join(f"{n} {part}" for part, n in split.counts().items())
+    report(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {parts}")
+    if labels.n_unlabelled:
+        report(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
+    copies = n_duplicates(labels.songs)
+    if copies:
+        report(f"{copies} songs are byte-identical copies of others; copies stay in one part")
+
+
+def _model(store: SongStore, labels: Labels, split: Split, config: TrainConfig) -> keras.Model:
+    """Build the model, normalised by the training songs, ready to fit."""
+    n_classes = len(labels.classes)
+    songs: pa.Table = labels.songs.take(split.rows_of("train"))
+    model = song_model(
+        store.spec,
+        n_classes,
+        encoder=config.encoder,
+        pooling=config.pooling,
+        bag_size=config.bag_size,
+        scaling=scaling_statistics(songs, store.spec),
+    )
+    n_steps = -(-songs.num_rows // config.batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * n_steps)
+    model.compile(
+        keras.optimizers.Adam(rate),
+        loss=song_loss(n_classes),
+        metrics=[song_accuracy(n_classes)],
+        jit_compile=False,
+    )
+    return model
+
+
+def _facts(
+    store: SongStore, label: str, where: str | None, labels: Labels, split: Split, config: TrainConfig
+) -> RunFacts:
+    location = store.location if "://" in store.location else str(Path(store.location).absolute())
+    return RunFacts(
+        run_id=uuid.uuid4().hex,
+        created_at=_now(),
+        store_location=location,
+        store_uuid=store.uuid,
+        snapshot=store.snapshot,
+        snapshot_sha256=store.snapshot_sha256,
+        spec=store.spec.to_dict(),
+        fingerprint=store.spec.fingerprint,
+        label=label,
+        where=where,
+        classes=list(labels.classes),
+        split_sha256=split.digest,
+        config=config.to_dict(),
+        versions={
+            "songbag": songbag_store.__version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    )
+
+
+def _pin(run: Run, store: SongStore, report: Report) -> None:
+    """Tag the snapshot, so that it outlives `songbag gc`; a store that cannot be written is trained on all the same."""
+    try:
+        store.tag(f"run-{run.facts.run_id}", {"run": str(run.folder.absolute()), "label": run.facts.label})
+    except StoreError as error:
+        report(f"note: snapshot {store.snapshot} could not be pinned, and gc may delete it ({error.what})")
+
+
+def _fit(run: Run, store: SongStore, model: keras.Model, labels: Labels, split: Split, report: Report) -> int | None:
+    """Train; leave weights and history in the run folder, and return the best epoch."""
+    config = run.facts.train_config
+    rows = split.rows_of("train")
+    bags = BagDataset(
+        store,
+        [split.song_ids[row] for row in rows],
+        _numbers(labels, rows).tolist(),
+        bag_size=config.bag_size,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
+    validate = _validation(store, model, labels, split.rows_of("validation"))
+    with EpochProgress(config.epochs, report) as progress:
+        best = BestEpoch(run.folder, validate, config.early_stopping, progress)
+        try:
+            model.fit(
+                bags.dataset(stop_epoch=config.epochs),
+                steps_per_epoch=bags.n_steps,
+                epochs=config.epochs,
+                callbacks=[best, LossGuard(bags, run.folder)],
+                shuffle=False,
+                verbose=0,
+            )
+        except tf.errors.OpError as error:
+            _raise_cause(error, bags, run.folder)
+            raise
+    return best.best_epoch
+
+
+def _raise_cause(error: Exception, bags: BagDataset, folder: Path) -> None:
+    """Raise what is behind an error of TensorFlow's, where it is known: a failed read, or too little memory."""
+    if bags.failure is not None:
+        raise bags.failure from error
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        remedy = "Lower --batch-size or --bag-size."
+        raise RunError("the device has too little memory for this batch", where=str(folder), remedy=remedy) from error
+
+
+def _validation(store: SongStore, model: keras.Model, labels: Labels, rows: list[int]) -> Validate:
+    """Return the function that scores the validation songs, every window of them."""
+    scorer = SongScorer(model)
+    songs = labels.songs.take(rows)
+    true = _numbers(labels, rows)
+
+    def validate() -> tuple[float, float]:
+        scores = scorer.score(stored_pieces(store, songs, scorer.chunk_windows))
+        metrics = song_metrics(true, np.array([score.probabilities for score in scores]))
+        return float(metrics["log_loss"] or 0.0), float(metrics["accuracy"] or 0.0)
+
+    return validate
+
+
+def _numbers(labels: Labels, rows: list[int]) -> Ints:
+    number = {name: position for position, name in enumerate(labels.classes)}
+    return np.array([number[labels.names[row]] for row in rows], np.int64)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
