@@ -250,8 +250,9 @@ def _open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Reco
         if codec is None or not codec.sample_rate:
             raise SongError("unsupported-codec", f"FFmpeg has no decoder for the audio in this {form.name} file")
         # A bare stream of AAC frames has no header: FFmpeg guesses its length from the bit rate.
-        known = form.container != "aac" and stream.duration and stream.time_base
-        declared = round(float(stream.duration * stream.time_base) * codec.sample_rate) if known else None
+        declared = None
+        if form.container != "aac" and stream.duration and stream.time_base:
+            declared = round(float(stream.duration * stream.time_base) * codec.sample_rate)
 
         def blocks(recording: Recording) -> Iterator[FloatArray]:
             return _ffmpeg_blocks(container, stream, recording)
