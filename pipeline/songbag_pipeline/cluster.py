@@ -6,6 +6,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Any
 
 
@@ -48,6 +49,8 @@ def _sigint_for_this_process_only() -> Iterator[None]:
     A signal mask is inherited by threads and through exec: by the event loop of the cluster started here, and by every
     worker that it starts now or later.
     """
+    # Starting the resource tracker of multiprocessing would unblock the signal again, in the midst of it.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
