@@ -9,6 +9,7 @@
     ├── SongError (ValueError)                 one song cannot be used; has a code, becomes a failed row
     ├── SongsChanged                           files differ from what the store holds
     ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
+    ├── ContainmentError (ChildProcessError)   a worker cannot start the process that decodes
     └── Interrupted                            SIGINT or SIGTERM, after committing: exit code 130 or 143
 """
 
@@ -57,6 +58,10 @@ class SongsChanged(SongbagError):
 
 class ClusterError(SongbagError, ConnectionError):
     """The Dask cluster could not do the work; what was finished is committed."""
+
+
+class ContainmentError(SongbagError, ChildProcessError):
+    """The process in which a worker decodes could not be started."""
 
 
 class Interrupted(SongbagError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from rich.console import Console
 
 from songbag_pipeline import Summary, batches, extract, extraction
+from songbag_pipeline.containment import Containment
 from songbag_pipeline.errors import SongsChanged
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
@@ -120,6 +122,25 @@ def test_a_song_that_kills_its_worker_fails_alone(
     failed = SongStore.open(tmp_path / "store").sql("select song_id from failures where error_code = 'decoder-crash'")
     assert failed["song_id"].tolist() == ["high/poison.wav"]
     assert run(folder, tmp_path / "store").n_failed_before == 3
+
+
+def test_songs_that_crash_hang_or_exhaust_the_decoder_fail_alone_and_at_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = {"segfault": "decoder-crash", "loop": "decoder-hang", "allocate": "out-of-memory"}
+    for fault in codes:
+        write(folder / "high" / f"{fault}-x.wav", chirp(1.0))
+    faulty = Containment(reader="tests.pipeline.faults:read", start_s=3.0)
+    monkeypatch.setattr(extraction, "Job", functools.partial(batches.Job, containment=faulty))
+    summary = run(folder, tmp_path / "store")
+    assert (summary.n_stored, summary.n_failed) == (6, 5)
+    store = SongStore.open(tmp_path / "store")
+    failed = store.sql("select song_id, error_code from failures where song_id like 'high/%'")
+    assert dict(zip(failed["song_id"], failed["error_code"], strict=True)) == {
+        f"high/{fault}-x.wav": code for fault, code in codes.items()
+    }
+    assert store.windows("high/2.mp3").shape == (11, 13, 22)
+    assert run(folder, tmp_path / "store").n_failed_before == 5
 
 
 class _KillsOn:
