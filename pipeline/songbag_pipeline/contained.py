@@ -112,8 +112,7 @@ def _read(reader: Reader, request: dict[str, str], windows_file: int) -> dict[st
     except StoreError as error:
         return {"what": error.what, "where": error.where, "remedy": error.remedy}
     except MemoryError:
-        facts = SongFacts()
-        facts.fail("out-of-memory", "decoding took more memory than it may")
+        return {"failed": ["out-of-memory", "decoding took more memory than it may"]}
     return {"facts": facts.to_json()}
 
 

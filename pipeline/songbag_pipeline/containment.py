@@ -119,6 +119,9 @@ class ContainedReader:
         except EOFError:
             facts.fail("decoder-crash", f"the decoder died on this file ({self._stop(_LAST_MOMENT_S)})")
             return facts
+        if "failed" in answer:
+            facts.fail(*answer["failed"])
+            return facts
         if "facts" not in answer:
             raise StoreError(**answer)
         facts = SongFacts.from_json(answer["facts"])

@@ -8,6 +8,7 @@
     │   └── ManifestError                      a list of songs that cannot be used; names line and column
     ├── SongError (ValueError)                 one song cannot be used; has a code, becomes a failed row
     ├── SongsChanged                           files differ from what the store holds
+    ├── TooManyFailures                        more songs failed than the user allows
     ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
     ├── ContainmentError (ChildProcessError)   a worker cannot start the process that decodes
     └── Interrupted                            SIGINT or SIGTERM, after committing: exit code 130 or 143
@@ -54,6 +55,10 @@ class SongsChanged(SongbagError):
             remedy="Nothing was done. Run again with --update-changed to compute them anew, or restore the files.",
         )
         self.song_ids = tuple(song_ids)
+
+
+class TooManyFailures(SongbagError):
+    """More songs failed than the user allows; what was finished is committed."""
 
 
 class ClusterError(SongbagError, ConnectionError):

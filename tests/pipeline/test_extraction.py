@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from rich.console import Console
 
 from songbag_pipeline import Summary, batches, extract, extraction
 from songbag_pipeline.containment import Containment
-from songbag_pipeline.errors import SongsChanged
+from songbag_pipeline.errors import SongsChanged, TooManyFailures
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
 from tests.pipeline.conftest import chirp, write
@@ -153,6 +154,19 @@ class _KillsOn:
         if self.poison in songs["path"].to_pylist():  # type: ignore[index]
             os.kill(os.getpid(), signal.SIGKILL)
         return batches.run_batch(job, songs)
+
+
+def test_too_many_failures_end_the_run_with_everything_finished_committed(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TooManyFailures, match=r"[12] songs failed, more than the 0 allowed; \d+ of 8 songs done"):
+        run(folder, tmp_path / "store", max_failed=0)
+    assert SongStore.open(tmp_path / "store").index.num_rows > 0
+    run(folder, tmp_path / "store", max_failed=2)
+    assert SongStore.open(tmp_path / "store").index.num_rows == 8
+
+
+def test_recordings_that_are_the_same_byte_for_byte_are_counted(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "high" / "0.wav", folder / "low" / "copy.wav")
+    assert run(folder, tmp_path / "store").n_duplicates == 1
 
 
 @pytest.fixture
