@@ -257,7 +257,9 @@ class _Run:
                 self._submit(client, batch.slice(0, middle))
                 self._submit(client, batch.slice(middle))
                 return
-            reason = SongError("decoder-crash", "every worker that was given this file died, of a crash or for want of memory")
+            reason = SongError(
+                "decoder-crash", "every worker that was given this file died, of a crash or for want of memory"
+            )
             fragment, rows = fail_batch(self._job, batch, reason)
         except FutureCancelledError as error:
             raise _lost_cluster(str(error)) from error
