@@ -19,6 +19,7 @@ from songbag_store.errors import SongbagError, UsageError
 
 _CONNECT_S = 20
 _FIRST_WORKER_S = 60
+_LOST_AFTER = "3 s"
 _PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "av", "zarr", "pyarrow", "dask", "distributed")
 """What decides feature bytes or must understand each other: the same everywhere, or the run does not begin."""
 
@@ -70,8 +71,22 @@ def connected(choice: ClusterChoice) -> Iterator[Any]:
             where=where,
             remedy="Start one with `dask scheduler`, or check address, firewall and TLS. Nothing was done yet.",
         ) from error
-    with client:
+    with _quiet(), client:
         yield client
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's log off the terminal: a lost worker or scheduler is told in this run's own words."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado.application")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
@@ -81,7 +96,8 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     # A worker's log would land in the middle of the progress bar; what concerns a song comes back as its row.
-    with dask.config.set({"distributed.logging.distributed": "critical"}), _sigint_for_this_process_only():
+    quiet = {"distributed.logging.distributed": "critical", "distributed.logging.asyncio": "critical"}
+    with dask.config.set(quiet), _sigint_for_this_process_only():
         cluster = LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
@@ -89,8 +105,10 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
-    with cluster, Client(cluster, set_as_default=False) as client:
-        # A nanny whose worker dies while it is being restarted gives up; somebody must start another.
+    # A nanny whose worker dies while it is being restarted gives up, and one whose worker exits ends with it: somebody
+    # must start another, and before long.
+    heal = dask.config.set({"distributed.deploy.lost-worker-timeout": _LOST_AFTER})
+    with heal, _quiet(), cluster, Client(cluster, set_as_default=False) as client:
         cluster.adapt(minimum=n_workers, maximum=n_workers)
         yield client
 

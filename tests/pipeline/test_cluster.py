@@ -255,7 +255,7 @@ def test_workers_that_die_at_random_lose_no_song(
     @contextlib.contextmanager
     def chaotic(choice: ClusterChoice) -> Iterator[object]:
         with ordinary(choice) as client:
-            client.register_plugin(KillWorker(delay="2 s", mode=mode))
+            client.register_plugin(KillWorker(delay="4 s", mode=mode))
             yield client
 
     monkeypatch.setattr(extraction, "connected", chaotic)
