@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from songbag_pipeline.songs import SongFacts, read_song
+from songbag_pipeline.facts import SongFacts
+from songbag_pipeline.songs import read_song
 from songbag_store import FeatureSpec
+from songbag_store.encoding import StoredWindows
 from songbag_store.failures import REMEDIES
-from songbag_store.fragments import StoredWindows
 from tests.pipeline.conftest import ENCODINGS, Audio, chirp, write
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
