@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.fragments import WindowSpill, encode, write_fragment
 from songbag_store.index import REPLACES, index_schema
 from songbag_store.parts import write_part
+from tests import objects
 
 Windows = npt.NDArray[np.float32]
 MakeStore = Callable[..., SongStore]
@@ -86,3 +87,16 @@ def make_store(tmp_path: Path) -> MakeStore:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(17)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of a real S3 server process with the bucket `tests.objects.BUCKET`."""
+    with objects.s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_url() -> str:
+    """An address in that bucket where nothing is yet."""
+    return f"s3://{objects.BUCKET}/{uuid.uuid4().hex}/store"
