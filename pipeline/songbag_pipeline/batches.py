@@ -31,6 +31,8 @@ class Job:
     store: str
     spec: FeatureSpec
     run_id: str
+    storage_options: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """May hold credentials, so it is never shown."""
 
 
 def batches(songs: pa.Table, n_workers: int) -> Iterator[pa.Table]:
@@ -70,7 +72,7 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
     rows : pyarrow.Table
         Index rows, ok and failed, with the column `replaces`.
     """
-    store = SongStore.open_identity(job.store)
+    store = SongStore.open_identity(job.store, storage_options=job.storage_options)
     fragment = uuid.uuid4().hex
     facts: list[SongFacts] = []
     starts: list[int | None] = []
@@ -92,7 +94,7 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
 
 def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> tuple[str, pa.Table]:
     """Record songs as failed that no worker survived."""
-    store = SongStore.open_identity(job.store)
+    store = SongStore.open_identity(job.store, storage_options=job.storage_options)
     fragment = uuid.uuid4().hex
     facts = [SongFacts(status="failed", error_code=reason.code, error=reason.what) for _ in range(songs.num_rows)]
     rows = _rows(job, songs, fragment, facts, [None] * songs.num_rows)

@@ -7,7 +7,7 @@ import os
 import queue
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,7 @@ def extract(
     limit: int | None = None,
     retry_failed: bool = False,
     update_changed: bool = False,
+    storage_options: Mapping[str, str] | None = None,
     console: Console | None = None,
 ) -> Summary:
     """Compute the features of every song of a source that the store does not have yet.
@@ -82,7 +83,7 @@ def extract(
     source : str or pathlib.Path
         A folder or a manifest, see `songbag_pipeline.sources.read_source`.
     store : str or pathlib.Path
-        The store; made if there is none.
+        The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none.
     spec : FeatureSpec, optional
         What to compute; by default what the store holds, or the reference recipe for a new one.
     label_from_folder : bool
@@ -95,6 +96,8 @@ def extract(
         Try songs again that failed before, though their files did not change.
     update_changed : bool
         Compute songs anew whose content changed; without it they are an error before any work.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint of the store's object store; they travel to the workers.
     console : rich.console.Console, optional
         Where to show progress; by default standard error.
 
@@ -113,12 +116,13 @@ def extract(
     """
     console = console or Console(stderr=True)
     found = read_source(source, label_from_folder=label_from_folder)
-    opened = SongStore.open_for_writing(store, spec or _spec_of(store))
+    options = dict(storage_options or {})
+    opened = SongStore.open_for_writing(store, spec or _spec_of(store, options), storage_options=options)
     join_rows([opened.index.slice(0, 0), pa.table(found.songs.slice(0, 0)).drop_columns(["file_bytes", "modified_at"])])
     before = opened.index.num_rows
     opened = opened.commit_parts(_finished_parts(opened))
     todo = _plan(found, opened, source, limit, retry_failed=retry_failed, update_changed=update_changed)
-    run = _Run(opened, todo.todo, console)
+    run = _Run(opened, todo.todo, options, console)
     if todo.todo.num_rows:
         run.execute(workers or len(os.sched_getaffinity(0)))
     return Summary(
@@ -135,9 +139,9 @@ def extract(
     )
 
 
-def _spec_of(store: str | Path) -> FeatureSpec:
+def _spec_of(store: str | Path, options: Mapping[str, str]) -> FeatureSpec:
     try:
-        return SongStore.open_identity(store).spec
+        return SongStore.open_identity(store, storage_options=options).spec
     except StoreNotFound:
         return FeatureSpec()
 
@@ -165,11 +169,11 @@ def _plan(
 class _Run:
     """The coordinator: keeps a bounded number of batches in flight, and commits what comes back."""
 
-    def __init__(self, store: SongStore, todo: pa.Table, console: Console) -> None:
+    def __init__(self, store: SongStore, todo: pa.Table, options: dict[str, str], console: Console) -> None:
         self.store = store
         self.progress = RunProgress(todo.num_rows, console)
         self._todo = todo
-        self._job = Job(store.location, store.spec, uuid.uuid4().hex)
+        self._job = Job(store.location, store.spec, uuid.uuid4().hex, options)
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
         self._pending: dict[str, pa.Table] = {}

@@ -96,6 +96,9 @@ class ObjectStorage:
 
         self._patiently(put)
 
+    def make_durable(self, key: str) -> None:
+        """What an object store shows is durable."""
+
     def get(self, key: str) -> bytes:
         """Read a whole object."""
         return self._patiently(lambda: obstore.get(self._store, key).bytes().to_bytes())

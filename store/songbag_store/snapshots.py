@@ -126,6 +126,9 @@ def commit(storage: Storage, store_uuid: str, change: Change) -> Snapshot:
     for attempt in range(_ATTEMPTS):
         changed = change(base)
         if changed is None:
+            # Somebody else took the parts in, and may have died before the name of the snapshot was on disk.
+            if base.number:
+                storage.make_durable(snapshot_key(base.number))
             return base
         index, parts = changed
         facts = {

@@ -68,6 +68,10 @@ class Storage(Protocol):
         """Write a whole new object, durable on return; raise `KeyExists` where there is one."""
         ...
 
+    def make_durable(self, key: str) -> None:
+        """Force an object to disk that is seen here but may be unsynced: its writer died, or never got its answer."""
+        ...
+
     def get(self, key: str) -> bytes:
         """Read a whole object; raise `FileNotFoundError` where there is none."""
         ...
@@ -144,6 +148,11 @@ class LocalStorage:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
             raise _explained(error, path, len(data)) from error
+
+    def make_durable(self, key: str) -> None:
+        """Call fsync on a file and on its folder."""
+        _sync_file(self._path(key))
+        _sync_folder(self._path(key).parent)
 
     def get(self, key: str) -> bytes:
         """Read a whole object."""
@@ -240,6 +249,7 @@ def create_once(storage: Storage, key: str, data: bytes) -> None:
                 continue
             if held != data:
                 raise
+            storage.make_durable(key)
         return
     raise StoreError(
         f"{key} is reported as existing and as absent in turn",

@@ -89,10 +89,11 @@ class SongStore:
         DamagedStore
             If `store.json` or the snapshot is not what was written.
         """
-        return cls._open(open_storage(location, storage_options), snapshot)
+        return cls.open_in(open_storage(location, storage_options), snapshot)
 
     @classmethod
-    def _open(cls, storage: Storage, snapshot: int | None = None) -> Self:
+    def open_in(cls, storage: Storage, snapshot: int | None = None) -> Self:
+        """Open the store in a storage; see `open`."""
         identity = _read_identity(storage)
         spec = FeatureSpec.from_dict(identity["spec"])
         return cls(storage, identity["uuid"], spec, read_snapshot(storage, identity["uuid"], snapshot))
@@ -122,12 +123,12 @@ class SongStore:
         """
         storage = open_storage(location, storage_options)
         try:
-            store = cls._open(storage)
+            store = cls.open_in(storage)
         except StoreNotFound:
             _refuse_foreign_folder(storage)
             probe(storage)
-            _create_identity(storage, spec)
-            store = cls._open(storage)
+            create_identity(storage, spec)
+            store = cls.open_in(storage)
         else:
             probe(storage)
         if store.spec.fingerprint != spec.fingerprint:
@@ -331,7 +332,8 @@ def _read_identity(storage: Storage) -> dict[str, Any]:
     return dict(document)
 
 
-def _create_identity(storage: Storage, spec: FeatureSpec) -> None:
+def create_identity(storage: Storage, spec: FeatureSpec) -> None:
+    """Create `store.json` and the Zarr group, unless another writer was first."""
     document = {
         "format": FORMAT,
         "minimum_reader": FORMAT,
