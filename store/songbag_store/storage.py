@@ -151,8 +151,12 @@ class LocalStorage:
 
     def make_durable(self, key: str) -> None:
         """Call fsync on a file and on its folder."""
-        _sync_file(self._path(key))
-        _sync_folder(self._path(key).parent)
+        path = self._path(key)
+        try:
+            _sync_file(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise _explained(error, path, 0) from error
 
     def get(self, key: str) -> bytes:
         """Read a whole object."""
