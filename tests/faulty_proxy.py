@@ -15,8 +15,8 @@ Rule = Callable[[str, str], str | None]
 """From method and path to a fault, or None for none.
 
 ``drop``: the request reaches the server, the connection is closed instead of its answer. ``refuse``: the same, but the
-server never sees it. ``500``, ``503``, ``409``: this status without asking the server. ``500-after``, ``503-after``:
-this status after the server did it. ``cut``: half of the body of the answer. ``hang``: no answer for a second.
+server never sees it. ``503:SlowDown``: this status and code without asking the server; ``503:SlowDown:after``: after
+the server did it. ``cut``: half of the body of the answer. ``hang``: no answer for two seconds.
 """
 
 
@@ -72,17 +72,19 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = self.proxy.rule(self.command, self.path) or ""
         if fault == "hang":
-            time.sleep(1)
-        if fault in ("500", "503", "409"):
-            return self._answer(int(fault), {}, b"<Error><Code>Injected</Code></Error>")
+            time.sleep(2)
+        status_text, _, code = fault.partition(":")
+        code, _, after = code.partition(":")
+        if code and not after:
+            return self._answer(int(status_text), {}, _refusal(code))
         if fault == "refuse":
             return self._close()
         status, headers, answer = self._forward(body)
         self.proxy.requests.append((self.command, self.path, len(answer)))
         if fault == "drop":
             return self._close()
-        if fault.endswith("-after"):
-            return self._answer(int(fault[:3]), {}, b"<Error><Code>Injected</Code></Error>")
+        if after:
+            return self._answer(int(status_text), {}, _refusal(code))
         return self._answer(status, headers, answer, cut=fault == "cut")
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve  # noqa: N815 (names of http.server)
@@ -115,3 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
+
+
+def _refusal(code: str) -> bytes:
+    return f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>Injected.</Message></Error>'.encode()

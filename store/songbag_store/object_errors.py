@@ -39,7 +39,7 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "Set them in the environment, name a profile, or give --storage-option access_key_id=... and so on.",
     ),
     (
-        r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|301 Moved",
+        r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|redirect without LOCATION",
         "the bucket lies in another region",
         "Give its region: --storage-option region=NAME, or AWS_REGION in the environment.",
     ),

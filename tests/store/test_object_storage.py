@@ -228,7 +228,7 @@ def test_a_listing_that_breaks_off_is_an_error_and_never_an_older_store(
     store = make(s3_url, options, {"a": sixteenths(rng, 1, SHAPE)})
     for number in range(1005):
         store.storage.create(f"index/0-{number:04}", b"")
-    proxy.rule = times(1000, "503", "GET", "continuation-token")
+    proxy.rule = times(1000, "503:SlowDown", "GET", "continuation-token")
     with pytest.raises(StoreError, match="does not answer"):
         SongStore.open(s3_url, storage_options=objects.options(proxy.url, patience_s="0.3"))
     proxy.rule = lambda method, path: None
