@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.fragments import WindowSpill, encode, write_fragment
 from songbag_store.index import REPLACES, index_schema
 from songbag_store.parts import write_part
+from tests import objects
 
 Windows = npt.NDArray[np.float32]
 MakeStore = Callable[..., SongStore]
@@ -103,3 +104,16 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = songbag("demo", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of a real S3 server process with the bucket `tests.objects.BUCKET`."""
+    with objects.s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_url() -> str:
+    """An address in that bucket where nothing is yet."""
+    return f"s3://{objects.BUCKET}/{uuid.uuid4().hex}/store"

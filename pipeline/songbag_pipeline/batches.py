@@ -33,6 +33,8 @@ class Job:
     spec: FeatureSpec
     run_id: str
     containment: Containment = Containment()  # noqa: RUF009 (frozen)
+    storage_options: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """May hold credentials, so it is never shown."""
 
 
 def batches(songs: pa.Table, n_workers: int) -> Iterator[pa.Table]:
@@ -72,7 +74,7 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
     rows : pyarrow.Table
         Index rows, ok and failed, with the column `replaces`.
     """
-    store = SongStore.open_identity(job.store)
+    store = SongStore.open_identity(job.store, storage_options=job.storage_options)
     fragment = uuid.uuid4().hex
     facts: list[SongFacts] = []
     starts: list[int | None] = []
@@ -94,7 +96,7 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
 
 def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> tuple[str, pa.Table]:
     """Record songs as failed that no worker survived."""
-    store = SongStore.open_identity(job.store)
+    store = SongStore.open_identity(job.store, storage_options=job.storage_options)
     fragment = uuid.uuid4().hex
     facts = [SongFacts(status="failed", error_code=reason.code, error=reason.what) for _ in range(songs.num_rows)]
     rows = _rows(job, songs, fragment, facts, [None] * songs.num_rows)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from songbag_store.cli import StorageOption
+
 if TYPE_CHECKING:
     from songbag_pipeline.extraction import Summary
     from songbag_store import FeatureSpec
@@ -41,7 +43,7 @@ class EncodingName(enum.StrEnum):
 @commands.command()
 def extract(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of songs, or a CSV or Parquet manifest.")],
-    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store; made if there is none.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")],
     features: Annotated[FeatureKind | None, typer.Option(help="[default: mfcc]", rich_help_panel=_SPEC)] = None,
     n_mfcc: Annotated[int | None, typer.Option(help="Coefficients. [default: 13]", rich_help_panel=_SPEC)] = None,
     n_mels: Annotated[int | None, typer.Option(help="Mel bands. [default: 128]", rich_help_panel=_SPEC)] = None,
@@ -78,6 +80,7 @@ def extract(
     scheduler_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Dask cluster to use, by its file.", rich_help_panel=_RUN)
     ] = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Compute the features of every song that the store does not have yet.
 
@@ -85,7 +88,9 @@ def extract(
     compute" are taken from the store where it exists; another value is an error, for a store has one spec.
     """
     from songbag_pipeline.extraction import extract as run
+    from songbag_store.object_options import parse_options
 
+    options = parse_options(storage_option)
     kind, _, deltas = (features.value if features else "").partition("+")
     given = {
         "kind": kind or None,
@@ -103,7 +108,7 @@ def extract(
     summary = run(
         source,
         store,
-        _spec(store, {name: value for name, value in given.items() if value is not None}),
+        _spec(store, {name: value for name, value in given.items() if value is not None}, options),
         label_from_folder=label_from_folder,
         workers=workers,
         limit=limit,
@@ -112,18 +117,19 @@ def extract(
         max_failed=max_failed,
         scheduler=scheduler,
         scheduler_file=scheduler_file,
+        storage_options=options,
     )
     for line in _report(summary, store):
         print(line)
 
 
-def _spec(store: str, given: dict[str, Any]) -> FeatureSpec:
+def _spec(store: str, given: dict[str, Any], options: dict[str, str]) -> FeatureSpec:
     """Return the spec of an existing store with the options given laid over it, or that of a new one."""
     from songbag_store import FeatureSpec, SongStore
     from songbag_store.errors import StoreNotFound
 
     try:
-        fields = SongStore.open_identity(store).spec.to_dict()
+        fields = SongStore.open_identity(store, storage_options=options).spec.to_dict()
     except StoreNotFound:
         return FeatureSpec(**given)
     if "window_s" in given and "window_hop_s" not in given:

@@ -7,6 +7,7 @@ import os
 import queue
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def extract(
     max_failed: int | None = None,
     scheduler: str | None = None,
     scheduler_file: str | Path | None = None,
+    storage_options: Mapping[str, str] | None = None,
     console: Console | None = None,
 ) -> Summary:
     """Compute the features of every song of a source that the store does not have yet.
@@ -91,7 +93,7 @@ def extract(
     source : str or pathlib.Path
         A folder or a manifest, see `songbag_pipeline.sources.read_source`.
     store : str or pathlib.Path
-        The store; made if there is none.
+        The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none.
     spec : FeatureSpec, optional
         What to compute; by default what the store holds, or the reference recipe for a new one.
     label_from_folder : bool
@@ -110,6 +112,8 @@ def extract(
         Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are used instead.
     scheduler_file : str or pathlib.Path, optional
         File that a Dask scheduler has written with its address.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint of the store's object store; they travel to the workers.
     console : rich.console.Console, optional
         Where to show progress; by default standard error.
 
@@ -135,12 +139,13 @@ def extract(
     if "://" not in str(store):
         store = os.path.abspath(store)  # a worker of a cluster may have been started anywhere
     found = read_source(source, label_from_folder=label_from_folder)
-    opened = SongStore.open_for_writing(store, spec or _spec_of(store))
+    options = dict(storage_options or {})
+    opened = SongStore.open_for_writing(store, spec or _spec_of(store, options), storage_options=options)
     join_rows([opened.index.slice(0, 0), pa.table(found.songs.slice(0, 0)).drop_columns(["file_bytes", "modified_at"])])
     before = opened.index.num_rows
     opened = opened.commit_parts(_finished_parts(opened))
     todo = _plan(found, opened, source, limit, retry_failed=retry_failed, update_changed=update_changed)
-    run = _Run(opened, todo.todo, console, max_failed)
+    run = _Run(opened, todo.todo, options, console, max_failed)
     if todo.todo.num_rows:
         run.execute(choice)
     return Summary(
@@ -163,9 +168,9 @@ def _duplicates(index: pa.Table) -> int:
     return len(contents) - int(pc.count_distinct(contents).as_py())
 
 
-def _spec_of(store: str | Path) -> FeatureSpec:
+def _spec_of(store: str | Path, options: Mapping[str, str]) -> FeatureSpec:
     try:
-        return SongStore.open_identity(store).spec
+        return SongStore.open_identity(store, storage_options=options).spec
     except StoreNotFound:
         return FeatureSpec()
 
@@ -193,13 +198,15 @@ def _plan(
 class _Run:
     """The coordinator: keeps a bounded number of batches in flight, and commits what comes back."""
 
-    def __init__(self, store: SongStore, todo: pa.Table, console: Console, max_failed: int | None) -> None:
+    def __init__(
+        self, store: SongStore, todo: pa.Table, options: dict[str, str], console: Console, max_failed: int | None
+    ) -> None:
         self.store = store
         self.progress = RunProgress(todo.num_rows, console)
         self._todo = todo
         self._console = console
         self._max_failed = max_failed
-        self._job = Job(store.location, store.spec, uuid.uuid4().hex)
+        self._job = Job(store.location, store.spec, uuid.uuid4().hex, storage_options=options)
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
         self._pending: dict[str, pa.Table] = {}

@@ -12,11 +12,14 @@ import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from songbag_store.errors import MissingExtra, SongbagError
+
+if TYPE_CHECKING:
+    from songbag_store.store import SongStore
 
 _GROUP = "songbag.commands"
 
@@ -30,7 +33,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Store = Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store.")]
+Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or s3://, gs://, az://.")]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY=VALUE", help="For object stores, may be repeated: endpoint=..., region=..., profile=..."),
+]
 Snapshot = Annotated[int | None, typer.Option(min=0, help="Read this snapshot instead of the newest.")]
 
 
@@ -52,16 +59,16 @@ def root() -> None:
 def info(
     store: Store,
     snapshot: Snapshot = None,
+    storage_option: StorageOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is in a store: songs, windows, hours, bytes, classes, spec and snapshots."""
     import json
 
     from songbag_store.presenting import lines_of
-    from songbag_store.store import SongStore
     from songbag_store.summary import describe, summarize
 
-    facts = summarize(SongStore.open(store, snapshot=snapshot))
+    facts = summarize(_open(store, snapshot, storage_option))
     print(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
 
 
@@ -72,22 +79,28 @@ def query(
     snapshot: Snapshot = None,
     form: Annotated[QueryFormat, typer.Option("--format", help="How to write the result.")] = QueryFormat.TABLE,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
     from songbag_store.presenting import write_table
     from songbag_store.query import select
-    from songbag_store.store import SongStore
 
-    write_table(select(SongStore.open(store, snapshot=snapshot).index, sql), form.value, output)
+    write_table(select(_open(store, snapshot, storage_option).index, sql), form.value, output)
 
 
 @app.command()
-def failures(store: Store, snapshot: Snapshot = None) -> None:
+def failures(store: Store, snapshot: Snapshot = None, storage_option: StorageOption = None) -> None:
     """List the songs that failed, why, and what to do about each."""
     from songbag_store.failures import report
+
+    print(report(_open(store, snapshot, storage_option).index))
+
+
+def _open(store: str, snapshot: int | None, storage_option: list[str] | None) -> SongStore:
+    from songbag_store.object_options import parse_options
     from songbag_store.store import SongStore
 
-    print(report(SongStore.open(store, snapshot=snapshot).index))
+    return SongStore.open(store, snapshot=snapshot, storage_options=parse_options(storage_option))
 
 
 def main() -> NoReturn:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import pyarrow as pa
 
 from songbag_store.errors import DamagedStore
 from songbag_store.sealed import seal, unseal
 from songbag_store.spec import FeatureSpec
-from songbag_store.storage import Storage
+from songbag_store.storage import ObjectFacts, Storage, create_once
 
 
 def write_part(
@@ -18,7 +18,7 @@ def write_part(
     spec: FeatureSpec,
     fragment: str,
     rows: pa.Table,
-    objects: dict[str, dict[str, Any]],
+    objects: Mapping[str, ObjectFacts],
 ) -> None:
     """Create the part of a fragment: from here on its songs survive any crash.
 
@@ -26,11 +26,11 @@ def write_part(
     ----------
     rows : pyarrow.Table
         Index rows of the batch, ok and failed, with the column `replaces`.
-    objects : dict
+    objects : mapping
         Size and SHA-256 of every object of the fragment, by key.
     """
     facts = {"store": store_uuid, "fingerprint": spec.fingerprint, "objects": objects}
-    storage.create(_key(fragment), seal(rows, facts))
+    create_once(storage, _key(fragment), seal(rows, facts))
 
 
 def read_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
