@@ -22,9 +22,9 @@ from songbag_pipeline.progress import RunProgress
 from songbag_pipeline.signals import StopRequest
 from songbag_pipeline.sources import Source, read_source
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.errors import DamagedStore, SongbagError, StoreNotFound
+from songbag_store.errors import SongbagError, StoreNotFound
 from songbag_store.index import join_rows
-from songbag_store.parts import part_names, read_part
+from songbag_store.parts import finished_parts
 
 COMMIT_EVERY_S = 120.0
 _IN_FLIGHT_PER_WORKER = 2
@@ -116,7 +116,8 @@ def extract(
     opened = SongStore.open_for_writing(store, spec or _spec_of(store))
     join_rows([opened.index.slice(0, 0), pa.table(found.songs.slice(0, 0)).drop_columns(["file_bytes", "modified_at"])])
     before = opened.index.num_rows
-    opened = opened.commit_parts(_finished_parts(opened))
+    parts, _ = finished_parts(opened.storage, opened.uuid, opened.spec, opened.parts)
+    opened = opened.commit_parts(parts)
     todo = _plan(found, opened, source, limit, retry_failed=retry_failed, update_changed=update_changed)
     run = _Run(opened, todo.todo, console)
     if todo.todo.num_rows:
@@ -140,17 +141,6 @@ def _spec_of(store: str | Path) -> FeatureSpec:
         return SongStore.open_identity(store).spec
     except StoreNotFound:
         return FeatureSpec()
-
-
-def _finished_parts(store: SongStore) -> dict[str, pa.Table]:
-    """Read the parts that an earlier run finished and no snapshot has; a damaged one is computed again."""
-    parts = {}
-    for name in sorted(part_names(store.storage) - store.parts):
-        try:
-            parts[name] = read_part(store.storage, store.uuid, store.spec, name)
-        except DamagedStore:
-            continue
-    return parts
 
 
 def _plan(

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from songbag_pipeline.errors import ManifestError, SourceError
 from songbag_pipeline.songs import modification_time
+from songbag_store.errors import UsageError
 from songbag_store.index import index_schema
+from songbag_store.manifests import fault, load_table, refuse_duplicates, text_column
 
 AUDIO_SUFFIXES = frozenset(
     {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2"}
@@ -179,59 +178,20 @@ def _twins(song_ids: list[str]) -> list[str]:
 
 
 def _read_manifest(path: Path) -> Source:
-    table = _load(path)
+    try:
+        return _songs_of_manifest(path, load_table(path))
+    except UsageError as error:
+        raise ManifestError(error.what, where=error.where, remedy=error.remedy) from error
+
+
+def _songs_of_manifest(path: Path, table: pa.Table) -> Source:
     if "path" not in table.column_names:
-        raise _fault(path, f"there is no column 'path' (there are: {', '.join(table.column_names) or 'none'})")
+        raise fault(path, f"there is no column 'path' (there are: {', '.join(table.column_names) or 'none'})")
     user = [field for field in table.schema if field.name not in ("song_id", "path")]
     index_schema(user)
-    paths = _text(path, table, "path")
-    ids = _text(path, table, "song_id") if "song_id" in table.column_names else paths
-    _refuse_duplicates(path, ids)
+    paths = text_column(path, table, "path")
+    ids = text_column(path, table, "song_id") if "song_id" in table.column_names else paths
+    refuse_duplicates(path, ids)
     base = path.parent
     rows = [_file_row(i, base / p) for i, p in zip(ids.to_pylist(), paths.to_pylist(), strict=True)]
     return Source(_table(rows, {field.name: table[field.name] for field in user}))
-
-
-def _load(path: Path) -> pa.Table:
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pyarrow.parquet.read_table(path)
-        # Only an empty field is null: an artist may be called "NA", "None" or "nan".
-        text = {"song_id": pa.string(), "path": pa.string()}
-        options = pyarrow.csv.ConvertOptions(null_values=[""], strings_can_be_null=True, column_types=text)
-        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        return pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing)
-    except (pa.ArrowException, OSError) as error:
-        raise _fault(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
-
-
-def _text(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
-    column = table[name]
-    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
-        raise _fault(path, f"the column {name!r} holds {column.type} instead of text")
-    column = column.cast(pa.string())
-    for bad, what in ((pc.is_null(column), "is empty"), (pc.match_substring(column, "\0"), "holds a NUL character")):
-        hit = pc.index(pc.fill_null(bad, False), True).as_py()
-        if hit >= 0:
-            raise _fault(path, f"line {_line(path, hit)}: the column {name!r} {what}")
-    return column
-
-
-def _refuse_duplicates(path: Path, ids: pa.ChunkedArray) -> None:
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
-    seen: dict[str, int] = {}
-    for row, song_id in enumerate(ids.to_pylist()):
-        first = seen.setdefault(song_id, row)
-        if first != row:
-            lines = f"lines {_line(path, first)} and {_line(path, row)}"
-            raise _fault(path, f"the song_id {song_id!r} stands twice, in {lines}")
-
-
-def _line(path: Path, row: int) -> int:
-    """Line of a row, counted from 1; a CSV has its header in the first."""
-    return row + (2 if path.suffix.lower() == ".csv" else 1)
-
-
-def _fault(path: Path, what: str) -> ManifestError:
-    return ManifestError(what, where=str(path), remedy="Correct the manifest; nothing was done yet.")

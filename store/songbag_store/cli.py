@@ -16,6 +16,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from songbag_store import cli_store
+from songbag_store.cli_store import Snapshot, Store
 from songbag_store.errors import MissingExtra, SongbagError
 
 _GROUP = "songbag.commands"
@@ -29,9 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Store = Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store.")]
-Snapshot = Annotated[int | None, typer.Option(min=0, help="Read this snapshot instead of the newest.")]
 
 
 class QueryFormat(enum.StrEnum):
@@ -88,6 +87,9 @@ def failures(store: Store, snapshot: Snapshot = None) -> None:
     from songbag_store.store import SongStore
 
     print(report(SongStore.open(store, snapshot=snapshot).index))
+
+
+app.add_typer(cli_store.commands)
 
 
 def main() -> NoReturn:

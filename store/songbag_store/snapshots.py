@@ -106,7 +106,7 @@ def _last_good(storage: Storage, store_uuid: str, numbers: list[int]) -> int | N
     return None
 
 
-def commit(storage: Storage, store_uuid: str, change: Change) -> Snapshot:
+def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "extract") -> Snapshot:
     """Create the next snapshot: put-if-absent of its file is the commit.
 
     "Already exists" is ambiguous. Found absent on reading again, the same number is tried again; found with this
@@ -117,6 +117,8 @@ def commit(storage: Storage, store_uuid: str, change: Change) -> Snapshot:
     ----------
     change : callable
         Called with the newest snapshot; may be called several times.
+    note : str
+        What the snapshot's history says of this commit.
 
     Returns
     -------
@@ -136,6 +138,7 @@ def commit(storage: Storage, store_uuid: str, change: Change) -> Snapshot:
             "token": token,
             "parts": sorted(parts),
             "committed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "change": note,
         }
         data = seal(index, facts)
         if _put(storage, base.number + 1, data, token):

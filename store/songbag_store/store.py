@@ -25,7 +25,7 @@ from songbag_store.errors import (
 )
 from songbag_store.fragments import FloatWindows, FragmentReader, Span, create_group, decode
 from songbag_store.index import apply_parts, empty_index
-from songbag_store.snapshots import Snapshot, commit, read_snapshot, snapshot_numbers
+from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import KeyExists, LocalStorage, Storage, probe
 
@@ -144,7 +144,11 @@ class SongStore:
                 return None
             return apply_parts(base.index, list(fresh.values())), base.parts | fresh.keys()
 
-        return type(self)(self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change))
+        return self.commit_change(change, note="extract")
+
+    def commit_change(self, change: Change, *, note: str) -> Self:
+        """Commit a change of the index, see `songbag_store.snapshots.commit`; return the store at the new snapshot."""
+        return type(self)(self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change, note=note))
 
     def refreshed(self) -> Self:
         """Return this store at its newest snapshot."""
