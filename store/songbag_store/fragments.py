@@ -21,6 +21,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from songbag_store.errors import DamagedStore, StoreError
+from songbag_store.soundness import check_array_metadata
 from songbag_store.spec import INT16_STEP, FeatureSpec
 from songbag_store.storage import Storage
 
@@ -275,6 +276,7 @@ class FragmentReader:
         if not _FRAGMENT.fullmatch(name):
             raise self._damage("is not the name of a fragment", span)
         try:
+            check_array_metadata(self._storage.get(f"{GROUP}/{name}/zarr.json"), self._spec)
             array = tensorstore.open(self._tensorstore_spec(name), context=self._context).result()
         except (ValueError, OSError) as error:
             raise self._damage(_cause(error), span) from error

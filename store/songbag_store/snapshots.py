@@ -15,6 +15,7 @@ import pyarrow as pa
 from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
 from songbag_store.index import empty_index
 from songbag_store.sealed import check_seal, seal, unseal
+from songbag_store.soundness import check_index
 from songbag_store.storage import KeyExists, Storage
 
 _NAME = re.compile(r"index/(\d{20})\.parquet")
@@ -94,6 +95,7 @@ def _read(storage: Storage, store_uuid: str, number: int) -> Snapshot:
     index, facts = unseal(data, key=key, where=storage.location)
     if facts.get("store") != store_uuid or facts.get("snapshot") != number:
         raise DamagedStore("belongs to another store or bears another number", key=key, where=storage.location)
+    check_index(index, key=key, where=storage.location)
     return Snapshot(number, index, frozenset(facts["parts"]), check_seal(data))
 
 
