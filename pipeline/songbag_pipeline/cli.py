@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from songbag_store.cli import StorageOption
+from songbag_store.cli_options import StorageOption
 
 if TYPE_CHECKING:
     from songbag_pipeline.extraction import Summary

@@ -24,9 +24,9 @@ from songbag_pipeline.progress import RunProgress
 from songbag_pipeline.signals import StopRequest
 from songbag_pipeline.sources import Source, read_source
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.errors import DamagedStore, SongbagError, StoreNotFound
+from songbag_store.errors import SongbagError, StoreNotFound
 from songbag_store.index import join_rows
-from songbag_store.parts import part_names, read_part
+from songbag_store.parts import finished_parts
 
 COMMIT_EVERY_S = 120.0
 _IN_FLIGHT_PER_WORKER = 2
@@ -143,7 +143,8 @@ def extract(
     opened = SongStore.open_for_writing(store, spec or _spec_of(store, options), storage_options=options)
     join_rows([opened.index.slice(0, 0), pa.table(found.songs.slice(0, 0)).drop_columns(["file_bytes", "modified_at"])])
     before = opened.index.num_rows
-    opened = opened.commit_parts(_finished_parts(opened))
+    parts, _ = finished_parts(opened.storage, opened.uuid, opened.spec, opened.parts)
+    opened = opened.commit_parts(parts)
     todo = _plan(found, opened, source, limit, retry_failed=retry_failed, update_changed=update_changed)
     run = _Run(opened, todo.todo, options, console, max_failed)
     if todo.todo.num_rows:
@@ -173,17 +174,6 @@ def _spec_of(store: str | Path, options: Mapping[str, str]) -> FeatureSpec:
         return SongStore.open_identity(store, storage_options=options).spec
     except StoreNotFound:
         return FeatureSpec()
-
-
-def _finished_parts(store: SongStore) -> dict[str, pa.Table]:
-    """Read the parts that an earlier run finished and no snapshot has; a damaged one is computed again."""
-    parts = {}
-    for name in sorted(part_names(store.storage) - store.parts):
-        try:
-            parts[name] = read_part(store.storage, store.uuid, store.spec, name)
-        except DamagedStore:
-            continue
-    return parts
 
 
 def _plan(

@@ -8,16 +8,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from songbag_pipeline.errors import ManifestError, SourceError
-from songbag_pipeline.files import modification_time
+from songbag_store.errors import UsageError
 from songbag_store.index import index_schema
+from songbag_store.manifests import fault, load_table, refuse_duplicates, text_column
 
 AUDIO_SUFFIXES = frozenset(
     {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2"}
@@ -83,7 +80,7 @@ def read_source(source: str | Path, *, label_from_folder: bool = False) -> Sourc
     elif path.suffix.lower() in (".csv", ".parquet"):
         found = _read_manifest(path)
     else:
-        found = Source(_table([_file_row(path.name, path)], {}))
+        found = Source(_table([path.name], [str(path)], {}))
     if found.songs.num_rows == 0:
         raise SourceError(
             "there is no song in it",
@@ -93,20 +90,25 @@ def read_source(source: str | Path, *, label_from_folder: bool = False) -> Sourc
     return found
 
 
-def _table(rows: list[dict[str, Any]], user: dict[str, pa.Array]) -> pa.Table:
-    table = pa.Table.from_pylist(rows, schema=_OWN)
+def _table(song_ids: list[str], paths: list[str], user: dict[str, pa.Array]) -> pa.Table:
+    """Return songs with size and time of their files, column by column: a million dicts would take a gigabyte."""
+    paths = [os.path.abspath(path) for path in paths]
+    sizes: list[int | None] = []
+    stamps: list[int | None] = []
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except (OSError, ValueError):
+            sizes.append(None)
+            stamps.append(None)
+        else:
+            sizes.append(status.st_size)
+            stamps.append(status.st_mtime_ns // 1000)
+    columns = [song_ids, paths, sizes, pa.array(stamps, pa.int64()).cast(_OWN.field("modified_at").type)]
+    table = pa.table(columns, schema=_OWN)
     for position, (name, values) in enumerate(user.items()):
         table = table.add_column(2 + position, name, values)
     return table
-
-
-def _file_row(song_id: str, path: str | Path) -> dict[str, Any]:
-    row: dict[str, Any] = {"song_id": song_id, "path": os.path.abspath(path)}
-    try:
-        status = os.stat(path)
-    except (OSError, ValueError):
-        return row
-    return row | {"file_bytes": status.st_size, "modified_at": modification_time(status)}
 
 
 def _read_folder(root: Path, label_from_folder: bool) -> Source:
@@ -117,19 +119,20 @@ def _read_folder(root: Path, label_from_folder: bool) -> Source:
     for path in _walk(root, notes):
         reason = _reason_to_leave_out(path, root)
         if reason is None:
-            rows.append(_file_row(path.relative_to(root).as_posix(), path))
+            rows.append((path.relative_to(root).as_posix(), str(path)))
         elif reason.startswith("no audio suffix"):
             left_out[reason] += 1
         else:
             notes.append(f"{os.fsencode(path).decode(errors='backslashreplace')}: left out, {reason}")
-    rows.sort(key=lambda row: row["song_id"])
+    rows.sort()
+    song_ids = [song_id for song_id, _ in rows]
     notes += [f"{count} file(s) left out, {reason}" for reason, count in sorted(left_out.items())]
-    notes += _twins([row["song_id"] for row in rows])
+    notes += _twins(song_ids)
     user = {}
     if label_from_folder:
-        labels = (row["song_id"].partition("/") for row in rows)
+        labels = (song_id.partition("/") for song_id in song_ids)
         user["label"] = pa.array([first if slash else None for first, slash, _ in labels], pa.string())
-    return Source(_table(rows, user), tuple(notes))
+    return Source(_table(song_ids, [path for _, path in rows], user), tuple(notes))
 
 
 def _walk(root: Path, notes: list[str]) -> Iterator[Path]:
@@ -179,59 +182,19 @@ def _twins(song_ids: list[str]) -> list[str]:
 
 
 def _read_manifest(path: Path) -> Source:
-    table = _load(path)
+    try:
+        return _songs_of_manifest(path, load_table(path))
+    except UsageError as error:
+        raise ManifestError(error.what, where=error.where, remedy=error.remedy) from error
+
+
+def _songs_of_manifest(path: Path, table: pa.Table) -> Source:
     if "path" not in table.column_names:
-        raise _fault(path, f"there is no column 'path' (there are: {', '.join(table.column_names) or 'none'})")
+        raise fault(path, f"there is no column 'path' (there are: {', '.join(table.column_names) or 'none'})")
     user = [field for field in table.schema if field.name not in ("song_id", "path")]
     index_schema(user)
-    paths = _text(path, table, "path")
-    ids = _text(path, table, "song_id") if "song_id" in table.column_names else paths
-    _refuse_duplicates(path, ids)
-    base = path.parent
-    rows = [_file_row(i, base / p) for i, p in zip(ids.to_pylist(), paths.to_pylist(), strict=True)]
-    return Source(_table(rows, {field.name: table[field.name] for field in user}))
-
-
-def _load(path: Path) -> pa.Table:
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pyarrow.parquet.read_table(path)
-        # Only an empty field is null: an artist may be called "NA", "None" or "nan".
-        text = {"song_id": pa.string(), "path": pa.string()}
-        options = pyarrow.csv.ConvertOptions(null_values=[""], strings_can_be_null=True, column_types=text)
-        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        return pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing)
-    except (pa.ArrowException, OSError) as error:
-        raise _fault(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
-
-
-def _text(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
-    column = table[name]
-    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
-        raise _fault(path, f"the column {name!r} holds {column.type} instead of text")
-    column = column.cast(pa.string())
-    for bad, what in ((pc.is_null(column), "is empty"), (pc.match_substring(column, "\0"), "holds a NUL character")):
-        hit = pc.index(pc.fill_null(bad, False), True).as_py()
-        if hit >= 0:
-            raise _fault(path, f"line {_line(path, hit)}: the column {name!r} {what}")
-    return column
-
-
-def _refuse_duplicates(path: Path, ids: pa.ChunkedArray) -> None:
-    if pc.count_distinct(ids).as_py() == len(ids):
-        return
-    seen: dict[str, int] = {}
-    for row, song_id in enumerate(ids.to_pylist()):
-        first = seen.setdefault(song_id, row)
-        if first != row:
-            lines = f"lines {_line(path, first)} and {_line(path, row)}"
-            raise _fault(path, f"the song_id {song_id!r} stands twice, in {lines}")
-
-
-def _line(path: Path, row: int) -> int:
-    """Line of a row, counted from 1; a CSV has its header in the first."""
-    return row + (2 if path.suffix.lower() == ".csv" else 1)
-
-
-def _fault(path: Path, what: str) -> ManifestError:
-    return ManifestError(what, where=str(path), remedy="Correct the manifest; nothing was done yet.")
+    paths = text_column(path, table, "path")
+    ids = text_column(path, table, "song_id") if "song_id" in table.column_names else paths
+    refuse_duplicates(path, ids)
+    files = [os.path.join(path.parent, p) for p in paths.to_pylist()]
+    return Source(_table(ids.to_pylist(), files, {field.name: table[field.name] for field in user}))

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from songbag_store import cli_store
+from songbag_store.cli_options import Snapshot, StorageOption, Store
 from songbag_store.errors import MissingExtra, SongbagError
 
 if TYPE_CHECKING:
@@ -32,13 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or s3://, gs://, az://.")]
-StorageOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="KEY=VALUE", help="For object stores, may be repeated: endpoint=..., region=..., profile=..."),
-]
-Snapshot = Annotated[int | None, typer.Option(min=0, help="Read this snapshot instead of the newest.")]
 
 
 class QueryFormat(enum.StrEnum):
@@ -101,6 +96,9 @@ def _open(store: str, snapshot: int | None, storage_option: list[str] | None) ->
     from songbag_store.store import SongStore
 
     return SongStore.open(store, snapshot=snapshot, storage_options=parse_options(storage_option))
+
+
+app.add_typer(cli_store.commands)
 
 
 def main() -> NoReturn:

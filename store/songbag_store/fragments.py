@@ -31,6 +31,7 @@ from songbag_store.encoding import decode as decode
 from songbag_store.encoding import encode as encode
 from songbag_store.errors import DamagedStore, StoreError
 from songbag_store.range_arrays import RangeArray
+from songbag_store.soundness import check_array_metadata
 from songbag_store.spec import INT16_STEP, FeatureSpec
 from songbag_store.storage import ObjectFacts, Storage, create_once
 
@@ -306,8 +307,10 @@ class FragmentReader:
         key = f"{GROUP}/{span.fragment}"
         folder = self._storage.array_path(key)
         try:
+            metadata = self._storage.get(f"{key}/zarr.json")
+            check_array_metadata(metadata, self._spec)
             if folder is None:
-                return _Remote(RangeArray(self._storage, key), self._threads)
+                return _Remote(RangeArray(self._storage, key, metadata), self._threads)
             return _Local(folder, self._context)
         except StoreError:
             raise

@@ -76,9 +76,10 @@ def apply_parts(index: pa.Table, parts: list[pa.Table]) -> pa.Table:
     """Return the index with the rows of several parts, see `apply_part`; at once where no song is in two of them."""
     if not parts:
         return index
-    joined = pa.concat_tables(parts, promote_options="permissive")
-    if pc.count_distinct(joined["song_id"]).as_py() == joined.num_rows:
-        return apply_part(index, joined)
+    if all(part.column_names == parts[0].column_names for part in parts):
+        joined = pa.concat_tables(parts, promote_options="permissive")
+        if pc.count_distinct(joined["song_id"]).as_py() == joined.num_rows:
+            return apply_part(index, joined)
     for part in parts:
         index = apply_part(index, part)
     return index
@@ -88,7 +89,8 @@ def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
     """Return the index with the rows of one part, each by compare-and-swap.
 
     A row counts only where the song's present row is the one its task set out to replace: no row for a new song, or the
-    row of the fragment named in `replaces`. A task that finished late, or twice, thus changes nothing.
+    row of the fragment named in `replaces`. A task that finished late, or twice, thus changes nothing. A column of the
+    user's that the part does not have, for it came in by relabelling, keeps its value.
 
     Parameters
     ----------
@@ -107,6 +109,9 @@ def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
     expected = part[REPLACES]
     new = pc.and_(pc.is_null(present), pc.is_null(expected))
     swap = pc.fill_null(pc.equal(present, expected), False)
+    for field in user_fields(index.schema):
+        if field.name not in part.column_names:
+            part = part.append_column(field, index[field.name].take(position))
     fresh = part.filter(pc.or_(new, swap)).drop_columns([REPLACES])
     replaced = pc.is_in(index["song_id"], value_set=fresh["song_id"].combine_chunks())
     return join_rows([index.filter(pc.invert(replaced)), fresh])

@@ -125,7 +125,11 @@ class ObjectStorage:
     def entries(self, prefix: str) -> list[StoredObject]:
         """Return every object below a folder; a listing that breaks off is an error and never a shorter one."""
         listed = self._patiently(lambda: obstore.list(self._store, prefix=prefix or None).collect())
-        return [StoredObject(meta["path"], meta["size"]) for meta in listed]
+        return [StoredObject(meta["path"], meta["size"], meta["last_modified"]) for meta in listed]
+
+    def leftovers(self) -> list[StoredObject]:
+        """Return nothing: an upload that was cut off leaves no object behind."""
+        return []
 
     def top_level(self) -> set[str]:
         """Return the names right below the prefix."""

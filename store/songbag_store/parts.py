@@ -30,7 +30,7 @@ def write_part(
         Size and SHA-256 of every object of the fragment, by key.
     """
     facts = {"store": store_uuid, "fingerprint": spec.fingerprint, "objects": objects}
-    create_once(storage, _key(fragment), seal(rows, facts))
+    create_once(storage, part_key(fragment), seal(rows, facts))
 
 
 def read_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
@@ -41,11 +41,49 @@ def read_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: st
     DamagedStore
         If it is not what was written, or was written for another store or spec.
     """
-    key = _key(fragment)
-    rows, facts = unseal(storage.get(key), key=key, where=storage.location)
+    return read_part_facts(storage, store_uuid, spec, fragment)[0]
+
+
+def read_part_facts(
+    storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str
+) -> tuple[pa.Table, dict[str, ObjectFacts]]:
+    """Return the rows of a part, and size and SHA-256 of every object of its fragment, by key.
+
+    Raises
+    ------
+    DamagedStore
+        If it is not there or not what was written, or was written for another store or spec.
+    """
+    key = part_key(fragment)
+    try:
+        data = storage.get(key)
+    except FileNotFoundError as error:
+        raise DamagedStore("is missing", key=key, where=storage.location) from error
+    rows, facts = unseal(data, key=key, where=storage.location)
     if facts.get("store") != store_uuid or facts.get("fingerprint") != spec.fingerprint:
         raise DamagedStore("belongs to another store", key=key, where=storage.location)
-    return rows
+    return rows, facts["objects"]
+
+
+def finished_parts(
+    storage: Storage, store_uuid: str, spec: FeatureSpec, taken: frozenset[str]
+) -> tuple[dict[str, pa.Table], list[str]]:
+    """Read the parts that a run finished and no snapshot has taken in.
+
+    Returns
+    -------
+    parts : dict
+        Rows by fragment.
+    damaged : list of str
+        Parts that cannot be read; their songs are computed again.
+    """
+    parts, damaged = {}, []
+    for name in sorted(part_names(storage) - taken):
+        try:
+            parts[name] = read_part(storage, store_uuid, spec, name)
+        except DamagedStore:
+            damaged.append(name)
+    return parts, damaged
 
 
 def part_names(storage: Storage) -> set[str]:
@@ -54,5 +92,6 @@ def part_names(storage: Storage) -> set[str]:
     return {key.removeprefix("parts/").removesuffix(".parquet") for key in keys if key.endswith(".parquet")}
 
 
-def _key(fragment: str) -> str:
+def part_key(fragment: str) -> str:
+    """Return the key of a part."""
     return f"parts/{fragment}.parquet"

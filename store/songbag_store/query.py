@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import duckdb
 import pyarrow as pa
@@ -55,17 +56,22 @@ def select(index: pa.Table, sql: str, *, time_limit_s: float = _TIME_LIMIT_S) ->
         return connection.sql(sql).to_arrow_table()
 
 
-def filter_songs(index: pa.Table, where: str) -> pa.Table:
-    """Return the rows of `songs` for which a SQL expression holds, in the order of the index.
+def filter_songs(index: pa.Table, where: str, *, view: Literal["songs", "index"] = "songs") -> pa.Table:
+    """Return the rows for which a SQL expression holds, in the order of the index.
+
+    Parameters
+    ----------
+    view : str
+        ``"songs"`` have features; ``"index"`` holds the failed ones too.
 
     Raises
     ------
     QueryError
-        If the text is not one expression over the columns of `songs`.
+        If the text is not one expression over the columns of the view.
     """
     with _connection(index) as connection, _explained(where), _time_limit(connection, _TIME_LIMIT_S):
         # A relation's filter is parsed as an expression: it cannot end the statement and begin another.
-        return connection.view("songs").filter(where).to_arrow_table()
+        return connection.view(view).filter(where).to_arrow_table()
 
 
 @contextmanager

@@ -60,10 +60,10 @@ class RangeArray:
         If it is not one that songbag writes.
     """
 
-    def __init__(self, storage: Storage, key: str) -> None:
+    def __init__(self, storage: Storage, key: str, metadata: bytes) -> None:
         self._storage = storage
         self._key = key
-        self._layout = _parse(storage.get(f"{key}/zarr.json"))
+        self._layout = _parse(metadata)
         self.shape = self._layout.shape
         self.dtype_name = self._layout.dtype
         self._indices: dict[int, npt.NDArray[np.uint64]] = {}

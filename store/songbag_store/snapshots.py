@@ -15,6 +15,7 @@ import pyarrow as pa
 from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
 from songbag_store.index import empty_index
 from songbag_store.sealed import check_seal, seal, unseal
+from songbag_store.soundness import check_index
 from songbag_store.storage import KeyExists, Storage, create_once
 
 _NAME = re.compile(r"index/(\d{20})\.parquet")
@@ -94,6 +95,7 @@ def _read(storage: Storage, store_uuid: str, number: int) -> Snapshot:
     index, facts = unseal(data, key=key, where=storage.location)
     if facts.get("store") != store_uuid or facts.get("snapshot") != number:
         raise DamagedStore("belongs to another store or bears another number", key=key, where=storage.location)
+    check_index(index, key=key, where=storage.location)
     return Snapshot(number, index, frozenset(facts["parts"]), check_seal(data))
 
 
@@ -106,7 +108,7 @@ def _last_good(storage: Storage, store_uuid: str, numbers: list[int]) -> int | N
     return None
 
 
-def commit(storage: Storage, store_uuid: str, change: Change) -> Snapshot:
+def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "extract") -> Snapshot:
     """Create the next snapshot: put-if-absent of its file is the commit.
 
     "Already exists" is ambiguous, see `songbag_store.storage.create_once`: every attempt bears a token of its own, so
@@ -116,6 +118,8 @@ def commit(storage: Storage, store_uuid: str, change: Change) -> Snapshot:
     ----------
     change : callable
         Called with the newest snapshot; may be called several times.
+    note : str
+        What the snapshot's history says of this commit.
 
     Returns
     -------
@@ -137,6 +141,7 @@ def commit(storage: Storage, store_uuid: str, change: Change) -> Snapshot:
             "token": uuid.uuid4().hex,
             "parts": sorted(parts),
             "committed_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "change": note,
         }
         data = seal(index, facts)
         if _put(storage, base.number + 1, data):

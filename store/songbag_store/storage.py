@@ -15,7 +15,9 @@ import os
 import random
 import time
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +39,8 @@ class StoredObject:
 
     key: str
     n_bytes: int
+    stamped_at: datetime | None = None
+    """When it was last written, by the clock of the place it lies in; None where the place does not say."""
 
 
 class KeyExists(Exception):
@@ -82,6 +86,10 @@ class Storage(Protocol):
 
     def top_level(self) -> set[str]:
         """Return the names right below the store's root, folders and objects alike."""
+        ...
+
+    def leftovers(self) -> list[StoredObject]:
+        """Return what killed writers left and `entries` does not show: the halves of objects."""
         ...
 
     def delete(self, key: str) -> None:
@@ -164,13 +172,23 @@ class LocalStorage:
 
     def entries(self, prefix: str) -> list[StoredObject]:
         """Return every file below a folder but for temporary ones."""
-        found = []
+        return [entry for entry, temporary in self._files(prefix) if not temporary]
+
+    def leftovers(self) -> list[StoredObject]:
+        """Return the temporary files."""
+        return [entry for entry, temporary in self._files("") if temporary]
+
+    def _files(self, prefix: str) -> Iterator[tuple[StoredObject, bool]]:
         for folder, _, names in os.walk(self._path(prefix)):
             for name in names:
                 path = Path(folder, name)
-                if not name.startswith(_TEMPORARY):
-                    found.append(StoredObject(path.relative_to(self.root).as_posix(), path.stat().st_size))
-        return found
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue  # deleted since the folder was listed
+                stamp = datetime.fromtimestamp(status.st_mtime, UTC)
+                entry = StoredObject(path.relative_to(self.root).as_posix(), status.st_size, stamp)
+                yield entry, name.startswith(_TEMPORARY)
 
     def top_level(self) -> set[str]:
         """Return the names in the folder; a file in its place counts as a name of its own."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +26,7 @@ from songbag_store.errors import (
 )
 from songbag_store.fragments import FloatWindows, FragmentReader, Span, create_group, decode
 from songbag_store.index import apply_parts, empty_index
-from songbag_store.snapshots import Snapshot, commit, read_snapshot, snapshot_numbers
+from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import KeyExists, LocalStorage, Storage, create_once, probe
 
@@ -130,6 +130,7 @@ class SongStore:
             create_identity(storage, spec)
             store = cls.open_in(storage)
         else:
+            _refuse_newer(_read_identity(storage), "writer", storage.location)
             probe(storage)
         if store.spec.fingerprint != spec.fingerprint:
             raise SpecMismatch(
@@ -155,7 +156,18 @@ class SongStore:
                 return None
             return apply_parts(base.index, list(fresh.values())), base.parts | fresh.keys()
 
-        return type(self)(self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change))
+        return self.commit_change(change, note="extract")
+
+    def commit_change(self, change: Change, *, note: str) -> Self:
+        """Commit a change of the index, see `songbag_store.snapshots.commit`; return the store at the new snapshot.
+
+        Raises
+        ------
+        NewerFormat
+            If the store may be read by this songbag, and written only by a newer one.
+        """
+        _refuse_newer(_read_identity(self.storage), "writer", self.location)
+        return type(self)(self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change, note=note))
 
     def refreshed(self) -> Self:
         """Return this store at its newest snapshot."""
@@ -313,23 +325,31 @@ def _read_identity(storage: Storage) -> dict[str, Any]:
             where=storage.location,
             remedy="Check the path; `songbag extract SOURCE STORE` makes a store.",
         ) from None
-    damage = DamagedStore("is not what songbag wrote", key="store.json", where=storage.location)
     try:
         document = json.loads(text)
-        required = int(document["minimum_reader"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise damage from error
-    if required > FORMAT:
-        raise NewerFormat(
-            f"the store needs a songbag that reads format {required}; this one reads format {FORMAT}",
-            where=storage.location,
-            remedy="Upgrade with: pip install --upgrade songbag",
-        )
-    if not all(isinstance(document.get(name), kind) for name, kind in (("uuid", str), ("spec", dict))):
-        raise damage
-    if FeatureSpec.from_dict(document["spec"]).fingerprint != document.get("fingerprint"):
-        raise damage
+        _refuse_newer(document, "reader", storage.location)
+        whole = isinstance(document["uuid"], str)
+        whole &= FeatureSpec.from_dict(document["spec"]).fingerprint == document["fingerprint"]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise DamagedStore("is not what songbag wrote", key="store.json", where=storage.location) from error
+    if not whole:
+        raise DamagedStore("is not what songbag wrote", key="store.json", where=storage.location)
     return dict(document)
+
+
+def _refuse_newer(document: dict[str, Any], role: Literal["reader", "writer"], where: str) -> None:
+    """Refuse a store that needs a newer format, or anything that this songbag has never heard of."""
+    required = int(document[f"minimum_{role}"])
+    unknown = dict(document.get("required_features", {}))
+    if required <= FORMAT and not unknown:
+        return
+    needs = [f"format {required}"] if required > FORMAT else []
+    needs += [f"{name!r} (songbag {version} or newer)" for name, version in sorted(unknown.items())]
+    raise NewerFormat(
+        f"the store needs a {role} of {', '.join(needs)}; this one knows format {FORMAT}",
+        where=where,
+        remedy="Upgrade with: pip install --upgrade songbag",
+    )
 
 
 def create_identity(storage: Storage, spec: FeatureSpec) -> None:
@@ -338,6 +358,7 @@ def create_identity(storage: Storage, spec: FeatureSpec) -> None:
         "format": FORMAT,
         "minimum_reader": FORMAT,
         "minimum_writer": FORMAT,
+        "required_features": {},
         "uuid": uuid.uuid4().hex,
         "spec": spec.to_dict(),
         "fingerprint": spec.fingerprint,

@@ -99,6 +99,9 @@ class LossyStorage:
         found = [StoredObject(key, len(data)) for key, data in self.visible.items() if key.startswith(f"{prefix}/")]
         return sorted(found, key=lambda entry: hash(entry.key))
 
+    def leftovers(self) -> list[StoredObject]:
+        return []
+
     def top_level(self) -> set[str]:
         return {key.partition("/")[0] for key in self.visible}
 

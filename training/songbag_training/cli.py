@@ -12,7 +12,7 @@ from typing import Annotated, get_args
 
 import typer
 
-from songbag_store.cli import StorageOption
+from songbag_store.cli_options import StorageOption
 from songbag_training.config import EncoderName, PoolingName, TrainConfig
 
 commands = typer.Typer()

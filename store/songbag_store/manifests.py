@@ -1,0 +1,78 @@
+"""Tables that users write, as CSV or Parquet: read with the faults they have, each with its line or column."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet
+
+from songbag_store.errors import UsageError
+
+
+def load_table(path: Path) -> pa.Table:
+    """Read a CSV or Parquet file; in a CSV only an empty field is null, for an artist may be called "NA".
+
+    Raises
+    ------
+    UsageError
+        If it is not there or cannot be read.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pyarrow.parquet.read_table(path)
+        text = {"song_id": pa.string(), "path": pa.string()}
+        options = pyarrow.csv.ConvertOptions(null_values=[""], strings_can_be_null=True, column_types=text)
+        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+        return pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing)
+    except (pa.ArrowException, OSError) as error:
+        raise fault(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def text_column(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
+    """Return a column of text without gaps and without NUL characters.
+
+    Raises
+    ------
+    UsageError
+        If it holds another type, or a row is empty or holds a NUL.
+    """
+    column = table[name]
+    if not pa.types.is_string(column.type) and not pa.types.is_large_string(column.type):
+        raise fault(path, f"the column {name!r} holds {column.type} instead of text")
+    column = column.cast(pa.string())
+    for bad, what in ((pc.is_null(column), "is empty"), (pc.match_substring(column, "\0"), "holds a NUL character")):
+        hit = pc.index(pc.fill_null(bad, False), True).as_py()
+        if hit >= 0:
+            raise fault(path, f"line {line_of(path, hit)}: the column {name!r} {what}")
+    return column
+
+
+def refuse_duplicates(path: Path, song_ids: pa.ChunkedArray) -> None:
+    """Refuse a list that has a song twice, with both lines.
+
+    Raises
+    ------
+    UsageError
+        If it has.
+    """
+    if pc.count_distinct(song_ids).as_py() == len(song_ids):
+        return
+    seen: dict[str, int] = {}
+    for row, song_id in enumerate(song_ids.to_pylist()):
+        first = seen.setdefault(song_id, row)
+        if first != row:
+            lines = f"lines {line_of(path, first)} and {line_of(path, row)}"
+            raise fault(path, f"the song_id {song_id!r} stands twice, in {lines}")
+
+
+def line_of(path: Path, row: int) -> int:
+    """Return the line of a row, counted from 1; a CSV has its header in the first."""
+    return row + (2 if path.suffix.lower() == ".csv" else 1)
+
+
+def fault(path: Path, what: str) -> UsageError:
+    """Return the error for a table that cannot be used."""
+    return UsageError(what, where=str(path), remedy="Correct the file; nothing was done yet.")
