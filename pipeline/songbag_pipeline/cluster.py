@@ -7,6 +7,7 @@ import importlib.metadata
 import logging
 import platform
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
@@ -59,9 +60,8 @@ def connected(choice: ClusterChoice) -> Iterator[Any]:
     from distributed import Client
 
     where = str(choice.scheduler or choice.scheduler_file)
-    if choice.scheduler_file is not None and not Path(choice.scheduler_file).is_file():
-        # The client would wait for the file without an end.
-        raise ClusterError("there is no such scheduler file", where=where, remedy="Is the scheduler running?")
+    if choice.scheduler_file is not None:
+        _wait_for_file(Path(choice.scheduler_file))
     try:
         client = Client(
             choice.scheduler, scheduler_file=choice.scheduler_file, timeout=_CONNECT_S, set_as_default=False
@@ -74,6 +74,15 @@ def connected(choice: ClusterChoice) -> Iterator[Any]:
         ) from error
     with _quiet(), client:
         yield client
+
+
+def _wait_for_file(path: Path) -> None:
+    """Give a scheduler that was just started time to write its file; the client would wait without an end."""
+    deadline = time.monotonic() + _CONNECT_S
+    while not path.is_file():
+        if time.monotonic() > deadline:
+            raise ClusterError("there is no such scheduler file", where=str(path), remedy="Is the scheduler running?")
+        time.sleep(0.1)
 
 
 @contextmanager

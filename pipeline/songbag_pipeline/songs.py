@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from songbag_pipeline.decoding import Recording, decode
+from songbag_pipeline.decoding import DamagedFlac, Recording, decode
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.facts import Sink, SongFacts
 from songbag_pipeline.features import FloatArray, Windower
@@ -49,7 +49,13 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
             facts.file_bytes = before.st_size
             facts.modified_at = modification_time(before)
             facts.content_sha256 = sha256_of(file)
-            _windows_of(file, spec, facts, sink)
+            passed_on = _Counted(sink)
+            try:
+                _windows_of(file, spec, facts, passed_on)
+            except DamagedFlac:
+                # Lossless: what lies before the damage comes out the same again.
+                passed_on.skip, passed_on.n_windows = passed_on.n_windows, 0
+                _windows_of(file, spec, facts, passed_on, leniently=True)
             after = os.fstat(file.fileno())
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise SongError("changed-while-read", "the file was written to while it was read")
@@ -81,11 +87,35 @@ def read_audio(path: str, *, sample_rate_hz: int = 22050, max_duration_s: float 
     SongError
         If the file cannot be used.
     """
-    with open_regular(path) as file, decode(file, max_duration_s) as (recording, blocks):
+    with open_regular(path) as file:
+        try:
+            return _samples(file, sample_rate_hz, max_duration_s, leniently=False)
+        except DamagedFlac:
+            return _samples(file, sample_rate_hz, max_duration_s, leniently=True)
+
+
+def _samples(file: BufferedReader, sample_rate_hz: int, max_duration_s: float | None, *, leniently: bool) -> FloatArray:
+    with decode(file, max_duration_s, leniently=leniently) as (recording, blocks):
         return np.concatenate(list(_resampled(recording, blocks, sample_rate_hz)))
 
 
-def _windows_of(file: BufferedReader, spec: FeatureSpec, facts: SongFacts, sink: Sink) -> None:
+class _Counted:
+    """Passes windows on and counts them, but for the first `skip` ones, which have been passed on before."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.skip = self.n_windows = 0
+        self._sink = sink
+
+    def __call__(self, windows: StoredWindows) -> None:
+        fresh = windows[max(0, self.skip - self.n_windows) :]
+        self.n_windows += len(windows)
+        if len(fresh):
+            self._sink(fresh)
+
+
+def _windows_of(
+    file: BufferedReader, spec: FeatureSpec, facts: SongFacts, sink: Sink, *, leniently: bool = False
+) -> None:
     windower = Windower(spec)
     sums = _FeatureSums(spec)
 
@@ -95,7 +125,7 @@ def _windows_of(file: BufferedReader, spec: FeatureSpec, facts: SongFacts, sink:
             sums.add(stored)
             sink(stored)
 
-    with decode(file, spec.max_duration_s) as (recording, blocks):
+    with decode(file, spec.max_duration_s, leniently=leniently) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
         if recording.declared_frames is not None:

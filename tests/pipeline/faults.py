@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +37,3 @@ def read(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
 
 
 _leaked: list[object] = []
-
-
-def stand_in(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
-    """Stand in for a decoder where only the bookkeeping is of interest: one window, told by the name."""
-    value = hash(path) % 100
-    sink(np.full((1, *spec.window_shape), value, spec.encoding))
-    time.sleep(0)
-    return SongFacts(n_windows=1, duration_s=5.0, truncated=False, padded=False, source_format="none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -150,7 +151,10 @@ def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
             cluster.check_workers(client, store, song)
 
 
-def test_a_scheduler_that_is_not_there_is_an_error_with_its_address(tmp_path: Path) -> None:
+def test_a_scheduler_that_is_not_there_is_an_error_with_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_S", 2)
     with (
         pytest.raises(ClusterError, match=r"no Dask scheduler answers"),
         connected(ClusterChoice(workers=1, scheduler="tcp://127.0.0.1:9")),
@@ -242,6 +246,28 @@ def wait_for_parts(store: Path) -> None:
     while len(list((store / "parts").glob("*.parquet"))) < 2:
         assert time.monotonic() < deadline, "no part was written in time"
         time.sleep(0.01)
+
+
+def test_the_page_on_clusters_holds_what_it_says_of_one_made_by_hand(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text()
+    by_hand = page.partition("## By hand")[2].partition("\n## ")[0]
+    blocks = re.findall(r"```bash\n(.*?)```", by_hand, re.DOTALL)
+    assert len(blocks) == 2
+    for number in range(4):
+        write(tmp_path / "songs" / f"{number}.wav", chirp(6.0, seed=number))
+    script = "trap 'kill $(jobs -p)' EXIT\n" + "\n".join(blocks)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-ec", script],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "4 songs stored, 0 failed" in done.stdout
 
 
 @pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])

@@ -209,10 +209,25 @@ def with_samples(value: float) -> Callable[[Path], None]:
     return make
 
 
-def broken_flac(path: Path) -> None:
+def broken_flac(path: Path, holes: int = 40) -> None:
+    """Damage many places, so that some 40 of the 108 frames cannot be decoded."""
     data = bytearray(write(path, chirp(20.0), encoding="flac").read_bytes())
-    data[len(data) // 3 : len(data) // 3 + 3000] = os.urandom(3000)
+    for place in np.linspace(len(data) / 4, len(data) - 2000, holes).astype(int):
+        data[place : place + 500] = bytes(255 - b for b in data[place : place + 500])
     path.write_bytes(data)
+
+
+def test_a_flac_with_one_damaged_place_is_used_without_it(tmp_path: Path) -> None:
+    broken_flac(tmp_path / "x.flac", holes=1)
+    facts, windows = read(tmp_path / "x.flac")
+    whole_facts, whole = read(write(tmp_path / "whole.flac", chirp(20.0)))
+    assert (facts.status, facts.error) == ("ok", None)
+    assert 19 < (facts.duration_s or 0) < 20 == whole_facts.duration_s
+    assert facts.n_windows == sum(map(len, windows))
+    before = 4 * 4 - 4
+    np.testing.assert_array_equal(np.concatenate(windows)[:before], np.concatenate(whole)[:before])
+    values = np.concatenate(windows).astype(np.float64) / 16
+    np.testing.assert_allclose(facts.feature_sum or [], values.sum(axis=(0, 2)), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
