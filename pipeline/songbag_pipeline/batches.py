@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from songbag_pipeline.containment import Containment, contained_reader
 from songbag_pipeline.errors import SongError
-from songbag_pipeline.songs import SongFacts, read_song
+from songbag_pipeline.facts import SongFacts
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.fragments import WindowSpill, write_fragment
 from songbag_store.index import OWN_FIELDS, REPLACES, index_schema, user_fields
@@ -31,6 +32,7 @@ class Job:
     store: str
     spec: FeatureSpec
     run_id: str
+    containment: Containment = Containment()  # noqa: RUF009 (frozen)
     storage_options: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
     """May hold credentials, so it is never shown."""
 
@@ -76,10 +78,10 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
     fragment = uuid.uuid4().hex
     facts: list[SongFacts] = []
     starts: list[int | None] = []
-    with WindowSpill(job.spec) as spill:
+    with WindowSpill(job.spec) as spill, contained_reader(job.containment) as reader:
         for path in songs["path"].to_pylist():
             start = spill.n_windows
-            song = read_song(path, job.spec, spill.append)
+            song = reader.read(path, job.spec, spill.append)
             if song.status == "ok":
                 spill.end_song()
             else:

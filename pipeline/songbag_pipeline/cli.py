@@ -19,6 +19,7 @@ commands = typer.Typer()
 
 _SPEC = "What to compute"
 _RUN = "How to run"
+_DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
 
 
 class FeatureKind(enum.StrEnum):
@@ -70,6 +71,15 @@ def extract(
     update_changed: Annotated[
         bool, typer.Option("--update-changed", help="Compute changed songs anew.", rich_help_panel=_RUN)
     ] = False,
+    max_failed: Annotated[
+        int | None, typer.Option(min=0, help="Stop when more songs than this failed.", rich_help_panel=_RUN)
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Dask cluster to use: tcp://host:8786", rich_help_panel=_RUN)
+    ] = None,
+    scheduler_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Dask cluster to use, by its file.", rich_help_panel=_RUN)
+    ] = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Compute the features of every song that the store does not have yet.
@@ -104,6 +114,9 @@ def extract(
         limit=limit,
         retry_failed=retry_failed,
         update_changed=update_changed,
+        max_failed=max_failed,
+        scheduler=scheduler,
+        scheduler_file=scheduler_file,
         storage_options=options,
     )
     for line in _report(summary, store):
@@ -138,6 +151,8 @@ def _report(summary: Summary, store: str) -> list[str]:
         return [*lines, f"Nothing is new: {known}. Snapshot {summary.snapshot}."]
     if summary.n_known + summary.n_failed_before:
         lines.append(f"{known}.")
+    if summary.n_duplicates:
+        lines.append(f"{summary.n_duplicates:,} songs are byte for byte another one of the store ({_DUPLICATES_SQL}).")
     speed = f"{(summary.n_stored + summary.n_failed) / summary.elapsed_s:.1f} songs/s"
     times = f"{summary.audio_s / summary.elapsed_s:,.0f} x real time"
     lines.append(f"{summary.n_windows:,} windows in {summary.elapsed_s:.1f} s ({speed}, {times}).")

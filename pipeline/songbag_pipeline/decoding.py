@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -67,30 +66,6 @@ class Blocks(Protocol):
 
 
 @contextmanager
-def open_regular(path: str) -> Iterator[BufferedReader]:
-    """Open a regular file for reading; never wait for a pipe or a device.
-
-    Raises
-    ------
-    SongError
-        ``missing``, ``permission-denied``, ``not-a-file`` or ``unreadable-file``.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise SongError("missing", "there is no such file") from None
-    except PermissionError:
-        raise SongError("permission-denied", "the file may not be read") from None
-    except (OSError, ValueError) as error:
-        raise SongError("unreadable-file", f"the file cannot be opened ({error})") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise SongError("not-a-file", "this is not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        yield file
-
-
-@contextmanager
 def decode(
     file: BufferedReader, max_duration_s: float | None = None
 ) -> Iterator[tuple[Recording, Iterator[FloatArray]]]:
@@ -117,7 +92,7 @@ def decode(
     """
     form = sniff(file)
     opened = _open_libsndfile if form.decoder == "libsndfile" else _open_ffmpeg
-    with _quiet_stderr(), opened(file, form) as (recording, blocks):
+    with opened(file, form) as (recording, blocks):
         _check_header(recording)
         limit = None if max_duration_s is None else int(max_duration_s * recording.sample_rate_hz)
         yield recording, _counted(recording, blocks(recording), limit)
@@ -249,8 +224,11 @@ def _open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Reco
         codec = stream.codec_context
         if codec is None or not codec.sample_rate:
             raise SongError("unsupported-codec", f"FFmpeg has no decoder for the audio in this {form.name} file")
-        duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-        declared = None if duration_s is None else round(duration_s * codec.sample_rate)
+        codec.thread_count = 1
+        # A bare stream of AAC frames has no header: FFmpeg guesses its length from the bit rate.
+        declared = None
+        if form.container != "aac" and stream.duration and stream.time_base:
+            declared = round(float(stream.duration * stream.time_base) * codec.sample_rate)
 
         def blocks(recording: Recording) -> Iterator[FloatArray]:
             return _ffmpeg_blocks(container, stream, recording)
@@ -284,17 +262,3 @@ def _ffmpeg_blocks(container: Any, stream: Any, recording: Recording) -> Iterato
     if errors > max(1, packets * _PACKET_ERRORS_BEYOND):
         raise SongError("corrupt", f"{errors} of {packets} packets could not be decoded")
     recording.ended(noted=False)
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: the decoders print there about files that songbag reports in its own way."""
-    saved = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

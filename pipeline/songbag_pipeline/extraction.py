@@ -7,16 +7,18 @@ import os
 import queue
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 
 from songbag_pipeline.batches import Job, batches, fail_batch, run_batch
-from songbag_pipeline.cluster import local_cluster
-from songbag_pipeline.errors import ClusterError, Interrupted, SongError, SongsChanged
+from songbag_pipeline.cluster import ClusterChoice, check_workers, connected, threads
+from songbag_pipeline.errors import ClusterError, Interrupted, SongError, SongsChanged, TooManyFailures
 from songbag_pipeline.planning import Plan, plan
 from songbag_pipeline.progress import RunProgress
 from songbag_pipeline.signals import StopRequest
@@ -29,6 +31,8 @@ from songbag_store.parts import part_names, read_part
 COMMIT_EVERY_S = 120.0
 _IN_FLIGHT_PER_WORKER = 2
 _POLL_S = 0.5
+_LOOK_AT_WORKERS_S = 5.0
+_WITHOUT_WORKERS_S = 60.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,6 +53,8 @@ class Summary:
         The store's newest snapshot.
     warnings : tuple of str
         What was left out of the source, and why.
+    n_duplicates : int
+        Songs of the store that are another one byte for byte, each group but its first counted.
     """
 
     n_stored: int
@@ -61,6 +67,7 @@ class Summary:
     elapsed_s: float
     snapshot: int
     warnings: tuple[str, ...]
+    n_duplicates: int = 0
 
 
 def extract(
@@ -73,6 +80,9 @@ def extract(
     limit: int | None = None,
     retry_failed: bool = False,
     update_changed: bool = False,
+    max_failed: int | None = None,
+    scheduler: str | None = None,
+    scheduler_file: str | Path | None = None,
     storage_options: Mapping[str, str] | None = None,
     console: Console | None = None,
 ) -> Summary:
@@ -89,13 +99,19 @@ def extract(
     label_from_folder : bool
         Put the first folder of each song into a column ``label``.
     workers : int, optional
-        Worker processes; by default one per core.
+        Worker processes on this machine; by default one per core.
     limit : int, optional
         Compute at most this many songs.
     retry_failed : bool
         Try songs again that failed before, though their files did not change.
     update_changed : bool
         Compute songs anew whose content changed; without it they are an error before any work.
+    max_failed : int, optional
+        Stop when more songs than this have failed.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are used instead.
+    scheduler_file : str or pathlib.Path, optional
+        File that a Dask scheduler has written with its address.
     storage_options : mapping of str to str, optional
         Credentials and endpoint of the store's object store; they travel to the workers.
     console : rich.console.Console, optional
@@ -110,11 +126,18 @@ def extract(
     SpecMismatch
         If the store holds features of another spec.
     ClusterError
-        If the cluster was lost; what was finished is committed.
+        If the cluster cannot do the work, or was lost; what was finished is committed.
+    TooManyFailures
+        If more than `max_failed` songs failed; what was finished is committed.
     Interrupted
         After SIGINT or SIGTERM, when what was finished is committed.
     """
     console = console or Console(stderr=True)
+    choice = ClusterChoice(
+        workers=workers or len(os.sched_getaffinity(0)), scheduler=scheduler, scheduler_file=scheduler_file
+    )
+    if "://" not in str(store):
+        store = os.path.abspath(store)  # a worker of a cluster may have been started anywhere
     found = read_source(source, label_from_folder=label_from_folder)
     options = dict(storage_options or {})
     opened = SongStore.open_for_writing(store, spec or _spec_of(store, options), storage_options=options)
@@ -122,9 +145,9 @@ def extract(
     before = opened.index.num_rows
     opened = opened.commit_parts(_finished_parts(opened))
     todo = _plan(found, opened, source, limit, retry_failed=retry_failed, update_changed=update_changed)
-    run = _Run(opened, todo.todo, options, console)
+    run = _Run(opened, todo.todo, options, console, max_failed)
     if todo.todo.num_rows:
-        run.execute(workers or len(os.sched_getaffinity(0)))
+        run.execute(choice)
     return Summary(
         n_stored=run.progress.n_done - run.progress.n_failed,
         n_failed=run.progress.n_failed,
@@ -136,7 +159,13 @@ def extract(
         elapsed_s=run.progress.elapsed_s,
         snapshot=run.store.snapshot,
         warnings=found.warnings,
+        n_duplicates=_duplicates(run.store.index),
     )
+
+
+def _duplicates(index: pa.Table) -> int:
+    contents = index.filter(pc.field("status") == "ok")["content_sha256"]
+    return len(contents) - int(pc.count_distinct(contents).as_py())
 
 
 def _spec_of(store: str | Path, options: Mapping[str, str]) -> FeatureSpec:
@@ -169,41 +198,50 @@ def _plan(
 class _Run:
     """The coordinator: keeps a bounded number of batches in flight, and commits what comes back."""
 
-    def __init__(self, store: SongStore, todo: pa.Table, options: dict[str, str], console: Console) -> None:
+    def __init__(
+        self, store: SongStore, todo: pa.Table, options: dict[str, str], console: Console, max_failed: int | None
+    ) -> None:
         self.store = store
         self.progress = RunProgress(todo.num_rows, console)
         self._todo = todo
-        self._job = Job(store.location, store.spec, uuid.uuid4().hex, options)
+        self._console = console
+        self._max_failed = max_failed
+        self._job = Job(store.location, store.spec, uuid.uuid4().hex, storage_options=options)
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
         self._pending: dict[str, pa.Table] = {}
         self._committed_at = time.monotonic()
 
-    def execute(self, n_workers: int) -> None:
+    def execute(self, choice: ClusterChoice) -> None:
         """Run all batches; whatever ends the run, what was finished is committed first."""
-        work = batches(self._todo, n_workers)
-        with StopRequest() as stop, self.progress, local_cluster(n_workers) as client:
+        with StopRequest() as stop, self.progress, connected(choice) as client:
+            self._console.print(f"Dashboard of the cluster: {client.dashboard_link}", highlight=False, markup=False)
+            check_workers(client, self.store, self._song_that_is_there())
             try:
-                self._loop(client, work, n_workers * _IN_FLIGHT_PER_WORKER, stop)
+                self._loop(client, stop)
             finally:
                 self._commit()
         if stop.signal_number is not None:
-            done = (
-                f"stopped by a signal with {self.progress.n_done} of {self.progress.n_songs} songs done and committed"
-            )
-            raise Interrupted(stop.signal_number, done)
+            raise Interrupted(stop.signal_number, f"stopped by a signal with {self._how_far()}")
 
-    def _loop(self, client: Any, work: Iterator[pa.Table], most: int, stop: StopRequest) -> None:
+    def _song_that_is_there(self) -> str | None:
+        there = self._todo.filter(pc.field("file_bytes").is_valid()).slice(0, 1)
+        return str(there["path"][0]) if there.num_rows else None
+
+    def _how_far(self) -> str:
+        return f"{self.progress.n_done} of {self.progress.n_songs} songs done and committed"
+
+    def _loop(self, client: Any, stop: StopRequest) -> None:
+        workers = _Workers(client)
+        work = batches(self._todo, workers.n_threads)
         while stop.signal_number is None:
-            while len(self._in_flight) < most and (batch := next(work, None)) is not None:
+            while len(self._in_flight) < workers.n_threads * _IN_FLIGHT_PER_WORKER and (batch := next(work, None)):
                 self._submit(client, batch)
             if not self._in_flight:
                 return
-            try:
+            with suppress(queue.Empty):
                 self._collect(client, self._finished.get(timeout=_POLL_S))
-            except queue.Empty:
-                if client.status != "running":
-                    raise _lost_cluster("the scheduler is gone") from None
+            workers.look()
             if time.monotonic() - self._committed_at > COMMIT_EVERY_S:
                 self._commit()
 
@@ -226,18 +264,58 @@ class _Run:
                 self._submit(client, batch.slice(0, middle))
                 self._submit(client, batch.slice(middle))
                 return
-            reason = SongError("decoder-crash", "every worker that read this file died")
+            reason = SongError(
+                "decoder-crash", "every worker that was given this file died, of a crash or for want of memory"
+            )
             fragment, rows = fail_batch(self._job, batch, reason)
         except FutureCancelledError as error:
             raise _lost_cluster(str(error)) from error
         self._pending[fragment] = rows
         self.progress.advance(rows)
+        if self._max_failed is not None and self.progress.n_failed > self._max_failed:
+            what = f"{self.progress.n_failed} songs failed, more than the {self._max_failed} allowed; {self._how_far()}"
+            raise TooManyFailures(what, where=self.store.location, remedy=_LOOK_AT_FAILURES)
 
     def _commit(self) -> None:
         self._committed_at = time.monotonic()
         if self._pending:
             self.store = self.store.commit_parts(self._pending)
             self._pending = {}
+
+
+class _Workers:
+    """Watches the workers of a cluster: they come and go, and a run without any must not wait for ever."""
+
+    def __init__(self, client: Any) -> None:
+        self.n_threads = max(1, threads(client))
+        self._client = client
+        self._looked_at = self._seen_at = time.monotonic()
+
+    def look(self) -> None:
+        """Bring the number up to date every few seconds.
+
+        Raises
+        ------
+        ClusterError
+            If the scheduler is gone, or no worker has been there for a while.
+        """
+        if self._client.status != "running":
+            raise _lost_cluster("the scheduler is gone")
+        now = time.monotonic()
+        if now - self._looked_at < _LOOK_AT_WORKERS_S:
+            return
+        self._looked_at = now
+        try:
+            present = threads(self._client)
+        except (OSError, TimeoutError) as error:
+            raise _lost_cluster(f"the scheduler does not answer: {error}") from error
+        if present:
+            self.n_threads, self._seen_at = present, now
+        elif now - self._seen_at > _WITHOUT_WORKERS_S:
+            raise _lost_cluster(f"no worker has been there for {_WITHOUT_WORKERS_S:.0f} s")
+
+
+_LOOK_AT_FAILURES = "`songbag failures STORE` says why they failed; the same command goes on where this one stopped."
 
 
 def _lost_cluster(what: str) -> SongbagError:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_pipeline.errors import SongError
-from songbag_pipeline.songs import file_sha256
+from songbag_pipeline.files import file_sha256
 from songbag_store.index import REPLACES
 
 

@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from songbag_pipeline.errors import ManifestError, SourceError
-from songbag_pipeline.songs import modification_time
+from songbag_pipeline.files import modification_time
 from songbag_store.index import index_schema
 
 AUDIO_SUFFIXES = frozenset(

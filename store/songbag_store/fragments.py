@@ -19,20 +19,20 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 import tensorstore
 import zarr
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from songbag_store.encoding import FloatWindows as FloatWindows
+from songbag_store.encoding import StoredWindows as StoredWindows
+from songbag_store.encoding import UnencodableFeatures as UnencodableFeatures
+from songbag_store.encoding import decode as decode
+from songbag_store.encoding import encode as encode
 from songbag_store.errors import DamagedStore, StoreError
 from songbag_store.range_arrays import RangeArray
 from songbag_store.spec import INT16_STEP, FeatureSpec
 from songbag_store.storage import ObjectFacts, Storage, create_once
-
-StoredWindows = npt.NDArray[Any]
-"""int16 or float32, as the spec's encoding says."""
-FloatWindows = npt.NDArray[np.float32]
 
 GROUP = "features.zarr"
 SHARD_BYTES = 64 << 20
@@ -41,36 +41,6 @@ SHARD_BYTES = 64 << 20
 _OPEN_ARRAYS = 256
 _REQUESTS_AT_ONCE = 32
 _FRAGMENT = re.compile(r"[0-9a-f]{32}")
-
-
-class UnencodableFeatures(ValueError):
-    """Windows that are not finite, or beyond the range of the int16 encoding."""
-
-
-def encode(windows: FloatWindows, spec: FeatureSpec) -> StoredWindows:
-    """Return windows as they are stored: float32 unchanged, or int16 in steps of 1/16 (error at most 1/32).
-
-    Raises
-    ------
-    UnencodableFeatures
-        If a value is not finite, or beyond +-2047.9 with the int16 encoding.
-    """
-    if not np.isfinite(windows).all():
-        raise UnencodableFeatures("the features are not finite")
-    if spec.encoding == "float32":
-        return windows
-    steps = np.rint(windows * np.float32(1 / INT16_STEP))
-    if steps.size and np.abs(steps).max() > np.iinfo(np.int16).max:
-        raise UnencodableFeatures(f"the features reach {np.abs(windows).max():.0f}, beyond the int16 encoding's 2047")
-    stored: StoredWindows = steps.astype(np.int16)
-    return stored
-
-
-def decode(stored: StoredWindows) -> FloatWindows:
-    """Return stored windows as float32; exact for both encodings."""
-    if stored.dtype == np.float32:
-        return stored.astype(np.float32, copy=False)
-    return stored.astype(np.float32) * np.float32(INT16_STEP)
 
 
 class WindowSpill:

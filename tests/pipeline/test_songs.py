@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from songbag_pipeline.songs import SongFacts, read_song
+from songbag_pipeline.facts import SongFacts
+from songbag_pipeline.songs import read_song
 from songbag_store import FeatureSpec
+from songbag_store.encoding import StoredWindows
 from songbag_store.failures import REMEDIES
-from songbag_store.fragments import StoredWindows
 from tests.pipeline.conftest import ENCODINGS, Audio, chirp, write
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -34,8 +35,8 @@ def failing(path: Path, spec: FeatureSpec = SPEC) -> str | None:
     return facts.error_code
 
 
-def write_m4a(path: Path, samples: Audio, rate_hz: int = 44100) -> Path:
-    with av.open(str(path), "w", format="ipod") as container:
+def write_aac(path: Path, samples: Audio, rate_hz: int = 44100, container_format: str = "ipod") -> Path:
+    with av.open(str(path), "w", format=container_format) as container:
         stream = container.add_stream("aac", rate=rate_hz, layout="stereo")
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
         frame.sample_rate = rate_hz
@@ -66,9 +67,15 @@ def test_every_format_of_libsndfile_is_read_with_its_facts(tmp_path: Path, suffi
 
 
 def test_m4a_is_read_through_ffmpeg(tmp_path: Path) -> None:
-    facts, _ = read(write_m4a(tmp_path / "x.m4a", chirp(3.2, 44100, 2)))
+    facts, _ = read(write_aac(tmp_path / "x.m4a", chirp(3.2, 44100, 2)))
     assert (facts.status, facts.source_format, facts.channels) == ("ok", "mp4", 2)
     assert facts.duration_s == pytest.approx(3.2, abs=0.1)
+
+
+def test_bare_aac_frames_are_read_and_not_taken_for_cut_off(tmp_path: Path) -> None:
+    facts, _ = read(write_aac(tmp_path / "x.aac", chirp(12.0, 44100, 2), container_format="adts"))
+    assert (facts.status, facts.source_format) == ("ok", "aac")
+    assert (facts.declared_duration_s, facts.truncated) == (None, False)
 
 
 def test_all_formats_give_nearly_the_same_features(tmp_path: Path) -> None:
@@ -154,7 +161,7 @@ def test_a_file_cut_off_in_the_middle_is_used_and_flagged(tmp_path: Path, suffix
 
 
 def test_an_m4a_cut_off_before_its_table_fails(tmp_path: Path) -> None:
-    assert failing(cut(write_m4a(tmp_path / "x.m4a", chirp(3.2, 44100, 2)), 0.5)) == "unreadable-header"
+    assert failing(cut(write_aac(tmp_path / "x.m4a", chirp(3.2, 44100, 2)), 0.5)) == "unreadable-header"
 
 
 @pytest.mark.parametrize("suffix", ENCODINGS)
