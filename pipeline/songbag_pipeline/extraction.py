@@ -19,14 +19,14 @@ from rich.console import Console
 from songbag_pipeline.batches import Job, batches, fail_batch, run_batch
 from songbag_pipeline.cluster import ClusterChoice, check_workers, connected, threads
 from songbag_pipeline.errors import ClusterError, Interrupted, SongError, SongsChanged, TooManyFailures
-from songbag_pipeline.planning import Plan, plan
+from songbag_pipeline.planning import plan
 from songbag_pipeline.progress import RunProgress
 from songbag_pipeline.signals import StopRequest
-from songbag_pipeline.sources import Source, read_source
+from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import DamagedStore, SongbagError, StoreNotFound
 from songbag_store.index import join_rows
-from songbag_store.parts import part_names, read_part
+from songbag_store.parts import adopt_part, part_names
 
 COMMIT_EVERY_S = 120.0
 _IN_FLIGHT_PER_WORKER = 2
@@ -91,7 +91,7 @@ def extract(
     Parameters
     ----------
     source : str or pathlib.Path
-        A folder or a manifest, see `songbag_pipeline.sources.read_source`.
+        A folder, a prefix of an object store or a manifest, see `songbag_pipeline.sources.read_source`.
     store : str or pathlib.Path
         The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none.
     spec : FeatureSpec, optional
@@ -113,7 +113,7 @@ def extract(
     scheduler_file : str or pathlib.Path, optional
         File that a Dask scheduler has written with its address.
     storage_options : mapping of str to str, optional
-        Credentials and endpoint of the store's object store; they travel to the workers.
+        Credentials and endpoint of the object stores among source and store; they travel to the workers.
     console : rich.console.Console, optional
         Where to show progress; by default standard error.
 
@@ -138,13 +138,16 @@ def extract(
     )
     if "://" not in str(store):
         store = os.path.abspath(store)  # a worker of a cluster may have been started anywhere
-    found = read_source(source, label_from_folder=label_from_folder)
     options = dict(storage_options or {})
+    found = read_source(source, label_from_folder=label_from_folder, storage_options=options)
     opened = SongStore.open_for_writing(store, spec or _spec_of(store, options), storage_options=options)
     join_rows([opened.index.slice(0, 0), pa.table(found.songs.slice(0, 0)).drop_columns(["file_bytes", "modified_at"])])
     before = opened.index.num_rows
     opened = opened.commit_parts(_finished_parts(opened))
-    todo = _plan(found, opened, source, limit, retry_failed=retry_failed, update_changed=update_changed)
+    planned = plan(found.songs, opened.index, retry_failed=retry_failed, storage_options=options)
+    if planned.changed and not update_changed:
+        raise SongsChanged(planned.changed, where=str(source))
+    todo = dataclasses.replace(planned, todo=planned.todo.slice(0, limit))
     run = _Run(opened, todo.todo, options, console, max_failed)
     if todo.todo.num_rows:
         run.execute(choice)
@@ -180,19 +183,10 @@ def _finished_parts(store: SongStore) -> dict[str, pa.Table]:
     parts = {}
     for name in sorted(part_names(store.storage) - store.parts):
         try:
-            parts[name] = read_part(store.storage, store.uuid, store.spec, name)
+            parts[name] = adopt_part(store.storage, store.uuid, store.spec, name)
         except DamagedStore:
             continue
     return parts
-
-
-def _plan(
-    found: Source, store: SongStore, source: str | Path, limit: int | None, *, retry_failed: bool, update_changed: bool
-) -> Plan:
-    planned = plan(found.songs, store.index, retry_failed=retry_failed)
-    if planned.changed and not update_changed:
-        raise SongsChanged(planned.changed, where=str(source))
-    return dataclasses.replace(planned, todo=planned.todo.slice(0, limit))
 
 
 class _Run:
@@ -216,7 +210,7 @@ class _Run:
         """Run all batches; whatever ends the run, what was finished is committed first."""
         with StopRequest() as stop, self.progress, connected(choice) as client:
             self._console.print(f"Dashboard of the cluster: {client.dashboard_link}", highlight=False, markup=False)
-            check_workers(client, self.store, self._song_that_is_there())
+            check_workers(client, self.store, self._song_that_is_there(), self._job.storage_options)
             try:
                 self._loop(client, stop)
             finally:

@@ -6,8 +6,8 @@ import dataclasses
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from songbag_pipeline.errors import ManifestError, SourceError
+from songbag_pipeline.errors import ManifestError, SongError, SourceError
 from songbag_pipeline.files import modification_time
+from songbag_pipeline.remote import is_remote, local_copy, remote_rows, rows_below
 from songbag_store.index import index_schema
 
 AUDIO_SUFFIXES = frozenset(
@@ -25,6 +26,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 """Files of a folder with one of these are songs; what they hold is told by their content."""
 
+_MANIFESTS = frozenset({".csv", ".parquet"})
 _OWN = pa.schema(
     [
         ("song_id", pa.string()),
@@ -51,8 +53,10 @@ class Source:
     warnings: tuple[str, ...] = ()
 
 
-def read_source(source: str | Path, *, label_from_folder: bool = False) -> Source:
-    """Read a folder, a CSV or Parquet manifest, or a single audio file.
+def read_source(
+    source: str | Path, *, label_from_folder: bool = False, storage_options: Mapping[str, str] | None = None
+) -> Source:
+    """Read a folder, a CSV or Parquet manifest, or a single audio file; any of them may lie in an object store.
 
     Parameters
     ----------
@@ -61,6 +65,8 @@ def read_source(source: str | Path, *, label_from_folder: bool = False) -> Sourc
         (``.csv`` or ``.parquet``): column ``path``, optional ``song_id``, any further columns go to the index.
     label_from_folder : bool
         Add a column ``label``: the first folder below the source on the way to the song.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint where the source, or a path of a manifest, is an address of an object store.
 
     Raises
     ------
@@ -70,18 +76,17 @@ def read_source(source: str | Path, *, label_from_folder: bool = False) -> Sourc
         If the manifest cannot be used; nothing was done yet.
     """
     path = Path(source)
-    if path.is_dir():
+    options = storage_options or {}
+    if is_remote(source):
+        found = _read_remote(str(source), label_from_folder, options)
+    elif path.is_dir():
         found = _read_folder(path, label_from_folder)
     elif not path.is_file():
         raise SourceError("there is no such folder or file", where=str(source), remedy="Check the path.")
     elif label_from_folder:
-        raise ManifestError(
-            "--label-from-folder is for folders",
-            where=str(source),
-            remedy="Give the label as a column of the manifest.",
-        )
-    elif path.suffix.lower() in (".csv", ".parquet"):
-        found = _read_manifest(path)
+        raise _no_folder(source)
+    elif path.suffix.lower() in _MANIFESTS:
+        found = _read_manifest(path, str(path.parent), options)
     else:
         found = Source(_table([_file_row(path.name, path)], {}))
     if found.songs.num_rows == 0:
@@ -91,6 +96,52 @@ def read_source(source: str | Path, *, label_from_folder: bool = False) -> Sourc
             remedy="Songs are files named " + ", ".join(sorted(AUDIO_SUFFIXES)[:6]) + " and the like, or a manifest.",
         )
     return found
+
+
+def _no_folder(source: str | Path) -> ManifestError:
+    remedy = "Give the label as a column of the manifest."
+    return ManifestError("--label-from-folder is for folders", where=str(source), remedy=remedy)
+
+
+def _read_remote(address: str, label_from_folder: bool, options: Mapping[str, str]) -> Source:
+    """Read a manifest, one audio file or all that lies below a prefix."""
+    suffix = PurePosixPath(address).suffix.lower()
+    if suffix not in _MANIFESTS | AUDIO_SUFFIXES:
+        return _read_prefix(address, label_from_folder, options)
+    if label_from_folder:
+        raise _no_folder(address)
+    if suffix in AUDIO_SUFFIXES:
+        (row,) = remote_rows([(address.rpartition("/")[2], address)], options)
+        return Source(_table([row], {}))
+    try:
+        with local_copy(address, options, suffix=suffix) as copy:
+            return _read_manifest(Path(copy), address.rpartition("/")[0], options)
+    except SongError as error:
+        raise SourceError(error.what, where=address, remedy="Check the address.") from error
+    except ManifestError as error:
+        error.where = address
+        raise
+
+
+def _read_prefix(address: str, label_from_folder: bool, options: Mapping[str, str]) -> Source:
+    """List the songs below a prefix in the order of their ids."""
+    left_out = 0
+    rows = []
+    for row in rows_below(address, options):
+        if PurePosixPath(row["song_id"]).suffix.lower() in AUDIO_SUFFIXES:
+            rows.append(row)
+        else:
+            left_out += 1
+    rows.sort(key=lambda row: row["song_id"])
+    notes = [f"{left_out} object(s) left out, no audio suffix"] if left_out else []
+    notes += _twins([row["song_id"] for row in rows])
+    return Source(_table(rows, _labels(rows) if label_from_folder else {}), tuple(notes))
+
+
+def _labels(rows: list[dict[str, Any]]) -> dict[str, pa.Array]:
+    """Return the column of labels: the first folder of each song id."""
+    parts = (row["song_id"].partition("/") for row in rows)
+    return {"label": pa.array([first if slash else None for first, slash, _ in parts], pa.string())}
 
 
 def _table(rows: list[dict[str, Any]], user: dict[str, pa.Array]) -> pa.Table:
@@ -125,11 +176,7 @@ def _read_folder(root: Path, label_from_folder: bool) -> Source:
     rows.sort(key=lambda row: row["song_id"])
     notes += [f"{count} file(s) left out, {reason}" for reason, count in sorted(left_out.items())]
     notes += _twins([row["song_id"] for row in rows])
-    user = {}
-    if label_from_folder:
-        labels = (row["song_id"].partition("/") for row in rows)
-        user["label"] = pa.array([first if slash else None for first, slash, _ in labels], pa.string())
-    return Source(_table(rows, user), tuple(notes))
+    return Source(_table(rows, _labels(rows) if label_from_folder else {}), tuple(notes))
 
 
 def _walk(root: Path, notes: list[str]) -> Iterator[Path]:
@@ -178,7 +225,8 @@ def _twins(song_ids: list[str]) -> list[str]:
     return notes
 
 
-def _read_manifest(path: Path) -> Source:
+def _read_manifest(path: Path, base: str, options: Mapping[str, str]) -> Source:
+    """Read a manifest; a relative path of it starts at `base`."""
     table = _load(path)
     if "path" not in table.column_names:
         raise _fault(path, f"there is no column 'path' (there are: {', '.join(table.column_names) or 'none'})")
@@ -187,8 +235,12 @@ def _read_manifest(path: Path) -> Source:
     paths = _text(path, table, "path")
     ids = _text(path, table, "song_id") if "song_id" in table.column_names else paths
     _refuse_duplicates(path, ids)
-    base = path.parent
-    rows = [_file_row(i, base / p) for i, p in zip(ids.to_pylist(), paths.to_pylist(), strict=True)]
+    named = [
+        (song_id, one if is_remote(one) or one.startswith("/") else f"{base}/{one}")
+        for song_id, one in zip(ids.to_pylist(), paths.to_pylist(), strict=True)
+    ]
+    remote = iter(remote_rows([pair for pair in named if is_remote(pair[1])], options))
+    rows = [next(remote) if is_remote(one) else _file_row(song_id, one) for song_id, one in named]
     return Source(_table(rows, {field.name: table[field.name] for field in user}))
 
 

@@ -48,6 +48,16 @@ def read_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: st
     return rows
 
 
+def adopt_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
+    """Return the rows of a part that somebody else has finished, for a commit; see `read_part`.
+
+    Its writer may have died before the part's name was on disk, so that is made sure of first.
+    """
+    rows = read_part(storage, store_uuid, spec, fragment)
+    storage.make_durable(_key(fragment))
+    return rows
+
+
 def part_names(storage: Storage) -> set[str]:
     """Return the fragments that have a part."""
     keys = (entry.key for entry in storage.entries("parts"))

@@ -16,6 +16,7 @@ import random
 import time
 import uuid
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -37,6 +38,8 @@ class StoredObject:
 
     key: str
     n_bytes: int
+    stamped_at: datetime | None = None
+    """When it was last written, by the clock of the place it lies in; None where the place does not say."""
 
 
 class KeyExists(Exception):
