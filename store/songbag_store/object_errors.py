@@ -83,7 +83,7 @@ def explained(error: Exception, where: str) -> StoreError:
     first = _first_line(text)
     if _UNREACHABLE.search(text):
         return StoreUnavailable(f"the object store does not answer as it should ({first})", where=where, remedy=_AGAIN)
-    if isinstance(error, UnknownConfigurationKeyError):
+    if isinstance(error, UnknownConfigurationKeyError) or "must be specified" in text:
         return StoreError(first, where=where, remedy="docs/object-stores.md lists the options.")
     return StoreError(f"the object store refused a request ({first})", where=where)
 
