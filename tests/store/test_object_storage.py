@@ -203,6 +203,12 @@ def test_an_unknown_option_is_named(s3_url: str) -> None:
         SongStore.open(s3_url, storage_options={"nonsense": "x"})
 
 
+def test_a_name_that_looks_like_an_error_is_not_taken_for_one(storage: ObjectStorage) -> None:
+    for key in ("NoSuchBucket", "AccessDenied/ExpiredToken", "503 SlowDown"):
+        with pytest.raises(FileNotFoundError):
+            storage.get(key)
+
+
 @pytest.mark.skipif("SONGBAG_TEST_S3_URL" not in os.environ, reason="SONGBAG_TEST_S3_URL names no bucket")
 def test_a_real_object_store_keeps_the_protocol(rng: np.random.Generator) -> None:
     """Opt-in: an address such as s3://bucket/prefix with its credentials in the environment."""
