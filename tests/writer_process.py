@@ -12,7 +12,7 @@ import random
 import sys
 
 from songbag_store import SongStore
-from songbag_store.parts import part_names, read_part
+from songbag_store.parts import adopt_part, part_names
 from tests.conftest import fill
 from tests.songs import SPEC, windows_of
 
@@ -32,7 +32,7 @@ def main(location: str, options: dict[str, str], seed: int, n_songs: int) -> Non
             batch = chance.sample(todo, min(len(todo), chance.randint(1, 6)))
             if batch:
                 pending.add(fill(store, {song: windows_of(song) for song in sorted(batch)}))
-        parts = {name: read_part(store.storage, store.uuid, SPEC, name) for name in sorted(pending)}
+        parts = {name: adopt_part(store.storage, store.uuid, SPEC, name) for name in sorted(pending)}
         store, pending = store.commit_parts(parts), set()
         for rows in parts.values():
             for song in rows["song_id"].to_pylist():

@@ -11,9 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_pipeline.containment import Containment, contained_reader
+from songbag_pipeline.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.facts import SongFacts
+from songbag_pipeline.remote import local_copy
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.fragments import WindowSpill, write_fragment
 from songbag_store.index import OWN_FIELDS, REPLACES, index_schema, user_fields
@@ -81,7 +82,7 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
     with WindowSpill(job.spec) as spill, contained_reader(job.containment) as reader:
         for path in songs["path"].to_pylist():
             start = spill.n_windows
-            song = reader.read(path, job.spec, spill.append)
+            song = _read(reader, path, job, spill)
             if song.status == "ok":
                 spill.end_song()
             else:
@@ -92,6 +93,14 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
     rows = _rows(job, songs, fragment, facts, starts)
     write_part(store.storage, store.uuid, job.spec, fragment, rows, objects)
     return fragment, rows
+
+
+def _read(reader: ContainedReader, path: str, job: Job, spill: WindowSpill) -> SongFacts:
+    try:
+        with local_copy(path, job.storage_options) as copy:
+            return reader.read(copy, job.spec, spill.append)
+    except SongError as error:
+        return SongFacts(status="failed", error_code=error.code, error=error.what)
 
 
 def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> tuple[str, pa.Table]:

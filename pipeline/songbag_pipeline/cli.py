@@ -42,7 +42,9 @@ class EncodingName(enum.StrEnum):
 
 @commands.command()
 def extract(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of songs, or a CSV or Parquet manifest.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Folder or bucket of songs, or a CSV or Parquet manifest.")
+    ],
     store: Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")],
     features: Annotated[FeatureKind | None, typer.Option(help="[default: mfcc]", rich_help_panel=_SPEC)] = None,
     n_mfcc: Annotated[int | None, typer.Option(help="Coefficients. [default: 13]", rich_help_panel=_SPEC)] = None,

@@ -16,6 +16,7 @@ from typing import Any
 
 import songbag_store
 from songbag_pipeline.errors import ClusterError
+from songbag_pipeline.remote import is_remote, remote_rows
 from songbag_store import SongStore
 from songbag_store.errors import SongbagError, UsageError
 
@@ -144,7 +145,7 @@ def threads(client: Any) -> int:
     return sum(client.nthreads().values())
 
 
-def check_workers(client: Any, store: SongStore, song: str | None) -> None:
+def check_workers(client: Any, store: SongStore, song: str | None, options: dict[str, str]) -> None:
     """Make sure, before any work, that every worker can do it.
 
     Parameters
@@ -155,6 +156,8 @@ def check_workers(client: Any, store: SongStore, song: str | None) -> None:
         Where the workers are to write.
     song : str or None
         An audio file that is there for the coordinator, and so must be for the workers.
+    options : dict
+        How to reach object stores.
 
     Raises
     ------
@@ -166,7 +169,7 @@ def check_workers(client: Any, store: SongStore, song: str | None) -> None:
     except TimeoutError as error:
         raise _unfit(f"no worker joined the cluster within {_FIRST_WORKER_S} s", "Start workers.") from error
     mine = _versions()
-    for worker, reply in client.run(report, store.location, song, on_error="return").items():
+    for worker, reply in client.run(report, store.location, song, options, on_error="return").items():
         if isinstance(reply, Exception):
             raise _unfit(
                 f"worker {worker} cannot run songbag ({type(reply).__name__}: {reply})",
@@ -185,17 +188,19 @@ def check_workers(client: Any, store: SongStore, song: str | None) -> None:
             )
 
 
-def report(location: str, song: str | None) -> dict[str, Any]:
+def report(location: str, song: str | None, options: dict[str, str]) -> dict[str, Any]:
     """Tell, on a worker, what it has: versions, the store's identity or why it is not seen, and whether a song is."""
     try:
-        seen = SongStore.open_identity(location).uuid
+        seen = SongStore.open_identity(location, storage_options=options).uuid
     except SongbagError as error:
         seen = error.what
-    return {"versions": _versions(), "store": seen, "song": song is None or _readable(song)}
+    return {"versions": _versions(), "store": seen, "song": song is None or _readable(song, options)}
 
 
-def _readable(song: str) -> bool:
+def _readable(song: str, options: dict[str, str]) -> bool:
     try:
+        if is_remote(song):
+            return "file_bytes" in remote_rows([(song, song)], options)[0]
         with open(song, "rb"):
             return True
     except OSError:

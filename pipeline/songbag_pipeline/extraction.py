@@ -19,13 +19,13 @@ from rich.console import Console
 from songbag_pipeline.batches import Job, batches, fail_batch, run_batch
 from songbag_pipeline.cluster import ClusterChoice, check_workers, connected, threads
 from songbag_pipeline.errors import ClusterError, Interrupted, SongError, SongsChanged, TooManyFailures
-from songbag_pipeline.planning import Plan, plan
+from songbag_pipeline.planning import plan
 from songbag_pipeline.progress import RunProgress
 from songbag_pipeline.signals import StopRequest
-from songbag_pipeline.sources import Source, read_source
+from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.errors import SongbagError, StoreNotFound
-from songbag_store.index import join_rows
+from songbag_store.errors import SongbagError, StoreError, StoreNotFound
+from songbag_store.index import REPLACES, join_rows
 from songbag_store.parts import finished_parts
 
 COMMIT_EVERY_S = 120.0
@@ -91,7 +91,7 @@ def extract(
     Parameters
     ----------
     source : str or pathlib.Path
-        A folder or a manifest, see `songbag_pipeline.sources.read_source`.
+        A folder, a prefix of an object store or a manifest, see `songbag_pipeline.sources.read_source`.
     store : str or pathlib.Path
         The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none.
     spec : FeatureSpec, optional
@@ -113,7 +113,7 @@ def extract(
     scheduler_file : str or pathlib.Path, optional
         File that a Dask scheduler has written with its address.
     storage_options : mapping of str to str, optional
-        Credentials and endpoint of the store's object store; they travel to the workers.
+        Credentials and endpoint of the object stores among source and store; they travel to the workers.
     console : rich.console.Console, optional
         Where to show progress; by default standard error.
 
@@ -138,14 +138,16 @@ def extract(
     )
     if "://" not in str(store):
         store = os.path.abspath(store)  # a worker of a cluster may have been started anywhere
-    found = read_source(source, label_from_folder=label_from_folder)
     options = dict(storage_options or {})
+    found = read_source(source, label_from_folder=label_from_folder, storage_options=options)
     opened = SongStore.open_for_writing(store, spec or _spec_of(store, options), storage_options=options)
-    join_rows([opened.index.slice(0, 0), pa.table(found.songs.slice(0, 0)).drop_columns(["file_bytes", "modified_at"])])
     before = opened.index.num_rows
-    parts, _ = finished_parts(opened.storage, opened.uuid, opened.spec, opened.parts)
-    opened = opened.commit_parts(parts)
-    todo = _plan(found, opened, source, limit, retry_failed=retry_failed, update_changed=update_changed)
+    opened, left_out = _adopt(opened)
+    _check_columns(opened.index, found.songs.drop_columns(["file_bytes", "modified_at"]))
+    planned = plan(found.songs, opened.index, retry_failed=retry_failed, storage_options=options)
+    if planned.changed and not update_changed:
+        raise SongsChanged(planned.changed, where=str(source))
+    todo = dataclasses.replace(planned, todo=planned.todo.slice(0, limit))
     run = _Run(opened, todo.todo, options, console, max_failed)
     if todo.todo.num_rows:
         run.execute(choice)
@@ -159,7 +161,7 @@ def extract(
         audio_s=run.progress.audio_s,
         elapsed_s=run.progress.elapsed_s,
         snapshot=run.store.snapshot,
-        warnings=found.warnings,
+        warnings=(*found.warnings, *left_out),
         n_duplicates=_duplicates(run.store.index),
     )
 
@@ -176,13 +178,31 @@ def _spec_of(store: str | Path, options: Mapping[str, str]) -> FeatureSpec:
         return FeatureSpec()
 
 
-def _plan(
-    found: Source, store: SongStore, source: str | Path, limit: int | None, *, retry_failed: bool, update_changed: bool
-) -> Plan:
-    planned = plan(found.songs, store.index, retry_failed=retry_failed)
-    if planned.changed and not update_changed:
-        raise SongsChanged(planned.changed, where=str(source))
-    return dataclasses.replace(planned, todo=planned.todo.slice(0, limit))
+def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
+    """Take in the parts that an earlier run finished and no snapshot has.
+
+    Returns
+    -------
+    store : SongStore
+        At the snapshot that has them.
+    left_out : list of str
+        Notes on the parts whose columns do not fit the index; their songs are computed again.
+    """
+    parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
+    fitting, left_out, columns = {}, [], store.index.slice(0, 0)
+    for name, rows in parts.items():
+        try:
+            columns = join_rows([columns, rows.slice(0, 0).drop_columns([REPLACES])])
+        except StoreError as error:
+            left_out.append(f"part {name} of an earlier run left out: {error.what}")
+        else:
+            fitting[name] = rows
+    return store.commit_parts(fitting), left_out
+
+
+def _check_columns(index: pa.Table, songs: pa.Table) -> None:
+    """Refuse a source whose columns do not fit those of the index, before any work."""
+    join_rows([index.slice(0, 0), songs.slice(0, 0)])
 
 
 class _Run:
@@ -206,7 +226,7 @@ class _Run:
         """Run all batches; whatever ends the run, what was finished is committed first."""
         with StopRequest() as stop, self.progress, connected(choice) as client:
             self._console.print(f"Dashboard of the cluster: {client.dashboard_link}", highlight=False, markup=False)
-            check_workers(client, self.store, self._song_that_is_there())
+            check_workers(client, self.store, self._song_that_is_there(), self._job.storage_options)
             try:
                 self._loop(client, stop)
             finally:

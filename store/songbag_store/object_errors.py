@@ -16,40 +16,40 @@ from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable
 
 _AGAIN = "Run the same command again later: what was committed is safe, and what was finished is taken over."
 
-# The first that is found in the text of an error decides; the codes are those of S3, Google and Azure, in this order.
+# The first that is found in the text of an error decides. Codes are matched as such: a song may be named like one.
 _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
-        r"NoSuchBucket|specified bucket does not exist|ContainerNotFound",
+        r"<Code>(NoSuchBucket|ContainerNotFound)<|specified bucket does not exist",
         "the bucket does not exist",
         "Make it first with your provider's own tool, or correct the address.",
     ),
     (
-        r"ExpiredToken|TokenRefreshRequired|RequestExpired|token (is|has) expired",
+        r"<Code>(ExpiredToken|TokenRefreshRequired|RequestExpired)<|token (is|has) expired",
         "the credentials have expired",
         "Get new ones (a new login or session token) and run the same command again.",
     ),
     (
-        r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|AuthenticationFailed|UnrecognizedClient",
+        r"<Code>(InvalidAccessKeyId|SignatureDoesNotMatch|InvalidToken|AuthenticationFailed|UnrecognizedClient)<",
         "the credentials are not accepted",
         "Check access key and secret (for az:// account name and key), and that they belong to this endpoint.",
     ),
     (
-        r"169\.254\.16[89]\.254|metadata\.google\.internal|MissingCredential|no credentials",
+        r"//169\.254\.16[89]\.254|//metadata\.google\.internal|MissingCredential",
         "no credentials were found",
         "Set them in the environment, name a profile, or give --storage-option access_key_id=... and so on.",
     ),
     (
-        r"PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint|redirect without LOCATION",
+        r"<Code>(PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint)<|redirect without LOCATION",
         "the bucket lies in another region",
         "Give its region: --storage-option region=NAME, or AWS_REGION in the environment.",
     ),
     (
-        r"AccessDenied|AllAccessDisabled|AuthorizationPermissionMismatch|403 Forbidden",
+        r"<Code>(AccessDenied|AllAccessDisabled|AuthorizationPermissionMismatch)<|403 Forbidden",
         "access is denied",
         "The credentials are known but lack a permission: reading needs GET and LIST, extraction also PUT and DELETE.",
     ),
 )
-_NOT_IMPLEMENTED = re.compile(r"NotImplemented|501 Not Implemented")
+_NOT_IMPLEMENTED = re.compile(r"<Code>NotImplemented<|501 Not Implemented")
 _UNREACHABLE = re.compile(
     r"HTTP error|SlowDown|ServiceUnavailable|InternalError|RequestTimeout|status code: (408|429|5\d\d)|"
     r"error (decoding|reading) response|timed? ?out|connection",
@@ -83,7 +83,7 @@ def explained(error: Exception, where: str) -> StoreError:
     first = _first_line(text)
     if _UNREACHABLE.search(text):
         return StoreUnavailable(f"the object store does not answer as it should ({first})", where=where, remedy=_AGAIN)
-    if isinstance(error, UnknownConfigurationKeyError):
+    if isinstance(error, UnknownConfigurationKeyError) or "must be specified" in text:
         return StoreError(first, where=where, remedy="docs/object-stores.md lists the options.")
     return StoreError(f"the object store refused a request ({first})", where=where)
 

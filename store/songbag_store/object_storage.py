@@ -10,7 +10,7 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
 SCHEMES = ("s3", "gs", "az")
+
+_PIECE_BYTES = 4 << 20
 
 _T = TypeVar("_T")
 _Backend = S3Store | GCSStore | AzureStore
@@ -128,8 +130,27 @@ class ObjectStorage:
         return [StoredObject(meta["path"], meta["size"], meta["last_modified"]) for meta in listed]
 
     def leftovers(self) -> list[StoredObject]:
-        """Return nothing: an upload that was cut off leaves no object behind."""
+        """Return nothing: an object is there whole or not at all."""
         return []
+
+    def head(self, key: str) -> StoredObject:
+        """Return size and time of one object; raise `FileNotFoundError` where there is none."""
+        meta = self._patiently(lambda: obstore.head(self._store, key))
+        return StoredObject(key, meta["size"], meta["last_modified"])
+
+    def download(self, key: str, file: IO[bytes]) -> StoredObject:
+        """Write an object into a file, piece by piece; return its size and time."""
+
+        def fetch() -> StoredObject:
+            file.seek(0)
+            file.truncate()
+            found = obstore.get(self._store, key)
+            for piece in found.stream(min_chunk_size=_PIECE_BYTES):
+                file.write(piece)
+            file.flush()
+            return StoredObject(key, found.meta["size"], found.meta["last_modified"])
+
+        return self._patiently(fetch)
 
     def top_level(self) -> set[str]:
         """Return the names right below the prefix."""

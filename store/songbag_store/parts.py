@@ -80,10 +80,20 @@ def finished_parts(
     parts, damaged = {}, []
     for name in sorted(part_names(storage) - taken):
         try:
-            parts[name] = read_part(storage, store_uuid, spec, name)
+            parts[name] = adopt_part(storage, store_uuid, spec, name)
         except DamagedStore:
             damaged.append(name)
     return parts, damaged
+
+
+def adopt_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
+    """Return the rows of a part that somebody else has finished, for a commit; see `read_part`.
+
+    Its writer may have died before the part's name was on disk, so that is made sure of first.
+    """
+    rows = read_part(storage, store_uuid, spec, fragment)
+    storage.make_durable(part_key(fragment))
+    return rows
 
 
 def part_names(storage: Storage) -> set[str]:

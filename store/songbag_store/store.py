@@ -301,6 +301,8 @@ class SongStore:
 def open_storage(location: str | Path, options: Mapping[str, str] | None = None) -> Storage:
     """Return the place of a store: an object store where the address has a scheme, else a local folder.
 
+    A folder needs no options; they may be meant for where the songs come from.
+
     Raises
     ------
     UsageError
@@ -310,8 +312,6 @@ def open_storage(location: str | Path, options: Mapping[str, str] | None = None)
         from songbag_store.object_storage import ObjectStorage
 
         return ObjectStorage(location, options)
-    if options:
-        raise UsageError("storage options are for object stores, and this is a folder", where=str(location))
     return LocalStorage(Path(location))
 
 

@@ -148,7 +148,7 @@ def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
     with connected(ClusterChoice(workers=1, scheduler_file=scheduler_file)) as client:
         song = str(tmp_path / "nowhere.wav") if hidden == "song" else None
         with pytest.raises(ClusterError, match=said):
-            cluster.check_workers(client, store, song)
+            cluster.check_workers(client, store, song, {})
 
 
 def test_a_scheduler_that_is_not_there_is_an_error_with_its_address(

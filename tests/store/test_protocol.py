@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import StoreError
 from songbag_store.index import REPLACES, index_schema
-from songbag_store.parts import part_names, read_part, write_part
+from songbag_store.parts import adopt_part, part_names, write_part
 from songbag_store.sealed import check_seal, unseal
 from songbag_store.snapshots import Snapshot, read_snapshot, snapshot_key, snapshot_numbers
 from songbag_store.store import create_identity
@@ -119,7 +119,7 @@ class Protocol(RuleBasedStateMachine):
         self.writers.pop(number, None)
         writer = self.writer(number)
         for name in sorted(part_names(self.storage) - writer.store.parts):
-            writer.pending[name] = read_part(self.storage, self.uuid, SPEC, name)
+            writer.pending[name] = adopt_part(self.storage, self.uuid, SPEC, name)
         with self.under(faults, number):
             self.commit_pending(writer)
 
@@ -136,6 +136,7 @@ class Protocol(RuleBasedStateMachine):
         assert not lost & self.acknowledged.keys()
         for number in lost:
             del self.seen[number], self.states[number], self.parts[number]
+        assert self.parts[newest] <= part_names(self.storage)
 
     def commit_pending(self, writer: Writer) -> None:
         names = list(writer.pending)
