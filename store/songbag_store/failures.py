@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
+from songbag_store.presenting import plain_text
+
 REMEDIES = {
     "missing": "Put the file back, or take the song out of the manifest.",
     "permission-denied": "Give the user who runs the workers read access, then extract with --retry-failed.",
@@ -47,9 +49,5 @@ def report(index: pa.Table) -> str:
     for code, rows in groupby(failed.select(["error_code", "song_id", "error"]).to_pylist(), itemgetter("error_code")):
         songs = list(rows)
         lines.append(f"{code} ({len(songs)}): {REMEDIES.get(code, 'No remedy is known for this code.')}")
-        lines += [f"  {_one_line(song['song_id'])}: {_one_line(song['error'])}" for song in songs]
+        lines += [f"  {plain_text(song['song_id'])}: {plain_text(song['error'])}" for song in songs]
     return "\n".join(lines)
-
-
-def _one_line(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

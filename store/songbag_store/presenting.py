@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +25,9 @@ from songbag_store.errors import StoreError, UsageError
 Format = Literal["table", "csv", "json", "parquet"]
 
 _MOST_ROWS = 200
-_NARROWEST = 8
+_NARROWEST = 12
+_GAP = 2
+_PIPE_WIDTH = 10_000
 
 
 def write_table(table: pa.Table, form: Format, output: Path | None) -> None:
@@ -55,27 +58,52 @@ def write_table(table: pa.Table, form: Format, output: Path | None) -> None:
 
 def print_table(table: pa.Table) -> None:
     """Print a table; in a terminal, long cells are cut and columns that find no room are named below it."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
-    shown = table.column_names[: max(1, width // (_NARROWEST + 3))]
-    print(_drawn(table.select(shown), width), end="")
-    hidden = table.column_names[len(shown) :]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+    drawn, hidden = _drawn(table, width)
+    print(drawn, end="")
     if table.num_rows > _MOST_ROWS:
         print(f"... {table.num_rows - _MOST_ROWS:,} more rows; --format csv gives all of them")
     if hidden:
         print(f"... {len(hidden)} more columns: {', '.join(map(_text, hidden))}")
 
 
-def _drawn(table: pa.Table, width: int) -> str:
+def _drawn(table: pa.Table, width: int) -> tuple[str, list[str]]:
+    """Return the table as text, and the names of the columns that found no room."""
+    texts = [[_text(name), *map(_text, column.slice(0, _MOST_ROWS).to_pylist())] for name, column in _columns(table)]
+    numeric = [pa.types.is_integer(t) or pa.types.is_floating(t) for t in table.schema.types]
+    widths = _column_widths([max(map(cell_len, cells)) for cells in texts], numeric, width)
     grid = Table(box=None, pad_edge=False, header_style="bold")
-    for field in table.schema:
-        numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-        justify: Literal["right", "left"] = "right" if numeric else "left"
-        grid.add_column(Text(_text(field.name)), no_wrap=True, overflow="ellipsis", justify=justify)
-    for row in table.slice(0, _MOST_ROWS).to_pylist():
-        grid.add_row(*(Text(_text(value)) for value in row.values()))
+    for cells, right, n_cells in zip(texts, numeric, widths, strict=False):
+        justify: Literal["right", "left"] = "right" if right else "left"
+        grid.add_column(Text(cells[0]), no_wrap=True, overflow="ellipsis", justify=justify, width=n_cells)
+    for row in zip(*(cells[1:] for cells in texts[: len(widths)]), strict=True):
+        grid.add_row(*map(Text, row))
     target = io.StringIO()
     Console(file=target, width=width, force_terminal=sys.stdout.isatty()).print(grid)
-    return "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
+    text = "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
+    return text, table.column_names[len(widths) :]
+
+
+def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    return zip(table.column_names, table.columns, strict=True)
+
+
+def _column_widths(natural: list[int], numeric: list[bool], width: int) -> list[int]:
+    """Return a width for each of the first columns, as many as find room.
+
+    A number is never cut. Text is, where there must be, to the largest width that serves all columns alike, so that
+    one long title does not push out the others.
+    """
+    least = [n if exact else min(n, _NARROWEST) for n, exact in zip(natural, numeric, strict=True)]
+    n_shown = 1
+    while n_shown < len(least) and sum(least[: n_shown + 1]) + _GAP * n_shown <= width:
+        n_shown += 1
+    room = width - _GAP * (n_shown - 1)
+    shown = list(zip(natural[:n_shown], least, strict=False))
+    widest = _NARROWEST
+    while widest < max(natural) and sum(max(low, min(n, widest + 1)) for n, low in shown) <= room:
+        widest += 1
+    return [min(max(low, min(n, widest)), width) for n, low in shown]
 
 
 def _text(value: object) -> str:
@@ -88,7 +116,12 @@ def _text(value: object) -> str:
         return value.isoformat(sep=" ", timespec="seconds")
     if isinstance(value, list) and len(value) > 4:
         return f"[{len(value)} values]"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(value))
+    return plain_text(str(value))
+
+
+def plain_text(text: str) -> str:
+    """Return text on one line and without what could steer a terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _csv(table: pa.Table) -> bytes:
@@ -113,7 +146,7 @@ def _plain(value: Any) -> Any:
 
 
 def _plain_table(table: pa.Table) -> bytes:
-    return _drawn(table, 10_000).encode()
+    return _drawn(table, _PIPE_WIDTH)[0].encode()
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -136,6 +169,6 @@ def bytes_text(n_bytes: float) -> str:
 
 def lines_of(rows: Iterator[tuple[str, str]]) -> str:
     """Return names and values in two columns."""
-    pairs = list(rows)
+    pairs = [(plain_text(name), plain_text(value)) for name, value in rows]
     width = max(len(name) for name, _ in pairs)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in pairs)

@@ -17,7 +17,8 @@ _LOCKED = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
-    "memory_limit": "4GB",
+    # Nothing is spilled: a query that needs more than memory is stopped, and leaves no files where it was asked.
+    "temp_directory": "",
 }
 _VIEWS = (
     "create view songs as select * from \"index\" where status = 'ok'",
@@ -26,9 +27,16 @@ _VIEWS = (
     "set lock_configuration = true",
 )
 _TIME_LIMIT_S = 300.0
+_MEMORY_LIMIT_BYTES = 4_000_000_000
 
 
-def select(index: pa.Table, sql: str, *, time_limit_s: float = _TIME_LIMIT_S) -> pa.Table:
+def select(
+    index: pa.Table,
+    sql: str,
+    *,
+    time_limit_s: float = _TIME_LIMIT_S,
+    memory_limit_bytes: int = _MEMORY_LIMIT_BYTES,
+) -> pa.Table:
     """Run one SELECT over the views `songs`, `failures` and `"index"`.
 
     Parameters
@@ -39,13 +47,16 @@ def select(index: pa.Table, sql: str, *, time_limit_s: float = _TIME_LIMIT_S) ->
         One statement in DuckDB's dialect.
     time_limit_s : float
         The query is stopped after this long.
+    memory_limit_bytes : int
+        And when it needs more than this.
 
     Raises
     ------
     QueryError
         If the text is not one SELECT, or the database refuses it.
     """
-    with _connection(index) as connection, _explained(sql), _time_limit(connection, time_limit_s):
+    limits = {"memory_limit": f"{memory_limit_bytes}B"}
+    with _connection(index, limits) as connection, _explained(sql), _time_limit(connection, time_limit_s):
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryError(
@@ -69,14 +80,15 @@ def filter_songs(index: pa.Table, where: str, *, view: Literal["songs", "index"]
     QueryError
         If the text is not one expression over the columns of the view.
     """
-    with _connection(index) as connection, _explained(where), _time_limit(connection, _TIME_LIMIT_S):
+    limits = {"memory_limit": f"{_MEMORY_LIMIT_BYTES}B"}
+    with _connection(index, limits) as connection, _explained(where), _time_limit(connection, _TIME_LIMIT_S):
         # A relation's filter is parsed as an expression: it cannot end the statement and begin another.
         return connection.view(view).filter(where).to_arrow_table()
 
 
 @contextmanager
-def _connection(index: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(":memory:", config=dict(_LOCKED)) as connection:
+def _connection(index: pa.Table, limits: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(":memory:", config={**_LOCKED, **limits}) as connection:
         connection.register("index", index)
         for statement in _VIEWS:
             connection.execute(statement)
@@ -92,6 +104,8 @@ def _explained(sql: str) -> Iterator[None]:
         yield
     except duckdb.InterruptException as error:
         raise QueryError("took too long and was stopped", where="query", remedy="Ask for less at once.") from error
+    except duckdb.OutOfMemoryException as error:
+        raise QueryError("needs more memory than a query may take", where="query", remedy="Ask for less.") from error
     except duckdb.PermissionException as error:
         raise QueryError(
             "the index is read-only and cut off from files, extensions and settings",

@@ -13,6 +13,7 @@ from songbag_store.presenting import bytes_text
 from songbag_store.store import SongStore
 
 _MOST_CLASSES = 50
+_LONGEST_CLASS = 60
 _COLUMNS = ["status", "n_windows", "duration_s", "truncated", "padded"]
 
 
@@ -51,7 +52,8 @@ def _classes(songs: pa.Table, field: pa.Field) -> dict[str, int]:
     if not pa.types.is_string(field.type):
         return {}
     counts = songs[field.name].drop_null().value_counts()
-    if not 0 < len(counts) <= _MOST_CLASSES:
+    longest = pc.max(pc.utf8_length(counts.field("values"))).as_py() or 0
+    if not 0 < len(counts) <= _MOST_CLASSES or longest > _LONGEST_CLASS:
         return {}
     return dict(sorted((entry["values"].as_py(), entry["counts"].as_py()) for entry in counts))
 

@@ -16,6 +16,7 @@ from songbag_store.errors import DamagedStore
 from songbag_store.fragments import GROUP, decode
 from songbag_store.history import read_events, read_tags
 from songbag_store.parts import read_part_facts
+from songbag_store.presenting import plain_text
 from songbag_store.snapshots import Snapshot, snapshot_key
 from songbag_store.store import SongStore
 
@@ -225,9 +226,5 @@ def report(damages: list[Damage]) -> str:
     lines = []
     for damage in damages:
         lines.append(f"{damage.key}: {damage.what}")
-        lines += [f"  song {_shown(song_id)}" for song_id in damage.song_ids]
+        lines += [f"  song {plain_text(song_id)}" for song_id in damage.song_ids]
     return "\n".join(lines)
-
-
-def _shown(song_id: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in song_id)

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
+import struct
+import sys
+import termios
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.cells import cell_len
 
+from songbag_store import FeatureSpec, SongStore
 from songbag_store.presenting import bytes_text, print_table, write_table
+from tests.conftest import MakeStore, sixteenths
 
 TABLE = pa.table(
     {
@@ -58,3 +70,56 @@ def test_parquet_comes_back_as_it_was(tmp_path: Path) -> None:
 )
 def test_sizes_are_in_powers_of_a_thousand(size: float, text: str) -> None:
     assert bytes_text(size) == text
+
+
+def in_terminal(columns: int, *arguments: str) -> list[str]:
+    """Run songbag in a real terminal of this width; return the lines it shows, without their colours."""
+    pid, terminal = pty.fork()
+    if pid == 0:  # pragma: no cover (the child becomes songbag)
+        # readline puts COLUMNS into the C environment, unseen by os.environ.
+        environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+        # The size is set here and not by the parent, who would come too late.
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        os.execve(sys.executable, [sys.executable, "-m", "songbag_store", *arguments], environment)
+    said = b""
+    # Linux says EIO when the other end has closed.
+    with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as file:
+        while data := file.read(4096):
+            said += data
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    return re.sub(r"\x1b\[\d*m", "", said.decode()).splitlines()
+
+
+@pytest.fixture
+def wide(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
+    ids = ["short.mp3", "artist/album/" + "a long title " * 20 + ".flac", "猫/犬の歌.ogg"]
+    columns = {"genre": ["rock", "jazz", "pop"], "comment": ["x " * 400, None, "line\nbreak\x1b[31m\x07"]}
+    return make_store({i: sixteenths(rng, 3, FeatureSpec().window_shape) for i in ids}, columns)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_in_a_terminal_a_wide_table_keeps_to_its_width_and_names_what_is_hidden(wide: SongStore, width: int) -> None:
+    lines = in_terminal(width, "query", wide.location, "select * from songs")
+    table, note = lines[:4], "".join(lines[4:])
+    assert [line for line in table if cell_len(line) > width] == []
+    shown = table[0].split()
+    assert len(shown) >= 3
+    assert note.startswith(f"... {24 - len(shown)} more columns: ")
+    assert "…" in table[2]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_in_a_terminal_one_long_text_leaves_room_for_the_others_and_numbers_are_whole(wide: SongStore) -> None:
+    sql = "select song_id, genre, comment, 1234567890123456 as n from songs"
+    lines = in_terminal(60, "query", wide.location, sql)
+    assert lines[0].split() == ["song_id", "genre", "comment", "n"]
+    assert [line.split()[-1] for line in lines[1:]] == ["1234567890123456"] * 3
+    assert ["rock" in lines[1], "jazz" in lines[2], "pop" in lines[3]] == [True] * 3
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("command", [["info"], ["query", "select comment from songs"]])
+def test_nothing_a_stranger_wrote_steers_the_terminal(wide: SongStore, command: list[str]) -> None:
+    lines = in_terminal(80, command[0], wide.location, *command[1:])
+    assert not {"\x1b", "\x07"} & set("".join(lines))

@@ -1,0 +1,51 @@
+"""docs/format.md, followed word by word: its code blocks, top to bottom, with plain tools alone."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from songbag_store import SongStore
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "format.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "tests" / "fixtures" / "store-format-1", tmp_path / "my-store")
+    return tmp_path
+
+
+def follow(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
+    """Run code where songbag cannot be imported."""
+    barred = "import sys\nsys.modules['songbag_store'] = None\n"
+    command = [sys.executable, "-W", "error", "-c", barred + code]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_the_page_reads_the_windows_of_one_song_without_songbag(folder: Path) -> None:
+    save = "\nnp.save('windows.npy', windows)\n"
+    done = follow(folder, "\n".join(BLOCKS) + save)
+    assert (done.returncode, done.stderr) == (0, "")
+    read = np.load(folder / "windows.npy")
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, SongStore.open(folder / "my-store").windows("rock/b.wav"))
+    assert "snapshot 3" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["c/0/0/0", "index"])
+def test_what_the_page_says_about_damage_finds_damage(folder: Path, kind: str) -> None:
+    paths = sorted((folder / "my-store").glob("index/*" if kind == "index" else f"features.zarr/*/{kind}"))
+    for path in paths:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 3] ^= 16
+        path.write_bytes(data)
+    assert follow(folder, "\n".join(BLOCKS)).returncode != 0
