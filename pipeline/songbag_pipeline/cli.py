@@ -146,7 +146,7 @@ def _report(summary: Summary, store: str) -> list[str]:
         lines.append(f"note: {len(summary.warnings) - 10} more like these")
     if summary.n_adopted:
         lines.append(f"{summary.n_adopted:,} songs were taken over from an earlier run that did not commit them.")
-    known = f"{summary.n_known:,} songs were in the store already"
+    known = f"{max(0, summary.n_known - summary.n_adopted):,} songs were in the store already"
     if summary.n_failed_before:
         known += f", {summary.n_failed_before:,} had failed before (--retry-failed tries them again)"
     if not summary.n_stored + summary.n_failed:

@@ -31,6 +31,7 @@ from songbag_store.parts import finished_parts
 COMMIT_EVERY_S = 120.0
 _IN_FLIGHT_PER_WORKER = 2
 _POLL_S = 0.5
+_RESULT_S = 10.0
 _LOOK_AT_WORKERS_S = 5.0
 _WITHOUT_WORKERS_S = 60.0
 
@@ -150,7 +151,7 @@ def extract(
     todo = dataclasses.replace(planned, todo=planned.todo.slice(0, limit))
     run = _Run(opened, todo.todo, options, console, max_failed)
     if todo.todo.num_rows:
-        run.execute(choice)
+        run.execute(dataclasses.replace(choice, workers=min(choice.workers, todo.todo.num_rows)))
     return Summary(
         n_stored=run.progress.n_done - run.progress.n_failed,
         n_failed=run.progress.n_failed,
@@ -219,6 +220,7 @@ class _Run:
         self._job = Job(store.location, store.spec, uuid.uuid4().hex, storage_options=options)
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
+        self._suspects: list[pa.Table] = []
         self._pending: dict[str, pa.Table] = {}
         self._committed_at = time.monotonic()
 
@@ -248,9 +250,12 @@ class _Run:
             while len(self._in_flight) < workers.n_threads * _IN_FLIGHT_PER_WORKER and (batch := next(work, None)):
                 self._submit(client, batch)
             if not self._in_flight:
-                return
+                if not self._suspects:
+                    return
+                # Dask blames a worker's death on every task it had: a suspect is tried with no other beside it.
+                self._submit(client, self._suspects.pop())
             with suppress(queue.Empty):
-                self._collect(client, self._finished.get(timeout=_POLL_S))
+                self._collect(self._finished.get(timeout=_POLL_S))
             workers.look()
             if time.monotonic() - self._committed_at > COMMIT_EVERY_S:
                 self._commit()
@@ -260,19 +265,23 @@ class _Run:
         self._in_flight[future] = batch
         future.add_done_callback(self._finished.put)
 
-    def _collect(self, client: Any, future: Any) -> None:
+    def _collect(self, future: Any) -> None:
         """Take in a finished batch; one whose workers died is halved until the song that killed them is alone."""
         from distributed import KilledWorker
         from distributed.client import FutureCancelledError
 
         batch = self._in_flight.pop(future)
         try:
-            fragment, rows = future.result()
+            fragment, rows = future.result(timeout=_RESULT_S)
+        except TimeoutError:
+            # Its worker died with the answer: Dask computes it again, if there is a worker left to do so.
+            self._in_flight[future] = batch
+            future.add_done_callback(self._finished.put)
+            return
         except KilledWorker:
-            if batch.num_rows > 1:
+            if batch.num_rows > 1 or self._in_flight:
                 middle = batch.num_rows // 2
-                self._submit(client, batch.slice(0, middle))
-                self._submit(client, batch.slice(middle))
+                self._suspects += [half for half in (batch.slice(0, middle), batch.slice(middle)) if half.num_rows]
                 return
             reason = SongError(
                 "decoder-crash", "every worker that was given this file died, of a crash or for want of memory"

@@ -47,8 +47,10 @@ def sniff(file: BufferedReader) -> AudioFormat:
     head = file.read(_HEAD_BYTES)
     if not head:
         raise SongError("empty-file", "the file is empty")
-    if head[:3] == b"ID3" and len(head) >= 10:
-        file.seek(_id3_bytes(head))
+    start = 0
+    while head[:3] == b"ID3" and len(head) >= 10:
+        start += _id3_bytes(head)
+        file.seek(start)
         head = file.read(_HEAD_BYTES)
         if not head.strip(b"\0"):
             raise SongError("no-audio", "the file holds an ID3 tag and nothing else")

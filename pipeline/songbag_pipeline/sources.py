@@ -80,7 +80,7 @@ def read_source(
         found = _read_remote(str(source), label_from_folder, options)
     elif path.is_dir():
         found = _read_folder(path, label_from_folder)
-    elif not path.is_file():
+    elif not os.path.isfile(path):
         raise SourceError("there is no such folder or file", where=str(source), remedy="Check the path.")
     elif label_from_folder:
         raise _no_folder(source)
@@ -90,7 +90,7 @@ def read_source(
         found = Source(_table([path.name], [str(path)], {}))
     if found.songs.num_rows == 0:
         raise SourceError(
-            "there is no song in it",
+            "; ".join(["there is no song in it", *found.warnings[:3]]),
             where=str(source),
             remedy="Songs are files named " + ", ".join(sorted(AUDIO_SUFFIXES)[:6]) + " and the like, or a manifest.",
         )

@@ -167,8 +167,19 @@ class LocalStorage:
             raise _explained(error, path, 0) from error
 
     def get(self, key: str) -> bytes:
-        """Read a whole object."""
-        return self._path(key).read_bytes()
+        """Read a whole object.
+
+        Raises
+        ------
+        StoreError
+            If it is there and may not or cannot be read.
+        """
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            raise StoreError(f"cannot be read ({error.strerror})", where=str(self._path(key))) from error
 
     def entries(self, prefix: str) -> list[StoredObject]:
         """Return every file below a folder but for temporary ones."""

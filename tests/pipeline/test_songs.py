@@ -111,6 +111,13 @@ def test_the_format_is_told_by_content_and_not_by_name(tmp_path: Path) -> None:
         assert read(write(tmp_path / name, chirp(1.0), encoding=encoding))[0].source_format == form
 
 
+def test_tags_before_the_audio_are_skipped_however_many_and_large(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.mp3", chirp(1.0))
+    small, large = (b"ID3\x04\0\0" + size + bytes(n) for size, n in ((b"\0\0\0\x20", 32), (b"\0\x08\0\0", 131072)))
+    path.write_bytes(small + large + path.read_bytes())
+    assert read(path)[0].source_format == "mp3"
+
+
 def test_a_song_shorter_than_one_window_is_padded_and_flagged(tmp_path: Path) -> None:
     facts, windows = read(write(tmp_path / "x.wav", chirp(0.3)))
     assert (facts.status, facts.padded, facts.n_windows) == ("ok", True, 1)
