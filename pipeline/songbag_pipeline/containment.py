@@ -33,6 +33,9 @@ from songbag_store.errors import StoreError
 _WINDOWS_AT_ONCE = 256
 _LAST_MOMENT_S = 5.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+# Buffers of one window are freed and asked for again: without this the C library gives them back to the kernel each
+# time, which at the thresholds that Dask sets for its workers takes longer than the computation.
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(64 << 20)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,7 +153,7 @@ class ContainedReader:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 pass_fds=inherited,
-                env=os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                env=_environment(),
                 # Ctrl-C is for the coordinator alone to answer.
                 process_group=0,
             )
@@ -212,6 +215,12 @@ class ContainedReader:
             line += piece
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the process: what can be imported here can be imported there."""
+    importable = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    return {**os.environ, **_ONE_THREAD, **_KEEP_MEMORY, **importable}
 
 
 def _not_started(reason: str) -> ContainmentError:
