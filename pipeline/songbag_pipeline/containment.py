@@ -32,6 +32,7 @@ from songbag_store.errors import StoreError
 
 _WINDOWS_AT_ONCE = 256
 _LAST_MOMENT_S = 5.0
+_START_S = 120.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 # Buffers of one window are freed and asked for again: without this the C library gives them back to the kernel each
 # time, which at the thresholds that Dask sets for its workers takes longer than the computation.
@@ -46,14 +47,14 @@ class Containment:
     """A function of the signature `songbag_pipeline.facts.Reader`, as ``module:function``."""
     memory_bytes: int = 384 << 20
     """Memory that reading one song may take, beyond the process itself."""
-    start_s: float = 60.0
-    """Time for the process to start; also what any song may take, however small its file."""
+    patience_s: float = 60.0
+    """Time that any song may take, however small its file."""
     slowest_bytes_per_s: float = 50_000.0
     """Speed below which a song is given up: ten hours of speech in 30 MB must still be read on a busy core."""
 
     def timeout_s(self, file_bytes: int) -> float:
         """Return the time that a file of this size may take, in seconds."""
-        return self.start_s + file_bytes / self.slowest_bytes_per_s
+        return self.patience_s + file_bytes / self.slowest_bytes_per_s
 
 
 class ContainedReader:
@@ -163,7 +164,7 @@ class ContainedReader:
         finally:
             os.close(lifeline)
         try:
-            self._await_answer(self.containment.start_s)
+            self._await_answer(_START_S)
         except (EOFError, TimeoutError) as error:
             raise _not_started(self._last_words()) from error
 
