@@ -32,8 +32,8 @@ from songbag_pipeline.planning import plan
 from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec, SongStore
 
-ROUNDS = 7
-BATCH = 8
+ROUNDS = 5
+BATCH = 4
 SPEC = FeatureSpec()
 KINDS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),

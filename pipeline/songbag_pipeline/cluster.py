@@ -22,7 +22,7 @@ from songbag_store.errors import SongbagError, UsageError
 
 _CONNECT_S = 20
 _FIRST_WORKER_S = 60
-_LOST_AFTER = "3 s"
+_LOST_AFTER = "8 s"
 _PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "av", "zarr", "pyarrow", "dask", "distributed")
 """What decides feature bytes or must understand each other: the same everywhere, or the run does not begin."""
 

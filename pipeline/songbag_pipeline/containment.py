@@ -32,7 +32,11 @@ from songbag_store.errors import StoreError
 
 _WINDOWS_AT_ONCE = 256
 _LAST_MOMENT_S = 5.0
+_START_S = 120.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+# Buffers of one window are freed and asked for again: without this the C library gives them back to the kernel each
+# time, which at the thresholds that Dask sets for its workers takes longer than the computation.
+_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(64 << 20)}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +47,14 @@ class Containment:
     """A function of the signature `songbag_pipeline.facts.Reader`, as ``module:function``."""
     memory_bytes: int = 384 << 20
     """Memory that reading one song may take, beyond the process itself."""
-    start_s: float = 60.0
-    """Time for the process to start; also what any song may take, however small its file."""
+    patience_s: float = 60.0
+    """Time that any song may take, however small its file."""
     slowest_bytes_per_s: float = 50_000.0
     """Speed below which a song is given up: ten hours of speech in 30 MB must still be read on a busy core."""
 
     def timeout_s(self, file_bytes: int) -> float:
         """Return the time that a file of this size may take, in seconds."""
-        return self.start_s + file_bytes / self.slowest_bytes_per_s
+        return self.patience_s + file_bytes / self.slowest_bytes_per_s
 
 
 class ContainedReader:
@@ -150,7 +154,7 @@ class ContainedReader:
                 stderr=subprocess.PIPE,
                 bufsize=0,
                 pass_fds=inherited,
-                env=os.environ | _ONE_THREAD | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+                env=_environment(),
                 # Ctrl-C is for the coordinator alone to answer.
                 process_group=0,
             )
@@ -160,7 +164,7 @@ class ContainedReader:
         finally:
             os.close(lifeline)
         try:
-            self._await_answer(self.containment.start_s)
+            self._await_answer(_START_S)
         except (EOFError, TimeoutError) as error:
             raise _not_started(self._last_words()) from error
 
@@ -212,6 +216,12 @@ class ContainedReader:
             line += piece
         answer: dict[str, Any] = json.loads(line)
         return answer
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the process: what can be imported here can be imported there."""
+    importable = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    return {**os.environ, **_ONE_THREAD, **_KEEP_MEMORY, **importable}
 
 
 def _not_started(reason: str) -> ContainmentError:

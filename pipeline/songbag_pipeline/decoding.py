@@ -246,9 +246,24 @@ def _open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Reco
             declared = round(float(stream.duration * stream.time_base) * codec.sample_rate)
 
         def blocks(recording: Recording) -> Iterator[FloatArray]:
-            return _ffmpeg_blocks(container, stream, recording, cut_off)
+            yield from _joined(_ffmpeg_pieces(container, stream, recording))
+            recording.ended(noted=cut_off)
 
         yield Recording(form.name, codec.sample_rate, codec.channels, declared), blocks
+
+
+def _joined(pieces: Iterator[FloatArray]) -> Iterator[FloatArray]:
+    """Join pieces to blocks: FFmpeg gives a thousand samples at a time, and every step behind it has its overhead."""
+    held: list[FloatArray] = []
+    n_held = 0
+    for piece in pieces:
+        held.append(piece)
+        n_held += len(piece)
+        if n_held >= _BLOCK_FRAMES:
+            yield np.concatenate(held)
+            held, n_held = [], 0
+    if held:
+        yield np.concatenate(held)
 
 
 def _lacks_last_page(file: BufferedReader) -> bool:
@@ -261,7 +276,7 @@ def _lacks_last_page(file: BufferedReader) -> bool:
     return page < 0 or len(end) < page + 6 or not end[page + 5] & 4
 
 
-def _ffmpeg_blocks(container: Any, stream: Any, recording: Recording, cut_off: bool) -> Iterator[FloatArray]:
+def _ffmpeg_pieces(container: Any, stream: Any, recording: Recording) -> Iterator[FloatArray]:
     """Decode packet by packet; a few packets that cannot be decoded are left out, many are `corrupt`."""
     import av
 
@@ -286,4 +301,3 @@ def _ffmpeg_blocks(container: Any, stream: Any, recording: Recording, cut_off: b
         raise _corrupt(recording, str(error)) from error
     if errors > max(1, packets * _PACKET_ERRORS_BEYOND):
         raise SongError("corrupt", f"{errors} of {packets} packets could not be decoded")
-    recording.ended(noted=cut_off)

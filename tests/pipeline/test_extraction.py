@@ -131,7 +131,7 @@ def test_songs_that_crash_hang_or_exhaust_the_decoder_fail_alone_and_at_once(
     codes = {"segfault": "decoder-crash", "loop": "decoder-hang", "allocate": "out-of-memory"}
     for fault in codes:
         write(folder / "high" / f"{fault}-x.wav", chirp(1.0))
-    faulty = Containment(reader="tests.pipeline.faults:read", start_s=3.0)
+    faulty = Containment(reader="tests.pipeline.faults:read", patience_s=10.0)
     monkeypatch.setattr(extraction, "Job", functools.partial(batches.Job, containment=faulty))
     summary = run(folder, tmp_path / "store")
     assert (summary.n_stored, summary.n_failed) == (6, 5)
