@@ -218,8 +218,8 @@ class Faults:
 
 def part_rows(fragment: str, batch: Batch) -> pa.Table:
     rows = [
-        {"song_id": song, "status": "ok", "fragment": fragment, "row_start": 0, "n_windows": 1, "run_id": "test"}
-        for song in batch
+        {"song_id": song, "status": "ok", "fragment": fragment, "row_start": row, "n_windows": 1, "run_id": "test"}
+        for row, song in enumerate(batch)
     ]
     table = pa.Table.from_pylist(rows, schema=index_schema([]))
     return table.append_column(REPLACES, pa.array(list(batch.values()), pa.string()))
