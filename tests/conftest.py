@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,19 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.fragments import WindowSpill, encode, write_fragment
 from songbag_store.index import REPLACES, index_schema
 from songbag_store.parts import write_part
+from tests import objects
 
 Windows = npt.NDArray[np.float32]
 MakeStore = Callable[..., SongStore]
 
 AUDIO = Path(__file__).parents[2] / "shared" / "audio"
 """Real recordings beside the checkout, used where present."""
+
+
+def songbag(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "songbag_store", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=cwd)
 
 
 def fill(store: SongStore, songs: Mapping[str, Windows], columns: Mapping[str, list[Any]] | None = None) -> str:
@@ -86,3 +95,25 @@ def make_store(tmp_path: Path) -> MakeStore:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(17)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that `songbag demo` leaves behind; made once, not to be written to."""
+    folder = tmp_path_factory.mktemp("demo") / "demo"
+    done = songbag("demo", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    """Address of a real S3 server process with the bucket `tests.objects.BUCKET`."""
+    with objects.s3_server() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3_url() -> str:
+    """An address in that bucket where nothing is yet."""
+    return f"s3://{objects.BUCKET}/{uuid.uuid4().hex}/store"

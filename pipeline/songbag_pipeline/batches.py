@@ -11,8 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from songbag_pipeline.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.errors import SongError
-from songbag_pipeline.songs import SongFacts, read_song
+from songbag_pipeline.facts import SongFacts
+from songbag_pipeline.remote import local_copy
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.fragments import WindowSpill, write_fragment
 from songbag_store.index import OWN_FIELDS, REPLACES, index_schema, user_fields
@@ -31,6 +33,9 @@ class Job:
     store: str
     spec: FeatureSpec
     run_id: str
+    containment: Containment = Containment()  # noqa: RUF009 (frozen)
+    storage_options: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """May hold credentials, so it is never shown."""
 
 
 def batches(songs: pa.Table, n_workers: int) -> Iterator[pa.Table]:
@@ -70,14 +75,14 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
     rows : pyarrow.Table
         Index rows, ok and failed, with the column `replaces`.
     """
-    store = SongStore.open_identity(job.store)
+    store = SongStore.open_identity(job.store, storage_options=job.storage_options)
     fragment = uuid.uuid4().hex
     facts: list[SongFacts] = []
     starts: list[int | None] = []
-    with WindowSpill(job.spec) as spill:
+    with WindowSpill(job.spec) as spill, contained_reader(job.containment) as reader:
         for path in songs["path"].to_pylist():
             start = spill.n_windows
-            song = read_song(path, job.spec, spill.append)
+            song = _read(reader, path, job, spill)
             if song.status == "ok":
                 spill.end_song()
             else:
@@ -90,9 +95,17 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
     return fragment, rows
 
 
+def _read(reader: ContainedReader, path: str, job: Job, spill: WindowSpill) -> SongFacts:
+    try:
+        with local_copy(path, job.storage_options) as copy:
+            return reader.read(copy, job.spec, spill.append)
+    except SongError as error:
+        return SongFacts(status="failed", error_code=error.code, error=error.what)
+
+
 def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> tuple[str, pa.Table]:
     """Record songs as failed that no worker survived."""
-    store = SongStore.open_identity(job.store)
+    store = SongStore.open_identity(job.store, storage_options=job.storage_options)
     fragment = uuid.uuid4().hex
     facts = [SongFacts(status="failed", error_code=reason.code, error=reason.what) for _ in range(songs.num_rows)]
     rows = _rows(job, songs, fragment, facts, [None] * songs.num_rows)

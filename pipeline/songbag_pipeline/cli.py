@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from songbag_store.cli_options import StorageOption
+
 if TYPE_CHECKING:
     from songbag_pipeline.extraction import Summary
     from songbag_store import FeatureSpec
@@ -17,6 +19,7 @@ commands = typer.Typer()
 
 _SPEC = "What to compute"
 _RUN = "How to run"
+_DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
 
 
 class FeatureKind(enum.StrEnum):
@@ -39,8 +42,10 @@ class EncodingName(enum.StrEnum):
 
 @commands.command()
 def extract(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder of songs, or a CSV or Parquet manifest.")],
-    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store; made if there is none.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Folder or bucket of songs, or a CSV or Parquet manifest.")
+    ],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")],
     features: Annotated[FeatureKind | None, typer.Option(help="[default: mfcc]", rich_help_panel=_SPEC)] = None,
     n_mfcc: Annotated[int | None, typer.Option(help="Coefficients. [default: 13]", rich_help_panel=_SPEC)] = None,
     n_mels: Annotated[int | None, typer.Option(help="Mel bands. [default: 128]", rich_help_panel=_SPEC)] = None,
@@ -68,6 +73,16 @@ def extract(
     update_changed: Annotated[
         bool, typer.Option("--update-changed", help="Compute changed songs anew.", rich_help_panel=_RUN)
     ] = False,
+    max_failed: Annotated[
+        int | None, typer.Option(min=0, help="Stop when more songs than this failed.", rich_help_panel=_RUN)
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Dask cluster to use: tcp://host:8786", rich_help_panel=_RUN)
+    ] = None,
+    scheduler_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Dask cluster to use, by its file.", rich_help_panel=_RUN)
+    ] = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Compute the features of every song that the store does not have yet.
 
@@ -75,7 +90,9 @@ def extract(
     compute" are taken from the store where it exists; another value is an error, for a store has one spec.
     """
     from songbag_pipeline.extraction import extract as run
+    from songbag_store.object_options import parse_options
 
+    options = parse_options(storage_option)
     kind, _, deltas = (features.value if features else "").partition("+")
     given = {
         "kind": kind or None,
@@ -93,24 +110,28 @@ def extract(
     summary = run(
         source,
         store,
-        _spec(store, {name: value for name, value in given.items() if value is not None}),
+        _spec(store, {name: value for name, value in given.items() if value is not None}, options),
         label_from_folder=label_from_folder,
         workers=workers,
         limit=limit,
         retry_failed=retry_failed,
         update_changed=update_changed,
+        max_failed=max_failed,
+        scheduler=scheduler,
+        scheduler_file=scheduler_file,
+        storage_options=options,
     )
     for line in _report(summary, store):
         print(line)
 
 
-def _spec(store: str, given: dict[str, Any]) -> FeatureSpec:
+def _spec(store: str, given: dict[str, Any], options: dict[str, str]) -> FeatureSpec:
     """Return the spec of an existing store with the options given laid over it, or that of a new one."""
     from songbag_store import FeatureSpec, SongStore
     from songbag_store.errors import StoreNotFound
 
     try:
-        fields = SongStore.open_identity(store).spec.to_dict()
+        fields = SongStore.open_identity(store, storage_options=options).spec.to_dict()
     except StoreNotFound:
         return FeatureSpec(**given)
     if "window_s" in given and "window_hop_s" not in given:
@@ -125,13 +146,15 @@ def _report(summary: Summary, store: str) -> list[str]:
         lines.append(f"note: {len(summary.warnings) - 10} more like these")
     if summary.n_adopted:
         lines.append(f"{summary.n_adopted:,} songs were taken over from an earlier run that did not commit them.")
-    known = f"{summary.n_known:,} songs were in the store already"
+    known = f"{max(0, summary.n_known - summary.n_adopted):,} songs were in the store already"
     if summary.n_failed_before:
         known += f", {summary.n_failed_before:,} had failed before (--retry-failed tries them again)"
     if not summary.n_stored + summary.n_failed:
         return [*lines, f"Nothing is new: {known}. Snapshot {summary.snapshot}."]
     if summary.n_known + summary.n_failed_before:
         lines.append(f"{known}.")
+    if summary.n_duplicates:
+        lines.append(f"{summary.n_duplicates:,} songs are byte for byte another one of the store ({_DUPLICATES_SQL}).")
     speed = f"{(summary.n_stored + summary.n_failed) / summary.elapsed_s:.1f} songs/s"
     times = f"{summary.audio_s / summary.elapsed_s:,.0f} x real time"
     lines.append(f"{summary.n_windows:,} windows in {summary.elapsed_s:.1f} s ({speed}, {times}).")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -17,7 +16,7 @@ import soundfile
 
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.features import FloatArray
-from songbag_pipeline.sniffing import AudioFormat, sniff
+from songbag_pipeline.sniffing import FLAC, AudioFormat, sniff
 
 MAX_CHANNELS = 64
 SAMPLE_RATES_HZ = (1_000, 768_000)
@@ -25,6 +24,11 @@ SAMPLE_RATES_HZ = (1_000, 768_000)
 _BLOCK_FRAMES = 1 << 17
 _TRUNCATED_BEYOND = 0.01
 _PACKET_ERRORS_BEYOND = 0.05
+_OGG_PAGE_BYTES = 27 + 255 + 255 * 255
+
+
+class DamagedFlac(SongError):
+    """A damaged part that libsndfile does not go beyond."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -67,32 +71,8 @@ class Blocks(Protocol):
 
 
 @contextmanager
-def open_regular(path: str) -> Iterator[BufferedReader]:
-    """Open a regular file for reading; never wait for a pipe or a device.
-
-    Raises
-    ------
-    SongError
-        ``missing``, ``permission-denied``, ``not-a-file`` or ``unreadable-file``.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        raise SongError("missing", "there is no such file") from None
-    except PermissionError:
-        raise SongError("permission-denied", "the file may not be read") from None
-    except (OSError, ValueError) as error:
-        raise SongError("unreadable-file", f"the file cannot be opened ({error})") from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise SongError("not-a-file", "this is not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
-        yield file
-
-
-@contextmanager
 def decode(
-    file: BufferedReader, max_duration_s: float | None = None
+    file: BufferedReader, max_duration_s: float | None = None, *, leniently: bool = False
 ) -> Iterator[tuple[Recording, Iterator[FloatArray]]]:
     """Decode an open file as a stream.
 
@@ -102,6 +82,8 @@ def decode(
         A regular file; read from its beginning.
     max_duration_s : float, optional
         Stop after this much of the recording, in seconds.
+    leniently : bool
+        Leave damaged parts of a FLAC file out where they are few, at half the speed.
 
     Yields
     ------
@@ -112,12 +94,16 @@ def decode(
 
     Raises
     ------
+    DamagedFlac
+        If a FLAC file has a damaged part; decoding it leniently may do.
     SongError
         If the file cannot be used, here or while drawing blocks.
     """
     form = sniff(file)
+    if leniently:
+        form = dataclasses.replace(form, decoder="ffmpeg")
     opened = _open_libsndfile if form.decoder == "libsndfile" else _open_ffmpeg
-    with _quiet_stderr(), opened(file, form) as (recording, blocks):
+    with opened(file, form) as (recording, blocks):
         _check_header(recording)
         limit = None if max_duration_s is None else int(max_duration_s * recording.sample_rate_hz)
         yield recording, _counted(recording, blocks(recording), limit)
@@ -202,7 +188,8 @@ def _libsndfile_blocks(sound: soundfile.SoundFile, recording: Recording) -> Iter
             block = sound.read(frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             if "END_OF_STREAM" not in sound.extra_info:
-                raise _corrupt(recording, str(error)) from error
+                kind = DamagedFlac if recording.source_format == FLAC.name else SongError
+                raise _corrupt(recording, str(error), kind) from error
             recording.ended(noted=True)
             return
         if not len(block):
@@ -224,11 +211,11 @@ def _is_cut_off(log: str) -> bool:
     return "lacks an end-of-stream bit" in log
 
 
-def _corrupt(recording: Recording, reason: str) -> SongError:
+def _corrupt(recording: Recording, reason: str, kind: type[SongError] = SongError) -> SongError:
     at_s = recording.decoded_frames / recording.sample_rate_hz
     declared = recording.declared_frames
     whole = f" of {declared / recording.sample_rate_hz:.1f} s" if declared else ""
-    return SongError("corrupt", f"decoding stopped at {at_s:.1f} s{whole} ({reason.rstrip('.')})")
+    return kind("corrupt", f"decoding stopped at {at_s:.1f} s{whole} ({reason.rstrip('.')})")
 
 
 @contextmanager
@@ -249,16 +236,32 @@ def _open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Reco
         codec = stream.codec_context
         if codec is None or not codec.sample_rate:
             raise SongError("unsupported-codec", f"FFmpeg has no decoder for the audio in this {form.name} file")
-        duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-        declared = None if duration_s is None else round(duration_s * codec.sample_rate)
+        codec.thread_count = 1
+        # Or a FLAC frame with a wrong checksum would be passed on as noise.
+        codec.options = {"err_detect": "crccheck+explode"}
+        cut_off = form.container == "ogg" and _lacks_last_page(file)
+        # A bare stream of AAC frames has no header: FFmpeg guesses its length from the bit rate.
+        declared = None
+        if form.container != "aac" and stream.duration and stream.time_base:
+            declared = round(float(stream.duration * stream.time_base) * codec.sample_rate)
 
         def blocks(recording: Recording) -> Iterator[FloatArray]:
-            return _ffmpeg_blocks(container, stream, recording)
+            return _ffmpeg_blocks(container, stream, recording, cut_off)
 
         yield Recording(form.name, codec.sample_rate, codec.channels, declared), blocks
 
 
-def _ffmpeg_blocks(container: Any, stream: Any, recording: Recording) -> Iterator[FloatArray]:
+def _lacks_last_page(file: BufferedReader) -> bool:
+    """Tell whether an Ogg file ends before the page marked as the last (RFC 3533, section 6), keeping the position."""
+    here = file.tell()
+    file.seek(max(0, os.fstat(file.fileno()).st_size - _OGG_PAGE_BYTES))
+    end = file.read()
+    file.seek(here)
+    page = end.rfind(b"OggS")
+    return page < 0 or len(end) < page + 6 or not end[page + 5] & 4
+
+
+def _ffmpeg_blocks(container: Any, stream: Any, recording: Recording, cut_off: bool) -> Iterator[FloatArray]:
     """Decode packet by packet; a few packets that cannot be decoded are left out, many are `corrupt`."""
     import av
 
@@ -283,18 +286,4 @@ def _ffmpeg_blocks(container: Any, stream: Any, recording: Recording) -> Iterato
         raise _corrupt(recording, str(error)) from error
     if errors > max(1, packets * _PACKET_ERRORS_BEYOND):
         raise SongError("corrupt", f"{errors} of {packets} packets could not be decoded")
-    recording.ended(noted=False)
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere: the decoders print there about files that songbag reports in its own way."""
-    saved = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+    recording.ended(noted=cut_off)

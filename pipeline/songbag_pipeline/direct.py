@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
-from songbag_pipeline.songs import read_song
+from songbag_pipeline.containment import ContainedReader
 from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec
 from songbag_store.fragments import StoredWindows, WindowSpill
@@ -32,7 +32,7 @@ class SongFeatures:
 
 
 def features_of(source: str | Path, spec: FeatureSpec) -> Iterator[SongFeatures]:
-    """Compute the features of every song of a source, one song after the other, in this process.
+    """Compute the features of every song of a source, one song after the other, in a contained process.
 
     Parameters
     ----------
@@ -52,8 +52,9 @@ def features_of(source: str | Path, spec: FeatureSpec) -> Iterator[SongFeatures]
         If the source cannot be used.
     """
     songs = read_source(source).songs
-    for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
-        with WindowSpill(spec) as spill:
-            facts = read_song(path, spec, spill.append)
-            windows = spill.windows() if facts.status == "ok" else None
-            yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)
+    with ContainedReader() as reader:
+        for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
+            with WindowSpill(spec) as spill:
+                facts = reader.read(path, spec, spill.append)
+                windows = spill.windows() if facts.status == "ok" else None
+                yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)

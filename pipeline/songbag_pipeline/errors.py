@@ -8,7 +8,9 @@
     │   └── ManifestError                      a list of songs that cannot be used; names line and column
     ├── SongError (ValueError)                 one song cannot be used; has a code, becomes a failed row
     ├── SongsChanged                           files differ from what the store holds
+    ├── TooManyFailures                        more songs failed than the user allows
     ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
+    ├── ContainmentError (ChildProcessError)   a worker cannot start the process that decodes
     └── Interrupted                            SIGINT or SIGTERM, after committing: exit code 130 or 143
 """
 
@@ -55,8 +57,16 @@ class SongsChanged(SongbagError):
         self.song_ids = tuple(song_ids)
 
 
+class TooManyFailures(SongbagError):
+    """More songs failed than the user allows; what was finished is committed."""
+
+
 class ClusterError(SongbagError, ConnectionError):
     """The Dask cluster could not do the work; what was finished is committed."""
+
+
+class ContainmentError(SongbagError, ChildProcessError):
+    """The process in which a worker decodes could not be started."""
 
 
 class Interrupted(SongbagError):

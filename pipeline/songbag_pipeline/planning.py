@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_pipeline.errors import SongError
-from songbag_pipeline.songs import file_sha256
+from songbag_pipeline.files import file_sha256
+from songbag_pipeline.remote import local_copy
 from songbag_store.index import REPLACES
 
 
@@ -34,7 +36,9 @@ class Plan:
     changed: tuple[str, ...]
 
 
-def plan(songs: pa.Table, index: pa.Table, *, retry_failed: bool = False) -> Plan:
+def plan(
+    songs: pa.Table, index: pa.Table, *, retry_failed: bool = False, storage_options: Mapping[str, str] | None = None
+) -> Plan:
     """Compare a source with an index: by song id, then size and time of the file, then content where those differ.
 
     A song that failed is tried again when its file changed, or with `retry_failed`. Changed songs are part of `todo`:
@@ -46,6 +50,8 @@ def plan(songs: pa.Table, index: pa.Table, *, retry_failed: bool = False) -> Pla
         As in `songbag_pipeline.sources.Source`.
     index : pyarrow.Table
         The newest index of the store.
+    storage_options : mapping of str to str, optional
+        How to reach songs that lie in an object store.
     """
     position = pc.index_in(songs["song_id"], value_set=index["song_id"].combine_chunks())
     present = {name: index[name].take(position) for name in ("status", "file_bytes", "modified_at", "fragment")}
@@ -59,7 +65,7 @@ def plan(songs: pa.Table, index: pa.Table, *, retry_failed: bool = False) -> Pla
     # A file that is missing now and was missing then is no news either.
     same_file = pc.or_(same_file, pc.and_(pc.is_null(songs["file_bytes"]), pc.is_null(present["file_bytes"])))
     again = failed if retry_failed else pc.and_not(failed, same_file)
-    changed = _changed_content(songs, index, position, pc.and_not(ok, same_file))
+    changed = _changed_content(songs, index, position, pc.and_not(ok, same_file), storage_options or {})
     todo = pc.or_(pc.or_(new, again), changed)
     return Plan(
         todo=songs.append_column(REPLACES, present["fragment"]).filter(todo),
@@ -74,14 +80,19 @@ def _count(mask: pa.ChunkedArray) -> int:
 
 
 def _changed_content(
-    songs: pa.Table, index: pa.Table, position: pa.ChunkedArray, suspects: pa.ChunkedArray
+    songs: pa.Table,
+    index: pa.Table,
+    position: pa.ChunkedArray,
+    suspects: pa.ChunkedArray,
+    options: Mapping[str, str],
 ) -> pa.Array:
     """Tell which suspects have another content; a file that cannot be read now keeps the features it has."""
     stored = index["content_sha256"].take(position)
     changed = [False] * songs.num_rows
     for row in pc.indices_nonzero(suspects).to_pylist():
         try:
-            changed[row] = file_sha256(songs["path"][row].as_py()) != stored[row].as_py()
+            with local_copy(songs["path"][row].as_py(), options) as copy:
+                changed[row] = file_sha256(copy) != stored[row].as_py()
         except SongError:
             continue
     return pa.array(changed, pa.bool_())

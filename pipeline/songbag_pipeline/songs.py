@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import math
 import os
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from io import BufferedReader
 from typing import Any
 
@@ -15,37 +12,15 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from songbag_pipeline.decoding import Recording, decode, open_regular
+from songbag_pipeline.decoding import DamagedFlac, Recording, decode
 from songbag_pipeline.errors import SongError
+from songbag_pipeline.facts import Sink, SongFacts
 from songbag_pipeline.features import FloatArray, Windower
+from songbag_pipeline.files import modification_time, open_regular, sha256_of
 from songbag_store import FeatureSpec
+from songbag_store.encoding import StoredWindows, UnencodableFeatures, encode
+from songbag_store.encoding import decode as decode_windows
 from songbag_store.errors import StoreError
-from songbag_store.fragments import StoredWindows, UnencodableFeatures, encode
-from songbag_store.fragments import decode as decode_windows
-
-Sink = Callable[[StoredWindows], None]
-
-
-@dataclasses.dataclass(slots=True)
-class SongFacts:
-    """What the index says of a song beside its name: filled in as far as extraction came."""
-
-    status: str = "ok"
-    error_code: str | None = None
-    error: str | None = None
-    duration_s: float | None = None
-    declared_duration_s: float | None = None
-    source_sample_rate_hz: int | None = None
-    channels: int | None = None
-    source_format: str | None = None
-    truncated: bool | None = None
-    padded: bool | None = None
-    content_sha256: str | None = None
-    file_bytes: int | None = None
-    modified_at: datetime | None = None
-    n_windows: int = 0
-    feature_sum: list[float] | None = None
-    feature_sumsq: list[float] | None = None
 
 
 def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
@@ -73,42 +48,30 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
             before = os.fstat(file.fileno())
             facts.file_bytes = before.st_size
             facts.modified_at = modification_time(before)
-            facts.content_sha256 = _sha256(file)
-            _windows_of(file, spec, facts, sink)
+            facts.content_sha256 = sha256_of(file)
+            passed_on = _Counted(sink)
+            try:
+                _windows_of(file, spec, facts, passed_on)
+            except DamagedFlac:
+                # Lossless: what lies before the damage comes out the same again.
+                passed_on.skip, passed_on.n_windows = passed_on.n_windows, 0
+                _windows_of(file, spec, facts, passed_on, leniently=True)
             after = os.fstat(file.fileno())
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise SongError("changed-while-read", "the file was written to while it was read")
     except SongError as error:
-        _fail(facts, error.code, error.what)
+        facts.fail(error.code, error.what)
     except StoreError:
         raise  # no room for the windows is no fault of the song
     except UnencodableFeatures as error:
-        _fail(facts, "out-of-range", str(error))
+        facts.fail("out-of-range", str(error))
     except MemoryError:
-        _fail(facts, "out-of-memory", "decoding took more memory than there is")
+        facts.fail("out-of-memory", "decoding took more memory than it may")
     except OSError as error:
-        _fail(facts, "unreadable-file", f"reading failed ({error.strerror or error})")
+        facts.fail("unreadable-file", f"reading failed ({error.strerror or error})")
     except Exception as error:  # a stranger's file may hit any fault of a library; the other songs go on
-        _fail(facts, "internal-error", f"{type(error).__name__}: {error}")
+        facts.fail("internal-error", f"{type(error).__name__}: {error}")
     return facts
-
-
-def modification_time(status: os.stat_result) -> datetime:
-    """Return a file's modification time to the microsecond, in UTC; the index keeps no more."""
-    seconds, nanoseconds = divmod(status.st_mtime_ns, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
-
-
-def file_sha256(path: str) -> str:
-    """Return the SHA-256 of a file's content.
-
-    Raises
-    ------
-    SongError
-        If it cannot be read.
-    """
-    with open_regular(path) as file:
-        return _sha256(file)
 
 
 def read_audio(path: str, *, sample_rate_hz: int = 22050, max_duration_s: float | None = None) -> FloatArray:
@@ -124,22 +87,34 @@ def read_audio(path: str, *, sample_rate_hz: int = 22050, max_duration_s: float 
     SongError
         If the file cannot be used.
     """
-    with open_regular(path) as file, decode(file, max_duration_s) as (recording, blocks):
+    with open_regular(path) as file:
+        try:
+            return _samples(file, sample_rate_hz, max_duration_s, leniently=False)
+        except DamagedFlac:
+            return _samples(file, sample_rate_hz, max_duration_s, leniently=True)
+
+
+def _samples(file: BufferedReader, sample_rate_hz: int, max_duration_s: float | None, *, leniently: bool) -> FloatArray:
+    with decode(file, max_duration_s, leniently=leniently) as (recording, blocks):
         return np.concatenate(list(_resampled(recording, blocks, sample_rate_hz)))
 
 
-def _fail(facts: SongFacts, code: str, what: str) -> None:
-    facts.status, facts.error_code, facts.error = "failed", code, what
-    facts.n_windows, facts.feature_sum, facts.feature_sumsq = 0, None, None
+class _Counted:
+    """Passes windows on and counts them, but for the first `skip` ones, which have been passed on before."""
 
+    def __init__(self, sink: Sink) -> None:
+        self.skip = self.n_windows = 0
+        self._sink = sink
 
-def _sha256(file: BufferedReader) -> str:
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+    def __call__(self, windows: StoredWindows) -> None:
+        fresh = windows[max(0, self.skip - self.n_windows) :]
+        self.n_windows += len(windows)
+        if len(fresh):
+            self._sink(fresh)
 
 
 def _windows_of(
-    file: BufferedReader, spec: FeatureSpec, facts: SongFacts, sink: Callable[[StoredWindows], None]
+    file: BufferedReader, spec: FeatureSpec, facts: SongFacts, sink: Sink, *, leniently: bool = False
 ) -> None:
     windower = Windower(spec)
     sums = _FeatureSums(spec)
@@ -150,7 +125,7 @@ def _windows_of(
             sums.add(stored)
             sink(stored)
 
-    with decode(file, spec.max_duration_s) as (recording, blocks):
+    with decode(file, spec.max_duration_s, leniently=leniently) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
         if recording.declared_frames is not None:

@@ -6,12 +6,15 @@ import dataclasses
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pyarrow as pa
 
-from songbag_pipeline.errors import ManifestError, SourceError
+from songbag_pipeline.errors import ManifestError, SongError, SourceError
+from songbag_pipeline.remote import is_remote, local_copy, remote_rows, rows_below
 from songbag_store.errors import UsageError
 from songbag_store.index import index_schema
 from songbag_store.manifests import fault, load_table, refuse_duplicates, text_column
@@ -22,6 +25,7 @@ AUDIO_SUFFIXES = frozenset(
 )
 """Files of a folder with one of these are songs; what they hold is told by their content."""
 
+_MANIFESTS = frozenset({".csv", ".parquet"})
 _OWN = pa.schema(
     [
         ("song_id", pa.string()),
@@ -48,8 +52,10 @@ class Source:
     warnings: tuple[str, ...] = ()
 
 
-def read_source(source: str | Path, *, label_from_folder: bool = False) -> Source:
-    """Read a folder, a CSV or Parquet manifest, or a single audio file.
+def read_source(
+    source: str | Path, *, label_from_folder: bool = False, storage_options: Mapping[str, str] | None = None
+) -> Source:
+    """Read a folder, a CSV or Parquet manifest, or a single audio file; any of them may lie in an object store.
 
     Parameters
     ----------
@@ -58,6 +64,8 @@ def read_source(source: str | Path, *, label_from_folder: bool = False) -> Sourc
         (``.csv`` or ``.parquet``): column ``path``, optional ``song_id``, any further columns go to the index.
     label_from_folder : bool
         Add a column ``label``: the first folder below the source on the way to the song.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint where the source, or a path of a manifest, is an address of an object store.
 
     Raises
     ------
@@ -67,45 +75,108 @@ def read_source(source: str | Path, *, label_from_folder: bool = False) -> Sourc
         If the manifest cannot be used; nothing was done yet.
     """
     path = Path(source)
-    if path.is_dir():
+    options = storage_options or {}
+    if is_remote(source):
+        found = _read_remote(str(source), label_from_folder, options)
+    elif path.is_dir():
         found = _read_folder(path, label_from_folder)
-    elif not path.is_file():
+    elif not os.path.isfile(path):
         raise SourceError("there is no such folder or file", where=str(source), remedy="Check the path.")
     elif label_from_folder:
-        raise ManifestError(
-            "--label-from-folder is for folders",
-            where=str(source),
-            remedy="Give the label as a column of the manifest.",
-        )
-    elif path.suffix.lower() in (".csv", ".parquet"):
-        found = _read_manifest(path)
+        raise _no_folder(source)
+    elif path.suffix.lower() in _MANIFESTS:
+        found = _read_manifest(path, str(path.parent), options)
     else:
         found = Source(_table([path.name], [str(path)], {}))
     if found.songs.num_rows == 0:
         raise SourceError(
-            "there is no song in it",
+            "; ".join(["there is no song in it", *found.warnings[:3]]),
             where=str(source),
             remedy="Songs are files named " + ", ".join(sorted(AUDIO_SUFFIXES)[:6]) + " and the like, or a manifest.",
         )
     return found
 
 
-def _table(song_ids: list[str], paths: list[str], user: dict[str, pa.Array]) -> pa.Table:
+def _no_folder(source: str | Path) -> ManifestError:
+    remedy = "Give the label as a column of the manifest."
+    return ManifestError("--label-from-folder is for folders", where=str(source), remedy=remedy)
+
+
+def _read_remote(address: str, label_from_folder: bool, options: Mapping[str, str]) -> Source:
+    """Read a manifest, one audio file or all that lies below a prefix."""
+    suffix = PurePosixPath(address).suffix.lower()
+    if suffix not in _MANIFESTS | AUDIO_SUFFIXES:
+        return _read_prefix(address, label_from_folder, options)
+    if label_from_folder:
+        raise _no_folder(address)
+    if suffix in AUDIO_SUFFIXES:
+        return Source(_table([address.rpartition("/")[2]], [address], {}, options))
+    try:
+        with local_copy(address, options, suffix=suffix) as copy:
+            return _read_manifest(Path(copy), address.rpartition("/")[0], options)
+    except SongError as error:
+        raise SourceError(error.what, where=address, remedy="Check the address.") from error
+    except ManifestError as error:
+        error.where = address
+        raise
+
+
+def _read_prefix(address: str, label_from_folder: bool, options: Mapping[str, str]) -> Source:
+    """List the songs below a prefix in the order of their ids."""
+    left_out = 0
+    rows = []
+    for row in rows_below(address, options):
+        if PurePosixPath(row["song_id"]).suffix.lower() in AUDIO_SUFFIXES:
+            rows.append(row)
+        else:
+            left_out += 1
+    rows.sort(key=lambda row: row["song_id"])
+    notes = [f"{left_out} object(s) left out, no audio suffix"] if left_out else []
+    song_ids = [row["song_id"] for row in rows]
+    notes += _twins(song_ids)
+    table = pa.Table.from_pylist(rows, schema=_OWN)
+    return Source(_with_columns(table, _labels(song_ids) if label_from_folder else {}), tuple(notes))
+
+
+def _labels(song_ids: list[str]) -> dict[str, pa.Array]:
+    """Return the column of labels: the first folder of each song id."""
+    parts = (song_id.partition("/") for song_id in song_ids)
+    return {"label": pa.array([first if slash else None for first, slash, _ in parts], pa.string())}
+
+
+def _table(
+    song_ids: list[str], paths: list[str], user: dict[str, pa.Array], options: Mapping[str, str] | None = None
+) -> pa.Table:
     """Return songs with size and time of their files, column by column: a million dicts would take a gigabyte."""
-    paths = [os.path.abspath(path) for path in paths]
+    remote = [(song_id, path) for song_id, path in zip(song_ids, paths, strict=True) if is_remote(path)]
+    rows = iter(remote_rows(remote, options or {}) if remote else [])
+    paths = [path if is_remote(path) else os.path.abspath(path) for path in paths]
     sizes: list[int | None] = []
     stamps: list[int | None] = []
     for path in paths:
-        try:
-            status = os.stat(path)
-        except (OSError, ValueError):
-            sizes.append(None)
-            stamps.append(None)
-        else:
-            sizes.append(status.st_size)
-            stamps.append(status.st_mtime_ns // 1000)
+        size, stamp = _remote_facts(next(rows)) if is_remote(path) else _file_facts(path)
+        sizes.append(size)
+        stamps.append(stamp)
     columns = [song_ids, paths, sizes, pa.array(stamps, pa.int64()).cast(_OWN.field("modified_at").type)]
-    table = pa.table(columns, schema=_OWN)
+    return _with_columns(pa.table(columns, schema=_OWN), user)
+
+
+def _file_facts(path: str) -> tuple[int | None, int | None]:
+    """Return size in bytes and time in microseconds; None for a file that is not there."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None, None
+    return status.st_size, status.st_mtime_ns // 1000
+
+
+def _remote_facts(row: dict[str, Any]) -> tuple[int | None, int | None]:
+    written: datetime | None = row.get("modified_at")
+    stamp = None if written is None else int(written.timestamp()) * 1_000_000 + written.microsecond
+    return row.get("file_bytes"), stamp
+
+
+def _with_columns(table: pa.Table, user: dict[str, pa.Array]) -> pa.Table:
     for position, (name, values) in enumerate(user.items()):
         table = table.add_column(2 + position, name, values)
     return table
@@ -128,10 +199,7 @@ def _read_folder(root: Path, label_from_folder: bool) -> Source:
     song_ids = [song_id for song_id, _ in rows]
     notes += [f"{count} file(s) left out, {reason}" for reason, count in sorted(left_out.items())]
     notes += _twins(song_ids)
-    user = {}
-    if label_from_folder:
-        labels = (song_id.partition("/") for song_id in song_ids)
-        user["label"] = pa.array([first if slash else None for first, slash, _ in labels], pa.string())
+    user = _labels(song_ids) if label_from_folder else {}
     return Source(_table(song_ids, [path for _, path in rows], user), tuple(notes))
 
 
@@ -181,14 +249,15 @@ def _twins(song_ids: list[str]) -> list[str]:
     return notes
 
 
-def _read_manifest(path: Path) -> Source:
+def _read_manifest(path: Path, base: str, options: Mapping[str, str]) -> Source:
+    """Read a manifest; a relative path of it starts at `base`."""
     try:
-        return _songs_of_manifest(path, load_table(path))
+        return _songs_of_manifest(path, load_table(path), base, options)
     except UsageError as error:
         raise ManifestError(error.what, where=error.where, remedy=error.remedy) from error
 
 
-def _songs_of_manifest(path: Path, table: pa.Table) -> Source:
+def _songs_of_manifest(path: Path, table: pa.Table, base: str, options: Mapping[str, str]) -> Source:
     if "path" not in table.column_names:
         raise fault(path, f"there is no column 'path' (there are: {', '.join(table.column_names) or 'none'})")
     user = [field for field in table.schema if field.name not in ("song_id", "path")]
@@ -196,5 +265,5 @@ def _songs_of_manifest(path: Path, table: pa.Table) -> Source:
     paths = text_column(path, table, "path")
     ids = text_column(path, table, "song_id") if "song_id" in table.column_names else paths
     refuse_duplicates(path, ids)
-    files = [os.path.join(path.parent, p) for p in paths.to_pylist()]
-    return Source(_table(ids.to_pylist(), files, {field.name: table[field.name] for field in user}))
+    files = [one if is_remote(one) or one.startswith("/") else f"{base}/{one}" for one in paths.to_pylist()]
+    return Source(_table(ids.to_pylist(), files, {field.name: table[field.name] for field in user}, options))

@@ -12,13 +12,16 @@ import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from songbag_store import cli_store
-from songbag_store.cli_store import Snapshot, Store
+from songbag_store.cli_options import Snapshot, StorageOption, Store
 from songbag_store.errors import MissingExtra, SongbagError
+
+if TYPE_CHECKING:
+    from songbag_store.store import SongStore
 
 _GROUP = "songbag.commands"
 
@@ -51,16 +54,16 @@ def root() -> None:
 def info(
     store: Store,
     snapshot: Snapshot = None,
+    storage_option: StorageOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what is in a store: songs, windows, hours, bytes, classes, spec and snapshots."""
     import json
 
     from songbag_store.presenting import lines_of
-    from songbag_store.store import SongStore
     from songbag_store.summary import describe, summarize
 
-    facts = summarize(SongStore.open(store, snapshot=snapshot))
+    facts = summarize(_open(store, snapshot, storage_option))
     print(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
 
 
@@ -71,22 +74,28 @@ def query(
     snapshot: Snapshot = None,
     form: Annotated[QueryFormat, typer.Option("--format", help="How to write the result.")] = QueryFormat.TABLE,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    storage_option: StorageOption = None,
 ) -> None:
     """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
     from songbag_store.presenting import write_table
     from songbag_store.query import select
-    from songbag_store.store import SongStore
 
-    write_table(select(SongStore.open(store, snapshot=snapshot).index, sql), form.value, output)
+    write_table(select(_open(store, snapshot, storage_option).index, sql), form.value, output)
 
 
 @app.command()
-def failures(store: Store, snapshot: Snapshot = None) -> None:
+def failures(store: Store, snapshot: Snapshot = None, storage_option: StorageOption = None) -> None:
     """List the songs that failed, why, and what to do about each."""
     from songbag_store.failures import report
+
+    print(report(_open(store, snapshot, storage_option).index))
+
+
+def _open(store: str, snapshot: int | None, storage_option: list[str] | None) -> SongStore:
+    from songbag_store.object_options import parse_options
     from songbag_store.store import SongStore
 
-    print(report(SongStore.open(store, snapshot=snapshot).index))
+    return SongStore.open(store, snapshot=snapshot, storage_options=parse_options(storage_option))
 
 
 app.add_typer(cli_store.commands)

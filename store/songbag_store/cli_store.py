@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+from songbag_store.cli_options import Snapshot, Store
+
 commands = typer.Typer()
 
-Store = Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store.")]
-Snapshot = Annotated[int | None, typer.Option(min=0, help="Read this snapshot instead of the newest.")]
 Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, windows and their sums.")]
 
 

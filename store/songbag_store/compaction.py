@@ -13,6 +13,7 @@ from songbag_store.fragments import SHARD_BYTES, WindowSpill, write_fragment
 from songbag_store.index import REPLACES
 from songbag_store.parts import read_part, write_part
 from songbag_store.snapshots import Snapshot
+from songbag_store.storage import ObjectFacts
 from songbag_store.store import SongStore
 
 _FRAGMENT_BYTES = 8 * SHARD_BYTES
@@ -123,7 +124,7 @@ def _rewrite(store: SongStore, songs: pa.Table) -> pa.Table:
     return moves
 
 
-def _write_part(store: SongStore, songs: pa.Table, moves: pa.Table, objects: dict[str, dict[str, object]]) -> None:
+def _write_part(store: SongStore, songs: pa.Table, moves: pa.Table, objects: dict[str, ObjectFacts]) -> None:
     """Record the fragment's objects.
 
     The rows say that they replace themselves, which no row of an index can be: should this process die before its

@@ -13,7 +13,8 @@
         ├── StoreNotFound (FileNotFoundError)  nothing there that is a store
         ├── StoreInTheWay (FileExistsError)    something else is there already
         ├── NewerFormat                        written by a songbag that this one cannot read
-        ├── BackendRefused                     the file system cannot keep the commit protocol
+        ├── StoreUnavailable                   an object store does not answer, or only with errors of its own
+        ├── BackendRefused                     the place cannot keep the commit protocol
         └── DamagedStore                       bytes missing or changed; names key and song ids
 """
 
@@ -122,8 +123,12 @@ class NewerFormat(StoreError):
     """The store needs a newer songbag than this one."""
 
 
+class StoreUnavailable(StoreError):
+    """The object store cannot be reached, or answers with errors of its own; later the same may succeed."""
+
+
 class BackendRefused(StoreError):
-    """The file system lacks something that the commit protocol cannot do without."""
+    """The file system or object store lacks something that the commit protocol cannot do without."""
 
 
 class DamagedStore(StoreError):

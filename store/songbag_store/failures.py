@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from itertools import groupby
 from operator import itemgetter
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 from songbag_store.presenting import plain_text
 
@@ -28,7 +29,8 @@ REMEDIES = {
     "bad-sample-rate": "The header gives a rate outside 1 to 768 kHz: repair it.",
     "too-many-channels": "More than 64 channels: mix it down first.",
     "decoder-crash": "The decoder died on this file, alone in its process: convert the file, or report it.",
-    "out-of-memory": "Decoding this file took more memory than a worker has: convert the file, or report it.",
+    "decoder-hang": "The decoder came to no end on this file and was stopped: convert the file, or report it.",
+    "out-of-memory": "Decoding this file took more memory than it may: convert the file, or report it.",
     "internal-error": "This is a fault of songbag: please report it with the error text.",
 }
 """Remedy by error code. The codes are part of the store's format: never renamed, only added to."""
@@ -36,6 +38,8 @@ REMEDIES = {
 
 def report(index: pa.Table) -> str:
     """Return the failed songs of an index as text: by code with its remedy, each song with its reason."""
+    import pyarrow.compute as pc
+
     failed = index.filter(pc.field("status") == "failed").sort_by(
         [("error_code", "ascending"), ("song_id", "ascending")]
     )

@@ -1,70 +1,47 @@
-"""Fragments: immutable Zarr v3 arrays of windows, written with zarr-python and read with tensorstore."""
+"""Fragments: immutable Zarr v3 arrays of windows, written with zarr-python.
+
+Local ones are read with tensorstore, those in object stores by byte ranges through the storage itself.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
-import os
 import re
 import tempfile
 from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 import tensorstore
 import zarr
+from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from songbag_store.encoding import FloatWindows as FloatWindows
+from songbag_store.encoding import StoredWindows as StoredWindows
+from songbag_store.encoding import UnencodableFeatures as UnencodableFeatures
+from songbag_store.encoding import decode as decode
+from songbag_store.encoding import encode as encode
 from songbag_store.errors import DamagedStore, StoreError
+from songbag_store.range_arrays import RangeArray
 from songbag_store.soundness import check_array_metadata
 from songbag_store.spec import INT16_STEP, FeatureSpec
-from songbag_store.storage import Storage
-
-StoredWindows = npt.NDArray[Any]
-"""int16 or float32, as the spec's encoding says."""
-FloatWindows = npt.NDArray[np.float32]
+from songbag_store.storage import ObjectFacts, Storage, create_once
 
 GROUP = "features.zarr"
 SHARD_BYTES = 64 << 20
 """Raw size that a shard stays under; a writer holds about three times this in memory."""
 
 _OPEN_ARRAYS = 256
+_REQUESTS_AT_ONCE = 32
 _FRAGMENT = re.compile(r"[0-9a-f]{32}")
-
-
-class UnencodableFeatures(ValueError):
-    """Windows that are not finite, or beyond the range of the int16 encoding."""
-
-
-def encode(windows: FloatWindows, spec: FeatureSpec) -> StoredWindows:
-    """Return windows as they are stored: float32 unchanged, or int16 in steps of 1/16 (error at most 1/32).
-
-    Raises
-    ------
-    UnencodableFeatures
-        If a value is not finite, or beyond +-2047.9 with the int16 encoding.
-    """
-    if not np.isfinite(windows).all():
-        raise UnencodableFeatures("the features are not finite")
-    if spec.encoding == "float32":
-        return windows
-    steps = np.rint(windows * np.float32(1 / INT16_STEP))
-    if steps.size and np.abs(steps).max() > np.iinfo(np.int16).max:
-        raise UnencodableFeatures(f"the features reach {np.abs(windows).max():.0f}, beyond the int16 encoding's 2047")
-    stored: StoredWindows = steps.astype(np.int16)
-    return stored
-
-
-def decode(stored: StoredWindows) -> FloatWindows:
-    """Return stored windows as float32; exact for both encodings."""
-    if stored.dtype == np.float32:
-        return stored.astype(np.float32, copy=False)
-    return stored.astype(np.float32) * np.float32(INT16_STEP)
 
 
 class WindowSpill:
@@ -119,7 +96,7 @@ class WindowSpill:
         return np.memmap(self._file, dtype=self._spec.encoding, mode="r", shape=shape)
 
 
-def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: WindowSpill) -> dict[str, dict[str, Any]]:
+def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: WindowSpill) -> dict[str, ObjectFacts]:
     """Write the windows of a batch of songs as one array and force it to disk.
 
     Parameters
@@ -146,18 +123,20 @@ def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: Wi
     key = f"{GROUP}/{fragment}"
     windows = spill.windows()
     try:
-        array = _create_array(storage, fragment, spec, windows.shape, _chunk_and_shard(spec, spill))
+        written = storage.new_array(key)
+        array = _create_array(written.target, fragment, spec, windows.shape, _chunk_and_shard(spec, spill))
         step = array.shards[0] if array.shards else array.chunks[0]
         for start in range(0, len(windows), step):
             array[start : start + step] = windows[start : start + step]
-        written = storage.make_durable(key)
+        return written.finish()
+    except StoreError:
+        raise
     except OSError as error:
         raise StoreError(
             f"the features could not be written ({error.strerror or error})",
             where=f"{storage.location}/{key}",
             remedy="Nothing that was committed is touched; make room or give access, and run the same again.",
         ) from error
-    return {o.key: {"bytes": o.n_bytes, "sha256": _digest(storage.array_path(o.key))} for o in written}
 
 
 def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill) -> tuple[int, int]:
@@ -168,7 +147,7 @@ def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill) -> tuple[int, int]:
 
 
 def _create_array(
-    storage: Storage, fragment: str, spec: FeatureSpec, shape: tuple[int, ...], lengths: tuple[int, int]
+    target: Path | Store, fragment: str, spec: FeatureSpec, shape: tuple[int, ...], lengths: tuple[int, int]
 ) -> zarr.Array[Any]:
     chunk, shard = lengths
     attributes: dict[str, Any] = {"fingerprint": spec.fingerprint}
@@ -177,7 +156,7 @@ def _create_array(
     # An all-zero chunk left out on purpose could not be told from a lost one.
     with zarr.config.set({"array.write_empty_chunks": True}):
         return zarr.create_array(
-            storage.array_path(f"{GROUP}/{fragment}"),
+            target,
             shape=shape,
             dtype=spec.encoding,
             chunks=(chunk, *shape[1:]),
@@ -189,11 +168,6 @@ def _create_array(
             dimension_names=(f"window_{fragment}", "coefficient", "frame"),
             attributes=attributes,
         )
-
-
-def _digest(path: os.PathLike[str]) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Pending(Protocol):
@@ -214,6 +188,51 @@ class Span:
     n_windows: int
 
 
+class _Array(Protocol):
+    """An open fragment."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype_name(self) -> str: ...
+
+    def begin(self, start: int, stop: int) -> Pending: ...
+
+
+class _Local:
+    """A fragment on this machine, read by tensorstore's own threads."""
+
+    def __init__(self, folder: Path, context: tensorstore.Context) -> None:
+        spec = {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": f"{folder}/"},
+            "open": True,
+            "fill_missing_data_reads": False,
+            "recheck_cached_metadata": "open",
+        }
+        self._array = tensorstore.open(spec, context=context).result()
+        self.shape: tuple[int, ...] = tuple(self._array.shape)
+        self.dtype_name: str = self._array.dtype.name
+
+    def begin(self, start: int, stop: int) -> Pending:
+        pending: Pending = self._array[start:stop].read()
+        return pending
+
+
+class _Remote:
+    """A fragment in an object store, read by threads that wait for its answers."""
+
+    def __init__(self, array: RangeArray, threads: ThreadPoolExecutor) -> None:
+        self._array = array
+        self._threads = threads
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype_name = array.dtype_name
+
+    def begin(self, start: int, stop: int) -> Pending:
+        return self._threads.submit(self._array.read, start, stop)
+
+
 class FragmentReader:
     """Reads spans of windows; many reads may be under way at once.
 
@@ -230,7 +249,7 @@ class FragmentReader:
     def __init__(self, storage: Storage, spec: FeatureSpec) -> None:
         self._storage = storage
         self._spec = spec
-        self._arrays: OrderedDict[str, tensorstore.TensorStore] = OrderedDict()
+        self._arrays: OrderedDict[str, _Array] = OrderedDict()
         self._context = tensorstore.Context({"cache_pool": {"total_bytes_limit": 0}})
 
     def read(self, span: Span) -> Pending:
@@ -247,8 +266,7 @@ class FragmentReader:
         if span.row_start < 0 or span.n_windows < 1 or stop > array.shape[0]:
             what = f"has {array.shape[0]} windows, but the index points at {span.row_start} to {stop}"
             raise self._damage(what, span)
-        pending: Pending = array[span.row_start : stop].read()
-        return pending
+        return array.begin(span.row_start, stop)
 
     def collect(self, span: Span, pending: Pending) -> StoredWindows:
         """Wait for the windows of a span, shape (N, C, T).
@@ -260,7 +278,7 @@ class FragmentReader:
         """
         try:
             return np.asarray(pending.result())
-        except ValueError as error:
+        except (ValueError, FileNotFoundError) as error:
             raise self._damage(_cause(error), span) from error
 
     def read_all(self, spans: Sequence[Span]) -> list[StoredWindows]:
@@ -268,36 +286,41 @@ class FragmentReader:
         pending = [self.read(span) for span in spans]
         return [self.collect(span, one) for span, one in zip(spans, pending, strict=True)]
 
-    def _array(self, span: Span) -> tensorstore.TensorStore:
+    def _array(self, span: Span) -> _Array:
         name = span.fragment
         if name in self._arrays:
             self._arrays.move_to_end(name)
             return self._arrays[name]
         if not _FRAGMENT.fullmatch(name):
             raise self._damage("is not the name of a fragment", span)
-        try:
-            check_array_metadata(self._storage.get(f"{GROUP}/{name}/zarr.json"), self._spec)
-            array = tensorstore.open(self._tensorstore_spec(name), context=self._context).result()
-        except (ValueError, OSError) as error:
-            raise self._damage(_cause(error), span) from error
+        array = self._open(span)
         expected = self._spec.window_shape
-        if array.rank != 3 or tuple(array.shape[1:]) != expected or array.dtype.name != self._spec.encoding:
-            what = f"has windows of {array.dtype.name} {tuple(array.shape[1:])} instead of the spec's {expected}"
+        if tuple(array.shape[1:]) != expected or array.dtype_name != self._spec.encoding:
+            what = f"has windows of {array.dtype_name} {tuple(array.shape[1:])} instead of the spec's {expected}"
             raise self._damage(what, span)
         self._arrays[name] = array
         if len(self._arrays) > _OPEN_ARRAYS:
             self._arrays.popitem(last=False)
         return array
 
-    def _tensorstore_spec(self, fragment: str) -> dict[str, Any]:
-        folder = self._storage.array_path(f"{GROUP}/{fragment}")
-        return {
-            "driver": "zarr3",
-            "kvstore": {"driver": "file", "path": f"{folder}/"},
-            "open": True,
-            "fill_missing_data_reads": False,
-            "recheck_cached_metadata": "open",
-        }
+    def _open(self, span: Span) -> _Array:
+        key = f"{GROUP}/{span.fragment}"
+        folder = self._storage.array_path(key)
+        try:
+            metadata = self._storage.get(f"{key}/zarr.json")
+            check_array_metadata(metadata, self._spec)
+            if folder is None:
+                return _Remote(RangeArray(self._storage, key, metadata), self._threads)
+            return _Local(folder, self._context)
+        except StoreError:
+            raise
+        except (ValueError, OSError) as error:
+            raise self._damage(_cause(error), span) from error
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        """Threads that wait for an object store; they end with the reader."""
+        return ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="songbag-read")
 
     def _damage(self, what: str, span: Span) -> DamagedStore:
         return DamagedStore(
@@ -317,4 +340,4 @@ def _cause(error: Exception) -> str:
 def create_group(storage: Storage) -> None:
     """Create the Zarr group above the arrays."""
     document = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-    storage.create(f"{GROUP}/zarr.json", json.dumps(document, indent=2).encode())
+    create_once(storage, f"{GROUP}/zarr.json", json.dumps(document, indent=2).encode())

@@ -52,13 +52,17 @@ def index_schema(user_fields: Iterable[pa.Field]) -> pa.Schema:
         If a column bears the name of one of songbag's own.
     """
     fields = list(user_fields)
-    taken = sorted({f.name for f in fields} & (OWN_COLUMNS | {REPLACES}))
-    if taken:
-        raise UsageError(
-            f"the column {taken[0]!r} has the name of a column that songbag fills itself",
-            where="index",
-            remedy="Rename it in the manifest.",
-        )
+    # SQL does not tell capitals apart: `Status` beside `status` would answer for it.
+    own = {name.casefold() for name in OWN_COLUMNS | {REPLACES}}
+    seen: set[str] = set()
+    for name in (field.name for field in fields):
+        if name.casefold() in own:
+            what = f"the column {name!r} has the name of a column that songbag fills itself"
+            raise UsageError(what, where="index", remedy="Rename it in the manifest.")
+        if name.casefold() in seen:
+            what = f"there are two columns {name!r}, or two that differ only in capitals"
+            raise UsageError(what, where="index", remedy="Rename one of them in the manifest.")
+        seen.add(name.casefold())
     return pa.schema([*OWN_FIELDS[:2], *fields, *OWN_FIELDS[2:]])
 
 

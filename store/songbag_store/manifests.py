@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,13 +23,35 @@ def load_table(path: Path) -> pa.Table:
     """
     try:
         if path.suffix.lower() == ".parquet":
-            return pyarrow.parquet.read_table(path)
+            return _plain(path, pyarrow.parquet.read_table(path, partitioning=None))
         text = {"song_id": pa.string(), "path": pa.string()}
         options = pyarrow.csv.ConvertOptions(null_values=[""], strings_can_be_null=True, column_types=text)
         parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        return pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing)
+        return _plain(path, pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing))
     except (pa.ArrowException, OSError) as error:
         raise fault(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _plain(path: Path, table: pa.Table) -> pa.Table:
+    """Give every column the plain type that readers of an index know; refuse what is no text and no value."""
+    twice = [name for name, n in Counter(table.column_names).items() if n > 1]
+    if twice:
+        raise fault(path, f"there are two columns {twice[0]!r}")
+    return table.cast(pa.schema([pa.field(f.name, _plain_type(path, f.name, f.type)) for f in table.schema]))
+
+
+def _plain_type(path: Path, name: str, kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return _plain_type(path, name, kind.value_type)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return pa.list_(_plain_type(path, name, kind.value_type))
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_float16(kind):
+        return pa.float32()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        raise fault(path, f"the column {name!r} holds bytes that are not UTF-8 text")
+    return kind
 
 
 def text_column(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import pyarrow as pa
 
 from songbag_store.errors import DamagedStore
 from songbag_store.sealed import seal, unseal
 from songbag_store.spec import FeatureSpec
-from songbag_store.storage import Storage
+from songbag_store.storage import ObjectFacts, Storage, create_once
 
 
 def write_part(
@@ -18,7 +18,7 @@ def write_part(
     spec: FeatureSpec,
     fragment: str,
     rows: pa.Table,
-    objects: dict[str, dict[str, Any]],
+    objects: Mapping[str, ObjectFacts],
 ) -> None:
     """Create the part of a fragment: from here on its songs survive any crash.
 
@@ -26,11 +26,11 @@ def write_part(
     ----------
     rows : pyarrow.Table
         Index rows of the batch, ok and failed, with the column `replaces`.
-    objects : dict
+    objects : mapping
         Size and SHA-256 of every object of the fragment, by key.
     """
     facts = {"store": store_uuid, "fingerprint": spec.fingerprint, "objects": objects}
-    storage.create(part_key(fragment), seal(rows, facts))
+    create_once(storage, part_key(fragment), seal(rows, facts))
 
 
 def read_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
@@ -46,7 +46,7 @@ def read_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: st
 
 def read_part_facts(
     storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str
-) -> tuple[pa.Table, dict[str, dict[str, Any]]]:
+) -> tuple[pa.Table, dict[str, ObjectFacts]]:
     """Return the rows of a part, and size and SHA-256 of every object of its fragment, by key.
 
     Raises
@@ -80,10 +80,20 @@ def finished_parts(
     parts, damaged = {}, []
     for name in sorted(part_names(storage) - taken):
         try:
-            parts[name] = read_part(storage, store_uuid, spec, name)
+            parts[name] = adopt_part(storage, store_uuid, spec, name)
         except DamagedStore:
             damaged.append(name)
     return parts, damaged
+
+
+def adopt_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
+    """Return the rows of a part that somebody else has finished, for a commit; see `read_part`.
+
+    Its writer may have died before the part's name was on disk, so that is made sure of first.
+    """
+    rows = read_part(storage, store_uuid, spec, fragment)
+    storage.make_durable(part_key(fragment))
+    return rows
 
 
 def part_names(storage: Storage) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,9 +63,18 @@ def select(
             raise QueryError(
                 "only one SELECT statement is allowed: the index is read-only",
                 where="query",
-                remedy="New or corrected columns come in through a manifest, not through SQL.",
+                remedy="New or corrected columns come in with `songbag relabel`, not through SQL.",
             )
-        return connection.sql(sql).to_arrow_table()
+        return _with_single_names(connection.sql(sql).to_arrow_table())
+
+
+def _with_single_names(table: pa.Table) -> pa.Table:
+    """Number the columns that share a name, as `count(*)` asked for twice: JSON and Parquet know one of each."""
+    names: list[str] = []
+    for name in table.column_names:
+        same = (f"{name}_{number}" for number in itertools.count(1))
+        names.append(name if name not in names else next(n for n in same if n not in {*names, *table.column_names}))
+    return table.rename_columns(names)
 
 
 def filter_songs(index: pa.Table, where: str, *, view: Literal["songs", "index"] = "songs") -> pa.Table:

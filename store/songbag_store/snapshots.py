@@ -16,7 +16,7 @@ from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
 from songbag_store.index import empty_index
 from songbag_store.sealed import check_seal, seal, unseal
 from songbag_store.soundness import check_index
-from songbag_store.storage import KeyExists, Storage
+from songbag_store.storage import KeyExists, Storage, create_once
 
 _NAME = re.compile(r"index/(\d{20})\.parquet")
 _ATTEMPTS = 100
@@ -111,9 +111,8 @@ def _last_good(storage: Storage, store_uuid: str, numbers: list[int]) -> int | N
 def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "extract") -> Snapshot:
     """Create the next snapshot: put-if-absent of its file is the commit.
 
-    "Already exists" is ambiguous. Found absent on reading again, the same number is tried again; found with this
-    commit's token, the answer was lost and the commit is done; otherwise another writer won and `change` is asked anew
-    on top of that writer's snapshot.
+    "Already exists" is ambiguous, see `songbag_store.storage.create_once`: every attempt bears a token of its own, so
+    its bytes tell whose snapshot is there. Where another writer won, `change` is asked anew on top of that one's.
 
     Parameters
     ----------
@@ -131,19 +130,21 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
     for attempt in range(_ATTEMPTS):
         changed = change(base)
         if changed is None:
+            # Somebody else took the parts in, and may have died before the name of the snapshot was on disk.
+            if base.number:
+                storage.make_durable(snapshot_key(base.number))
             return base
         index, parts = changed
-        token = uuid.uuid4().hex
         facts = {
             "store": store_uuid,
             "snapshot": base.number + 1,
-            "token": token,
+            "token": uuid.uuid4().hex,
             "parts": sorted(parts),
             "committed_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "change": note,
         }
         data = seal(index, facts)
-        if _put(storage, base.number + 1, data, token):
+        if _put(storage, base.number + 1, data):
             return Snapshot(base.number + 1, index, parts, check_seal(data))
         base = read_snapshot(storage, store_uuid)
         # Writers that collided once would collide again in step.
@@ -155,19 +156,10 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
     )
 
 
-def _put(storage: Storage, number: int, data: bytes, token: str) -> bool:
+def _put(storage: Storage, number: int, data: bytes) -> bool:
     """Create one snapshot file; tell whether it is ours."""
-    key = snapshot_key(number)
-    for attempt in range(10):
-        try:
-            storage.create(key, data)
-        except KeyExists:
-            try:
-                held = storage.get(key)
-            except FileNotFoundError:
-                time.sleep(random.uniform(0, 0.05 * (attempt + 1)))
-                continue
-            _, facts = unseal(held, key=key, where=storage.location)
-            return bool(facts.get("token") == token)
-        return True
-    raise StoreError(f"{key} is reported as existing and as absent in turn", where=storage.location)
+    try:
+        create_once(storage, snapshot_key(number), data)
+    except KeyExists:
+        return False
+    return True

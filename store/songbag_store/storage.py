@@ -1,5 +1,7 @@
 """Where a store's objects lie: a `Storage` of a few operations, and the one on a local folder.
 
+`songbag_store.object_storage` has the one on S3, Google Cloud Storage and Azure Blob storage.
+
 A key is a relative path with ``/`` between its parts. Keys are made by songbag alone, of fixed words, numbers and
 uuids: never of a song id, a label or a file name.
 """
@@ -8,16 +10,27 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import hashlib
 import os
+import random
+import time
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from songbag_store.errors import BackendRefused, StoreError
 
+if TYPE_CHECKING:
+    from zarr.abc.store import Store
+
+ObjectFacts = dict[str, int | str]
+"""``bytes``, the size of an object, and ``sha256``, the digest of what was written."""
+
 _TEMPORARY = ".tmp-"
+_SETTLING_ATTEMPTS = 12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,6 +47,19 @@ class KeyExists(Exception):
     """Put-if-absent found the key taken; the caller decides whether that is good or bad."""
 
 
+class NewArray(Protocol):
+    """An array that is being written."""
+
+    @property
+    def target(self) -> Path | Store:
+        """What zarr-python writes the array into."""
+        ...
+
+    def finish(self) -> dict[str, ObjectFacts]:
+        """Make everything that was written durable; return size and digest of every object, by key."""
+        ...
+
+
 class Storage(Protocol):
     """What songbag asks of the place a store lies in."""
 
@@ -44,6 +70,10 @@ class Storage(Protocol):
 
     def create(self, key: str, data: bytes) -> None:
         """Write a whole new object, durable on return; raise `KeyExists` where there is one."""
+        ...
+
+    def make_durable(self, key: str) -> None:
+        """Force an object to disk that is seen here but may be unsynced: its writer died, or never got its answer."""
         ...
 
     def get(self, key: str) -> bytes:
@@ -66,12 +96,19 @@ class Storage(Protocol):
         """Delete an object; one that is gone already is no error."""
         ...
 
-    def make_durable(self, prefix: str) -> list[StoredObject]:
-        """Force everything below a folder to disk, data before names; return what is there."""
+    def new_array(self, key: str) -> NewArray:
+        """Begin an array whose objects will lie below a key that nobody else writes to."""
         ...
 
-    def array_path(self, key: str) -> Path:
-        """Return the local folder where an array's files are written and read."""
+    def array_path(self, key: str) -> Path | None:
+        """Return the local folder of an array; None where its objects can only be read through this storage."""
+        ...
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """Read some bytes of an object, or the last ones with a negative `start` and a `stop` of 0.
+
+        Fewer bytes come back where the object is shorter. Safe to call from several threads.
+        """
         ...
 
 
@@ -120,9 +157,29 @@ class LocalStorage:
         except OSError as error:
             raise _explained(error, path, len(data)) from error
 
+    def make_durable(self, key: str) -> None:
+        """Call fsync on a file and on its folder."""
+        path = self._path(key)
+        try:
+            _sync_file(path)
+            _sync_folder(path.parent)
+        except OSError as error:
+            raise _explained(error, path, 0) from error
+
     def get(self, key: str) -> bytes:
-        """Read a whole object."""
-        return self._path(key).read_bytes()
+        """Read a whole object.
+
+        Raises
+        ------
+        StoreError
+            If it is there and may not or cannot be read.
+        """
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            raise StoreError(f"cannot be read ({error.strerror})", where=str(self._path(key))) from error
 
     def entries(self, prefix: str) -> list[StoredObject]:
         """Return every file below a folder but for temporary ones."""
@@ -154,23 +211,84 @@ class LocalStorage:
         """Unlink a file."""
         self._path(key).unlink(missing_ok=True)
 
-    def make_durable(self, prefix: str) -> list[StoredObject]:
-        """Call fsync on every file, then on every folder from the deepest up to the store's root."""
-        top = self._path(prefix)
-        found = self.entries(prefix)
-        for entry in found:
-            _sync_file(self._path(entry.key))
-        for folder, _, _ in os.walk(top, topdown=False):
-            _sync_folder(Path(folder))
-        for parent in top.parents:
-            _sync_folder(parent)
-            if parent == self.root:
-                break
-        return found
+    def new_array(self, key: str) -> NewArray:
+        """Begin an array in a folder of its own."""
+        return _LocalArray(self, key)
 
     def array_path(self, key: str) -> Path:
         """Return the folder of an array."""
         return self._path(key)
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """Read some bytes of a file."""
+        with self._path(key).open("rb") as file:
+            if start < 0:
+                start = max(0, os.fstat(file.fileno()).st_size + start)
+                stop = max(start, os.fstat(file.fileno()).st_size + stop)
+            file.seek(start)
+            return file.read(stop - start)
+
+
+class _LocalArray:
+    """An array whose files are forced to disk when all are written."""
+
+    def __init__(self, storage: LocalStorage, key: str) -> None:
+        self._storage = storage
+        self._key = key
+
+    @property
+    def target(self) -> Path:
+        return self._storage.array_path(self._key)
+
+    def finish(self) -> dict[str, ObjectFacts]:
+        """Call fsync on every file, then on every folder from the deepest up to the store's root."""
+        root, top = self._storage.root, self.target
+        found = self._storage.entries(self._key)
+        for entry in found:
+            _sync_file(root / entry.key)
+        for folder, _, _ in os.walk(top, topdown=False):
+            _sync_folder(Path(folder))
+        for parent in top.parents:
+            _sync_folder(parent)
+            if parent == root:
+                break
+        return {entry.key: {"bytes": entry.n_bytes, "sha256": _digest(root / entry.key)} for entry in found}
+
+
+def create_once(storage: Storage, key: str, data: bytes) -> None:
+    """Create an object and settle the ambiguous "already exists" by reading again.
+
+    Found with these very bytes, it is ours and the answer of an earlier attempt was lost. Found absent, the backend
+    spoke of a conflict (S3 answers 409 while two requests are under way), and the same is tried again.
+
+    Parameters
+    ----------
+    data : bytes
+        Something that no other writer would write: it holds a uuid of this attempt, or is the same for all.
+
+    Raises
+    ------
+    KeyExists
+        If the object is there and is somebody else's.
+    """
+    for attempt in range(_SETTLING_ATTEMPTS):
+        try:
+            storage.create(key, data)
+        except KeyExists:
+            try:
+                held = storage.get(key)
+            except FileNotFoundError:
+                time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
+                continue
+            if held != data:
+                raise
+            storage.make_durable(key)
+        return
+    raise StoreError(
+        f"{key} is reported as existing and as absent in turn",
+        where=storage.location,
+        remedy="Run the same command again; if it stays so, the place does not keep to put-if-absent.",
+    )
 
 
 def probe(storage: Storage) -> None:
@@ -182,17 +300,22 @@ def probe(storage: Storage) -> None:
         If a second object could be put over the first.
     """
     key = f"parts/probe-{uuid.uuid4().hex}"
-    storage.create(key, b"first")
+    create_once(storage, key, b"first")
     try:
         storage.create(key, b"second")
     except KeyExists:
-        return
+        if storage.get(key) == b"first":
+            return
     finally:
-        storage.delete(key)
+        # What cannot be deleted is litter, and no reason to refuse the place.
+        with suppress(StoreError):
+            storage.delete(key)
     raise BackendRefused(
-        "a new object silently replaced one of the same name, so two writers would lose each other's work",
+        "there is no put-if-absent: a new object silently replaced one of the same name, so that two writers would "
+        "lose each other's work",
         where=storage.location,
-        remedy="Use a place with put-if-absent: a POSIX file system, or S3, GCS or Azure Blob storage.",
+        remedy="Use a POSIX file system, S3, Google Cloud Storage or Azure Blob storage; "
+        "of the servers that speak S3, one that honours If-None-Match.",
     )
 
 
@@ -240,6 +363,11 @@ def _sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _explained(error: OSError, path: Path, n_bytes: int) -> Exception:

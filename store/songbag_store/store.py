@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -27,7 +28,7 @@ from songbag_store.fragments import FloatWindows, FragmentReader, Span, create_g
 from songbag_store.index import apply_parts, empty_index
 from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.spec import FeatureSpec
-from songbag_store.storage import KeyExists, LocalStorage, Storage, probe
+from songbag_store.storage import KeyExists, LocalStorage, Storage, create_once, probe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -65,15 +66,19 @@ class SongStore:
         self._snapshot = snapshot
 
     @classmethod
-    def open(cls, location: str | Path, *, snapshot: int | None = None) -> Self:
+    def open(
+        cls, location: str | Path, *, snapshot: int | None = None, storage_options: Mapping[str, str] | None = None
+    ) -> Self:
         """Open a store at its newest snapshot, or at an earlier one.
 
         Parameters
         ----------
         location : str or pathlib.Path
-            The store's folder.
+            The store's folder, or ``s3://``, ``gs://`` or ``az://`` with a bucket and a prefix.
         snapshot : int, optional
             A number that `songbag info` lists.
+        storage_options : mapping of str to str, optional
+            Credentials and endpoint of an object store, before those of the environment; docs/object-stores.md.
 
         Raises
         ------
@@ -84,21 +89,27 @@ class SongStore:
         DamagedStore
             If `store.json` or the snapshot is not what was written.
         """
-        storage = _storage(location)
+        return cls.open_in(open_storage(location, storage_options), snapshot)
+
+    @classmethod
+    def open_in(cls, storage: Storage, snapshot: int | None = None) -> Self:
+        """Open the store in a storage; see `open`."""
         identity = _read_identity(storage)
         spec = FeatureSpec.from_dict(identity["spec"])
         return cls(storage, identity["uuid"], spec, read_snapshot(storage, identity["uuid"], snapshot))
 
     @classmethod
-    def open_identity(cls, location: str | Path) -> Self:
+    def open_identity(cls, location: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Self:
         """Open a store without reading its index, for a worker that only adds to it."""
-        storage = _storage(location)
+        storage = open_storage(location, storage_options)
         identity = _read_identity(storage)
         nothing = Snapshot(0, empty_index(), frozenset())
         return cls(storage, identity["uuid"], FeatureSpec.from_dict(identity["spec"]), nothing)
 
     @classmethod
-    def open_for_writing(cls, location: str | Path, spec: FeatureSpec) -> Self:
+    def open_for_writing(
+        cls, location: str | Path, spec: FeatureSpec, *, storage_options: Mapping[str, str] | None = None
+    ) -> Self:
         """Open the store of this spec, or create it where nothing is yet.
 
         Raises
@@ -110,14 +121,14 @@ class SongStore:
         BackendRefused
             If the place does not honour put-if-absent.
         """
-        storage = _storage(location)
+        storage = open_storage(location, storage_options)
         try:
-            store = cls.open(location)
+            store = cls.open_in(storage)
         except StoreNotFound:
             _refuse_foreign_folder(storage)
             probe(storage)
-            _create_identity(storage, spec)
-            store = cls.open(location)
+            create_identity(storage, spec)
+            store = cls.open_in(storage)
         else:
             _refuse_newer(_read_identity(storage), "writer", storage.location)
             probe(storage)
@@ -287,13 +298,20 @@ class SongStore:
             raise UsageError(f"the tag {name!r} exists already", where=self.location) from None
 
 
-def _storage(location: str | Path) -> Storage:
+def open_storage(location: str | Path, options: Mapping[str, str] | None = None) -> Storage:
+    """Return the place of a store: an object store where the address has a scheme, else a local folder.
+
+    A folder needs no options; they may be meant for where the songs come from.
+
+    Raises
+    ------
+    UsageError
+        If the address or an option is none.
+    """
     if isinstance(location, str) and "://" in location:
-        raise UsageError(
-            "stores lie in local folders so far",
-            where=location,
-            remedy="Give a folder; object stores are to come.",
-        )
+        from songbag_store.object_storage import ObjectStorage
+
+        return ObjectStorage(location, options)
     return LocalStorage(Path(location))
 
 
@@ -334,7 +352,8 @@ def _refuse_newer(document: dict[str, Any], role: Literal["reader", "writer"], w
     )
 
 
-def _create_identity(storage: Storage, spec: FeatureSpec) -> None:
+def create_identity(storage: Storage, spec: FeatureSpec) -> None:
+    """Create `store.json` and the Zarr group, unless another writer was first."""
     document = {
         "format": FORMAT,
         "minimum_reader": FORMAT,
@@ -344,13 +363,11 @@ def _create_identity(storage: Storage, spec: FeatureSpec) -> None:
         "spec": spec.to_dict(),
         "fingerprint": spec.fingerprint,
     }
-    try:
+    # Another writer may create the same store at this moment; opening it decides.
+    with suppress(KeyExists):
         create_group(storage)
-        storage.create("store.json", json.dumps(document, indent=2).encode())
-    except KeyExists:
-        # Another writer creates the same store at this moment, or died between the two; opening it decides.
-        if "store.json" not in storage.top_level():
-            storage.create("store.json", json.dumps(document, indent=2).encode())
+    with suppress(KeyExists):
+        create_once(storage, "store.json", json.dumps(document, indent=2).encode())
 
 
 def _refuse_foreign_folder(storage: Storage) -> None:

@@ -1,19 +1,13 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from songbag_pipeline.extraction import Summary
 from songbag_store import SongStore
+from tests.conftest import songbag
 from tests.pipeline.conftest import chirp, write
-
-
-def songbag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "songbag_store", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def test_options_decide_the_spec_and_a_later_run_takes_it_from_the_store(tmp_path: Path) -> None:

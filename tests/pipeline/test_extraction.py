@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from songbag_pipeline import Summary, batches, extract, extraction
-from songbag_pipeline.errors import SongsChanged
+from songbag_pipeline.containment import Containment
+from songbag_pipeline.errors import SongsChanged, TooManyFailures
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
 from tests.pipeline.conftest import chirp, write
@@ -122,6 +125,25 @@ def test_a_song_that_kills_its_worker_fails_alone(
     assert run(folder, tmp_path / "store").n_failed_before == 3
 
 
+def test_songs_that_crash_hang_or_exhaust_the_decoder_fail_alone_and_at_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = {"segfault": "decoder-crash", "loop": "decoder-hang", "allocate": "out-of-memory"}
+    for fault in codes:
+        write(folder / "high" / f"{fault}-x.wav", chirp(1.0))
+    faulty = Containment(reader="tests.pipeline.faults:read", start_s=3.0)
+    monkeypatch.setattr(extraction, "Job", functools.partial(batches.Job, containment=faulty))
+    summary = run(folder, tmp_path / "store")
+    assert (summary.n_stored, summary.n_failed) == (6, 5)
+    store = SongStore.open(tmp_path / "store")
+    failed = store.sql("select song_id, error_code from failures where song_id like 'high/%'")
+    assert dict(zip(failed["song_id"], failed["error_code"], strict=True)) == {
+        f"high/{fault}-x.wav": code for fault, code in codes.items()
+    }
+    assert store.windows("high/2.mp3").shape == (11, 13, 22)
+    assert run(folder, tmp_path / "store").n_failed_before == 5
+
+
 class _KillsOn:
     """Does a batch as always, but dies as a native crash would if one song is in it."""
 
@@ -132,6 +154,19 @@ class _KillsOn:
         if self.poison in songs["path"].to_pylist():  # type: ignore[index]
             os.kill(os.getpid(), signal.SIGKILL)
         return batches.run_batch(job, songs)
+
+
+def test_too_many_failures_end_the_run_with_everything_finished_committed(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TooManyFailures, match=r"[12] songs failed, more than the 0 allowed; \d+ of 8 songs done"):
+        run(folder, tmp_path / "store", max_failed=0)
+    assert SongStore.open(tmp_path / "store").index.num_rows > 0
+    run(folder, tmp_path / "store", max_failed=2)
+    assert SongStore.open(tmp_path / "store").index.num_rows == 8
+
+
+def test_recordings_that_are_the_same_byte_for_byte_are_counted(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "high" / "0.wav", folder / "low" / "copy.wav")
+    assert run(folder, tmp_path / "store").n_duplicates == 1
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 
 from songbag_pipeline.batches import batches
+from songbag_pipeline.files import file_sha256
 from songbag_pipeline.planning import Plan, plan
-from songbag_pipeline.songs import file_sha256
 from songbag_pipeline.sources import read_source
 from songbag_store.index import REPLACES, empty_index, index_schema
 

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from songbag_pipeline.songs import SongFacts, read_song
+from songbag_pipeline.facts import SongFacts
+from songbag_pipeline.songs import read_song
 from songbag_store import FeatureSpec
+from songbag_store.encoding import StoredWindows
 from songbag_store.failures import REMEDIES
-from songbag_store.fragments import StoredWindows
 from tests.pipeline.conftest import ENCODINGS, Audio, chirp, write
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -34,8 +35,8 @@ def failing(path: Path, spec: FeatureSpec = SPEC) -> str | None:
     return facts.error_code
 
 
-def write_m4a(path: Path, samples: Audio, rate_hz: int = 44100) -> Path:
-    with av.open(str(path), "w", format="ipod") as container:
+def write_aac(path: Path, samples: Audio, rate_hz: int = 44100, container_format: str = "ipod") -> Path:
+    with av.open(str(path), "w", format=container_format) as container:
         stream = container.add_stream("aac", rate=rate_hz, layout="stereo")
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
         frame.sample_rate = rate_hz
@@ -66,9 +67,15 @@ def test_every_format_of_libsndfile_is_read_with_its_facts(tmp_path: Path, suffi
 
 
 def test_m4a_is_read_through_ffmpeg(tmp_path: Path) -> None:
-    facts, _ = read(write_m4a(tmp_path / "x.m4a", chirp(3.2, 44100, 2)))
+    facts, _ = read(write_aac(tmp_path / "x.m4a", chirp(3.2, 44100, 2)))
     assert (facts.status, facts.source_format, facts.channels) == ("ok", "mp4", 2)
     assert facts.duration_s == pytest.approx(3.2, abs=0.1)
+
+
+def test_bare_aac_frames_are_read_and_not_taken_for_cut_off(tmp_path: Path) -> None:
+    facts, _ = read(write_aac(tmp_path / "x.aac", chirp(12.0, 44100, 2), container_format="adts"))
+    assert (facts.status, facts.source_format) == ("ok", "aac")
+    assert (facts.declared_duration_s, facts.truncated) == (None, False)
 
 
 def test_all_formats_give_nearly_the_same_features(tmp_path: Path) -> None:
@@ -102,6 +109,13 @@ def test_odd_rates_and_sample_formats_are_read_with_the_right_duration(
 def test_the_format_is_told_by_content_and_not_by_name(tmp_path: Path) -> None:
     for name, encoding, form in (("a.mp3", "flac", "flac"), ("b.wav", "mp3", "mp3"), ("c.ogg", "wav", "wav")):
         assert read(write(tmp_path / name, chirp(1.0), encoding=encoding))[0].source_format == form
+
+
+def test_tags_before_the_audio_are_skipped_however_many_and_large(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.mp3", chirp(1.0))
+    small, large = (b"ID3\x04\0\0" + size + bytes(n) for size, n in ((b"\0\0\0\x20", 32), (b"\0\x08\0\0", 131072)))
+    path.write_bytes(small + large + path.read_bytes())
+    assert read(path)[0].source_format == "mp3"
 
 
 def test_a_song_shorter_than_one_window_is_padded_and_flagged(tmp_path: Path) -> None:
@@ -154,7 +168,7 @@ def test_a_file_cut_off_in_the_middle_is_used_and_flagged(tmp_path: Path, suffix
 
 
 def test_an_m4a_cut_off_before_its_table_fails(tmp_path: Path) -> None:
-    assert failing(cut(write_m4a(tmp_path / "x.m4a", chirp(3.2, 44100, 2)), 0.5)) == "unreadable-header"
+    assert failing(cut(write_aac(tmp_path / "x.m4a", chirp(3.2, 44100, 2)), 0.5)) == "unreadable-header"
 
 
 @pytest.mark.parametrize("suffix", ENCODINGS)
@@ -202,10 +216,25 @@ def with_samples(value: float) -> Callable[[Path], None]:
     return make
 
 
-def broken_flac(path: Path) -> None:
+def broken_flac(path: Path, holes: int = 40) -> None:
+    """Damage many places, so that some 40 of the 108 frames cannot be decoded."""
     data = bytearray(write(path, chirp(20.0), encoding="flac").read_bytes())
-    data[len(data) // 3 : len(data) // 3 + 3000] = os.urandom(3000)
+    for place in np.linspace(len(data) / 4, len(data) - 2000, holes).astype(int):
+        data[place : place + 500] = bytes(255 - b for b in data[place : place + 500])
     path.write_bytes(data)
+
+
+def test_a_flac_with_one_damaged_place_is_used_without_it(tmp_path: Path) -> None:
+    broken_flac(tmp_path / "x.flac", holes=1)
+    facts, windows = read(tmp_path / "x.flac")
+    whole_facts, whole = read(write(tmp_path / "whole.flac", chirp(20.0)))
+    assert (facts.status, facts.error) == ("ok", None)
+    assert 19 < (facts.duration_s or 0) < 20 == whole_facts.duration_s
+    assert facts.n_windows == sum(map(len, windows))
+    before = 4 * 4 - 4
+    np.testing.assert_array_equal(np.concatenate(windows)[:before], np.concatenate(whole)[:before])
+    values = np.concatenate(windows).astype(np.float64) / 16
+    np.testing.assert_allclose(facts.feature_sum or [], values.sum(axis=(0, 2)), rtol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,24 @@ def test_a_parquet_manifest_with_numbers_for_paths_is_refused(tmp_path: Path) ->
         read_source(tmp_path / "list.parquet")
 
 
+def test_columns_of_every_spelling_of_text_become_text(tmp_path: Path) -> None:
+    words = pa.array(["rock", "jazz"])
+    columns = {"path": words.cast(pa.large_string()), "a": words.cast(pa.string_view()), "b": words.dictionary_encode()}
+    columns |= {"c": pa.array([1.5, 2.5], pa.float16()), "d": pa.array([["x"], []], pa.large_list(pa.large_string()))}
+    pq.write_table(pa.table(columns), tmp_path / "list.parquet")
+    types = {field.name: str(field.type) for field in read_source(tmp_path / "list.parquet").songs.schema}
+    assert (types["a"], types["b"], types["c"], types["d"]) == ("string", "string", "float", "list<item: string>")
+
+
+def test_text_that_is_not_utf8_and_columns_given_twice_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin.csv").write_bytes("path,artist\na.mp3,Bj\xf6rk\n".encode("latin-1"))
+    with pytest.raises(ManifestError, match="'artist' holds bytes that are not UTF-8"):
+        read_source(tmp_path / "latin.csv")
+    (tmp_path / "twice.csv").write_text("path,a,a\nx.mp3,1,2\n")
+    with pytest.raises(ManifestError, match="two columns 'a'"):
+        read_source(tmp_path / "twice.csv")
+
+
 def test_ids_that_look_like_paths_stay_text(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,song_id\na.mp3,../../etc/passwd\nb.mp3,/abs\nc.mp3,C:\\x\n")
     assert ids(read_source(tmp_path / "list.csv")) == ["../../etc/passwd", "/abs", "C:\\x"]

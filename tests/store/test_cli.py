@@ -10,12 +10,7 @@ import numpy as np
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from tests.conftest import MakeStore, sixteenths
-
-
-def songbag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "songbag_store", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+from tests.conftest import MakeStore, sixteenths, songbag
 
 
 @pytest.fixture

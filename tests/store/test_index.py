@@ -62,7 +62,12 @@ def test_a_column_of_two_types_is_refused_by_name() -> None:
         apply_part(index, part("f2", {"b": None}, year=[1999]))
 
 
-@pytest.mark.parametrize("name", ["status", "song_id", "fragment", REPLACES])
+def test_two_columns_that_differ_only_in_capitals_are_refused() -> None:
+    with pytest.raises(UsageError, match="capitals"):
+        index_schema([LABEL, pa.field("Label", pa.string())])
+
+
+@pytest.mark.parametrize("name", ["status", "song_id", "fragment", REPLACES, "Status"])
 def test_a_users_column_with_a_name_of_songbags_own_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match=name):
         index_schema([pa.field(name, pa.string())])

@@ -53,6 +53,11 @@ def test_anything_but_one_select_over_the_views_is_refused(sql: str) -> None:
         select(INDEX, sql)
 
 
+def test_columns_that_share_a_name_are_numbered() -> None:
+    table = select(INDEX, "select count(*), count(*), 1 as n, 2 as n from songs")
+    assert table.column_names == ["count_star()", "count_star()_1", "n", "n_1"]
+
+
 def test_a_query_without_end_is_stopped() -> None:
     endless = "with recursive t(n) as (select 1 union all select n + 1 from t) select max(n) from t"
     with pytest.raises(QueryError, match="too long"):

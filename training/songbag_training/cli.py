@@ -12,6 +12,7 @@ from typing import Annotated, get_args
 
 import typer
 
+from songbag_store.cli_options import StorageOption
 from songbag_training.config import EncoderName, PoolingName, TrainConfig
 
 commands = typer.Typer()
@@ -24,7 +25,7 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a fini
 
 @commands.command()
 def train(
-    store: Annotated[str, typer.Argument(metavar="STORE", help="Folder of the store.")],
+    store: Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or s3://, gs://, az://.")],
     label: Annotated[str, typer.Option(help="Column of the index that holds each song's class.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, new or empty.")],
     where: Annotated[str | None, typer.Option(metavar="SQL", help="Train on the songs for which this holds.")] = None,
@@ -39,6 +40,7 @@ def train(
         int | None, typer.Option(help="Stop after so many epochs without a lower validation loss.")
     ] = _DEFAULT.early_stopping,
     seed: Annotated[int, typer.Option(help="Of split, order, windows and weights.")] = _DEFAULT.seed,
+    storage_option: StorageOption = None,
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
     config = TrainConfig(
@@ -51,9 +53,10 @@ def train(
         early_stopping=early_stopping,
         seed=seed,
     )
+    from songbag_store.object_options import parse_options
     from songbag_store.store import SongStore
 
-    opened = SongStore.open(store, snapshot=snapshot)
+    opened = SongStore.open(store, snapshot=snapshot, storage_options=parse_options(storage_option))
     with _quiet_start():
         from songbag_training.training import train as run_training
     run_training(opened, label, output, where=where, config=config)

@@ -70,7 +70,7 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
         raise LabelError(
             column,
             f"there is no such column; the columns that came with the songs are: {own}",
-            "Give one of them, or bring labels in with a manifest or `--label-from-folder`.",
+            "Give one of them, or bring labels in with `songbag relabel STORE LABELS`.",
         )
     _check_type(column, songs.schema.field(column).type)
     ordered = songs.sort_by("song_id")

@@ -1,0 +1,45 @@
+# Two commands do everything on a fresh machine with git, make and Python 3.11 or newer:
+#   make demo   install songbag into .venv and run the whole path on a synthetic collection
+#   make test   install it with its tools and run linters, type checks and tests
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check
+FILES := pyproject.toml constraints.txt
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/installed-all
+	@echo "songbag: running the demo in ./demo"
+	$(BIN)/songbag demo demo
+
+test: lint
+	@echo "songbag: running the tests"
+	$(BIN)/pytest
+
+lint: $(VENV)/installed-dev
+	@echo "songbag: checking style and types"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/installed-all: $(FILES) | $(BIN)/python
+	@echo "songbag: installing songbag and what it needs into $(VENV) (some minutes, once)"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[all]'
+	@touch $@
+
+$(VENV)/installed-dev: $(FILES) | $(BIN)/python
+	@echo "songbag: installing songbag with what its tests need into $(VENV) (some minutes, once)"
+	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/installed-all
+
+$(BIN)/python:
+	@echo "songbag: making a Python environment in $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "songbag: needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "songbag: python3 cannot make environments; on Debian: apt install python3-venv"; exit 1; }
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,142 @@
+"""Whole songs: from a file of 60 s, 44.1 kHz stereo, to a stored fragment, beside what decoding alone takes.
+
+python -m benchmarks.extraction            # one core: decoding, one song after the other
+python -m benchmarks.extraction --workers  # `songbag extract` with one worker and with two
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from benchmarks.measuring import ONE_THREAD, medians, music, pin_to_one_core, write_song
+
+os.environ |= ONE_THREAD  # before numpy starts its threads
+
+import librosa
+import pyarrow as pa
+import soundfile
+from rich.console import Console
+
+from songbag_pipeline import extract
+from songbag_pipeline.batches import Job, run_batch
+from songbag_pipeline.decoding import decode
+from songbag_pipeline.files import open_regular
+from songbag_pipeline.planning import plan
+from songbag_pipeline.sources import read_source
+from songbag_store import FeatureSpec, SongStore
+
+ROUNDS = 7
+BATCH = 8
+SPEC = FeatureSpec()
+KINDS = {
+    "mp3": ("MP3", "MPEG_LAYER_III"),
+    "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"),
+    "opus": ("OGG", "OPUS"),
+    "wav": ("WAV", "PCM_16"),
+}
+
+
+def main() -> None:
+    """Print one table or the other."""
+    with tempfile.TemporaryDirectory() as folder:
+        if sys.argv[1:] == ["--workers"]:
+            compare_workers(Path(folder))
+        else:
+            compare_with_decoding(Path(folder))
+
+
+def compare_with_decoding(folder: Path) -> None:
+    """For every format: libsndfile's decoding, songbag's decoding, songbag to the fragment, librosa's whole way."""
+    pin_to_one_core()
+    print("60 s, per song   libsndfile   our decoder   stored   stored/libsndfile   librosa/stored")
+    for suffix, kind in KINDS.items():
+        songs = folder / suffix
+        songs.mkdir()
+        rate_hz = 48000 if suffix == "opus" else 44100
+        for number in range(BATCH):
+            write_song(songs / f"{number}.{suffix}", music(60, rate_hz, 2, number), rate_hz, kind)
+        store = SongStore.open_for_writing(folder / f"{suffix}.store", SPEC)
+        todo = plan(read_source(songs).songs, store.index).todo
+        paths: list[str] = todo["path"].to_pylist()
+        contestants: dict[str, Callable[[], object]] = {
+            "libsndfile": partial(each, libsndfile_alone, paths),
+            "decode": partial(each, decode_alone, paths),
+            "stored": partial(store_batch, store, todo),
+            "librosa": partial(each, librosa_whole, paths[:2]),
+        }
+        seconds = medians(contestants, ROUNDS)
+        alone, ours, stored = (1000 * seconds[name] / BATCH for name in ("libsndfile", "decode", "stored"))
+        peer = 1000 * seconds["librosa"] / 2
+        times = f"{alone:9.1f} ms  {ours:9.1f} ms {stored:6.1f} ms"
+        print(f"{suffix:14} {times} {stored / alone:15.2f} x {peer / stored:14.2f} x", flush=True)
+
+
+def each(run: Callable[[str], None], paths: list[str]) -> None:
+    """Run something on one path after the other."""
+    for path in paths:
+        run(path)
+
+
+def libsndfile_alone(path: str) -> None:
+    """Decode to float32 and drop it."""
+    with soundfile.SoundFile(path) as sound:
+        for _ in sound.blocks(1 << 17, dtype="float32"):
+            pass
+
+
+def decode_alone(path: str) -> None:
+    """Decode and mix to mono with the decoder that songbag chooses."""
+    with open_regular(path) as file, decode(file) as (_, blocks):
+        for _ in blocks:
+            pass
+
+
+def store_batch(store: SongStore, todo: pa.Table) -> None:
+    """Do what a worker does with a batch, the contained process included."""
+    run_batch(Job(store.location, SPEC, "benchmark"), todo)
+
+
+def librosa_whole(path: str) -> None:
+    """Do what songbag's reference recipe says, one window after the other."""
+    samples, rate_hz = librosa.load(path, sr=SPEC.sample_rate_hz)
+    for window in librosa.util.frame(samples, frame_length=110250, hop_length=55125).T:
+        librosa.feature.mfcc(y=window, sr=rate_hz, n_mfcc=13, hop_length=512, n_fft=1024)
+
+
+def compare_workers(folder: Path) -> None:
+    """Time `extract` of many songs with one and with two workers, without the start of the cluster."""
+    one = write_song(folder / "one.flac", music(60, 44100), 44100, KINDS["flac"])
+    songs = folder / "songs"
+    songs.mkdir()
+    for number in range(400):
+        os.link(one, songs / f"{number:04}.flac")
+    few = folder / "few"
+    few.mkdir()
+    for number in range(2):
+        os.link(one, few / f"{number}.flac")
+    rates = {}
+    for workers in (1, 2):
+        start_s = run(few, folder / "store", workers)
+        rates[workers] = 398 / (run(songs, folder / "store", workers) - start_s)
+        print(f"{workers} worker(s): {rates[workers]:6.1f} songs/s, {start_s:.1f} s to start, do two songs and end")
+    print(f"two workers do {rates[2] / rates[1]:.2f} times what one does")
+
+
+def run(songs: Path, store: Path, workers: int) -> float:
+    """Return the seconds of one extraction into a new store."""
+    shutil.rmtree(store, ignore_errors=True)
+    began = time.perf_counter()
+    extract(songs, store, SPEC, workers=workers, console=Console(quiet=True))
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Credentials and endpoints of object stores: options given, then the environment, then AWS's profile files."""
+
+from __future__ import annotations
+
+import configparser
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from songbag_store.errors import UsageError
+
+_CLIENT_OPTIONS = frozenset(
+    {"allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "proxy_ca_certificate"}
+    | {"proxy_excludes", "read_timeout", "root_certificate", "timeout", "user_agent"}
+)
+_PATIENCE_S = 60.0
+_TIMEOUT_S = 120.0
+_PROFILE_KEYS = {
+    "aws_access_key_id": "access_key_id",
+    "aws_secret_access_key": "secret_access_key",
+    "aws_session_token": "session_token",
+    "region": "region",
+    "endpoint_url": "endpoint",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to reach an object store; holds secrets, so it is never shown."""
+
+    config: dict[str, Any] = dataclasses.field(repr=False)
+    """Credentials, region, endpoint: obstore's configuration of the kind of store."""
+    client: dict[str, Any] = dataclasses.field(repr=False)
+    """Timeouts, proxy, certificates."""
+    retry: dict[str, Any]
+    """How obstore repeats requests that failed."""
+    patience_s: float
+    """How long a request is tried again before it is an error, in seconds."""
+
+
+def parse_options(given: Iterable[str] | None) -> dict[str, str]:
+    """Read options of the form ``key=value``.
+
+    Raises
+    ------
+    UsageError
+        If one has no ``=``. Its text is not shown, for it may be a secret.
+    """
+    options = {}
+    for option in given or ():
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise UsageError(
+                "an option without '='",
+                where="--storage-option",
+                remedy="Give each as key=value, for instance --storage-option region=eu-central-1.",
+            )
+        options[key.strip().lower()] = value
+    return options
+
+
+def settings(scheme: str, options: Mapping[str, str], *, where: str) -> Settings:
+    """Put together how to reach an object store.
+
+    Parameters
+    ----------
+    scheme : str
+        ``s3``, ``gs`` or ``az``.
+    options : mapping of str to str
+        obstore's names for the kind of store (with or without their ``aws_``, ``google_`` or ``azure_``) and for its
+        HTTP client; besides, ``profile`` (S3) and ``patience_s``, how long a request is tried again: 60 seconds if
+        not given.
+
+    Raises
+    ------
+    UsageError
+        If a profile is asked for that is not there or has no keys, or a number is none.
+    """
+    config: dict[str, Any] = dict(options)
+    patience_s = _seconds(config.pop("patience_s", _PATIENCE_S), where)
+    client: dict[str, Any] = {name: config.pop(name) for name in sorted(_CLIENT_OPTIONS & config.keys())}
+    if scheme == "s3":
+        config = _profile(config.pop("profile", None), config, where) | config
+    client.setdefault("timeout", timedelta(seconds=_TIMEOUT_S))
+    if _endpoint(scheme, config).startswith("http://"):
+        client.setdefault("allow_http", "true")
+    backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2}
+    retry = {"max_retries": 50, "retry_timeout": timedelta(seconds=patience_s), "backoff": backoff}
+    return Settings(config=config, client=client, retry=retry, patience_s=patience_s)
+
+
+def _seconds(value: str | float, where: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < 86_400:
+        raise UsageError("patience_s is not a number of seconds below a day", where=where)
+    return seconds
+
+
+def _endpoint(scheme: str, config: Mapping[str, Any]) -> str:
+    """Return the endpoint that will be used where a user named one; http:// has been chosen knowingly then."""
+    names = ("aws_endpoint_url_s3", "endpoint", "endpoint_url", "aws_endpoint", "aws_endpoint_url")
+    variables = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"), "az": ("AZURE_STORAGE_ENDPOINT",)}
+    given = [config.get(name) for name in names] + [os.environ.get(name) for name in variables.get(scheme, ())]
+    return next((str(value) for value in given if value), "")
+
+
+def _profile(name: str | None, options: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Return what AWS's files hold of a profile; nothing where keys are given otherwise and no profile is named."""
+    keys_given = {"access_key_id", "aws_access_key_id", "skip_signature", "aws_skip_signature"} & options.keys()
+    if name is None and (keys_given or os.environ.get("AWS_ACCESS_KEY_ID")):
+        return {}
+    wanted = name or os.environ.get("AWS_PROFILE") or "default"
+    found: dict[str, str] = {}
+    for variable, file, section in (
+        ("AWS_CONFIG_FILE", "config", wanted if wanted == "default" else f"profile {wanted}"),
+        ("AWS_SHARED_CREDENTIALS_FILE", "credentials", wanted),
+    ):
+        found |= _section(Path(os.environ.get(variable) or Path.home() / ".aws" / file), section, where)
+    if name and "aws_access_key_id" not in found:
+        raise UsageError(
+            f"the profile {name!r} is not in AWS's files, or holds no access key",
+            where=where,
+            remedy=f"For a login without keys put them in the environment: "
+            f'eval "$(aws configure export-credentials --profile {name!r} --format env)"',
+        )
+    return {_PROFILE_KEYS[key]: value for key, value in found.items() if key in _PROFILE_KEYS}
+
+
+def _section(path: Path, section: str, where: str) -> dict[str, str]:
+    parser = configparser.RawConfigParser()
+    try:
+        parser.read(path, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not a file of AWS's form ({type(error).__name__})", where=where) from error
+    return dict(parser[section]) if section in parser else {}

@@ -1,0 +1,122 @@
+"""Files that are damaged, or are not what they say: those that need more than a line in `test_songs`.
+
+The numbers are those of the fault catalogue.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from songbag_pipeline.songs import read_audio
+from songbag_store import FeatureSpec
+from tests.pipeline.conftest import chirp, write
+from tests.pipeline.test_songs import SPEC, broken_flac, cut, failing, read, write_m4a
+
+
+def sparse_wav(path: Path, hours: float, rate_hz: int = 44100, channels: int = 2) -> Path:
+    """Write a WAV of silence that takes no room on the disk."""
+    n_bytes = round(hours * 3600 * rate_hz) * channels * 2
+    size = min(n_bytes, 0xFFFFFFFF - 36)
+    form = struct.pack("<IHHIIHH", 16, 1, channels, rate_hz, rate_hz * channels * 2, channels * 2, 16)
+    with path.open("wb") as file:
+        file.write(b"RIFF" + struct.pack("<I", size + 36) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size))
+        file.truncate(44 + n_bytes)
+    return path
+
+
+@pytest.mark.parametrize("keep", [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 0.999])
+def test_7_an_m4a_cut_off_anywhere_fails_or_is_flagged(tmp_path: Path, keep: float) -> None:
+    whole = write_m4a(tmp_path / "x.m4a", chirp(5.0, 44100, 2))
+    front = tmp_path / "front.m4a"
+    with av.open(str(whole)) as old, av.open(str(front), "w", format="mp4", options={"movflags": "faststart"}) as new:
+        stream = new.add_stream_from_template(old.streams.audio[0])
+        for packet in old.demux(old.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                new.mux(packet)
+    facts, _ = read(cut(front, keep))
+    assert facts.status == "failed" or facts.truncated or keep > 0.99
+    assert facts.error_code in (None, "unreadable-header", "no-audio", "too-short", "corrupt")
+
+
+def test_9_an_m4a_with_many_damaged_packets_is_corrupt(tmp_path: Path) -> None:
+    path = write_m4a(tmp_path / "x.m4a", chirp(5.0, 44100, 2))
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 2000
+    noise = np.random.default_rng(1).integers(0, 256, 30_000, np.uint8).tobytes()
+    data[start : start + len(noise)] = noise[: len(data) - start]
+    path.write_bytes(data)
+    facts, _ = read(path)
+    assert facts.error_code in ("corrupt", "unreadable-header")
+
+
+def test_9_audio_of_a_damaged_flac_is_read_where_it_is_not_damaged(tmp_path: Path) -> None:
+    broken_flac(tmp_path / "x.flac", holes=1)
+    assert 19 * 22050 < len(read_audio(str(tmp_path / "x.flac"))) < 20 * 22050
+
+
+def test_10_an_ogg_without_a_whole_packet_has_no_audio(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.ogg", chirp(10.0))
+    data = bytearray(path.read_bytes())
+    data[4500:] = bytes(len(data) - 4500)
+    path.write_bytes(data)
+    assert failing(path) in ("no-audio", "corrupt", "unreadable-header")
+
+
+def test_16_silence_in_every_window_is_finite(tmp_path: Path) -> None:
+    _, windows = read(sparse_wav(tmp_path / "x.wav", hours=0.01))
+    assert np.isfinite(np.concatenate(windows)).all()
+
+
+def test_23_a_header_that_claims_4_gb_is_not_believed(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.wav", chirp(2.0))
+    data = bytearray(path.read_bytes())
+    data[40:44] = struct.pack("<I", 0xFFFFFFF0)
+    path.write_bytes(data)
+    assert (read(path)[0].status, read(path)[0].duration_s) == ("ok", 2.0)
+
+
+def test_24_of_a_ten_hour_file_only_the_seconds_asked_for_are_decoded(tmp_path: Path) -> None:
+    path = sparse_wav(tmp_path / "x.wav", hours=10, rate_hz=22050, channels=1)
+    facts, _ = read(path, FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=60))
+    assert (facts.status, facts.duration_s, facts.truncated) == ("ok", 60.0, False)
+    assert facts.declared_duration_s == pytest.approx(36000, abs=1)
+
+
+def test_25_an_mp4_with_a_codec_that_nobody_knows_is_unsupported(tmp_path: Path) -> None:
+    path = write_m4a(tmp_path / "x.m4a", chirp(3.0, 44100, 2))
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
+    assert failing(path) == "unsupported-codec"
+
+
+def test_25_a_video_without_sound_has_no_audio(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "x.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for _ in range(5):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert failing(tmp_path / "x.mp4") == "no-audio"
+
+
+def test_26_a_playlist_never_leads_to_another_file(tmp_path: Path) -> None:
+    write(tmp_path / "secret.wav", chirp(2.0))
+    for name, text in (
+        ("a.mp3", "ffconcat version 1.0\nfile 'secret.wav'\n"),
+        ("b.m4a", "#EXTM3U\n#EXTINF:2,\nsecret.wav\n"),
+        ("c.ogg", "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nm=audio 0 RTP/AVP 0\n"),
+    ):
+        (tmp_path / name).write_text(text * 50)
+        assert failing(tmp_path / name) == "not-audio"
+
+
+def test_28_a_file_that_disappeared_after_it_was_listed_is_missing(tmp_path: Path) -> None:
+    assert failing(tmp_path / "x.wav", SPEC) == "missing"

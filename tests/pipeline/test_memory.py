@@ -1,0 +1,70 @@
+"""Memory of a worker, measured: it does not grow with the song."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+from songbag_pipeline.features import window_features
+from songbag_pipeline.songs import read_song
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.encoding import StoredWindows
+from tests.pipeline.conftest import chirp, write
+from tests.pipeline.test_bad_audio import sparse_wav
+
+MB = 1 << 20
+
+_WORKER = """
+import sys
+import distributed
+import pyarrow as pa
+from songbag_pipeline import containment
+from songbag_pipeline.batches import Job, run_batch
+from songbag_pipeline.planning import plan
+from songbag_pipeline.sources import read_source
+from songbag_store import FeatureSpec, SongStore
+
+store = SongStore.open_for_writing(sys.argv[2], FeatureSpec())
+_, rows = run_batch(Job(store.location, store.spec, "test"), plan(read_source(sys.argv[1]).songs, store.index).todo)
+assert rows["status"].to_pylist() == ["ok"], rows["error"]
+
+def peak(process):
+    with open(f"/proc/{process}/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+print(rows["n_windows"][0], peak("self"), peak(containment._idle[0]._process.pid))
+"""
+
+
+def peaks(song: Path, store: Path) -> tuple[int, int, int]:
+    """Extract one song as a worker does; return its windows and the peak memory of worker and decoder, in bytes."""
+    done = subprocess.run(
+        [sys.executable, "-c", _WORKER, str(song), str(store)], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    n_windows, worker, decoder = map(int, done.stdout.split())
+    return n_windows, worker, decoder
+
+
+def test_three_hours_take_no_more_memory_than_a_minute_and_a_worker_stays_under_600_mb(tmp_path: Path) -> None:
+    minute = peaks(sparse_wav(tmp_path / "minute.wav", 1 / 60), tmp_path / "minute")
+    hours = peaks(sparse_wav(tmp_path / "hours.wav", 3), tmp_path / "hours")
+    assert (minute[0], hours[0]) == (23, 4319)
+    assert hours[2] < minute[2] + 20 * MB
+    assert hours[1] + hours[2] < 600 * MB
+    assert SongStore.open_identity(tmp_path / "hours").spec == FeatureSpec()
+
+
+def test_a_stream_gives_the_windows_of_the_whole_at_once(tmp_path: Path) -> None:
+    spec = FeatureSpec(encoding="float32")
+    samples = chirp(90.0, 44100)
+    path = write(tmp_path / "x.flac", samples, 44100)
+    windows: list[StoredWindows] = []
+    read_song(str(path), spec, windows.append)
+    stored = np.rint(samples[:, 0] * 32768) / 32768
+    at_once = window_features(soxr.resample(stored.astype(np.float32), 44100, 22050, quality="HQ"), spec)
+    np.testing.assert_allclose(np.concatenate(windows), at_once, atol=1e-3)

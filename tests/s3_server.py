@@ -1,0 +1,30 @@
+"""moto as a real S3 server process: ``python s3_server.py``; prints its address.
+
+moto looks whether an object exists and stores it in two steps, so that two conditional PUTs at once could both succeed.
+S3 promises that one fails: here a PUT has the server for itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+_application = DomainDispatcherApplication(create_backend_app)
+_one_at_a_time = threading.Lock()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ["REQUEST_METHOD"] != "PUT":
+        return _application(environ, start_response)
+    with _one_at_a_time:
+        return list(_application(environ, start_response))
+
+
+if __name__ == "__main__":
+    server = make_server("127.0.0.1", 0, application, threaded=True)
+    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever()

@@ -1,0 +1,66 @@
+"""Everything that the documentation shows is run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from songbag_store import cli
+from tests.conftest import songbag
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split()[1])
+def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_path: Path, code: str) -> None:
+    (tmp_path / "block.py").write_text(code)
+    for name in ("songs", "store"):
+        (tmp_path / name).symlink_to(demo / name)
+    done = subprocess.run(
+        [sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_commands_of_the_readme_run_in_order_and_print_what_it_shows(demo: Path, tmp_path: Path) -> None:
+    (tmp_path / "songs").symlink_to(demo / "songs")
+    for block in blocks("console"):
+        command, *shown = block.splitlines()
+        program, *arguments = shlex.split(command.removeprefix("$ "))
+        assert program == "songbag"
+        done = songbag(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        for line in shown:
+            if line != "..." and not volatile(line):
+                assert line in done.stdout, f"{command}: {line}"
+
+
+def volatile(line: str) -> bool:
+    """Tell the lines that time, the machine or the training decides."""
+    words = ("x real time", "on disk", "<- predicted")
+    is_confusion_row = re.match(r" +\d+ \w+ ", line) is not None
+    return is_confusion_row or any(word in line for word in words)
+
+
+def test_every_command_is_in_the_readme() -> None:
+    names = {*cli._add_commands(), *(c.name or c.callback.__name__ for c in cli.app.registered_commands if c.callback)}
+    assert names >= {"info", "query", "failures", "extract", "demo", "train", "evaluate", "predict"}
+    assert [name for name in names if f"songbag {name}" not in README] == []
+
+
+def test_the_readme_and_the_decisions_name_only_files_that_exist() -> None:
+    texts = [README, *(path.read_text() for path in (ROOT / "docs").rglob("*.md"))]
+    named = {name for text in texts for name in re.findall(r"`((?:tests|docs|benchmarks)/[\w./-]+)`", text)}
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -1,0 +1,146 @@
+"""Fault 40: ``kill -9`` of one, two and three writers at random moments, on a local folder and on S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from songbag_store import SongStore
+from tests import objects
+from tests.songs import SPEC, windows_of
+
+ROOT = Path(__file__).parents[1]
+N_ROUNDS = 200 if os.environ.get("SONGBAG_LONG") == "1" else 10
+SONGS_PER_ROUND = 30
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, str]]:
+    if request.param == "folder":
+        return str(tmp_path / "store"), {}
+    endpoint = request.getfixturevalue("s3_endpoint")
+    return request.getfixturevalue("s3_url"), objects.options(endpoint)
+
+
+def start(place: tuple[str, dict[str, str]], seed: int, n_songs: int) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.writer_process", place[0], json.dumps(place[1]), str(seed), str(n_songs)]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
+
+
+def begin(writer: subprocess.Popen[str]) -> None:
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "loaded\n", writer.stderr.read()  # type: ignore[union-attr]
+    writer.stdin.write("\n")
+    writer.stdin.flush()
+
+
+def round_of(number: int, place: tuple[str, dict[str, str]], chance: random.Random) -> list[subprocess.Popen[str]]:
+    """Start one, two or three writers, with more songs to do in every round."""
+    n_songs = (number + 1) * SONGS_PER_ROUND
+    return [start(place, chance.randrange(2**32), n_songs) for _ in range(1 + number % 3)]
+
+
+def kill_at_random(writers: list[subprocess.Popen[str]], chance: random.Random) -> set[str]:
+    """Let writers run for a while, kill them one after the other; return the songs that were acknowledged."""
+    for writer in writers:
+        begin(writer)
+    said = ""
+    for writer in writers:
+        said += "".join(lines(writer, chance.choice([0, 0, 1, 5, 10])))
+        time.sleep(chance.uniform(0, 0.3))
+        writer.kill()
+        # A line that was cut off by the kill acknowledges nothing.
+        said += writer.communicate()[0].rpartition("\n")[0] + "\n"
+    return set(said.split())
+
+
+def lines(writer: subprocess.Popen[str], most: int) -> list[str]:
+    """Wait for some lines; fewer come where the writer ends."""
+    assert writer.stdout is not None
+    return [writer.stdout.readline() for _ in range(most)]
+
+
+class Onlooker(threading.Thread):
+    """Reads the store all the time: through the snapshot it began with, and through whatever is newest."""
+
+    def __init__(self, store: SongStore) -> None:
+        super().__init__(daemon=True)
+        self.first = store
+        self.error: BaseException | None = None
+        self.n_looks = 0
+        self._stop_looking = threading.Event()
+        self._before = dict(store.iter_windows())
+
+    def run(self) -> None:
+        chance = random.Random(0)
+        known: set[str] = set()
+        try:
+            while not self._stop_looking.is_set():
+                newest = self.first.refreshed()
+                ids = newest.index["song_id"].to_pylist()
+                assert len(ids) == len(set(ids))
+                assert known <= set(ids)
+                known = set(ids)
+                for song in chance.sample(ids, min(3, len(ids))):
+                    np.testing.assert_array_equal(newest.windows(song), windows_of(song))
+                for song, windows in self._before.items():
+                    np.testing.assert_array_equal(self.first.windows(song), windows)
+                self.n_looks += 1
+                self._stop_looking.wait(0.05)
+        except BaseException as error:
+            self.error = error
+
+    def finish(self) -> None:
+        self._stop_looking.set()
+        self.join()
+        if self.error is not None:
+            raise self.error
+
+
+def hold(store: SongStore, acknowledged: set[str], whole: set[str]) -> None:
+    """Hold that acknowledged songs are there once, and that some songs have the very windows they should."""
+    ids = store.index["song_id"].to_pylist()
+    assert len(ids) == len(set(ids))
+    assert acknowledged <= set(ids)
+    for song, windows in store.iter_windows(whole):
+        np.testing.assert_array_equal(windows, windows_of(song))
+
+
+def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
+    place: tuple[str, dict[str, str]],
+) -> None:
+    seed = int(os.environ.get("SONGBAG_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"kill loop of {N_ROUNDS} rounds in {place[0]}: SONGBAG_SEED={seed}")
+    chance = random.Random(seed)
+    store = SongStore.open_for_writing(place[0], SPEC, storage_options=place[1])
+    acknowledged: set[str] = set()
+    onlooker = Onlooker(store)
+    onlooker.start()
+    coming = round_of(0, place, chance)
+    for number in range(N_ROUNDS):
+        # Those of the next round load Python meanwhile.
+        writers, coming = coming, round_of(number + 1, place, chance)
+        fresh = kill_at_random(writers, chance)
+        acknowledged |= fresh
+        hold(store.refreshed(), acknowledged, fresh)
+    for writer in coming:
+        begin(writer)
+    for writer in coming:
+        _, err = writer.communicate(timeout=300)
+        assert writer.returncode == 0, err
+    onlooker.finish()
+    everything = {f"song-{n:04}" for n in range((N_ROUNDS + 1) * SONGS_PER_ROUND)}
+    hold(store.refreshed(), everything, everything)
+    assert acknowledged
+    assert onlooker.n_looks > 0
