@@ -1,0 +1,63 @@
+"""The whole life of a store that lies in a bucket of a real S3 server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.collection import collect, find_garbage
+from songbag_store.compaction import compact
+from songbag_store.history import history_table
+from songbag_store.parts import read_part
+from songbag_store.relabeling import relabel
+from songbag_store.removal import remove_songs
+from songbag_store.verification import repair, verify
+from tests import objects
+from tests.conftest import fill, sixteenths
+
+SHAPE = FeatureSpec().window_shape
+
+
+@pytest.fixture
+def store(s3_endpoint: str, s3_url: str, rng: np.random.Generator) -> SongStore:
+    store = SongStore.open_for_writing(s3_url, FeatureSpec(), storage_options=objects.options(s3_endpoint))
+    fragment = fill(store, {name: sixteenths(rng, 2, SHAPE) for name in "abc"}, {"genre": ["rock", "jazz", "rock"]})
+    return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+
+
+def test_labels_removal_compaction_history_and_verification_go_the_same_way_in_a_bucket(
+    store: SongStore, tmp_path: Path
+) -> None:
+    before = store.windows("b")
+    (tmp_path / "labels.csv").write_text("song_id,year\nb,1999\n")
+    after, _ = relabel(store, tmp_path / "labels.csv")
+    after, _ = remove_songs(after, "genre = 'rock' and song_id = 'a'")
+    after, done = compact(after)
+    assert (done.n_before, done.n_after, done.n_songs) == (1, 1, 2)
+    np.testing.assert_array_equal(after.windows("b"), before)
+    assert after.songs("year = 1999")["song_id"].tolist() == ["b"]
+    assert history_table(after.storage, after.uuid)["songs"].to_pylist() == [2, 2, 3, 3]
+    assert not list(verify(after, full=True))
+
+
+def test_a_lost_object_is_found_and_its_songs_leave(store: SongStore) -> None:
+    (lost,) = (entry.key for entry in store.storage.entries("features.zarr") if "/c/" in entry.key)
+    store.storage.delete(lost)
+    damages = list(verify(store))
+    assert [(damage.key, damage.song_ids) for damage in damages] == [(lost, ("a", "b", "c"))]
+    after, n_removed = repair(store, damages)
+    assert (n_removed, after.index.num_rows) == (3, 0)
+
+
+def test_what_was_written_today_by_the_clock_of_the_bucket_is_not_collected(
+    store: SongStore, rng: np.random.Generator
+) -> None:
+    orphan = fill(store, {"x": sixteenths(rng, 1, SHAPE)})
+    store.storage.delete(f"parts/{orphan}.parquet")
+    found = find_garbage(store)
+    assert (found.objects, found.n_young) == ((), 2)
+    collect(store)
+    assert any(orphan in entry.key for entry in store.storage.entries("features.zarr"))
