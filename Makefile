@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 FILES := pyproject.toml constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-long lint clean
 
 demo: $(VENV)/installed-all
 	@echo "songbag: running the demo in ./demo"
@@ -17,6 +17,10 @@ demo: $(VENV)/installed-all
 test: lint
 	@echo "songbag: running the tests"
 	$(BIN)/pytest
+
+test-long: $(VENV)/installed-dev
+	@echo "songbag: the protocol in 20,000 schedules, and 200 rounds of killed writers"
+	SONGBAG_LONG=1 $(BIN)/pytest tests/store/test_protocol.py tests/test_kill_loop.py
 
 lint: $(VENV)/installed-dev
 	@echo "songbag: checking style and types"
