@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from songbag_store import cli_store
-from songbag_store.cli_options import Snapshot, StorageOption, Store
+from songbag_store.cli_options import Snapshot, StorageOption, Store, open_store
 from songbag_store.errors import MissingExtra, SongbagError
 
 if TYPE_CHECKING:
-    from songbag_store.store import SongStore
+    pass
 
 _GROUP = "songbag.commands"
 
@@ -63,7 +63,7 @@ def info(
     from songbag_store.presenting import lines_of
     from songbag_store.summary import describe, summarize
 
-    facts = summarize(_open(store, snapshot, storage_option))
+    facts = summarize(open_store(store, snapshot, storage_option))
     print(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
 
 
@@ -80,7 +80,7 @@ def query(
     from songbag_store.presenting import write_table
     from songbag_store.query import select
 
-    write_table(select(_open(store, snapshot, storage_option).index, sql), form.value, output)
+    write_table(select(open_store(store, snapshot, storage_option).index, sql), form.value, output)
 
 
 @app.command()
@@ -88,14 +88,7 @@ def failures(store: Store, snapshot: Snapshot = None, storage_option: StorageOpt
     """List the songs that failed, why, and what to do about each."""
     from songbag_store.failures import report
 
-    print(report(_open(store, snapshot, storage_option).index))
-
-
-def _open(store: str, snapshot: int | None, storage_option: list[str] | None) -> SongStore:
-    from songbag_store.object_options import parse_options
-    from songbag_store.store import SongStore
-
-    return SongStore.open(store, snapshot=snapshot, storage_options=parse_options(storage_option))
+    print(report(open_store(store, snapshot, storage_option).index))
 
 
 app.add_typer(cli_store.commands)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from songbag_store.cli_options import Snapshot, Store
+from songbag_store.cli_options import Snapshot, StorageOption, Store, open_store
 
 commands = typer.Typer()
 
@@ -18,12 +18,12 @@ Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, wi
 def relabel(
     store: Store,
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help="CSV or Parquet: song_id and columns.")],
+    storage_option: StorageOption = None,
 ) -> None:
     """Join new or corrected columns to the songs of a store, by song_id; no feature is touched."""
     from songbag_store.relabeling import relabel as run
-    from songbag_store.store import SongStore
 
-    opened = SongStore.open(store)
+    opened = open_store(store, None, storage_option)
     after, n_matched = run(opened, labels)
     if after.snapshot == opened.snapshot:
         print(f"{n_matched:,} songs matched; the store says the same already. Snapshot {after.snapshot}.")
@@ -35,12 +35,12 @@ def relabel(
 def remove(
     store: Store,
     where: Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")],
+    storage_option: StorageOption = None,
 ) -> None:
     """Take songs out of the index at once; their bytes go with compact and gc."""
     from songbag_store.removal import remove_songs
-    from songbag_store.store import SongStore
 
-    after, n_removed = remove_songs(SongStore.open(store), where)
+    after, n_removed = remove_songs(open_store(store, None, storage_option), where)
     if n_removed == 0:
         print(f"No song matches. Snapshot {after.snapshot}.")
         return
@@ -49,13 +49,12 @@ def remove(
 
 
 @commands.command()
-def compact(store: Store) -> None:
+def compact(store: Store, storage_option: StorageOption = None) -> None:
     """Rewrite fragments that hold windows of removed songs, and join small ones."""
     from songbag_store.compaction import compact as run
     from songbag_store.presenting import bytes_text
-    from songbag_store.store import SongStore
 
-    after, done = run(SongStore.open(store))
+    after, done = run(open_store(store, None, storage_option))
     if done.n_before == 0:
         print(f"There is nothing to compact. Snapshot {after.snapshot}.")
         return
@@ -72,6 +71,7 @@ def compact(store: Store) -> None:
 def gc(
     store: Store,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
+    storage_option: StorageOption = None,
 ) -> None:
     """Delete what no kept snapshot reaches.
 
@@ -79,9 +79,8 @@ def gc(
     """
     from songbag_store.collection import collect, find_garbage
     from songbag_store.presenting import bytes_text
-    from songbag_store.store import SongStore
 
-    opened = SongStore.open(store)
+    opened = open_store(store, None, storage_option)
     garbage = collect(opened) if yes else find_garbage(opened)
     verb = "deleted" if yes else "to delete"
     if garbage.snapshots:
@@ -94,13 +93,14 @@ def gc(
 
 
 @commands.command()
-def history(store: Store) -> None:
+def history(store: Store, storage_option: StorageOption = None) -> None:
     """List the snapshots, newest first: number, time, songs, what changed, tags."""
     from songbag_store.history import history_table
+    from songbag_store.object_options import parse_options
     from songbag_store.presenting import print_table
     from songbag_store.store import SongStore
 
-    opened = SongStore.open_identity(store)
+    opened = SongStore.open_identity(store, storage_options=parse_options(storage_option))
     table = history_table(opened.storage, opened.uuid)
     if table.num_rows == 0:
         print("Nothing was committed yet.")
@@ -109,13 +109,12 @@ def history(store: Store) -> None:
 
 
 @commands.command()
-def verify(store: Store, snapshot: Snapshot = None, full: Full = False) -> None:
+def verify(store: Store, snapshot: Snapshot = None, full: Full = False, storage_option: StorageOption = None) -> None:
     """Check that everything is there and is what was written; name the songs hit; exit 1 if any is."""
-    from songbag_store.store import SongStore
     from songbag_store.verification import report
     from songbag_store.verification import verify as run
 
-    opened = SongStore.open(store, snapshot=snapshot)
+    opened = open_store(store, snapshot, storage_option)
     damages = list(run(opened, full=full))
     if not damages:
         how = "every byte" if full else "every size"
@@ -132,13 +131,12 @@ def verify(store: Store, snapshot: Snapshot = None, full: Full = False) -> None:
 
 
 @commands.command()
-def repair(store: Store, full: Full = False) -> None:
+def repair(store: Store, full: Full = False, storage_option: StorageOption = None) -> None:
     """Take the songs that verify names out of the index, so that the next extract computes them again."""
-    from songbag_store.store import SongStore
     from songbag_store.verification import repair as run
     from songbag_store.verification import report, verify
 
-    opened = SongStore.open(store)
+    opened = open_store(store, None, storage_option)
     damages = list(verify(opened, full=full))
     if not damages:
         print(f"Nothing is damaged. Snapshot {opened.snapshot}.")
