@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,8 @@ def _sigint_for_this_process_only() -> Iterator[None]:
     A signal mask is inherited by threads and through exec: by the event loop of the cluster started here, and by every
     worker that it starts now or later.
     """
+    # The tracker that multiprocessing starts with the first process unblocks SIGINT in the thread that starts it.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
