@@ -15,7 +15,8 @@ import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.fragments import WindowSpill, encode, write_fragment
+from songbag_store.encoding import encode
+from songbag_store.fragments import WindowSpill, write_fragment
 from songbag_store.index import REPLACES, index_schema
 from songbag_store.parts import write_part
 from tests import objects

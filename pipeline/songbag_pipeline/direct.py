@@ -9,7 +9,8 @@ from pathlib import Path
 from songbag_pipeline.containment import ContainedReader
 from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec
-from songbag_store.fragments import StoredWindows, WindowSpill
+from songbag_store.encoding import StoredWindows
+from songbag_store.fragments import WindowSpill
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

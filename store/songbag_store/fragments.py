@@ -24,11 +24,7 @@ import zarr
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from songbag_store.encoding import FloatWindows as FloatWindows
-from songbag_store.encoding import StoredWindows as StoredWindows
-from songbag_store.encoding import UnencodableFeatures as UnencodableFeatures
-from songbag_store.encoding import decode as decode
-from songbag_store.encoding import encode as encode
+from songbag_store.encoding import StoredWindows
 from songbag_store.errors import DamagedStore, StoreError
 from songbag_store.range_arrays import RangeArray
 from songbag_store.soundness import check_array_metadata

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store import query
+from songbag_store.encoding import FloatWindows, decode
 from songbag_store.errors import (
     DamagedStore,
     NewerFormat,
@@ -24,7 +25,7 @@ from songbag_store.errors import (
     StoreNotFound,
     UsageError,
 )
-from songbag_store.fragments import FloatWindows, FragmentReader, Span, create_group, decode
+from songbag_store.fragments import FragmentReader, Span, create_group
 from songbag_store.index import apply_parts, empty_index
 from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.spec import FeatureSpec

@@ -12,8 +12,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from songbag_store.encoding import decode
 from songbag_store.errors import DamagedStore
-from songbag_store.fragments import GROUP, decode
+from songbag_store.fragments import GROUP
 from songbag_store.history import read_events, read_tags
 from songbag_store.parts import read_part_facts
 from songbag_store.presenting import plain_text

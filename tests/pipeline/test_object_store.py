@@ -17,8 +17,8 @@ from songbag_pipeline.errors import ManifestError, SongError, SongsChanged, Sour
 from songbag_pipeline.remote import local_copy
 from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.encoding import decode
 from songbag_store.errors import StoreUnavailable
-from songbag_store.fragments import decode
 from tests import objects
 from tests.faulty_proxy import FaultyProxy, times
 from tests.pipeline.conftest import chirp, write

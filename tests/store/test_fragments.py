@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.encoding import UnencodableFeatures, decode, encode
 from songbag_store.errors import DamagedStore
-from songbag_store.fragments import SHARD_BYTES, UnencodableFeatures, WindowSpill, decode, encode
+from songbag_store.fragments import SHARD_BYTES, WindowSpill
 from tests.conftest import MakeStore, sixteenths
 
 SPEC = FeatureSpec()

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.fragments import WindowSpill, decode, encode, write_fragment
+from songbag_store.encoding import decode, encode
+from songbag_store.fragments import WindowSpill, write_fragment
 from songbag_store.index import REPLACES, apply_part, index_schema
 from songbag_store.snapshots import commit
 from songbag_training import TrainConfig, train

@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store import SongStore
+from songbag_store.encoding import StoredWindows
 from songbag_store.errors import SongNotFound
-from songbag_store.fragments import FragmentReader, Pending, Span, StoredWindows
+from songbag_store.fragments import FragmentReader, Pending, Span
 from songbag_training.drawing import Ints, draw_windows, song_order, stretch_starts
 from songbag_training.errors import ModelError
 

@@ -18,7 +18,8 @@ import pyarrow as pa
 import tensorflow as tf
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.fragments import Pending, Span, StoredWindows
+from songbag_store.encoding import StoredWindows
+from songbag_store.fragments import Pending, Span
 from songbag_training.model import probabilities
 
 Floats = npt.NDArray[np.float64]
