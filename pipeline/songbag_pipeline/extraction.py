@@ -148,6 +148,9 @@ def extract(
     planned = plan(found.songs, opened.index, retry_failed=retry_failed, storage_options=options)
     if planned.changed and not update_changed:
         raise SongsChanged(planned.changed, where=str(source))
+    if planned.n_other_columns:
+        what = f"{planned.n_other_columns} songs have other columns in the store than the source gives"
+        left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")
     todo = dataclasses.replace(planned, todo=planned.todo.slice(0, limit))
     run = _Run(opened, todo.todo, options, console, max_failed)
     if todo.todo.num_rows:

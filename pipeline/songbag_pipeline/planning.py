@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.files import file_sha256
 from songbag_pipeline.remote import local_copy
-from songbag_store.index import REPLACES
+from songbag_store.index import REPLACES, user_fields
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,12 +28,15 @@ class Plan:
         Songs that failed before, unchanged since, and are not tried again.
     changed : tuple of str
         Songs whose content is another than that of the stored features.
+    n_other_columns : int
+        Songs of the store whose own columns differ from what the source gives; they are left as they are.
     """
 
     todo: pa.Table
     n_known: int
     n_failed_before: int
     changed: tuple[str, ...]
+    n_other_columns: int = 0
 
 
 def plan(
@@ -72,7 +75,21 @@ def plan(
         n_known=_count(pc.and_not(ok, changed)),
         n_failed_before=_count(pc.and_not(failed, again)),
         changed=tuple(songs["song_id"].filter(changed).to_pylist()),
+        n_other_columns=_count(pc.and_not(_other_columns(songs, index, position), todo)),
     )
+
+
+def _other_columns(songs: pa.Table, index: pa.Table, position: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Tell which songs of the store have other values in the user's columns than the source; lists are not compared."""
+    differs = pc.and_(pc.is_valid(position), pc.is_null(position))
+    for field in user_fields(songs.schema):
+        if pa.types.is_nested(field.type):
+            continue
+        held = index[field.name].take(position) if field.name in index.column_names else pa.nulls(songs.num_rows)
+        # As text, so that 1 and 1.0 may differ but no two types fail to compare.
+        given, held = (pc.fill_null(column.cast(pa.string()), "") for column in (songs[field.name], held))
+        differs = pc.or_(differs, pc.and_(pc.is_valid(position), pc.not_equal(given, held)))
+    return differs
 
 
 def _count(mask: pa.ChunkedArray) -> int:

@@ -53,6 +53,13 @@ def test_a_failed_song_is_tried_again_on_request_or_when_its_file_changed(folder
     assert todo(plan(read_source(folder).songs, index)) == {"a.mp3": "f-a"}
 
 
+def test_songs_of_the_store_with_other_columns_than_the_source_are_counted(folder: Path, tmp_path: Path) -> None:
+    index = indexed(folder, a="ok", b="ok").append_column("mood", pa.array(["calm", None]))
+    (tmp_path / "list.csv").write_text("path,mood,year\na.mp3,wild,\nb.mp3,,\nc.mp3,new,1999\n")
+    planned = plan(read_source(tmp_path / "list.csv").songs, index)
+    assert (planned.n_other_columns, todo(planned)) == (1, {"c.mp3": None})
+
+
 def test_a_changed_file_is_told_by_its_content(folder: Path) -> None:
     index = indexed(folder, a="ok", b="ok", c="ok")
     (folder / "a.mp3").write_bytes(b"another recording")
