@@ -15,7 +15,7 @@ import pytest
 from songbag_pipeline.songs import read_audio
 from songbag_store import FeatureSpec
 from tests.pipeline.conftest import chirp, write
-from tests.pipeline.test_songs import SPEC, broken_flac, cut, failing, read, write_m4a
+from tests.pipeline.test_songs import SPEC, broken_flac, cut, failing, read, write_aac
 
 
 def sparse_wav(path: Path, hours: float, rate_hz: int = 44100, channels: int = 2) -> Path:
@@ -31,7 +31,7 @@ def sparse_wav(path: Path, hours: float, rate_hz: int = 44100, channels: int = 2
 
 @pytest.mark.parametrize("keep", [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 0.999])
 def test_7_an_m4a_cut_off_anywhere_fails_or_is_flagged(tmp_path: Path, keep: float) -> None:
-    whole = write_m4a(tmp_path / "x.m4a", chirp(5.0, 44100, 2))
+    whole = write_aac(tmp_path / "x.m4a", chirp(5.0, 44100, 2))
     front = tmp_path / "front.m4a"
     with av.open(str(whole)) as old, av.open(str(front), "w", format="mp4", options={"movflags": "faststart"}) as new:
         stream = new.add_stream_from_template(old.streams.audio[0])
@@ -45,7 +45,7 @@ def test_7_an_m4a_cut_off_anywhere_fails_or_is_flagged(tmp_path: Path, keep: flo
 
 
 def test_9_an_m4a_with_many_damaged_packets_is_corrupt(tmp_path: Path) -> None:
-    path = write_m4a(tmp_path / "x.m4a", chirp(5.0, 44100, 2))
+    path = write_aac(tmp_path / "x.m4a", chirp(5.0, 44100, 2))
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + 2000
     noise = np.random.default_rng(1).integers(0, 256, 30_000, np.uint8).tobytes()
@@ -89,7 +89,7 @@ def test_24_of_a_ten_hour_file_only_the_seconds_asked_for_are_decoded(tmp_path: 
 
 
 def test_25_an_mp4_with_a_codec_that_nobody_knows_is_unsupported(tmp_path: Path) -> None:
-    path = write_m4a(tmp_path / "x.m4a", chirp(3.0, 44100, 2))
+    path = write_aac(tmp_path / "x.m4a", chirp(3.0, 44100, 2))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
     assert failing(path) == "unsupported-codec"
