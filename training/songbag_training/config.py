@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any, Literal, get_args, get_type_hints
 
 from songbag_training.errors import ModelError
@@ -44,7 +45,7 @@ class TrainConfig:
             if name in ("encoder", "pooling"):
                 _require(value in get_args(hint), name, value, "one of " + ", ".join(get_args(hint)))
             elif name == "learning_rate":
-                _require(isinstance(value, float) and 0 < value <= 1, name, value, "above 0, at most 1")
+                _require(isinstance(value, float) and 0 < value < math.inf, name, value, "a number above 0")
             elif not (value is None and name == "early_stopping"):
                 lowest = 0 if name == "seed" else 1
                 _require(type(value) is int and lowest <= value < 2**32, name, value, f"a whole number from {lowest}")
