@@ -89,15 +89,18 @@ def _wait_for_file(path: Path) -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Dask's log off the terminal: a lost worker or scheduler is told in this run's own words."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "asyncio", "tornado.application")]
+    # Each by name: Dask gives several of its loggers a level of their own, which the parent's does not touch.
+    known = [
+        name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "asyncio", "tornado")
+    ]
+    loggers = [logging.getLogger(name) for name in {*known, "distributed", "asyncio", "tornado.application"}]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
+    yield
+    # Not after an error: Dask's threads go on complaining of a lost scheduler while they end.
+    for logger, level in zip(loggers, before, strict=True):
+        logger.setLevel(level)
 
 
 @contextmanager
