@@ -14,7 +14,6 @@ import resource
 import select
 import signal
 import sys
-import tempfile
 from functools import lru_cache
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy as np
 from songbag_pipeline.facts import Reader, SongFacts
 from songbag_store import FeatureSpec
 from songbag_store.encoding import StoredWindows
-from songbag_store.errors import StoreError
+from songbag_store.errors import StoreError, no_temporary_room
 
 IDLE_S = 60.0
 """A process that is asked nothing for this long leaves: its worker may have other work, or none."""
@@ -101,11 +100,7 @@ def _read(reader: Reader, request: dict[str, str], windows_file: int) -> dict[st
         try:
             _write_all(windows_file, np.ascontiguousarray(windows).tobytes())
         except OSError as error:
-            raise StoreError(
-                f"the windows of a song could not be kept ({error.strerror or error})",
-                where=tempfile.gettempdir(),
-                remedy="Make room there, or set TMPDIR to a larger disk, and run the same again.",
-            ) from error
+            raise no_temporary_room("the windows of a song", error) from error
 
     try:
         facts: SongFacts = reader(request["path"], _spec(request["spec"]), keep)

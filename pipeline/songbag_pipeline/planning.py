@@ -80,13 +80,15 @@ def plan(
 
 
 def _other_columns(songs: pa.Table, index: pa.Table, position: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Tell which songs of the store have other values in the user's columns than the source; lists are not compared."""
-    differs = pc.and_(pc.is_valid(position), pc.is_null(position))
+    """Tell which songs of the store have other values in the user's columns than the source.
+
+    Columns are compared as text, so that any two types can be; lists have none and are passed over.
+    """
+    differs = pa.repeat(False, songs.num_rows)
     for field in user_fields(songs.schema):
         if pa.types.is_nested(field.type):
             continue
         held = index[field.name].take(position) if field.name in index.column_names else pa.nulls(songs.num_rows)
-        # As text, so that 1 and 1.0 may differ but no two types fail to compare.
         given, held = (pc.fill_null(column.cast(pa.string()), "") for column in (songs[field.name], held))
         differs = pc.or_(differs, pc.and_(pc.is_valid(position), pc.not_equal(given, held)))
     return differs

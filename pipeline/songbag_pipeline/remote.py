@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from songbag_pipeline.errors import SongError
-from songbag_store.errors import StoreError, StoreUnavailable
+from songbag_store.errors import StoreError, StoreUnavailable, no_temporary_room
 from songbag_store.object_storage import ObjectStorage
 from songbag_store.storage import StoredObject
 
@@ -56,11 +56,7 @@ def _fetch(address: str, options: Mapping[str, str], file: IO[bytes]) -> StoredO
     except StoreError as error:
         raise SongError("unreadable-file", f"the object cannot be fetched: {error.what}") from error
     except OSError as error:
-        raise StoreError(
-            f"a song could not be kept while it is read ({error.strerror or error})",
-            where=tempfile.gettempdir(),
-            remedy="Make room there, or set TMPDIR to a larger disk, and run the same again.",
-        ) from error
+        raise no_temporary_room("a song that is to be read", error) from error
 
 
 def rows_below(address: str, options: Mapping[str, str]) -> list[dict[str, Any]]:

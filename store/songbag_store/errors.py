@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 
 
@@ -109,6 +110,15 @@ class MissingExtra(SongbagError, ImportError):
 
 class StoreError(SongbagError, OSError):
     """The store could not be read or written."""
+
+
+def no_temporary_room(what: str, error: OSError) -> StoreError:
+    """Return the error for something that found no room among the temporary files."""
+    return StoreError(
+        f"{what} could not be kept ({error.strerror or error})",
+        where=tempfile.gettempdir(),
+        remedy="Make room there, or set TMPDIR to a larger disk, and run the same again.",
+    )
 
 
 class StoreNotFound(StoreError, FileNotFoundError):

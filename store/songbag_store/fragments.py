@@ -25,7 +25,7 @@ from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from songbag_store.encoding import StoredWindows
-from songbag_store.errors import DamagedStore, StoreError
+from songbag_store.errors import DamagedStore, StoreError, no_temporary_room
 from songbag_store.range_arrays import RangeArray
 from songbag_store.soundness import check_array_metadata
 from songbag_store.spec import INT16_STEP, FeatureSpec
@@ -66,11 +66,7 @@ class WindowSpill:
         try:
             self._file.write(np.ascontiguousarray(windows).data)
         except OSError as error:
-            raise StoreError(
-                f"the windows of a batch could not be kept ({error.strerror or error})",
-                where=tempfile.gettempdir(),
-                remedy="Make room there, or set TMPDIR to a larger disk, and run the same again.",
-            ) from error
+            raise no_temporary_room("the windows of a batch", error) from error
         self.n_windows += len(windows)
 
     def end_song(self) -> None:
