@@ -117,6 +117,15 @@ def test_tensorflow_gets_the_same_batches_epoch_after_epoch(store: SongStore, id
         np.testing.assert_array_equal(labels, batch.labels)
 
 
+def test_labels_of_several_classes_stay_with_their_songs(store: SongStore, ids: list[str]) -> None:
+    targets = np.array([[song_id.startswith("folk"), song_id.endswith("0")] for song_id in ids], np.float64)
+    bags = BagDataset(store, ids[::-1], targets[::-1], bag_size=2, batch_size=5)
+    for (_, labels), batch in zip(bags.dataset(stop_epoch=1), bags.batches(stop_epoch=1), strict=True):
+        expected = [[bags.song_ids[song].startswith("folk"), bags.song_ids[song].endswith("0")] for song in batch.songs]
+        np.testing.assert_array_equal(labels, np.array(expected, np.float32))
+        assert labels.dtype == "float32"
+
+
 def test_a_lost_shard_is_an_error_that_names_the_song(tmp_path: Path, store: SongStore, ids: list[str]) -> None:
     shutil.copytree(store.location, tmp_path / "store")
     next((tmp_path / "store" / "features.zarr").glob("*/c/0/0/0")).unlink()

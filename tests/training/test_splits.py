@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from songbag_training.errors import DamagedRun, LabelError, LeakError
-from songbag_training.splits import PARTS, Split, check_leaks, n_duplicates, read_labels, split_songs
+from songbag_training.labels import read_labels
+from songbag_training.splits import PARTS, Split, check_leaks, n_duplicates, split_songs
 
 
 def _songs(labels: list[object], kind: pa.DataType | None = None, contents: list[str | None] | None = None) -> pa.Table:
@@ -76,36 +77,11 @@ def test_a_file_that_is_no_split_is_refused(tmp_path: Path) -> None:
         Split.read(tmp_path / "split.parquet")
 
 
-def test_songs_without_a_label_are_left_out_and_counted() -> None:
-    labels = read_labels(_songs(["a", None, "b", "", " "]), "genre")
-    assert (labels.names, labels.n_unlabelled) == (["a", "b"], 3)
-
-
-def test_numbers_booleans_and_dictionaries_are_classes() -> None:
-    assert read_labels(_songs([10, 9, 2]), "genre").classes == ("2", "9", "10")
-    assert read_labels(_songs([True, False]), "genre").classes == ("False", "True")
-    assert read_labels(_songs(["b", "a"], pa.dictionary(pa.int32(), pa.string())), "genre").classes == ("a", "b")
-
-
-def test_a_missing_column_is_refused_with_those_there_are() -> None:
-    with pytest.raises(LabelError, match=r"label column 'mood': there is no such column.*: genre"):
-        read_labels(_songs(["a", "b"]), "mood")
-
-
-@pytest.mark.parametrize(
-    ("songs", "message"),
-    [
-        (_songs([None, None]), "none of the 2 songs has a label"),
-        (_songs([None, None], pa.string()), "none of the 2 songs has a label"),
-        (_songs(["a"] * 9), "all 9 songs are of the class 'a'"),
-        (_songs([["a"], ["b"]]), "multi-label is not supported yet"),
-        (_songs([0.5, 1.5]), "fractional numbers"),
-        (_songs([b"a", b"b"]), "a column of type binary holds no classes"),
-    ],
-)
-def test_a_column_that_holds_no_classes_is_refused(songs: pa.Table, message: str) -> None:
-    with pytest.raises(LabelError, match=f"label column 'genre': .*{message}"):
-        read_labels(songs, "genre")
+def test_a_split_of_songs_of_several_classes_is_written_and_read_back(tmp_path: Path) -> None:
+    split = Split(("s0", "s1", "s2"), (("a", "b"), (), ("b",)), ("train", "validation", "test"))
+    split.write(tmp_path / "split.parquet")
+    read = Split.read(tmp_path / "split.parquet")
+    assert (read, read.digest) == (split, split.digest)
 
 
 def test_a_class_of_one_song_is_named_with_its_count() -> None:

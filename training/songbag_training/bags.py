@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,14 +64,14 @@ class Batch:
         As stored; `songbag_training.layers.FeatureScaling` turns them into normalised float32.
     mask : float32, shape (B, K)
         1 for real windows, 0 for padding.
-    labels : int32, shape (B,)
+    labels : int32, shape (B,), or float32, shape (B, n_classes)
     songs : int64, shape (B,)
         Positions in `BagDataset.song_ids`.
     """
 
     windows: StoredWindows
     mask: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int32]
+    labels: npt.NDArray[Any]
     songs: Ints
 
 
@@ -89,8 +89,8 @@ class BagDataset:
         Where the windows are.
     song_ids : sequence of str
         The songs, in any order.
-    labels : sequence of int
-        Class of each song.
+    labels : sequence of int, or array of shape (n, n_classes)
+        Class of each song; of a multi-label task 1 for each class that a song is of, else 0.
     bag_size : int
         K, windows of a song in a batch.
     batch_size : int
@@ -116,7 +116,7 @@ class BagDataset:
         self,
         store: SongStore,
         song_ids: Sequence[str],
-        labels: Sequence[int],
+        labels: Sequence[int] | npt.NDArray[Any],
         *,
         bag_size: int = 16,
         batch_size: int = 8,
@@ -131,7 +131,8 @@ class BagDataset:
             raise ModelError("bag_size and batch_size must be at least 1", where="BagDataset")
         order = sorted(range(len(song_ids)), key=song_ids.__getitem__)
         self.song_ids = [song_ids[row] for row in order]
-        self.labels = np.array([labels[row] for row in order], np.int32)
+        own: npt.NDArray[Any] = np.asarray(labels)[order]
+        self.labels: npt.NDArray[Any] = own.astype(np.int32 if own.ndim == 1 else np.float32)
         self.bag_size = bag_size
         self.batch_size = batch_size
         self.seed = seed
@@ -234,7 +235,7 @@ class BagDataset:
         """
         import tensorflow as tf
 
-        def elements() -> Iterator[tuple[dict[str, npt.NDArray[np.generic]], npt.NDArray[np.int32]]]:
+        def elements() -> Iterator[tuple[dict[str, npt.NDArray[np.generic]], npt.NDArray[np.generic]]]:
             try:
                 for batch in self.batches(start, stop_epoch=stop_epoch):
                     yield {"windows": batch.windows, "mask": batch.mask}, batch.labels
@@ -247,7 +248,7 @@ class BagDataset:
             "windows": tf.TensorSpec((None, self.bag_size, *spec.window_shape), spec.encoding),
             "mask": tf.TensorSpec((None, self.bag_size), "float32"),
         }
-        labels = tf.TensorSpec((None,), "int32")
+        labels = tf.TensorSpec((None, *self.labels.shape[1:]), self.labels.dtype)
         # from_generator holds the interpreter's lock per element, so an element is a whole batch.
         return tf.data.Dataset.from_generator(elements, output_signature=(signature, labels)).prefetch(2)
 

@@ -17,6 +17,7 @@ from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
 from songbag_training.bags import songs_by_id
 from songbag_training.errors import DamagedRun
 from songbag_training.files import replacing, write_whole
+from songbag_training.labels import encode_labels
 from songbag_training.metrics import Floats, Ints, confusion_matrix, song_metrics
 from songbag_training.results import probability_columns, writing_windows
 from songbag_training.runs import Run, RunFacts
@@ -154,9 +155,8 @@ def _score(run: Run, store: SongStore, split: Split, model: keras.Model) -> tupl
 
 
 def _class_numbers(run: Run, split: Split) -> Ints:
-    numbers = {name: number for number, name in enumerate(run.facts.classes)}
     try:
-        return np.array([numbers[label] for label in split.labels], np.int64)
+        return encode_labels(split.labels, run.facts.classes, "single-label")
     except KeyError as error:
         what = f"the split has the class {error.args[0]!r}, which the model does not know"
         raise DamagedRun(what, where=str(run.folder)) from error

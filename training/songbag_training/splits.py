@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from songbag_store.index import user_fields
 from songbag_training.errors import DamagedRun, LabelError, LeakError
 from songbag_training.files import replacing
+from songbag_training.labels import Label, Labels
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -25,87 +25,13 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.15
 
-_SCHEMA = pa.schema([(name, pa.string()) for name in ("song_id", "label", "part")])
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Labels:
-    """The songs that have a label, by song id.
-
-    Attributes
-    ----------
-    songs : pyarrow.Table
-        Their rows of the index, ordered by song id.
-    names : list of str
-        The label of each row.
-    classes : tuple of str
-        Every class once: numbers in the order of numbers, text in that of its code points.
-    n_unlabelled : int
-        Songs left out because their label is null or empty.
-    """
-
-    songs: pa.Table
-    names: list[str]
-    classes: tuple[str, ...]
-    n_unlabelled: int
-
-
-def read_labels(songs: pa.Table, column: str) -> Labels:
-    """Take the label of each song from a column of the index.
-
-    Parameters
-    ----------
-    songs : pyarrow.Table
-        Rows of the index.
-    column : str
-        A column of text, whole numbers or booleans. Null and empty text mean that a song has no label.
-
-    Raises
-    ------
-    LabelError
-        If there is no such column, its type holds no classes, no song has a label, or all have the same.
-    """
-    if column not in songs.column_names:
-        own = ", ".join(field.name for field in user_fields(songs.schema)) or "none"
-        raise LabelError(
-            column,
-            f"there is no such column; the columns that came with the songs are: {own}",
-            "Give one of them, or bring labels in with `songbag relabel STORE LABELS`.",
-        )
-    _check_type(column, songs.schema.field(column).type)
-    ordered = songs.sort_by("song_id")
-    values = ordered[column].to_pylist()
-    known = [value is not None and str(value).strip() != "" for value in values]
-    if not any(known):
-        raise LabelError(column, f"none of the {len(values)} songs has a label", "Fill the column, or change --where.")
-    values = [value for value, there in zip(values, known, strict=True) if there]
-    classes = tuple(str(value) for value in sorted(set(values)))
-    if len(classes) == 1:
-        what = f"all {len(values)} songs are of the class {classes[0]!r}"
-        raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
-    return Labels(ordered.filter(pa.array(known)), [str(value) for value in values], classes, known.count(False))
-
-
-def _check_type(column: str, kind: pa.DataType) -> None:
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        raise LabelError(column, "multi-label is not supported yet (the column holds lists)", "Give one label a song.")
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        what = f"the column holds fractional numbers ({kind}), not classes"
-        raise LabelError(column, what, "Turn them into whole numbers or text in the manifest.")
-    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    if not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
-        remedy = "A label is text, a whole number or a boolean; add such a column to the manifest."
-        raise LabelError(column, f"a column of type {kind} holds no classes", remedy)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Split:
     """A part for every labelled song, ordered by song id."""
 
     song_ids: tuple[str, ...]
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
     parts: tuple[str, ...]
 
     @property
@@ -123,8 +49,10 @@ class Split:
         return {part: self.parts.count(part) for part in PARTS}
 
     def write(self, path: Path) -> None:
-        """Write the split as Parquet: song_id, label, part."""
-        table = pa.table([list(self.song_ids), list(self.labels), list(self.parts)], schema=_SCHEMA)
+        """Write the split as Parquet: song_id, label (a list of classes in a multi-label task), part."""
+        multi_label = any(isinstance(label, tuple) for label in self.labels)
+        schema = _schema(pa.list_(pa.string()) if multi_label else pa.string())
+        table = pa.table([list(self.song_ids), list(self.labels), list(self.parts)], schema=schema)
         with replacing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
@@ -138,11 +66,17 @@ class Split:
             If the file is missing or is not a split.
         """
         try:
-            table = pq.read_table(path, columns=_SCHEMA.names, partitioning=None).cast(_SCHEMA)
-            columns = [tuple(table[name].to_pylist()) for name in _SCHEMA.names]
+            table = pq.read_table(path, columns=["song_id", "label", "part"], partitioning=None)
+            multi_label = pa.types.is_list(table.schema.field("label").type)
+            table = table.cast(_schema(pa.list_(pa.string()) if multi_label else pa.string()))
+            song_ids, labels, parts = (tuple(column.to_pylist()) for column in table.columns)
         except (OSError, ValueError, KeyError, pa.ArrowException) as error:
             raise DamagedRun(f"is not a split ({str(error).splitlines()[0]})", where=str(path)) from error
-        return cls(*columns)
+        return cls(song_ids, tuple(map(tuple, labels)) if multi_label else labels, parts)
+
+
+def _schema(label: pa.DataType) -> pa.Schema:
+    return pa.schema([("song_id", pa.string()), ("label", label), ("part", pa.string())])
 
 
 def split_songs(labels: Labels, column: str, *, seed: int) -> Split:
@@ -167,9 +101,11 @@ def split_songs(labels: Labels, column: str, *, seed: int) -> Split:
     LabelError
         If a class has fewer than three recordings.
     """
+    if labels.task == "multi-label":
+        raise LabelError(column, "songs of several classes cannot be split yet", "Give one label a song.")
     song_ids: list[str] = labels.songs["song_id"].to_pylist()
     groups = _recordings(labels.songs)
-    by_class: dict[str, list[list[int]]] = defaultdict(list)
+    by_class: dict[Label, list[list[int]]] = defaultdict(list)
     for rows in groups:
         by_class[labels.names[rows[0]]].append(rows)
     _check_counts(column, {name: len(by_class.get(name, ())) for name in labels.classes})

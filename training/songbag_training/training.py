@@ -20,12 +20,13 @@ from songbag_training.callbacks import BestEpoch, LossGuard, Validate
 from songbag_training.config import TrainConfig
 from songbag_training.errors import RunError
 from songbag_training.evaluation import evaluate
-from songbag_training.metrics import Ints, song_metrics
+from songbag_training.labels import Labels, Targets, encode_labels, read_labels
+from songbag_training.metrics import song_metrics
 from songbag_training.model import scaling_statistics, song_accuracy, song_loss, song_model
 from songbag_training.progress import EpochProgress, Report
 from songbag_training.runs import Run, RunFacts, claim_folder
 from songbag_training.scoring import SongScorer, stored_pieces
-from songbag_training.splits import Labels, Split, check_leaks, n_duplicates, read_labels, split_songs
+from songbag_training.splits import Split, check_leaks, n_duplicates, split_songs
 from songbag_training.weights import load_weights
 
 _DEFAULTS = TrainConfig()
@@ -236,9 +237,8 @@ def _validation(store: SongStore, model: keras.Model, labels: Labels, rows: list
     return validate
 
 
-def _numbers(labels: Labels, rows: list[int]) -> Ints:
-    number = {name: position for position, name in enumerate(labels.classes)}
-    return np.array([number[labels.names[row]] for row in rows], np.int64)
+def _numbers(labels: Labels, rows: list[int]) -> Targets:
+    return encode_labels([labels.names[row] for row in rows], labels.classes, labels.task)
 
 
 def _now() -> str:

@@ -1,0 +1,146 @@
+"""Labels: what each song is, read from a column of the index, and as the numbers that a network learns from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from songbag_store.index import user_fields
+from songbag_training.errors import LabelError
+
+Task = Literal["single-label", "multi-label"]
+"""Whether a song is of exactly one class, or of any number of them."""
+
+Label = str | tuple[str, ...]
+"""Class of a song; of a multi-label task its classes, each once, in the order of the classes."""
+
+Targets = npt.NDArray[Any]
+"""Labels as numbers: see `encode_labels`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Labels:
+    """The songs that have a label, by song id.
+
+    Attributes
+    ----------
+    songs : pyarrow.Table
+        Their rows of the index, ordered by song id.
+    names : list of Label
+        The label of each row.
+    classes : tuple of str
+        Every class once: numbers in the order of numbers, text in that of its code points.
+    n_unlabelled : int
+        Songs left out because their label is null or empty text.
+    task : Task
+        Multi-label where the column holds lists.
+    """
+
+    songs: pa.Table
+    names: list[Label]
+    classes: tuple[str, ...]
+    n_unlabelled: int
+    task: Task = "single-label"
+
+
+def read_labels(songs: pa.Table, column: str) -> Labels:
+    """Take the label of each song from a column of the index.
+
+    Parameters
+    ----------
+    songs : pyarrow.Table
+        Rows of the index.
+    column : str
+        A column of text, whole numbers or booleans, or of lists of these. Null and empty text mean that a song has no
+        label, and it is left out. An empty list is a label: the song is of none of the classes.
+
+    Raises
+    ------
+    LabelError
+        If there is no such column, its type holds no classes, no song has a label, or all have the same.
+    """
+    if column not in songs.column_names:
+        own = ", ".join(field.name for field in user_fields(songs.schema)) or "none"
+        raise LabelError(
+            column,
+            f"there is no such column; the columns that came with the songs are: {own}",
+            "Give one of them, or bring labels in with `songbag relabel STORE LABELS`.",
+        )
+    task = _task_of(column, songs.schema.field(column).type)
+    ordered = songs.sort_by("song_id")
+    values = ordered[column].to_pylist()
+    known = [not _is_empty(value) for value in values]
+    if not any(known):
+        raise LabelError(column, f"none of the {len(values)} songs has a label", "Fill the column, or change --where.")
+    values = [value for value, there in zip(values, known, strict=True) if there]
+    labelled, n_unlabelled = ordered.filter(pa.array(known)), known.count(False)
+    if task == "multi-label":
+        return Labels(labelled, *_classes_of_lists(column, values), n_unlabelled, task)
+    classes = tuple(str(value) for value in sorted(set(values)))
+    if len(classes) == 1:
+        what = f"all {len(values)} songs are of the class {classes[0]!r}"
+        raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
+    return Labels(labelled, [str(value) for value in values], classes, n_unlabelled, task)
+
+
+def encode_labels(names: Sequence[Label], classes: Sequence[str], task: Task) -> Targets:
+    """Return labels as a network learns them.
+
+    Returns
+    -------
+    targets : int64, shape (n,), or float32, shape (n, n_classes)
+        The number of each song's class; of a multi-label task 1 for each class that the song is of, else 0.
+
+    Raises
+    ------
+    KeyError
+        If a label is none of the classes.
+    """
+    number = {name: position for position, name in enumerate(classes)}
+    if task == "single-label":
+        return np.array([number[name] for name in names], np.int64)  # type: ignore[index]  # a str where single-label
+    targets = np.zeros((len(names), len(classes)), np.float32)
+    for row, own in enumerate(names):
+        targets[row, [number[name] for name in own]] = 1
+    return targets
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() == "")
+
+
+def _task_of(column: str, kind: pa.DataType) -> Task:
+    """Return the task that a column of this type sets; refuse one that holds no classes."""
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    if is_list:
+        kind = kind.value_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        what = f"the column holds fractional numbers ({kind}), not classes"
+        raise LabelError(column, what, "Turn them into whole numbers or text in the manifest.")
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    if not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+        remedy = "A label is text, a whole number, a boolean or a list of these; add such a column to the manifest."
+        raise LabelError(column, f"a column of type {kind} holds no classes", remedy)
+    return "multi-label" if is_list else "single-label"
+
+
+def _classes_of_lists(column: str, values: list[list[Any]]) -> tuple[list[Label], tuple[str, ...]]:
+    """Return the classes of each song, each once and in order, and all classes; empty entries are none."""
+    sets = [{value for value in of_song if not _is_empty(value)} for of_song in values]
+    known = sorted(set().union(*sets))
+    if len(known) < 2:
+        named = f"one class, {str(known[0])!r}" if known else "no class"
+        remedy = "Learning takes two classes or more; for a single yes or no, give a column of booleans."
+        raise LabelError(column, f"the lists of {len(values)} songs name {named}", remedy)
+    constant = [str(value) for value in known if all(value in of_song for of_song in sets)]
+    if constant:
+        remedy = "There is nothing to learn about it: leave it out of the lists, or add songs without it."
+        raise LabelError(column, f"all {len(values)} songs are of the class {constant[0]!r}", remedy)
+    return [tuple(str(value) for value in sorted(of_song)) for of_song in sets], tuple(str(value) for value in known)
