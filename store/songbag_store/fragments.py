@@ -235,12 +235,12 @@ class FragmentReader:
     storage : Storage
         Where the arrays lie.
     spec : FeatureSpec
-        What their windows must look like.
+        What their windows must look like; kept as an attribute.
     """
 
     def __init__(self, storage: Storage, spec: FeatureSpec) -> None:
         self._storage = storage
-        self._spec = spec
+        self.spec = spec
         self._arrays: OrderedDict[str, _Array] = OrderedDict()
         self._context = tensorstore.Context({"cache_pool": {"total_bytes_limit": 0}})
 
@@ -286,8 +286,8 @@ class FragmentReader:
         if not _FRAGMENT.fullmatch(name):
             raise self._damage("is not the name of a fragment", span)
         array = self._open(span)
-        expected = self._spec.window_shape
-        if tuple(array.shape[1:]) != expected or array.dtype_name != self._spec.encoding:
+        expected = self.spec.window_shape
+        if tuple(array.shape[1:]) != expected or array.dtype_name != self.spec.encoding:
             what = f"has windows of {array.dtype_name} {tuple(array.shape[1:])} instead of the spec's {expected}"
             raise self._damage(what, span)
         self._arrays[name] = array
@@ -300,7 +300,7 @@ class FragmentReader:
         folder = self._storage.array_path(key)
         try:
             metadata = self._storage.get(f"{key}/zarr.json")
-            check_array_metadata(metadata, self._spec)
+            check_array_metadata(metadata, self.spec)
             if folder is None:
                 return _Remote(RangeArray(self._storage, key, metadata), self._threads)
             return _Local(folder, self._context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -32,7 +32,10 @@ from songbag_store.spec import FeatureSpec
 from songbag_store.storage import KeyExists, LocalStorage, Storage, create_once, probe
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
+
+    from songbag_store.bags import Bags
 
 FORMAT = 1
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -274,6 +277,60 @@ class SongStore:
             table = table.filter(pc.is_in(table["song_id"], value_set=pa.array(list(songs), pa.string())))
         for span in self.spans(table):
             yield span.song_id, decode(self.reader.read_all([span])[0])
+
+    def select_ids(self, song_ids: Sequence[str]) -> pa.Table:
+        """Return the index rows of some songs, in the order given.
+
+        Raises
+        ------
+        SongNotFound
+            If the snapshot has no features of one.
+        """
+        songs = self.select_songs()
+        rows = pc.index_in(pa.array(song_ids, pa.string()), value_set=songs["song_id"].combine_chunks())
+        if rows.null_count:
+            raise SongNotFound(song_ids[rows.to_pylist().index(None)], self.location)
+        return songs.take(rows)
+
+    def bags(
+        self,
+        songs: str | Sequence[str] | None = None,
+        labels: str | npt.ArrayLike | None = None,
+        *,
+        bag_size: int = 16,
+        batch_size: int = 8,
+        seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
+    ) -> Bags:
+        """Return bags of windows in shuffled batches of NumPy arrays, for any learner; see `songbag_store.bags.Bags`.
+
+        Parameters
+        ----------
+        songs : sequence of str or str, optional
+            Song ids, or a SQL expression over the index; by default all songs that have features.
+        labels : array, shape (songs, ...), or str, optional
+            A label for each song in the order given, or the column of the index that holds them.
+
+        Raises
+        ------
+        SongNotFound
+            If the snapshot has no features of a song.
+        UsageError
+            If songs and labels do not make bags.
+
+        Examples
+        --------
+        >>> bags = store.bags("duration_s > 60", labels="genre", bag_size=16, batch_size=32)
+        >>> next(iter(bags)).windows.shape
+        (32, 16, 13, 216)
+        """
+        from songbag_store.bags import Bags, column_labels
+
+        table = self.select_songs(songs) if songs is None or isinstance(songs, str) else self.select_ids(songs)
+        given = column_labels(table, labels) if isinstance(labels, str) else labels
+        # Whoever iterates may do so in a thread of its own; `reader` belongs to whoever else uses the store.
+        reader = FragmentReader(self.storage, self.spec)
+        return Bags(reader, table, given, bag_size=bag_size, batch_size=batch_size, seed=seed, shard=shard)
 
     def tag(self, name: str, facts: dict[str, Any] | None = None) -> None:
         """Pin this snapshot against deletion under a name, once.

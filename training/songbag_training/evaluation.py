@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
-from songbag_training.bags import songs_by_id
 from songbag_training.errors import DamagedRun
 from songbag_training.files import replacing, write_whole
 from songbag_training.labels import encode_labels
@@ -140,7 +139,7 @@ def _another_store(location: str | Path) -> UsageError:
 def _score(run: Run, store: SongStore, split: Split, model: keras.Model) -> tuple[Floats, Ints, Ints]:
     """Score all songs; return their probabilities, how many of their windows are right, and how many they have."""
     scorer = SongScorer(model)
-    songs = songs_by_id(store, split.song_ids)
+    songs = store.select_ids(split.song_ids)
     true = _class_numbers(run, split)
     probabilities = np.empty((len(true), len(run.facts.classes)))
     hits, counts = np.zeros(len(true), np.int64), np.zeros(len(true), np.int64)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from songbag_training.drawing import draw_windows, lots, song_order, splitmix64, stretch_starts
+from songbag_store.drawing import draw_windows, lots, song_order, splitmix64, stretch_starts
 
 
 def test_splitmix64_gives_the_published_sequence() -> None:
