@@ -10,6 +10,7 @@
     ├── NonFiniteLoss (ArithmeticError)     the loss became NaN or infinite; names step and song ids
     └── RunError (OSError)
         ├── RunNotFound (FileNotFoundError) nothing there that is a finished run
+        ├── NewerRun                        written by a newer songbag
         └── DamagedRun                      a file of the run folder is not what songbag wrote
 """
 
@@ -79,6 +80,10 @@ class RunError(SongbagError, OSError):
 
 class RunNotFound(RunError, FileNotFoundError):
     """There is no finished run at this place."""
+
+
+class NewerRun(RunError):
+    """A run of a format that this songbag does not know."""
 
 
 class DamagedRun(RunError):
