@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from songbag_pipeline.containment import ContainedReader
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.facts import SongFacts
+from songbag_pipeline.remote import local_copy
 from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec
 from songbag_store.encoding import StoredWindows
@@ -32,15 +35,25 @@ class SongFeatures:
     error: str | None
 
 
-def features_of(source: str | Path, spec: FeatureSpec) -> Iterator[SongFeatures]:
+def features_of(
+    source: str | Path,
+    spec: FeatureSpec,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    warn: Callable[[str], object] | None = None,
+) -> Iterator[SongFeatures]:
     """Compute the features of every song of a source, one song after the other, in a contained process.
 
     Parameters
     ----------
     source : str or pathlib.Path
-        A folder, a manifest or an audio file.
+        A folder, a manifest or an audio file; any of them may lie in an object store.
     spec : FeatureSpec
         What to compute.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint of the object store.
+    warn : callable, optional
+        Takes what was left out of the source, and why, before the first song.
 
     Yields
     ------
@@ -52,10 +65,25 @@ def features_of(source: str | Path, spec: FeatureSpec) -> Iterator[SongFeatures]
     SourceError, ManifestError
         If the source cannot be used.
     """
-    songs = read_source(source).songs
+    options = storage_options or {}
+    found = read_source(source, storage_options=options)
+    if warn is not None:
+        for warning in found.warnings:
+            warn(warning)
+    songs = found.songs
     with ContainedReader() as reader:
         for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
             with WindowSpill(spec) as spill:
-                facts = reader.read(path, spec, spill.append)
+                facts = _read(reader, path, spec, spill, options)
                 windows = spill.windows() if facts.status == "ok" else None
                 yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)
+
+
+def _read(
+    reader: ContainedReader, path: str, spec: FeatureSpec, spill: WindowSpill, options: Mapping[str, str]
+) -> SongFacts:
+    try:
+        with local_copy(path, options) as copy:
+            return reader.read(copy, spec, spill.append)
+    except SongError as error:
+        return SongFacts(status="failed", error_code=error.code, error=error.what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,11 @@ class Evaluation:
 
 
 def evaluate(
-    run: Run | str | Path, store: SongStore | str | Path | None = None, *, model: keras.Model | None = None
+    run: Run | str | Path,
+    store: SongStore | str | Path | None = None,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    model: keras.Model | None = None,
 ) -> Evaluation:
     """Score the songs of a run's split and write metrics.json, predictions.parquet and windows.parquet anew.
 
@@ -55,6 +60,8 @@ def evaluate(
         A finished run.
     store : SongStore, str or pathlib.Path, optional
         Where the store lies now; by default where it lay at training.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint, where it lies in an object store.
     model : keras.Model, optional
         The run's model, where it is at hand.
 
@@ -64,7 +71,7 @@ def evaluate(
         If the store is another one than the run was trained on.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    store = store if isinstance(store, SongStore) else open_store(run.facts, store)
+    store = store if isinstance(store, SongStore) else open_store(run.facts, store, storage_options)
     split = run.split()
     probabilities, window_hits, n_windows = _score(run, store, split, model or run.load_model())
     true = _class_numbers(run, split)
@@ -81,7 +88,9 @@ def evaluate(
     return Evaluation(metrics, confusion)
 
 
-def open_store(facts: RunFacts, location: str | Path | None = None) -> SongStore:
+def open_store(
+    facts: RunFacts, location: str | Path | None = None, storage_options: Mapping[str, str] | None = None
+) -> SongStore:
     """Open the store of a run at the snapshot it was trained on.
 
     Parameters
@@ -90,6 +99,8 @@ def open_store(facts: RunFacts, location: str | Path | None = None) -> SongStore
         What the run says of its store.
     location : str or pathlib.Path, optional
         Where the store lies now; by default where it lay at training.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint, where it lies in an object store.
 
     Raises
     ------
@@ -100,9 +111,9 @@ def open_store(facts: RunFacts, location: str | Path | None = None) -> SongStore
     """
     location = facts.store_location if location is None else location
     try:
-        store = SongStore.open(location, snapshot=facts.snapshot)
+        store = SongStore.open(location, snapshot=facts.snapshot, storage_options=storage_options)
     except StoreNotFound:
-        if SongStore.open(location).uuid == facts.store_uuid:
+        if SongStore.open(location, storage_options=storage_options).uuid == facts.store_uuid:
             raise
         raise _another_store(location) from None
     refuse_other_spec(facts, store)
@@ -121,7 +132,7 @@ def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
     """
     if store.spec.fingerprint != facts.fingerprint:
         raise SpecMismatch(
-            "the store holds other features than the model was trained on",
+            "the store holds other features than the model was trained on; the model's against the store's",
             facts.feature_spec.differences(store.spec),
             where=store.location,
             remedy="Extract the songs with the model's spec (run.json), or give `songbag predict` the audio itself.",

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from songbag_store.errors import SongbagError
 from songbag_training.errors import RunError
 
 
@@ -30,8 +31,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        if isinstance(error, RunError):
-            raise
+        if isinstance(error, SongbagError):
+            raise  # of whoever makes the content, and no fault of this file
         raise RunError(
             f"cannot be written ({error.strerror or error})",
             where=str(path),

@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.errors import MissingExtra, UsageError
+from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
+from songbag_store.presenting import plain_text
 from songbag_training.evaluation import refuse_other_spec
-from songbag_training.files import replacing
-from songbag_training.results import probability_columns
+from songbag_training.results import (
+    probability_columns,
+    probability_names,
+    require_table_path,
+    writing_table,
+    writing_windows,
+)
 from songbag_training.runs import Run
-from songbag_training.scoring import Piece, SongScore, SongScorer, array_pieces, stored_pieces
+from songbag_training.scoring import Floats, Piece, SongScore, SongScorer, array_pieces, stored_pieces, window_times
 
-_WRITERS = {".csv": pyarrow.csv.write_csv, ".parquet": pyarrow.parquet.write_table}
+_SONGS_AT_ONCE = 1024
+_SONGS_SHOWN = 10
+_WINDOWS_SHOWN = 3
+
+Warn = Callable[[str], object]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Failure:
-    """A song without features, and why."""
+class _Song:
+    """A song of a source, and why it has no features if it has none."""
 
     song_id: str
     path: str | None
@@ -34,115 +44,260 @@ class _Failure:
     reason: str | None
 
 
-def predict(run: Run | str | Path, source: SongStore | str | Path, output: str | Path | None = None) -> pa.Table:
-    """Predict the class of every song of a source.
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Group:
+    """Some songs of a source; `songs` is complete when the pieces have been consumed."""
+
+    songs: list[_Song]
+    pieces: Iterator[Piece]
+
+
+@dataclasses.dataclass(slots=True)
+class Predicted:
+    """What was predicted.
+
+    Attributes
+    ----------
+    n_songs : int
+        Songs of the source.
+    n_failed : int
+        Those of them that have no features and no prediction.
+    failures : list of str
+        The first ten of these, with the reason.
+    explanations : list of str
+        Of the first ten songs what they are predicted to be, and which seconds decided.
+    """
+
+    n_songs: int = 0
+    n_failed: int = 0
+    failures: list[str] = dataclasses.field(default_factory=list)
+    explanations: list[str] = dataclasses.field(default_factory=list)
+
+
+def predict(
+    run: Run | str | Path,
+    source: SongStore | str | Path,
+    *,
+    snapshot: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    warn: Warn | None = None,
+) -> pa.Table:
+    """Predict the class of every song of a source; `predict_to_file` does the same for more songs than memory holds.
 
     Parameters
     ----------
     run : Run, str or pathlib.Path
-        A finished run; nothing but its folder is needed.
+        A finished run; nothing but `run.json` and `weights.safetensors` of its folder is needed.
     source : SongStore, str or pathlib.Path
         A store, a folder of audio files, a manifest (CSV or Parquet) or an audio file.
-    output : str or pathlib.Path, optional
-        Also write the table there, as CSV or Parquet by its suffix.
+    snapshot : int, optional
+        Of a store: which one; by default the newest.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint, where the source lies in an object store.
+    warn : callable, optional
+        Takes what was left out of a folder or a manifest, and why.
 
     Returns
     -------
     predictions : pyarrow.Table
-        A row a song: song_id, path, predicted, p_<class>..., error_code, error. The prediction of a song that failed is
-        null.
+        A row a song, in the order of the source (a store's and a folder's is that of the song ids): song_id, path,
+        predicted, p_<class>..., error_code, error. The prediction of a song that failed is null.
 
     Raises
     ------
-    UsageError
-        If the suffix of `output` is another, or its folder is missing.
     SpecMismatch
         If a store holds other features than the model was trained on.
     MissingExtra
         If the source is audio and songbag's pipeline is not installed.
+    UsageError
+        If a snapshot is asked for of what is no store.
     """
-    target = None if output is None else _checked_output(Path(output))
     run = run if isinstance(run, Run) else Run.open(run)
-    if not isinstance(source, SongStore) and _is_store(source):
-        source = SongStore.open(source)
-    table = _predict_store(run, source) if isinstance(source, SongStore) else _predict_audio(run, source)
-    if target is not None:
-        with replacing(target) as temporary:
-            _WRITERS[target.suffix.lower()](table, temporary)
-    return table
-
-
-def _checked_output(path: Path) -> Path:
-    if path.suffix.lower() not in _WRITERS:
-        raise UsageError("the suffix names no format", where=str(path), remedy="End it in .csv or .parquet.")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {str(path.parent)!r}", where=str(path), remedy="Make it first.")
-    return path
-
-
-def _is_store(source: str | Path) -> bool:
-    return "://" in str(source) or (Path(source) / "store.json").is_file()
-
-
-def _predict_store(run: Run, store: SongStore) -> pa.Table:
-    """Predict all songs of a store; those that failed in extraction are listed with their reason."""
-    refuse_other_spec(run.facts, store)
+    place = _place(run, source, snapshot, storage_options)
     scorer = SongScorer(run.load_model())
-    songs = store.select_songs()
-    paths = dict(zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True))
-    scores = scorer.score(stored_pieces(store, songs, scorer.chunk_windows))
-    failed = store.index.filter(pc.field("status") == "failed")
-    columns = (failed[name].to_pylist() for name in ("song_id", "path", "error_code", "error"))
-    return _table(
-        run, paths, [_slim(score) for score in scores], [_Failure(*row) for row in zip(*columns, strict=True)]
-    )
+    groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, storage_options, warn)
+    tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
+    return pa.concat_tables([_schema(run.facts.classes).empty_table(), *tables])
 
 
-def _predict_audio(run: Run, source: str | Path) -> pa.Table:
-    """Compute the features of audio files as the model's spec says, and predict them as they come."""
+def predict_to_file(
+    run: Run | str | Path,
+    source: SongStore | str | Path,
+    output: str | Path,
+    *,
+    windows: str | Path | None = None,
+    snapshot: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    warn: Warn | None = None,
+) -> Predicted:
+    """Predict the class of every song of a source into a file, with memory for a thousand songs and their windows.
+
+    Parameters
+    ----------
+    run, source, snapshot, storage_options, warn
+        As of `predict`.
+    output : str or pathlib.Path
+        The table that `predict` returns, as CSV or Parquet by its suffix. Written whole or not at all.
+    windows : str or pathlib.Path, optional
+        Why: a row a window, with song_id, window, start_s, end_s, weight and p_<class>..., by the suffix as well. The
+        weights of a song sum to 1.
+
+    Raises
+    ------
+    UsageError
+        If the suffix of a file is another, its folder is missing, or both files are one; before any work is done.
+    SpecMismatch, MissingExtra
+        As of `predict`.
+    """
+    target, explained = Path(output), None if windows is None else Path(windows)
+    for path in (target, explained) if explained else (target,):
+        require_table_path(path)
+    if explained and explained.resolve() == target.resolve():
+        raise UsageError("predictions and windows cannot go into one file", where=str(windows))
+    run = run if isinstance(run, Run) else Run.open(run)
+    place = _place(run, source, snapshot, storage_options)
     scorer = SongScorer(run.load_model())
-    paths: dict[str, str | None] = {}
-    failures: list[_Failure] = []
-    pieces = _audio_pieces(source, run.facts.feature_spec, scorer.chunk_windows, paths, failures)
-    return _table(run, paths, [_slim(score) for score in scorer.score(pieces)], failures)
+    spec, classes = run.facts.feature_spec, run.facts.classes
+    groups = _groups(place, spec, scorer.chunk_windows, storage_options, warn)
+    done = Predicted()
+    with ExitStack() as stack:
+        rows = stack.enter_context(writing_table(target, _schema(classes)))
+        why = stack.enter_context(writing_windows(explained, spec, classes)) if explained else None
+
+        def take(score: SongScore) -> None:
+            if why:
+                why.add(score)
+            if len(done.explanations) < _SONGS_SHOWN:
+                done.explanations.append(explain(score, spec, classes))
+
+        for group, scores in _score(scorer, groups, take):
+            rows.add(_table(run, group, scores))
+            _count(done, [song for song in group.songs if song.song_id not in scores], len(group.songs))
+    return done
 
 
-def _audio_pieces(
-    source: str | Path, spec: FeatureSpec, chunk_windows: int, paths: dict[str, str | None], failures: list[_Failure]
-) -> Iterator[Piece]:
-    """Yield the windows of songs; note the path of each, and the songs that failed, on the way."""
+def explain(score: SongScore, spec: FeatureSpec, classes: list[str]) -> str:
+    """Say in a line what a song is, and which of its seconds speak for it most: weight times probability."""
+    best = int(score.probabilities.argmax())
+    evidence = score.weights * score.window_probabilities[:, best]
+    first = np.argsort(-evidence, kind="stable")[:_WINDOWS_SHOWN]
+    starts, ends = window_times(len(score.weights), spec)
+    seconds = ", ".join(f"{starts[i]:.1f}-{ends[i]:.1f} s (weight {score.weights[i]:.2f})" for i in first)
+    name, song_id = plain_text(classes[best]), plain_text(score.song_id)
+    return f"{song_id}: {name} {score.probabilities[best]:.2f}, by {seconds}"
+
+
+def _count(done: Predicted, failed: list[_Song], n_songs: int) -> None:
+    done.n_songs += n_songs
+    done.n_failed += len(failed)
+    for song in failed[: _SONGS_SHOWN - len(done.failures)]:
+        done.failures.append(f"{plain_text(song.song_id)}: {plain_text(song.reason or str(song.code))}")
+
+
+def _place(
+    run: Run, source: SongStore | str | Path, snapshot: int | None, options: Mapping[str, str] | None
+) -> SongStore | str | Path:
+    """Return the store that a source is, if its features are the model's; anything else is audio."""
+    if not isinstance(source, SongStore):
+        if "://" in str(source) or (Path(source) / "store.json").is_file():
+            try:
+                source = SongStore.open(source, snapshot=snapshot, storage_options=options)
+            except StoreNotFound:
+                if snapshot is not None:
+                    raise
+        elif snapshot is not None:
+            remedy = "Give a store, or leave the snapshot out."
+            raise UsageError("audio has no snapshots", where=str(source), remedy=remedy)
+    if isinstance(source, SongStore):
+        refuse_other_spec(run.facts, source)
+    return source
+
+
+def _groups(
+    place: SongStore | str | Path,
+    spec: FeatureSpec,
+    chunk_windows: int,
+    options: Mapping[str, str] | None,
+    warn: Warn | None,
+) -> Iterator[_Group]:
+    if isinstance(place, SongStore):
+        return _stored_groups(place, chunk_windows)
+    return _audio_groups(place, spec, chunk_windows, options, warn)
+
+
+def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[_Group]:
+    """Yield the songs of a store by song id; those that failed in extraction come with their reason."""
+    names = ("song_id", "path", "error_code", "error")
+    index = store.index.select([*names, "status", "fragment", "row_start", "n_windows"])
+    order = pc.sort_indices(index["song_id"])
+    for start in range(0, len(order), _SONGS_AT_ONCE):
+        rows = index.take(order.slice(start, _SONGS_AT_ONCE))
+        songs = [_Song(*row) for row in zip(*(rows[name].to_pylist() for name in names), strict=True)]
+        yield _Group(songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows))
+
+
+def _audio_groups(
+    source: str | Path,
+    spec: FeatureSpec,
+    chunk_windows: int,
+    options: Mapping[str, str] | None,
+    warn: Warn | None,
+) -> Iterator[_Group]:
+    """Yield audio files as the pipeline computes their features, by the model's own spec."""
     try:
         from songbag_pipeline import features_of
     except ImportError as error:
         raise MissingExtra("pipeline", error.name or "songbag_pipeline", where="predicting from audio") from error
-    for song in features_of(source, spec):
-        paths[song.song_id] = song.path
-        if song.windows is None:
-            failures.append(_Failure(song.song_id, song.path, song.error_code, song.error))
-        else:
-            yield from array_pieces(song.song_id, song.windows, chunk_windows)
+
+    def pieces(songs: list[_Song]) -> Iterator[Piece]:
+        for song in islice(features, _SONGS_AT_ONCE):
+            songs.append(_Song(song.song_id, song.path, song.error_code, song.error))
+            if song.windows is not None:
+                yield from array_pieces(song.song_id, song.windows, chunk_windows)
+
+    features = features_of(source, spec, storage_options=options, warn=warn)
+    while True:
+        songs: list[_Song] = []
+        yield _Group(songs, pieces(songs))
+        if len(songs) < _SONGS_AT_ONCE:
+            return
 
 
-def _slim(score: SongScore) -> tuple[str, Any]:
-    return score.song_id, score.probabilities
+def _score(
+    scorer: SongScorer, groups: Iterator[_Group], take: Callable[[SongScore], None]
+) -> Iterator[tuple[_Group, dict[str, Any]]]:
+    """Yield each group with the probabilities of its songs by song id; hand each score over as it comes."""
+    for group in groups:
+        scores = {}
+        for score in scorer.score(group.pieces):
+            take(score)
+            scores[score.song_id] = score.probabilities
+        yield group, scores
 
 
-def _table(run: Run, paths: dict[str, str | None], scores: list[tuple[str, Any]], failures: list[_Failure]) -> pa.Table:
-    """Put predictions and failures into one table, ordered by song id."""
+def _schema(classes: list[str]) -> pa.Schema:
+    text = [pa.field(name, pa.string()) for name in ("song_id", "path", "predicted", "error_code", "error")]
+    return pa.schema([*text[:3], *(pa.field(name, pa.float64()) for name in probability_names(classes)), *text[3:]])
+
+
+def _table(run: Run, group: _Group, scores: dict[str, Any]) -> pa.Table:
+    """Put predictions and failures into one table, in the order of the songs."""
     classes = run.facts.classes
-    ids = [song_id for song_id, _ in scores]
-    probabilities = np.array([shares for _, shares in scores]).reshape(len(scores), len(classes))
-    predicted = {
-        "song_id": pa.array(ids, pa.string()),
-        "path": pa.array([paths[song_id] for song_id in ids], pa.string()),
-        "predicted": pa.array([classes[number] for number in probabilities.argmax(axis=1)], pa.string()),
-        **probability_columns(classes, probabilities),
+    songs = group.songs
+    known = np.array([scores[song.song_id] for song in songs if song.song_id in scores]).reshape(-1, len(classes))
+    own = {"predicted": predicted_labels(known, classes), **probability_columns(classes, known)}
+    places = iter(range(len(known)))
+    rows = pa.array([next(places) if song.song_id in scores else None for song in songs], pa.int64())
+    columns = {
+        "song_id": [song.song_id for song in songs],
+        "path": [song.path for song in songs],
+        **pa.table(own).take(rows).to_pydict(),
+        "error_code": [song.code for song in songs],
+        "error": [song.reason for song in songs],
     }
-    failed = {
-        "song_id": pa.array([failure.song_id for failure in failures], pa.string()),
-        "path": pa.array([failure.path for failure in failures], pa.string()),
-        "error_code": pa.array([failure.code for failure in failures], pa.string()),
-        "error": pa.array([failure.reason for failure in failures], pa.string()),
-    }
-    joined = pa.concat_tables([pa.table(predicted), pa.table(failed)], promote_options="default")
-    return joined.sort_by("song_id")
+    return pa.table(columns, schema=_schema(classes))
+
+
+def predicted_labels(probabilities: Floats, classes: list[str]) -> pa.Array:
+    """Return the most probable class of each song."""
+    return pa.array([classes[number] for number in probabilities.argmax(axis=1)], pa.string())

@@ -1,0 +1,50 @@
+"""The command `predict`. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from songbag_store.cli_options import StorageOption
+from songbag_training.quiet import quiet_start
+
+_NOTES_SHOWN = 10
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+
+
+def predict(
+    run: RunFolder,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A store, a folder or bucket of songs, a manifest or an audio file.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .csv or .parquet file.")],
+    windows: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Which seconds decided: a .csv or .parquet file with a row for each window."),
+    ] = None,
+    snapshot: Annotated[int | None, typer.Option(min=0, help="Of a store: this snapshot, not the newest.")] = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Predict the class of each song of a store, or of audio that is in no store."""
+    from songbag_store.object_options import parse_options
+
+    options = parse_options(storage_option)
+    with quiet_start():
+        from songbag_training.prediction import predict_to_file
+    notes: list[str] = []
+    done = predict_to_file(
+        run, source, output, windows=windows, snapshot=snapshot, storage_options=options, warn=notes.append
+    )
+    for note in notes[:_NOTES_SHOWN]:
+        print(f"note: {note}")
+    if len(notes) > _NOTES_SHOWN:
+        print(f"note: {len(notes) - _NOTES_SHOWN} more like these")
+    if done.n_songs - done.n_failed <= len(done.explanations):
+        print(*done.explanations, sep="\n")
+    for failure in done.failures:
+        print(f"failed: {failure}")
+    failed = f", {done.n_failed} failed (see the column error)" if done.n_failed else ""
+    print(f"{done.n_songs - done.n_failed} songs predicted{failed}: {output}")
