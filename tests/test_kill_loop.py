@@ -1,4 +1,7 @@
-"""Fault 40: ``kill -9`` of one, two and three writers at random moments, on a local folder and on S3."""
+"""Fault 40: ``kill -9`` of one, two and three writers at random moments, on a local folder and on S3.
+
+And in the object store that SONGBAG_TEST_STORE_URL names, with its credentials in the environment.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +27,20 @@ N_ROUNDS = 200 if os.environ.get("SONGBAG_LONG") == "1" else 10
 SONGS_PER_ROUND = 30
 
 
-@pytest.fixture(params=["folder", "s3"])
+ELSEWHERE = pytest.param(
+    "elsewhere",
+    marks=pytest.mark.skipif(
+        "SONGBAG_TEST_STORE_URL" not in os.environ, reason="SONGBAG_TEST_STORE_URL names no bucket"
+    ),
+)
+
+
+@pytest.fixture(params=["folder", "s3", ELSEWHERE])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str, str]]:
     if request.param == "folder":
         return str(tmp_path / "store"), {}
+    if request.param == "elsewhere":
+        return f"{os.environ['SONGBAG_TEST_STORE_URL'].rstrip('/')}/{uuid.uuid4().hex}", {}
     endpoint = request.getfixturevalue("s3_endpoint")
     return request.getfixturevalue("s3_url"), objects.options(endpoint)
 

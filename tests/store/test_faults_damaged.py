@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import numcodecs
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -254,27 +257,42 @@ def test_row_70_metadata_empty_or_nested_deep_are_the_same_error(store: SongStor
         reopened(store).windows("a")
 
 
-def bomb(n_unpacked: int) -> bytes:
-    """A Blosc chunk that says it unpacks to so many bytes, with a valid CRC, in a shard with a valid list of chunks."""
-    head = struct.pack("<BBBBIII", 2, 1, 0x12, 2, n_unpacked, 0, 32)
-    chunk = head + bytes(16)
-    chunk += struct.pack("<I", google_crc32c.value(chunk))
-    listed = struct.pack("<QQ", 0, len(chunk))
-    return chunk + listed + struct.pack("<I", google_crc32c.value(listed))
+_LOOK = """
+import sys
+from songbag_store import SongStore
+from songbag_store.errors import DamagedStore
+from songbag_store.verification import verify
+
+def peak_mb():
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024
+
+store = SongStore.open(sys.argv[1])
+before = peak_mb()
+hit = {song_id for damage in verify(store, full=True) for song_id in damage.song_ids}
+print(peak_mb() - before, *sorted(hit))
+"""
 
 
-def test_row_71_a_chunk_that_unpacks_to_another_size_than_the_metadata_say_is_an_error(store: SongStore) -> None:
+def test_row_71_a_bomb_is_found_by_its_digest_before_it_is_unpacked(
+    make_store: MakeStore, rng: np.random.Generator
+) -> None:
+    """A Blosc chunk of 35 KB that unpacks to 256 MB, with a valid CRC, in a shard with a valid list of chunks."""
+    store = make_store({name: sixteenths(rng, 5, SHAPE) for name in "ab"})
     metadata = json.loads((fragment_folder(store) / "zarr.json").read_text())
-    assert metadata["codecs"][0]["configuration"]["chunk_shape"][0] >= 3
-    data = bomb(1 << 30)
-    for number in range(4):
-        path = fragment_folder(store) / "c" / str(number) / "0" / "0"
-        if path.exists():
-            path.write_bytes(data)
+    in_chunk = metadata["codecs"][0]["configuration"]["chunk_shape"][0]
+    n_chunks = metadata["chunk_grid"]["configuration"]["chunk_shape"][0] // in_chunk
+    packed = bytes(numcodecs.Blosc(cname="zstd").encode(bytes(256 << 20)))
+    chunk = packed + struct.pack("<I", google_crc32c.value(packed))
+    listed = struct.pack("<QQ", 0, len(chunk)) * n_chunks
+    shard(store).write_bytes(chunk + listed + struct.pack("<I", google_crc32c.value(listed)))
     with pytest.raises(DamagedStore, match="songs hit: 'a'"):
         reopened(store).windows("a")
-    # The digests find it before anything is unpacked.
-    assert {"a", "b", "c"} == {song_id for d in verify(reopened(store), full=True) for song_id in d.song_ids}
+    done = subprocess.run(
+        [sys.executable, "-c", _LOOK, store.location], capture_output=True, text=True, timeout=60, check=True
+    )
+    grown_mb, *hit = done.stdout.split()
+    assert hit == ["a", "b"]
+    assert int(grown_mb) < 64
 
 
 def test_row_72_an_index_of_more_rows_than_bytes_is_refused_before_it_is_unpacked() -> None:

@@ -209,10 +209,10 @@ def test_a_name_that_looks_like_an_error_is_not_taken_for_one(storage: ObjectSto
             storage.get(key)
 
 
-@pytest.mark.skipif("SONGBAG_TEST_S3_URL" not in os.environ, reason="SONGBAG_TEST_S3_URL names no bucket")
+@pytest.mark.skipif("SONGBAG_TEST_STORE_URL" not in os.environ, reason="SONGBAG_TEST_STORE_URL names no bucket")
 def test_a_real_object_store_keeps_the_protocol(rng: np.random.Generator) -> None:
-    """Opt-in: an address such as s3://bucket/prefix with its credentials in the environment."""
-    url = f"{os.environ['SONGBAG_TEST_S3_URL'].rstrip('/')}/{uuid.uuid4().hex}"
+    """Opt-in: an address such as s3://bucket/prefix, gs:// or az://, with its credentials in the environment."""
+    url = f"{os.environ['SONGBAG_TEST_STORE_URL'].rstrip('/')}/{uuid.uuid4().hex}"
     songs = {name: sixteenths(rng, 5, SHAPE) for name in "ab"}
     store = make(url, {}, {"a": songs["a"]})
     try:
