@@ -6,9 +6,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from songbag_training.dividing import split_songs
 from songbag_training.errors import DamagedRun, LabelError, LeakError
+from songbag_training.grouping import n_duplicates
 from songbag_training.labels import read_labels
-from songbag_training.splits import PARTS, Split, check_leaks, n_duplicates, split_songs
+from songbag_training.splits import PARTS, Split, check_leaks
 
 
 def _songs(labels: list[object], kind: pa.DataType | None = None, contents: list[str | None] | None = None) -> pa.Table:

@@ -26,13 +26,14 @@ Validate = Callable[[], tuple[float, float]]
 class BestEpoch(keras.callbacks.Callback):
     """Validates after each epoch, keeps the weights of the best, and stops when it comes no more.
 
-    Weights are written as soon as an epoch is the best so far, so that a training that dies leaves them.
+    Weights are written as soon as an epoch is the best so far, so that a training that dies leaves them. Where nothing
+    validates, the last epoch counts as the best.
 
     Parameters
     ----------
     folder : pathlib.Path
         The run folder: weights.safetensors and history.csv.
-    validate : callable
+    validate : callable, optional
         See `Validate`.
     patience : int, optional
         Epochs to wait for a lower validation loss.
@@ -43,7 +44,7 @@ class BestEpoch(keras.callbacks.Callback):
         Counted from 1.
     """
 
-    def __init__(self, folder: Path, validate: Validate, patience: int | None, progress: EpochProgress) -> None:
+    def __init__(self, folder: Path, validate: Validate | None, patience: int | None, progress: EpochProgress) -> None:
         super().__init__()
         self.best_epoch: int | None = None
         self._best_loss = math.inf
@@ -59,14 +60,16 @@ class BestEpoch(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Validate, note, keep, and decide whether to go on."""
-        loss, accuracy = self._validate()
         logs = {} if logs is None else logs
-        logs |= {"val_loss": loss, "val_accuracy": accuracy}
+        loss = -math.inf
+        if self._validate is not None:
+            loss, accuracy = self._validate()
+            logs |= {"val_loss": loss, "val_accuracy": accuracy}
         row = {"epoch": epoch + 1, **logs, "seconds": round(time.perf_counter() - self._began, 3)}
         self._rows.append(row)
         self._write_history()
         self._progress.show(epoch + 1, row)
-        if loss < self._best_loss:
+        if loss < self._best_loss or self._validate is None:
             save_weights(self.model, self._folder / "weights.safetensors")
             self._best_loss, self.best_epoch = loss, epoch + 1
         waited = epoch + 1 - (self.best_epoch or 0)

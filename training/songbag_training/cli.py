@@ -1,4 +1,4 @@
-"""The commands of training: `train`, `evaluate`, `predict`. Heavy imports happen in the commands."""
+"""The commands of training: `train`, `evaluate`, `predict`, and those of splits. Heavy imports happen inside."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Annotated, get_args
 import typer
 
 from songbag_store.cli_options import StorageOption
-from songbag_training import cli_prediction
+from songbag_training import cli_prediction, cli_splits
 from songbag_training.cli_prediction import RunFolder
+from songbag_training.cli_splits import Group, SavedSplit
 from songbag_training.config import EncoderName, PoolingName, TrainConfig
 from songbag_training.quiet import quiet_start
 
@@ -25,6 +26,8 @@ def train(
     label: Annotated[str, typer.Option(help="Column of the index that holds each song's class.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, new or empty.")],
     where: Annotated[str | None, typer.Option(metavar="SQL", help="Train on the songs for which this holds.")] = None,
+    split: SavedSplit = None,
+    group: Group = None,
     snapshot: Annotated[int | None, typer.Option(min=0, help="Train on this snapshot instead of the newest.")] = None,
     encoder: Annotated[str, typer.Option(help=f"Network that looks at a window: {_ENCODERS}.")] = _DEFAULT.encoder,
     pooling: Annotated[str, typer.Option(help=f"How windows are joined to a song: {_POOLINGS}.")] = _DEFAULT.pooling,
@@ -55,7 +58,11 @@ def train(
     opened = SongStore.open(store, snapshot=snapshot, storage_options=parse_options(storage_option))
     with quiet_start():
         from songbag_training.training import train as run_training
-    run_training(opened, label, output, where=where, config=config)
+    run_training(opened, label, output, where=where, split=split, group=group or (), config=config)
+
+
+commands.command()(cli_splits.split)
+commands.command("cross-validate")(cli_splits.like_a_training(cli_splits.cross_validate, train))
 
 
 @commands.command()

@@ -6,12 +6,12 @@
     ├── UsageError (ValueError)             (songbag_store.errors)
     │   ├── LabelError                      a label column that cannot be learned; names column, class and counts
     │   └── ModelError                      a network that does not fit the windows, or an option out of range
-    ├── LeakError (ValueError)              a recording or a song on two sides of a split
+    ├── LeakError (ValueError)              a recording, a song or a group on two sides of a split
+    ├── SplitMismatch (ValueError)          a saved split and a store that do not belong together
     ├── NonFiniteLoss (ArithmeticError)     the loss became NaN or infinite; names step and song ids
     └── RunError (OSError)
         ├── RunNotFound (FileNotFoundError) nothing there that is a finished run
-        ├── NewerRun                        written by a newer songbag
-        └── DamagedRun                      a file of the run folder is not what songbag wrote
+        └── DamagedRun                      a file of a run, or a saved split, is not what songbag wrote
 """
 
 from __future__ import annotations
@@ -19,6 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from songbag_store.errors import SongbagError, UsageError
+
+
+def some(song_ids: Sequence[str]) -> str:
+    """Return the first of some songs as a message names them."""
+    return ", ".join(map(repr, song_ids[:6])) + (", ..." if len(song_ids) > 6 else "")
 
 
 class LabelError(UsageError):
@@ -40,7 +45,7 @@ class ModelError(UsageError):
 
 
 class LeakError(SongbagError, ValueError):
-    """A song, or a byte-identical copy of one, on two sides of a split.
+    """A song, a byte-identical copy of one, or songs of one group, on two sides of a split.
 
     Attributes
     ----------
@@ -49,8 +54,22 @@ class LeakError(SongbagError, ValueError):
     """
 
     def __init__(self, what: str, song_ids: Sequence[str]) -> None:
-        named = ", ".join(map(repr, song_ids[:6])) + (", ..." if len(song_ids) > 6 else "")
-        super().__init__(f"{what}: {named}", where="split", remedy="Put them into one part and train again.")
+        super().__init__(f"{what}: {some(song_ids)}", where="split", remedy="Put them into one part and train again.")
+        self.song_ids = tuple(song_ids)
+
+
+class SplitMismatch(SongbagError, ValueError):
+    """A saved split and a store that do not belong together.
+
+    Attributes
+    ----------
+    song_ids : tuple of str
+        The songs concerned.
+    """
+
+    def __init__(self, what: str, song_ids: Sequence[str]) -> None:
+        remedy = "Give the store that the split was made from, or make a new one with `songbag split`."
+        super().__init__(f"{what}: {some(song_ids)}", where="split", remedy=remedy)
         self.song_ids = tuple(song_ids)
 
 
@@ -80,10 +99,6 @@ class RunError(SongbagError, OSError):
 
 class RunNotFound(RunError, FileNotFoundError):
     """There is no finished run at this place."""
-
-
-class NewerRun(RunError):
-    """A run of a format that this songbag does not know."""
 
 
 class DamagedRun(RunError):

@@ -1,15 +1,14 @@
-"""Reading and writing a file of a run as a whole or not at all."""
+"""Writing a file of a run as a whole or not at all."""
 
 from __future__ import annotations
 
 import os
-import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from songbag_store.errors import SongbagError
+from songbag_store.errors import SongbagError, UsageError
 from songbag_training.errors import RunError
 
 
@@ -48,39 +47,25 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
-def read_bounded(path: Path, most_bytes: int) -> bytes:
-    """Read a file that should be small; of one that is not, or that is no file, nothing.
-
-    Raises
-    ------
-    ValueError
-        If it is larger, or a device or a pipe, which may never end.
-    OSError
-        If it cannot be read.
-    """
-    require_regular(path)
-    n_bytes = path.stat().st_size
-    if n_bytes > most_bytes:
-        raise ValueError(f"it has {n_bytes:,} bytes, and at most {most_bytes:,} can be right")
-    with path.open("rb") as file:
-        return file.read(most_bytes)
-
-
-def require_regular(path: Path) -> None:
-    """Refuse a path that is neither missing nor a regular file: opening a pipe would wait for ever.
-
-    Raises
-    ------
-    ValueError
-        If it is something else.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise ValueError("it is not a regular file")
-
-
 def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_new_file(path: Path, suffix: str) -> None:
+    """Refuse an output that is of another kind, is there already, or has no folder to stand in.
+
+    Raises
+    ------
+    UsageError
+        Saying which.
+    """
+    if path.suffix.lower() != suffix:
+        raise UsageError(f"the name does not end in {suffix}", where=str(path), remedy=f"Give a {suffix} file.")
+    if path.exists():
+        raise UsageError("the file is there already", where=str(path), remedy="Choose another -o, or remove it first.")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {str(path.parent)!r}", where=str(path), remedy="Make it first.")

@@ -58,7 +58,8 @@ def fit(run: Run, store: SongStore, model: keras.Model, labels: Labels, split: S
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    validate = _validation(store, model, labels, split.rows_of("validation"))
+    held = split.rows_of("validation")
+    validate = _validation(store, model, labels, held) if held else None
     with EpochProgress(config.epochs, report) as progress:
         best = BestEpoch(run.folder, validate, config.early_stopping, progress)
         try:

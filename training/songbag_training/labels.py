@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from songbag_store import SongStore
+from songbag_store.errors import UsageError
 from songbag_store.index import user_fields
 from songbag_training.errors import LabelError
 
@@ -47,6 +49,35 @@ class Labels:
     n_unlabelled: int
     task: Task = "single-label"
 
+    def take(self, rows: Sequence[int]) -> Labels:
+        """Return some of the songs, with the classes that occur among them."""
+        names = [self.names[row] for row in rows]
+        found = {name for label in names for name in classes_of(label)}
+        classes = tuple(name for name in self.classes if name in found)
+        return Labels(self.songs.take(rows), names, classes, self.n_unlabelled, self.task)
+
+
+def classes_of(label: Label) -> tuple[str, ...]:
+    """Return the classes that a label names."""
+    return (label,) if isinstance(label, str) else label
+
+
+def labelled_songs(store: SongStore, label: str, where: str | None) -> Labels:
+    """Return the songs of a store that can be trained on.
+
+    Raises
+    ------
+    UsageError
+        If there are none.
+    LabelError
+        If their labels cannot be learned.
+    """
+    songs = store.select_songs(where)
+    if songs.num_rows == 0:
+        remedy = "Change --where." if where else "`songbag failures STORE` tells why songs failed."
+        raise UsageError("no song with features is left to train on", where=store.location, remedy=remedy)
+    return read_labels(songs, label)
+
 
 def read_labels(songs: pa.Table, column: str) -> Labels:
     """Take the label of each song from a column of the index.
@@ -74,7 +105,7 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
     task = _task_of(column, songs.schema.field(column).type)
     ordered = songs.sort_by("song_id")
     values = ordered[column].to_pylist()
-    known = [not _is_empty(value) for value in values]
+    known = [not is_empty(value) for value in values]
     if not any(known):
         raise LabelError(column, f"none of the {len(values)} songs has a label", "Fill the column, or change --where.")
     values = [value for value, there in zip(values, known, strict=True) if there]
@@ -110,14 +141,20 @@ def encode_labels(names: Sequence[Label], classes: Sequence[str], task: Task) ->
     return targets
 
 
-def _is_empty(value: object) -> bool:
+def is_empty(value: object) -> bool:
+    """Tell whether a value of a column says nothing: null, or text without a letter."""
     return value is None or (isinstance(value, str) and value.strip() == "")
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type holds lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _task_of(column: str, kind: pa.DataType) -> Task:
     """Return the task that a column of this type sets; refuse one that holds no classes."""
-    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
-    if is_list:
+    lists = is_list(kind)
+    if lists:
         kind = kind.value_type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -128,12 +165,12 @@ def _task_of(column: str, kind: pa.DataType) -> Task:
     if not (text or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
         remedy = "A label is text, a whole number, a boolean or a list of these; add such a column to the manifest."
         raise LabelError(column, f"a column of type {kind} holds no classes", remedy)
-    return "multi-label" if is_list else "single-label"
+    return "multi-label" if lists else "single-label"
 
 
 def _classes_of_lists(column: str, values: list[list[Any]]) -> tuple[list[Label], tuple[str, ...]]:
     """Return the classes of each song, each once and in order, and all classes; empty entries are none."""
-    sets = [{value for value in of_song if not _is_empty(value)} for of_song in values]
+    sets = [{value for value in of_song if not is_empty(value)} for of_song in values]
     known = sorted(set().union(*sets))
     if len(known) < 2:
         named = f"one class, {str(known[0])!r}" if known else "no class"

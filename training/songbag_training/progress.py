@@ -45,10 +45,9 @@ class EpochProgress:
 
     def show(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Report a finished epoch, counted from 1."""
-        line = (
-            f"epoch {epoch:>3}/{self._n_epochs}  loss {logs['loss']:.3f}  accuracy {logs['accuracy']:.2f}  "
-            f"validation loss {logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:.2f}"
-        )
+        line = f"epoch {epoch:>3}/{self._n_epochs}  loss {logs['loss']:.3f}  accuracy {logs['accuracy']:.2f}"
+        if "val_loss" in logs:
+            line += f"  validation loss {logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:.2f}"
         if self._bar:
             self._bar.update(self._task, completed=epoch, description=line)
         elif epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // _PLAIN_LINES) == 0:

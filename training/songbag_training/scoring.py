@@ -7,6 +7,7 @@ and the logits of each window are kept (some 600 bytes: 20 MB for a recording of
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -71,8 +72,9 @@ class SongScorer:
         self._pooling = model.get_layer("pooling")
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
         # One graph for chunks of every length: the last one, and songs that do not fit together, are shorter.
+        # TensorFlow knows functions by their code: it would warn that a lambda becomes another graph each time.
         self._network: Callable[[Any], Any] = tf.function(
-            lambda windows: network(windows, training=False), input_signature=[tf.TensorSpec(shape, kind)]
+            functools.partial(network, training=False), input_signature=[tf.TensorSpec(shape, kind)]
         )
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[SongScore]:

@@ -1,38 +1,46 @@
-"""Song-wise splits: which songs train, which choose the best epoch, which are held out."""
+"""Song-wise splits: which songs train, which choose the best epoch, which are held out; or folds of all songs."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from songbag_training.errors import DamagedRun, LabelError, LeakError
+from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.files import replacing
-from songbag_training.labels import Label, Labels
+from songbag_training.grouping import CONTENT, Ints, keys_of, require_columns
+from songbag_training.labels import Label, Labels, classes_of
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
-VALIDATION_SHARE = 0.15
-TEST_SHARE = 0.15
+_METADATA = b"songbag_split"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Split:
-    """A part for every labelled song, ordered by song id."""
+    """A part for every labelled song, ordered by song id.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Of each song: train, validation or test; or, for cross-validation, the name of a fold.
+    group : tuple of str
+        Columns of the index of which no value is on two sides.
+    """
 
     song_ids: tuple[str, ...]
     labels: tuple[Label, ...]
     parts: tuple[str, ...]
+    group: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -40,93 +48,139 @@ class Split:
         rows = sorted(zip(self.song_ids, self.labels, self.parts, strict=True))
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
+    @property
+    def names(self) -> list[str]:
+        """The parts that there are: train, validation, test in this order; folds by number, then by name."""
+        return sorted(set(self.parts), key=part_order)
+
+    @property
+    def is_folds(self) -> bool:
+        """Whether the parts are folds, not train, validation and test."""
+        return not set(self.parts) <= set(PARTS)
+
     def rows_of(self, part: str) -> list[int]:
         """Return the positions of the songs of one part."""
         return [row for row, own in enumerate(self.parts) if own == part]
 
     def counts(self) -> dict[str, int]:
         """Return the number of songs of each part."""
-        return {part: self.parts.count(part) for part in PARTS}
+        found = Counter(self.parts)
+        return {part: found[part] for part in (self.names if self.is_folds else PARTS)}
 
     def write(self, path: Path) -> None:
-        """Write the split as Parquet: song_id, label (a list of classes in a multi-label task), part."""
+        """Write the split as Parquet: song_id, label, part; the digest goes into the metadata of the file."""
         multi_label = any(isinstance(label, tuple) for label in self.labels)
-        schema = _schema(pa.list_(pa.string()) if multi_label else pa.string())
+        kind = pa.list_(pa.string()) if multi_label else pa.string()
+        facts = {"digest": self.digest, "group": list(self.group)}
+        schema = pa.schema(
+            [("song_id", pa.string()), ("label", kind), ("part", pa.string())], {_METADATA: json.dumps(facts).encode()}
+        )
         table = pa.table([list(self.song_ids), list(self.labels), list(self.parts)], schema=schema)
         with replacing(path) as temporary:
             pq.write_table(table, temporary, compression="zstd")
 
     @classmethod
-    def read(cls, path: Path) -> Split:
+    def read(cls, path: str | Path) -> Self:
         """Read a split that `write` wrote.
 
         Raises
         ------
         DamagedRun
-            If the file is missing or is not a split.
+            If the file is missing, is not a split, or was changed since.
         """
         try:
             table = pq.read_table(path, columns=["song_id", "label", "part"], partitioning=None)
-            multi_label = pa.types.is_list(table.schema.field("label").type)
-            table = table.cast(_schema(pa.list_(pa.string()) if multi_label else pa.string()))
-            song_ids, labels, parts = (tuple(column.to_pylist()) for column in table.columns)
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            facts = json.loads(table.schema.metadata[_METADATA])
+            ids, names, parts = (table[name].to_pylist() for name in ("song_id", "label", "part"))
+            labels = tuple(name if isinstance(name, str) else tuple(map(str, name)) for name in names)
+            split = cls(tuple(map(str, ids)), labels, tuple(map(str, parts)), tuple(map(str, facts["group"])))
+            digest = facts["digest"]
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise DamagedRun(f"is not a split ({str(error).splitlines()[0]})", where=str(path)) from error
-        return cls(song_ids, tuple(map(tuple, labels)) if multi_label else labels, parts)
+        if split.digest != digest:
+            raise DamagedRun("is not what was written: its rows have another digest", where=str(path))
+        return split
+
+    def fold(self, name: str) -> Self:
+        """Return the split that tests on one fold and trains on all others."""
+        return dataclasses.replace(self, parts=tuple("test" if own == name else "train" for own in self.parts))
 
 
-def _schema(label: pa.DataType) -> pa.Schema:
-    return pa.schema([("song_id", pa.string()), ("label", label), ("part", pa.string())])
+def part_order(part: str) -> tuple[int, int, str]:
+    """Return by what parts are ordered: train, validation, test; folds by number, then by name."""
+    if part in PARTS:
+        return 0, PARTS.index(part), part
+    return (1, int(part), part) if part.isdecimal() else (2, 0, part)
 
 
-def split_songs(labels: Labels, column: str, *, seed: int) -> Split:
-    """Divide songs into train (70 %), validation (15 %) and test (15 %), class by class.
-
-    Byte-identical recordings count as one and stay together. Each class gives at least one recording to each part:
-    scikit-learn's stratified splitters leave a rare class out of the small parts, which no metric survives. Which
-    recordings go where depends on the seed and on their own song ids alone, so that a song keeps its place when others
-    are added, unless the sizes of the parts move it.
+def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Labels, Split]:
+    """Return the labelled songs that have a part in a saved split, and their split: parts as saved, labels as now.
 
     Parameters
     ----------
+    split : Split
+        Read from a file.
     labels : Labels
-        The songs and their classes.
-    column : str
-        Where the labels came from, for messages.
-    seed : int
-        Another seed gives another split.
+        The songs to train on.
+    every_song : pyarrow.Table
+        All songs of the store that have features, whatever their label.
+
+    Raises
+    ------
+    SplitMismatch
+        If the store no longer has songs of the split, or none of those to train on is in it.
+    LeakError
+        If copies of a recording, or songs of a group, are on two sides.
+    """
+    known = set(every_song["song_id"].to_pylist())
+    gone = [song_id for song_id in split.song_ids if song_id not in known]
+    if gone:
+        raise SplitMismatch(f"the store has no features of {len(gone)} songs of the split", gone)
+    part_of = dict(zip(split.song_ids, split.parts, strict=True))
+    ids: list[str] = labels.songs["song_id"].to_pylist()
+    rows = [row for row, song_id in enumerate(ids) if song_id in part_of]
+    if not rows:
+        raise SplitMismatch("none of the songs to train on is in the split", ids)
+    own = labels.take(rows)
+    parts = tuple(part_of[ids[row]] for row in rows)
+    applied = Split(tuple(ids[row] for row in rows), tuple(own.names), parts, split.group)
+    check_leaks(applied, own.songs)
+    return own, applied
+
+
+def check_trainable(split: Split, classes: Sequence[str], column: str) -> None:
+    """Refuse a split of which nothing can be learned, or nothing told.
 
     Raises
     ------
     LabelError
-        If a class has fewer than three recordings.
+        If no song trains, none is held out, or a class has no training song; with counts.
     """
-    if labels.task == "multi-label":
-        raise LabelError(column, "songs of several classes cannot be split yet", "Give one label a song.")
-    song_ids: list[str] = labels.songs["song_id"].to_pylist()
-    groups = _recordings(labels.songs)
-    by_class: dict[Label, list[list[int]]] = defaultdict(list)
-    for rows in groups:
-        by_class[labels.names[rows[0]]].append(rows)
-    _check_counts(column, {name: len(by_class.get(name, ())) for name in labels.classes})
-    parts = [""] * len(song_ids)
-    for recordings in by_class.values():
-        recordings.sort(key=lambda rows: _lot(seed, song_ids[rows[0]]))
-        for rows, part in zip(recordings, _parts_of_class(len(recordings)), strict=True):
-            for row in rows:
-                parts[row] = part
-    return Split(tuple(song_ids), tuple(labels.names), tuple(parts))
+    counts = split.counts()
+    told = ", ".join(f"{n} {part}" for part, n in counts.items())
+    for part in ("train", "test"):
+        if not counts[part]:
+            raise LabelError(column, f"no song is in the {part} part ({told})", "Make another split.")
+    table = balance(split, classes)
+    for name, own in table.items():
+        if not own.get("train"):
+            where = ", ".join(f"{n} {part}" for part, n in own.items())
+            raise LabelError(
+                column,
+                f"the class {name!r} has no song in the train part ({where})",
+                "A class that is only tested cannot be learned: make another split, or leave it out with --where.",
+            )
 
 
 def check_leaks(split: Split, songs: pa.Table) -> None:
-    """Refuse a split that has a song, or byte-identical recordings, on two sides.
+    """Refuse a split that has a song, byte-identical recordings, or a value of a group column on two sides.
 
     Parameters
     ----------
     split : Split
         Any split, not only one made here.
     songs : pyarrow.Table
-        Rows of the index with `song_id` and `content_sha256`.
+        Rows of the index with `song_id`, `content_sha256` and the columns of `split.group`.
 
     Raises
     ------
@@ -136,49 +190,53 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
     twice = [song_id for song_id, n in Counter(split.song_ids).items() if n > 1]
     if twice:
         raise LeakError("songs are listed more than once", twice)
-    part_of = dict(zip(split.song_ids, split.parts, strict=True))
+    require_columns(songs, split.group, "group of the split")
+    part_numbers = {part: number for number, part in enumerate(split.names)}
+    number_of = {song_id: part_numbers[part] for song_id, part in zip(split.song_ids, split.parts, strict=True)}
     ids: list[str] = songs["song_id"].to_pylist()
-    for rows in _recordings(songs):
-        members = [ids[row] for row in rows if ids[row] in part_of]
-        if len({part_of[song_id] for song_id in members}) > 1:
-            raise LeakError("byte-identical recordings are in two parts", members)
+    parts = np.array([number_of.get(song_id, -1) for song_id in ids], np.int64)
+    for column in (CONTENT, *split.group):
+        members = _first_leak(songs[column], parts)
+        if members:
+            what = "byte-identical recordings are" if column == CONTENT else f"songs of the same {column!r} are"
+            raise LeakError(f"{what} in two parts", [ids[row] for row in members])
 
 
-def _recordings(songs: pa.Table) -> list[list[int]]:
-    """Group the rows of byte-identical recordings; a row without a digest is alone."""
-    keys: Sequence[str | None] = songs["content_sha256"].to_pylist()
-    groups: dict[object, list[int]] = defaultdict(list)
-    for row, key in enumerate(keys):
-        groups[key or row].append(row)
-    return list(groups.values())
+def _first_leak(column: pa.ChunkedArray, parts: Ints) -> list[int]:
+    """Return the rows of a value that is in two parts, from both sides; none where no value is."""
+    rows, values = keys_of(column)
+    inside = parts[rows] >= 0
+    rows, values = rows[inside], values[inside]
+    if not len(rows):
+        return []
+    lowest = np.full(int(values.max()) + 1, np.iinfo(np.int64).max)
+    highest = np.full(len(lowest), -1)
+    np.minimum.at(lowest, values, parts[rows])
+    np.maximum.at(highest, values, parts[rows])
+    leaking = np.flatnonzero((highest >= 0) & (lowest != highest))
+    if not len(leaking):
+        return []
+    members = rows[values == leaking[0]]
+    sides = [members[parts[members] == part].tolist() for part in np.unique(parts[members])]
+    return [side[0] for side in sides] + [row for side in sides for row in side[1:]]
 
 
-def n_duplicates(songs: pa.Table) -> int:
-    """Return how many songs are byte-identical copies of another one."""
-    known = songs["content_sha256"].drop_null()
-    return len(known) - int(pc.count_distinct(known).as_py())
+def balance(split: Split, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return how many songs of each class are in each part."""
+    counts: dict[str, dict[str, int]] = {name: defaultdict(int) for name in classes}
+    for label, part in zip(split.labels, split.parts, strict=True):
+        for name in classes_of(label):
+            counts[name][part] += 1
+    return counts
 
 
-def _lot(seed: int, song_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{song_id}".encode()).digest()
-
-
-def _parts_of_class(n: int) -> list[Part]:
-    """Return the parts of the n recordings of one class, n >= 3, in drawing order."""
-    n_test = max(1, math.floor(n * TEST_SHARE + 0.5))
-    n_validation = max(1, math.floor(n * VALIDATION_SHARE + 0.5))
-    counts: dict[Part, int] = {"test": n_test, "validation": n_validation, "train": n - n_test - n_validation}
-    return [part for part, count in counts.items() for _ in range(count)]
-
-
-def _check_counts(column: str, counts: dict[str, int]) -> None:
-    small = {name: n for name, n in counts.items() if n < len(PARTS)}
-    if not small:
-        return
-    named = ", ".join(f"{name!r} has {n}" for name, n in list(small.items())[:8])
-    more = f" and {len(small) - 8} more classes too" if len(small) > 8 else ""
-    raise LabelError(
-        column,
-        f"too few recordings in a class for train, validation and test: {named}{more}",
-        "Each class needs 3 different recordings or more: add some, merge classes, or leave it out with --where.",
-    )
+def format_balance(split: Split, classes: Sequence[str]) -> str:
+    """Return the balance as a table: a line a class, a column a part."""
+    parts = list(split.counts())
+    counts = balance(split, classes)
+    wide = max(map(len, (*classes, "class", "songs")))
+    widths = [max(7, len(part) + 2) for part in parts]
+    lines = [f"{'class':<{wide}}" + "".join(f"{part:>{w}}" for part, w in zip(parts, widths, strict=True))]
+    for name, own in [*counts.items(), ("songs", split.counts())]:
+        lines.append(f"{name:<{wide}}" + "".join(f"{own.get(p, 0):>{w}}" for p, w in zip(parts, widths, strict=True)))
+    return "\n".join(lines)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,12 +16,14 @@ import songbag_store
 from songbag_store import SongStore
 from songbag_store.errors import StoreError, UsageError
 from songbag_training.config import TrainConfig
+from songbag_training.dividing import choose_split
 from songbag_training.evaluation import evaluate
 from songbag_training.fitting import compiled_model, fit
-from songbag_training.labels import Labels, read_labels
+from songbag_training.grouping import n_duplicates
+from songbag_training.labels import Labels, labelled_songs
 from songbag_training.progress import Report
 from songbag_training.runs import Run, RunFacts, claim_folder
-from songbag_training.splits import Split, check_leaks, n_duplicates, split_songs
+from songbag_training.splits import Split
 from songbag_training.weights import load_weights
 
 _DEFAULTS = TrainConfig()
@@ -32,14 +35,17 @@ def train(
     output: str | Path,
     *,
     where: str | None = None,
+    split: Split | str | Path | None = None,
+    group: Sequence[str] = (),
     config: TrainConfig = _DEFAULTS,
     report: Report = print,
 ) -> Run:
     """Train a song model and leave a run folder behind.
 
     The songs are split into train, validation and test; the weights of the epoch with the lowest validation loss are
-    kept, and evaluated on every window of every song. With the same store, options and machine the weights are the same
-    bytes; for this, the random seeds and the op determinism of TensorFlow are set for the whole process.
+    kept, and evaluated on every window of every song. Of a split without validation songs, the last epoch's are kept.
+    With the same store, options and machine the weights are the same bytes; for this, the random seeds and the op
+    determinism of TensorFlow are set for the whole process.
 
     Parameters
     ----------
@@ -51,6 +57,10 @@ def train(
         The run folder, new or empty.
     where : str, optional
         SQL expression over the index; only these songs are used.
+    split : Split, str or pathlib.Path, optional
+        A split made beforehand, or the file that `songbag split` wrote; by default a new one is made.
+    group : sequence of str, optional
+        Columns of the index: songs with the same artist, album, ... stay in one part of a new split.
     config : TrainConfig
         Everything else.
     report : callable
@@ -65,6 +75,10 @@ def train(
     ------
     LabelError
         If the labels cannot be learned.
+    LeakError
+        If what is tested on would be trained on.
+    SplitMismatch
+        If the store no longer has the songs of the split.
     ModelError
         If the encoder does not fit the windows.
     UsageError
@@ -79,9 +93,12 @@ def train(
     """
     store = store if isinstance(store, SongStore) else SongStore.open(store)
     folder = Path(output)
-    labels = _labels(store, label, where)
-    split = split_songs(labels, label, seed=config.seed)
-    check_leaks(split, labels.songs)
+    labels = labelled_songs(store, label, where)
+    saved = split if split is None or isinstance(split, Split) else Split.read(split)
+    labels, split = choose_split(store, labels, label, saved, group=group, seed=config.seed)
+    if config.early_stopping and not split.rows_of("validation"):
+        what = "the split has no validation songs, by which to stop early"
+        raise UsageError(what, where="--early-stopping", remedy="Leave the option out, or give another split.")
     _report_songs(labels, split, label, report)
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
@@ -101,14 +118,6 @@ def train(
     return run
 
 
-def _labels(store: SongStore, label: str, where: str | None) -> Labels:
-    songs = store.select_songs(where)
-    if songs.num_rows == 0:
-        remedy = "Change --where." if where else "`songbag failures STORE` tells why songs failed."
-        raise UsageError("no song with features is left to train on", where=store.location, remedy=remedy)
-    return read_labels(songs, label)
-
-
 def _report_songs(labels: Labels, split: Split, label: str, report: Report) -> None:
     parts = ", ".join(f"{n} {part}" for part, n in split.counts().items())
     report(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {parts}")
@@ -117,6 +126,8 @@ def _report_songs(labels: Labels, split: Split, label: str, report: Report) -> N
     copies = n_duplicates(labels.songs)
     if copies:
         report(f"{copies} songs are byte-identical copies of others; copies stay in one part")
+    if split.group:
+        report(f"songs of the same {' or '.join(split.group)} stay in one part")
 
 
 def _facts(
