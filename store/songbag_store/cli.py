@@ -75,9 +75,8 @@ def query(
 ) -> None:
     """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
     from songbag_store.presenting import write_table
-    from songbag_store.query import select
 
-    write_table(select(open_store(store, storage_option, snapshot).index, sql), form.value, output)
+    write_table(open_store(store, storage_option, snapshot).select(sql), form.value, output)
 
 
 @app.command()

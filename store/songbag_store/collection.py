@@ -15,7 +15,7 @@ from songbag_store.fragments import GROUP
 from songbag_store.history import Event, read_events, read_tags
 from songbag_store.parts import finished_parts
 from songbag_store.snapshots import snapshot_key
-from songbag_store.storage import Storage, StoredObject
+from songbag_store.storage import Storage, StoredObject, create_once
 from songbag_store.store import SongStore
 
 _NEWEST_KEPT = 10
@@ -56,11 +56,59 @@ def find_garbage(store: SongStore) -> Garbage:
         If a snapshot or a tag cannot be read: what it reaches is unknown, so that nothing may go.
     """
     now = _Clocks(datetime.now(UTC), _stamp_of_now(store.storage))
+    # Listed before the snapshots are read: what is written meanwhile is not in question.
     listed = {entry.key: entry for entry in store.storage.entries("")}
     events = read_events(store.storage, store.uuid)
     kept = _kept(events, _tagged(store.storage), listed, now)
+    dropped = tuple(event.snapshot for event in events if event not in kept)
+    objects, n_young = _unreached(store, kept, listed, now)
+    return Garbage(dropped, (*(listed[snapshot_key(number)] for number in dropped), *objects), n_young)
+
+
+def collect(store: SongStore) -> Garbage:
+    """Delete what nothing reaches and what is old; return what that was.
+
+    Parts that a run finished and nobody committed are taken into the index first, as the next extract would do.
+    Snapshots go first, and whatever none of those left reaches goes then: a snapshot that somebody pinned at that very
+    moment is put back, and keeps what it reaches.
+    """
+    parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
+    store = store.commit_parts(parts)
+    garbage = find_garbage(store)
+    dropped = {number for number in garbage.snapshots if _drop(store.storage, number)}
+    now = _Clocks(datetime.now(UTC), _stamp_of_now(store.storage))
+    listed = {entry.key: entry for entry in store.storage.entries("")}
+    objects, n_young = _unreached(store, read_events(store.storage, store.uuid), listed, now)
+    # A part goes before its fragment, so that nobody takes in a part whose windows are gone.
+    for entry in sorted(objects, key=lambda entry: (entry.key.startswith(GROUP), entry.key)):
+        store.storage.delete(entry.key)
+    files = tuple(entry for entry in garbage.objects if entry.key in {snapshot_key(number) for number in dropped})
+    return Garbage(tuple(sorted(dropped)), (*files, *objects), n_young)
+
+
+def _drop(storage: Storage, number: int) -> bool:
+    """Delete a snapshot's file; put it back where a tag pins it by now, and tell whether it is gone.
+
+    Whoever pins a snapshot looks for its file after that (`SongStore.tag`): either the tag is seen here, or its maker
+    sees that the snapshot is gone.
+    """
+    key = snapshot_key(number)
+    data = storage.get(key)
+    storage.delete(key)
+    if number not in _tagged(storage):
+        return True
+    create_once(storage, key, data)
+    return False
+
+
+def _unreached(
+    store: SongStore, kept: list[Event], listed: dict[str, StoredObject], now: _Clocks
+) -> tuple[list[StoredObject], int]:
+    """Return the old objects of fragments, parts and half-written files that no kept snapshot reaches.
+
+    And the number of the young ones.
+    """
     _refuse_damage(kept, store.location)
-    dropped = [event.snapshot for event in events if event not in kept]
     # Finished work that no snapshot has taken in yet is the next run's to adopt, however old.
     waiting, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
     reached = frozenset().union(*(event.fragments for event in kept), waiting)
@@ -69,21 +117,7 @@ def find_garbage(store: SongStore) -> Garbage:
     for entry in [*unreached, *store.storage.leftovers()]:
         groups.setdefault(_fragment_of(entry.key) or entry.key, []).append(entry)
     old = [group for group in groups.values() if all(now.is_old(entry, _YOUNG) for entry in group)]
-    objects = [listed[snapshot_key(number)] for number in dropped] + [entry for group in old for entry in group]
-    return Garbage(tuple(dropped), tuple(objects), sum(map(len, groups.values())) - sum(map(len, old)))
-
-
-def collect(store: SongStore) -> Garbage:
-    """Delete what nothing reaches and what is old; return what that was.
-
-    Parts that a run finished and nobody committed are taken into the index first, as the next extract would do.
-    """
-    parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
-    garbage = find_garbage(store.commit_parts(parts))
-    # A part goes before its fragment, so that nobody takes in a part whose windows are gone.
-    for entry in sorted(garbage.objects, key=lambda entry: (entry.key.startswith(GROUP), entry.key)):
-        store.storage.delete(entry.key)
-    return garbage
+    return [entry for group in old for entry in group], sum(map(len, groups.values())) - sum(map(len, old))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

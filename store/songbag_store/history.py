@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store.errors import DamagedStore
-from songbag_store.sealed import unseal
+from songbag_store.sealed import Sealed
 from songbag_store.snapshots import snapshot_key, snapshot_numbers
 from songbag_store.storage import Storage
 
@@ -90,10 +90,10 @@ def _read_event(storage: Storage, store_uuid: str, number: int) -> Event | None:
     except FileNotFoundError:
         return None  # collected since the listing
     try:
-        rows, facts = unseal(data, key=key, where=storage.location, columns=["status", "fragment"])
-        if facts.get("store") != store_uuid or facts.get("snapshot") != number:
+        sealed = Sealed(data, key=key, where=storage.location)
+        if sealed.facts.get("store") != store_uuid or sealed.facts.get("snapshot") != number:
             raise DamagedStore("belongs to another store or bears another number", key=key, where=storage.location)
-        return _event(number, rows, facts)
+        return _event(number, sealed.read(["status", "fragment"]), sealed.facts)
     except DamagedStore as error:
         return Event(number, None, 0, 0, error.what, frozenset(), whole=False)
 

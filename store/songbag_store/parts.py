@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from songbag_store.errors import DamagedStore
-from songbag_store.sealed import seal, unseal
+from songbag_store.sealed import Sealed, seal
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import ObjectFacts, Storage, create_once
 
@@ -59,10 +59,10 @@ def read_part_facts(
         data = storage.get(key)
     except FileNotFoundError as error:
         raise DamagedStore("is missing", key=key, where=storage.location) from error
-    rows, facts = unseal(data, key=key, where=storage.location)
-    if facts.get("store") != store_uuid or facts.get("fingerprint") != spec.fingerprint:
+    part = Sealed(data, key=key, where=storage.location)
+    if part.facts.get("store") != store_uuid or part.facts.get("fingerprint") != spec.fingerprint:
         raise DamagedStore("belongs to another store", key=key, where=storage.location)
-    return rows, facts["objects"]
+    return part.read(), part.facts["objects"]
 
 
 def finished_parts(

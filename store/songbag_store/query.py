@@ -6,12 +6,15 @@ import itertools
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import duckdb
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from songbag_store.errors import QueryError
+
+Rows: TypeAlias = pa.Table | ds.Dataset
 
 _LOCKED = {
     "enable_external_access": "false",
@@ -32,7 +35,7 @@ _MEMORY_LIMIT_BYTES = 4_000_000_000
 
 
 def select(
-    index: pa.Table,
+    index: Rows,
     sql: str,
     *,
     time_limit_s: float = _TIME_LIMIT_S,
@@ -42,8 +45,8 @@ def select(
 
     Parameters
     ----------
-    index : pyarrow.Table
-        The index of a snapshot.
+    index : pyarrow.Table or pyarrow.dataset.Dataset
+        The index of a snapshot; of a dataset, the columns that the text names are decoded.
     sql : str
         One statement in DuckDB's dialect.
     time_limit_s : float
@@ -77,7 +80,7 @@ def _with_single_names(table: pa.Table) -> pa.Table:
     return table.rename_columns(names)
 
 
-def filter_songs(index: pa.Table, where: str, *, view: Literal["songs", "index"] = "songs") -> pa.Table:
+def filter_songs(index: Rows, where: str, *, view: Literal["songs", "index"] = "songs") -> pa.Table:
     """Return the rows for which a SQL expression holds, in the order of the index.
 
     Parameters
@@ -97,7 +100,7 @@ def filter_songs(index: pa.Table, where: str, *, view: Literal["songs", "index"]
 
 
 @contextmanager
-def _connection(index: pa.Table, limits: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
+def _connection(index: Rows, limits: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:", config={**_LOCKED, **limits}) as connection:
         connection.register("index", index)
         for statement in _VIEWS:

@@ -10,10 +10,12 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from songbag_store.errors import DamagedStore
@@ -22,6 +24,7 @@ _DIGEST_KEY = b"songbag.sha256"
 _FACTS_KEY = "songbag.facts"
 _BLANK = b"0" * 64
 _MOST_UNPACKED = 200
+_PARQUET = ds.ParquetFileFormat()
 # Thrift's compact protocol: the value follows its key as field 2 (0x18) with a length byte (64 = 0x40).
 _SEAL = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x40([0-9a-f]{64})")
 
@@ -52,29 +55,56 @@ def seal(table: pa.Table, facts: Mapping[str, Any]) -> bytes:
     return bytes(data)
 
 
-def unseal(data: bytes, *, key: str, where: str, columns: list[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
-    """Return the table and the facts of a sealed file after checking every byte of it.
+class Sealed:
+    """A sealed file of which every byte has been checked; its columns are decoded when somebody asks for them.
 
-    Parameters
+    Attributes
     ----------
-    columns : list of str, optional
-        Decode these alone; the digest is checked over all bytes all the same.
-
-    Raises
-    ------
-    DamagedStore
-        If the file is not the one that was written.
+    facts : dict
+        What stands in the footer beside the digest.
+    schema : pyarrow.Schema
+        All its columns.
+    n_rows : int
+    sha256 : str
+        The digest.
     """
-    try:
-        check_seal(data)
+
+    def __init__(self, data: bytes, *, key: str, where: str) -> None:
+        self._data, self._key, self._where = data, key, where
+        with self._damage():
+            self.sha256 = check_seal(data)
+            reader = self._reader()
+            _check_size(reader.metadata, len(data))
+            self.schema, self.n_rows = reader.schema_arrow.remove_metadata(), reader.metadata.num_rows
+            metadata = reader.metadata.metadata or {}
+            self.facts: dict[str, Any] = dict(json.loads(metadata[_FACTS_KEY.encode()]))
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Decode some columns, or all.
+
+        Raises
+        ------
+        DamagedStore
+            If they cannot be decoded, which only a file sealed by somebody else can cause.
+        """
+        with self._damage():
+            return self._reader().read(columns).replace_schema_metadata()
+
+    def dataset(self) -> ds.Dataset:
+        """Return the rows as a dataset, for an engine that decodes what a question needs."""
+        return ds.FileSystemDataset([_PARQUET.make_fragment(pa.BufferReader(self._data))], self.schema, _PARQUET)
+
+    def _reader(self) -> pq.ParquetFile:
         # The digest covers every byte; the checksums of the pages are for other readers.
-        reader = pq.ParquetFile(pa.BufferReader(data))
-        _check_size(reader.metadata, len(data))
-        metadata = reader.metadata.metadata or {}
-        return reader.read(columns), dict(json.loads(metadata[_FACTS_KEY.encode()]))
-    except (ValueError, TypeError, KeyError, RecursionError, pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DamagedStore(f"is damaged ({reason})", key=key, where=where) from error
+        return pq.ParquetFile(pa.BufferReader(self._data))
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError, KeyError, RecursionError, pa.ArrowException, OSError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DamagedStore(f"is damaged ({reason})", key=self._key, where=self._where) from error
 
 
 def check_seal(data: bytes) -> str:

@@ -9,12 +9,14 @@ import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 
 from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
 from songbag_store.index import empty_index
-from songbag_store.sealed import check_seal, seal, unseal
+from songbag_store.sealed import Sealed, check_seal, seal
 from songbag_store.soundness import check_index
 from songbag_store.storage import KeyExists, Storage, create_once
 
@@ -22,7 +24,7 @@ _NAME = re.compile(r"index/(\d{20})\.parquet")
 _ATTEMPTS = 100
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Snapshot:
     """One committed state of a store.
 
@@ -30,8 +32,8 @@ class Snapshot:
     ----------
     number : int
         Counts from 1; 0 is the empty state of a store before its first commit.
-    index : pyarrow.Table
-        One row a song.
+    content : Sealed or pyarrow.Table
+        One row a song: the checked file, or the rows that were just written.
     parts : frozenset of str
         Every part that this snapshot or one before it has taken in.
     sha256 : str
@@ -39,9 +41,29 @@ class Snapshot:
     """
 
     number: int
-    index: pa.Table
+    content: Sealed | pa.Table
     parts: frozenset[str]
     sha256: str = ""
+
+    @cached_property
+    def index(self) -> pa.Table:
+        """Every column, decoded once: of a million songs they take a second and half a gigabyte."""
+        return self.content.read() if isinstance(self.content, Sealed) else self.content
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the index; nothing is decoded."""
+        return self.content.schema
+
+    def columns(self, names: list[str]) -> pa.Table:
+        """Return some columns of the index."""
+        if isinstance(self.content, Sealed) and "index" not in self.__dict__:
+            return self.content.read(names)
+        return self.index.select(names)
+
+    def dataset(self) -> ds.Dataset:
+        """Return the index for an engine that takes the columns a question needs, and no others."""
+        return self.content.dataset() if isinstance(self.content, Sealed) else ds.dataset(self.content)
 
 
 Change = Callable[[Snapshot], tuple[pa.Table, frozenset[str]] | None]
@@ -92,11 +114,11 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
 def _read(storage: Storage, store_uuid: str, number: int) -> Snapshot:
     key = snapshot_key(number)
     data = storage.get(key)
-    index, facts = unseal(data, key=key, where=storage.location)
-    if facts.get("store") != store_uuid or facts.get("snapshot") != number:
+    sealed = Sealed(data, key=key, where=storage.location)
+    if sealed.facts.get("store") != store_uuid or sealed.facts.get("snapshot") != number:
         raise DamagedStore("belongs to another store or bears another number", key=key, where=storage.location)
-    check_index(index, key=key, where=storage.location)
-    return Snapshot(number, index, frozenset(facts["parts"]), check_seal(data))
+    check_index(sealed, key=key, where=storage.location)
+    return Snapshot(number, sealed, frozenset(sealed.facts["parts"]), sealed.sha256)
 
 
 def _last_good(storage: Storage, store_uuid: str, numbers: list[int]) -> int | None:

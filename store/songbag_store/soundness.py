@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from songbag_store.errors import DamagedStore
 from songbag_store.index import OWN_FIELDS
+from songbag_store.sealed import Sealed
 from songbag_store.spec import FeatureSpec
 
 _CODECS = ["bytes", "blosc", "crc32c"]
@@ -29,12 +30,12 @@ _LARGEST_SHARD_BYTES = 1 << 30
 _FARTHEST_ROW = 1 << 48
 
 
-def check_index(index: pa.Table, *, key: str, where: str) -> None:
+def check_index(index: Sealed, *, key: str, where: str) -> None:
     """Refuse an index whose columns or rows cannot be songbag's.
 
-    Checked are names and types of songbag's columns, and that the windows of every song lie at a place that can be
-    and that no other song claims. Whether an array is as long as the rows say is checked when it is read; whether ids
-    are unique takes longer than all of this, and is for `songbag verify`.
+    Checked are names and types of songbag's columns, that no song stands there twice, and that the windows of every
+    song lie at a place that can be and that no other song claims. Whether an array is as long as the rows say is
+    checked when it is read (docs/decisions/0021).
 
     Raises
     ------
@@ -49,19 +50,27 @@ def check_index(index: pa.Table, *, key: str, where: str) -> None:
         position = index.schema.get_field_index(field.name)
         if position < 0 or index.schema.field(position).type != field.type:
             raise damage(f"is not an index: the column {field.name!r} is not there once, as {field.type}")
-    ok = _numbers(pc.equal(index["status"], "ok"), False)
-    starts, counts = _numbers(index["row_start"], -1), _numbers(index["n_windows"], 0)
+    rows = index.read(["song_id", "status", "fragment", "row_start", "n_windows"])
+    if pc.count_distinct(rows["song_id"]).as_py() != rows.num_rows:
+        raise damage("has two rows of one song", _twice(rows["song_id"]))
+    ok = _numbers(pc.equal(rows["status"], "ok"), False)
+    starts, counts = _numbers(rows["row_start"], -1), _numbers(rows["n_windows"], 0)
     nowhere = ok & ((starts < 0) | (starts > _FARTHEST_ROW) | (counts < 1))
     if nowhere.any():
-        raise damage("points at windows that cannot be", _ids(index, np.flatnonzero(nowhere)))
-    fragments = index["fragment"].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
+        raise damage("points at windows that cannot be", _ids(rows, np.flatnonzero(nowhere)))
+    fragments = rows["fragment"].combine_chunks().dictionary_encode().indices.fill_null(-1).to_numpy()
     clash = _overlapping(np.flatnonzero(ok), fragments, starts, starts + counts)
     if len(clash):
-        raise damage("gives the same windows to two songs", _ids(index, clash))
+        raise damage("gives the same windows to two songs", _ids(rows, clash))
 
 
 def _numbers(column: pa.ChunkedArray, absent: float) -> npt.NDArray[Any]:
     return np.asarray(pc.fill_null(column, absent))
+
+
+def _twice(song_ids: pa.ChunkedArray) -> list[str]:
+    counts = pa.table({"song_id": song_ids}).group_by("song_id").aggregate([([], "count_all")])
+    return list(counts.filter(pc.field("count_all") > 1)["song_id"].slice(0, 6).to_pylist())
 
 
 def _ids(index: pa.Table, rows: npt.NDArray[np.int64]) -> list[str]:

@@ -202,6 +202,15 @@ class SongStore:
         """The whole index, one row a song, songs that failed included."""
         return self._snapshot.index
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the index; nothing is decoded."""
+        return self._snapshot.schema
+
+    def columns(self, names: list[str]) -> pa.Table:
+        """Return some columns of the index, in less time and memory than all of them take."""
+        return self._snapshot.columns(names)
+
     def snapshots(self) -> list[int]:
         """Return the numbers of all snapshots of the store, ascending."""
         return snapshot_numbers(self.storage)
@@ -221,7 +230,7 @@ class SongStore:
         """
         if where is None:
             return self.index.filter(pc.field("status") == "ok")
-        return query.filter_songs(self.index, where)
+        return query.filter_songs(self._snapshot.dataset(), where)
 
     def songs(self, where: str | None = None) -> pd.DataFrame:
         """Return the index rows of the songs that have features, as pandas; see `select_songs`."""
@@ -236,13 +245,23 @@ class SongStore:
         songbag_store.errors.QueryError
             If the text is not one SELECT, or the database refuses it.
         """
-        frame: pd.DataFrame = query.select(self.index, sql).to_pandas()
+        frame: pd.DataFrame = self.select(sql).to_pandas()
         return frame
+
+    def select(self, sql: str) -> pa.Table:
+        """Return the result of one SELECT as Arrow; see `sql`."""
+        return query.select(self._snapshot.dataset(), sql)
 
     @cached_property
     def reader(self) -> FragmentReader:
         """The reader of windows as stored, for whoever reads many songs at once."""
         return FragmentReader(self.storage, self.spec)
+
+    @cached_property
+    def _places(self) -> pa.Table:
+        """Where the windows of every song lie."""
+        names = ["song_id", "status", "fragment", "row_start", "n_windows"]
+        return self.columns(names).filter(pc.field("status") == "ok")
 
     def spans(self, songs: pa.Table) -> list[Span]:
         """Return where the windows of some rows of the index lie, in the order of the rows."""
@@ -265,14 +284,14 @@ class SongStore:
         DamagedStore
             If they are not what was written.
         """
-        row = self.index.filter((pc.field("song_id") == song_id) & (pc.field("status") == "ok"))
+        row = self._places.filter(pc.field("song_id") == song_id)
         if row.num_rows == 0:
             raise SongNotFound(song_id, self.location)
         return decode(self.reader.read_all(self.spans(row))[0])
 
     def iter_windows(self, songs: Iterable[str] | None = None) -> Iterator[tuple[str, FloatWindows]]:
         """Yield song id and windows of some songs, or of all, one song in memory at a time."""
-        table = self.select_songs()
+        table = self._places
         if songs is not None:
             table = table.filter(pc.is_in(table["song_id"], value_set=pa.array(list(songs), pa.string())))
         for span in self.spans(table):
@@ -346,6 +365,8 @@ class SongStore:
         ------
         UsageError
             If the name is not one, or is taken.
+        StoreNotFound
+            If `songbag gc` deleted this snapshot since it was opened.
         """
         if not _TAG.fullmatch(name):
             raise UsageError(f"{name!r} is not a tag", where="tag", remedy="Use a-z, 0-9, '.', '_' and '-'.")
@@ -354,6 +375,11 @@ class SongStore:
             self.storage.create(f"tags/{name}.json", json.dumps(document, indent=2).encode())
         except KeyExists:
             raise UsageError(f"the tag {name!r} exists already", where=self.location) from None
+        # gc looks for tags after it has deleted a snapshot; whichever of the two comes second sees the other.
+        if self.snapshot and self.snapshot not in self.snapshots():
+            self.storage.delete(f"tags/{name}.json")
+            what = f"snapshot {self.snapshot} is being deleted by `songbag gc`"
+            raise StoreNotFound(what, where=self.location, remedy="Open the store at a newer snapshot.")
 
 
 def open_storage(location: str | Path, options: Mapping[str, str] | None = None) -> Storage:

@@ -19,9 +19,8 @@ _COLUMNS = ["status", "n_windows", "duration_s", "truncated", "padded"]
 
 def summarize(store: SongStore) -> dict[str, Any]:
     """Return songs, windows, hours, bytes, classes, spec and snapshots of a store, as JSON types."""
-    # Of a million songs the sums of the features are most of the bytes, and none is needed here.
-    user = [field.name for field in user_fields(store.index.schema)]
-    songs = store.index.select([*_COLUMNS, *user]).filter(pc.field("status") == "ok")
+    rows = store.columns([*_COLUMNS, *(field.name for field in user_fields(store.schema))])
+    songs = rows.filter(pc.field("status") == "ok")
     objects = store.storage.entries("")
     return {
         "location": store.location,
@@ -29,7 +28,7 @@ def summarize(store: SongStore) -> dict[str, Any]:
         "snapshot": store.snapshot,
         "snapshots": store.snapshots(),
         "songs": songs.num_rows,
-        "failed": store.index.num_rows - songs.num_rows,
+        "failed": rows.num_rows - songs.num_rows,
         "windows": _sum(songs["n_windows"]),
         "hours": round(_sum(songs["duration_s"]) / 3600, 4),
         "truncated": _sum(songs["truncated"]),

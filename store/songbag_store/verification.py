@@ -63,8 +63,7 @@ def verify(store: SongStore, *, full: bool = False) -> Iterator[Damage]:
     sizes = {entry.key: entry.n_bytes for entry in store.storage.entries(GROUP)}
     if f"{GROUP}/zarr.json" not in sizes:
         yield Damage(f"{GROUP}/zarr.json", "is missing: other tools do not find the arrays without it")
-    yield from _verify_ids(store)
-    songs = store.index.select([*_COLUMNS, "status"]).filter(pc.field("status") == "ok")
+    songs = store.columns([*_COLUMNS, "status"]).filter(pc.field("status") == "ok")
     songs = songs.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
     for fragment, rows in _by_fragment(songs):
         yield from _verify_fragment(store, fragment, rows, sizes, full)
@@ -96,14 +95,6 @@ def repair(store: SongStore, damages: list[Damage]) -> tuple[SongStore, int]:
         return (base.index.filter(pc.invert(gone)), base.parts) if n_removed else None
 
     return store.commit_change(change, note="repair"), n_removed
-
-
-def _verify_ids(store: SongStore) -> Iterator[Damage]:
-    counts = store.index.group_by("song_id").aggregate([("fragment", "count")])
-    twice = counts.filter(pc.field("fragment_count") > 1)["song_id"]
-    if len(twice):
-        rows = store.index.filter(pc.is_in(store.index["song_id"], value_set=twice.combine_chunks()))
-        yield Damage(snapshot_key(store.snapshot), "has songs more than once", _named(rows))
 
 
 def _by_fragment(songs: pa.Table) -> Iterator[tuple[str, pa.Table]]:

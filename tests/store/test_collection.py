@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,12 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.collection import collect, find_garbage
 from songbag_store.compaction import compact
-from songbag_store.errors import DamagedStore
+from songbag_store.errors import DamagedStore, StoreNotFound
 from songbag_store.parts import read_part
 from songbag_store.removal import remove_songs
 from songbag_store.sealed import seal
 from songbag_store.snapshots import snapshot_key
+from songbag_store.storage import LocalStorage
 from songbag_store.verification import verify
 from tests.conftest import MakeStore, fill, sixteenths
 
@@ -201,6 +204,47 @@ def test_row_57_a_reader_of_an_old_tagged_snapshot_keeps_its_windows_through_a_c
     collect(store.refreshed())
     reader = SongStore.open(store.location, snapshot=1)
     assert dict(reader.iter_windows()).keys() == set("abc")
+
+
+class Interrupted(LocalStorage):
+    """A folder where something else happens right before or after snapshot 1 is deleted."""
+
+    def __init__(self, root: Path, *, before: Callable[[], None] = bool, after: Callable[[], None] = bool) -> None:
+        super().__init__(root)
+        self.before, self.after = before, after
+
+    def delete(self, key: str) -> None:
+        others = (self.before, self.after) if key == snapshot_key(1) else (bool, bool)
+        others[0]()
+        super().delete(key)
+        others[1]()
+
+
+@pytest.fixture
+def reader(store: SongStore) -> SongStore:
+    """A reader of snapshot 1, of which nothing is left in the newest, and which gc may delete."""
+    removed, _ = remove_songs(store, "true")
+    commit_days_ago(removed, 60, 12)
+    rewrite_as_old(store, [1])
+    return SongStore.open(store.location, snapshot=1)
+
+
+def test_row_57_a_snapshot_pinned_while_gc_deletes_it_is_put_back_with_all_it_reaches(reader: SongStore) -> None:
+    storage = Interrupted(Path(reader.location), before=partial(reader.tag, "paper"))
+    garbage = collect(SongStore.open_in(storage))
+    assert garbage.snapshots == (3, 4)
+    assert not any("features.zarr" in entry.key for entry in garbage.objects)
+    assert dict(SongStore.open(reader.location, snapshot=1).iter_windows()).keys() == set("abc")
+
+
+def test_row_57_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: SongStore) -> None:
+    def pin() -> None:
+        with pytest.raises(StoreNotFound, match=r"snapshot 1 is being deleted"):
+            reader.tag("paper")
+
+    garbage = collect(SongStore.open_in(Interrupted(Path(reader.location), after=pin)))
+    assert garbage.snapshots == (1, 3, 4)
+    assert not any(key.startswith("tags/") for key in keys(reader))
 
 
 def test_row_57_a_collection_beside_a_run_leaves_what_the_run_has_written(

@@ -18,7 +18,7 @@ from songbag_store import SongStore
 from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable
 from songbag_store.object_storage import ObjectStorage
 from songbag_store.parts import part_names, read_part
-from songbag_store.sealed import seal, unseal
+from songbag_store.sealed import Sealed, seal
 from songbag_store.snapshots import snapshot_key
 from tests import objects
 from tests.conftest import fill, sixteenths
@@ -221,7 +221,7 @@ def test_58_of_ten_thousand_snapshots_the_newest_is_read(tmp_path: Path) -> None
     store = SongStore.open_for_writing(tmp_path / "store", SPEC)
     fill(store, {"a": windows_of("a")})
     store = commit_all(store)
-    _, facts = unseal(store.storage.get(snapshot_key(1)), key="", where="")
+    facts = Sealed(store.storage.get(snapshot_key(1)), key="", where="").facts
     for number in range(2, 10_000):
         (tmp_path / "store" / snapshot_key(number)).touch()
     store.storage.create(snapshot_key(10_000), seal(store.index, facts | {"snapshot": 10_000}))

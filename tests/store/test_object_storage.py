@@ -16,7 +16,7 @@ from songbag_store.errors import BackendRefused, DamagedStore, StoreError, Store
 from songbag_store.fragments import SHARD_BYTES
 from songbag_store.object_storage import ObjectStorage
 from songbag_store.parts import read_part
-from songbag_store.sealed import unseal
+from songbag_store.sealed import Sealed
 from songbag_store.storage import KeyExists, probe
 from tests import objects
 from tests.conftest import fill, sixteenths
@@ -106,7 +106,7 @@ def test_a_part_holds_size_and_digest_of_what_lies_in_the_bucket(
 ) -> None:
     store = make(s3_url, options, {"a": sixteenths(rng, 30, SHAPE)})
     (part,) = store.parts
-    _, facts = unseal(store.storage.get(f"parts/{part}.parquet"), key="", where="")
+    facts = Sealed(store.storage.get(f"parts/{part}.parquet"), key="", where="").facts
     found = {entry.key: entry.n_bytes for entry in store.storage.entries(f"features.zarr/{part}")}
     assert found == {key: one["bytes"] for key, one in facts["objects"].items()}
     for key, one in facts["objects"].items():

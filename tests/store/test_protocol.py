@@ -24,7 +24,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import StoreError
 from songbag_store.index import REPLACES, index_schema
 from songbag_store.parts import adopt_part, part_names, write_part
-from songbag_store.sealed import check_seal, unseal
+from songbag_store.sealed import Sealed, check_seal
 from songbag_store.snapshots import Snapshot, read_snapshot, snapshot_key, snapshot_numbers
 from songbag_store.store import create_identity
 from tests.store.lossy_storage import FAULTS, Crash, Fault, LossyStorage
@@ -186,7 +186,7 @@ class Protocol(RuleBasedStateMachine):
         expected = [self.replay(number - 1, order) for order in orders if set(order) == fresh]
         assert found in expected
         for fragment in set(found.values()):
-            _, facts = unseal(self.storage.visible[f"parts/{fragment}.parquet"], key="", where="")
+            facts = Sealed(self.storage.visible[f"parts/{fragment}.parquet"], key="", where="").facts
             for key, one in facts["objects"].items():
                 assert hashlib.sha256(self.storage.synced[key]).hexdigest() == one["sha256"]
         self.states[number], self.parts[number] = found, snapshot.parts

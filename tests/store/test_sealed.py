@@ -9,15 +9,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from songbag_store.errors import DamagedStore
-from songbag_store.sealed import check_seal, seal, unseal
+from songbag_store.sealed import Sealed, check_seal, seal
 
 TABLE = pa.table({"song_id": ["a", "b"], "songbag.sha256": ["0" * 64, "songbag.sha256\x18\x40" + "0" * 64]})
 
 
 def test_a_sealed_table_comes_back_with_its_facts() -> None:
-    table, facts = unseal(seal(TABLE, {"parts": ["x"]}), key="k", where="w")
-    assert table.equals(TABLE)
-    assert facts == {"parts": ["x"]}
+    sealed = Sealed(seal(TABLE, {"parts": ["x"]}), key="k", where="w")
+    assert sealed.read().equals(TABLE)
+    assert sealed.facts == {"parts": ["x"]}
 
 
 def test_any_parquet_reader_reads_it(tmp_path: Path) -> None:
@@ -34,20 +34,20 @@ def test_every_single_bit_flip_is_found() -> None:
         flipped = bytearray(data)
         flipped[position // 8] ^= 1 << (position % 8)
         with pytest.raises(DamagedStore, match="index/1"):
-            unseal(bytes(flipped), key="index/1", where="store")
+            Sealed(bytes(flipped), key="index/1", where="store")
 
 
 @pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:-1], lambda d: d[: len(d) // 2], lambda d: b"x" * 99])
 def test_a_file_cut_off_or_foreign_is_damage(damage: object) -> None:
     with pytest.raises(DamagedStore, match="key"):
-        unseal(damage(seal(TABLE, {})), key="key", where="store")  # type: ignore[operator]
+        Sealed(damage(seal(TABLE, {})), key="key", where="store")  # type: ignore[operator]
 
 
 def test_a_parquet_file_without_a_seal_is_damage() -> None:
     target = pa.BufferOutputStream()
     pq.write_table(pa.table({"song_id": ["a"]}), target)
     with pytest.raises(DamagedStore, match="not a file of songbag"):
-        unseal(target.getvalue().to_pybytes(), key="key", where="store")
+        Sealed(target.getvalue().to_pybytes(), key="key", where="store")
 
 
 def test_the_digest_depends_on_every_fact() -> None:

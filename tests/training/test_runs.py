@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 from songbag_store.errors import UsageError
-from songbag_training.errors import DamagedRun, RunError, RunNotFound
+from songbag_training.errors import DamagedRun, NewerRun, RunError, RunNotFound
 from songbag_training.files import replacing, write_whole
 from songbag_training.runs import Run, claim_folder
 from songbag_training.weights import load_weights, save_weights
@@ -42,14 +42,26 @@ def test_facts_survive_json(run: Run) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": 2}, "not of format 1"),
+        ({"format": 0}, "'format' is 0 and not"),
+        ({"format": "1"}, "'format' is '1' and not"),
         ({"classes": ["folk"]}, "two or more"),
         ({"classes": ["folk", "folk"]}, "two or more"),
-        ({"classes": [1, 2]}, "two or more"),
-        ({"classes": "folk"}, "'classes' is of the wrong type"),
-        ({"snapshot": True}, "'snapshot' is of the wrong type"),
-        ({"surprise": 1}, "unknown or missing: surprise"),
-        ({"fingerprint": "0" * 64}, "fingerprint is not that of the spec"),
+        ({"classes": ["folk", "\ud800"]}, "surrogates not allowed"),
+        ({"classes": [1, 2]}, r"'classes' is \[1, 2\] and not list\[str\]"),
+        ({"classes": "folk"}, "'classes' is 'folk' and not"),
+        ({"snapshot": True}, "'snapshot' is True and not int"),
+        ({"snapshot": -1}, "'snapshot' is -1 and not"),
+        ({"snapshot": 1.0}, "'snapshot' is 1.0 and not int"),
+        ({"best_epoch": "3"}, r"'best_epoch' is '3' and not int \| None"),
+        ({"best_epoch": 0}, "'best_epoch' is 0 and not"),
+        ({"versions": {"songbag": 1}}, "'versions' is"),
+        ({"run_id": "../../etc"}, r"'run_id' is '\.\./\.\./etc' and not 32 hex"),
+        ({"store_uuid": "F" * 32}, "'store_uuid' is"),
+        ({"split_sha256": ""}, "'split_sha256' is '' and not 64 hex"),
+        ({"created_at": "yesterday"}, "'created_at' is 'yesterday' and not a time"),
+        ({"finished_at": "2026-01-01T00:00:00"}, "'finished_at' is '2026-01-01T00:00:00' and not a time"),
+        ({"surprise": 1}, "unknown or missing: 'surprise'"),
+        ({"fingerprint": "0" * 64}, "'fingerprint' is not that of the field 'spec'"),
         ({"config": {"encoder": "compact"}}, "'config' has unknown or missing"),
         ({"spec": {}}, "fields unknown or missing"),
     ],
@@ -66,11 +78,20 @@ def test_an_encoder_that_does_not_exist_is_refused(run: Run, copy: Path) -> None
         Run.open(copy)
 
 
-@pytest.mark.parametrize("text", ["", "{", "null", "[]", "[" * 100_000, "\xff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", "[" * 100_000, "\xff", '{"format": NaN}', '{"format": 1, "format": 1}', "9" * 9999]
+)
 def test_a_run_json_that_is_no_json_is_refused(copy: Path, text: str) -> None:
     (copy / "run.json").write_text(text, encoding="latin-1")
     with pytest.raises(DamagedRun, match=r"run\.json"):
         Run.open(copy)
+
+
+def test_a_run_of_a_later_format_names_both_formats(copy: Path) -> None:
+    _edit(copy, format=7, surprise="of a later songbag")
+    with pytest.raises(NewerRun, match=r"run\.json: the run is of format 7; this songbag knows format 1") as caught:
+        Run.open(copy)
+    assert "pip install --upgrade songbag" in caught.value.remedy
 
 
 def test_an_unfinished_run_is_refused(copy: Path) -> None:
@@ -100,6 +121,20 @@ def test_weights_of_another_model_are_refused_before_any_is_loaded(copy: Path, c
     model = Run.open(copy).build_model()
     before = [weight.numpy().copy() for weight in model.weights]
     with pytest.raises(DamagedRun, match=r"'head/(kernel|more)' is"):
+        load_weights(model, path)
+    for weight, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named_and_none_is_loaded(copy: Path, number: float) -> None:
+    path = copy / "weights.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    tensors["head/bias"][-1] = number
+    safetensors.numpy.save_file(tensors, path)
+    model = Run.open(copy).build_model()
+    before = [weight.numpy().copy() for weight in model.weights]
+    with pytest.raises(DamagedRun, match="'head/bias' are not all finite"):
         load_weights(model, path)
     for weight, old in zip(model.weights, before, strict=True):
         np.testing.assert_array_equal(weight, old)

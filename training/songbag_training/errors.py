@@ -11,6 +11,7 @@
     ├── NonFiniteLoss (ArithmeticError)     the loss became NaN or infinite; names step and song ids
     └── RunError (OSError)
         ├── RunNotFound (FileNotFoundError) nothing there that is a finished run
+        ├── NewerRun                        written by a newer songbag
         └── DamagedRun                      a file of a run, or a saved split, is not what songbag wrote
 """
 
@@ -99,6 +100,10 @@ class RunError(SongbagError, OSError):
 
 class RunNotFound(RunError, FileNotFoundError):
     """There is no finished run at this place."""
+
+
+class NewerRun(RunError):
+    """A run of a format that this songbag does not know."""
 
 
 class DamagedRun(RunError):

@@ -1,8 +1,9 @@
-"""Writing a file of a run as a whole or not at all."""
+"""Reading and writing a file of a run as a whole or not at all."""
 
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +46,36 @@ def write_whole(path: Path, data: bytes) -> None:
     """Write a file as a whole; see `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+def read_bounded(path: Path, most_bytes: int) -> bytes:
+    """Read a file that should be small; of one that is not, or that is no file, nothing.
+
+    Raises
+    ------
+    ValueError
+        If it is larger, or a device or a pipe, which may never end.
+    OSError
+        If it cannot be read.
+    """
+    require_regular(path)
+    n_bytes = path.stat().st_size
+    if n_bytes > most_bytes:
+        raise ValueError(f"it has {n_bytes:,} bytes, and at most {most_bytes:,} can be right")
+    with path.open("rb") as file:
+        return file.read(most_bytes)
+
+
+def require_regular(path: Path) -> None:
+    """Refuse a path that is neither missing nor a regular file: opening a pipe would wait for ever.
+
+    Raises
+    ------
+    ValueError
+        If it is something else.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is not a regular file")
 
 
 def _sync(path: Path) -> None:

@@ -17,22 +17,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
+from datetime import datetime
 from pathlib import Path
-from types import UnionType
-from typing import Any, Self, get_args, get_type_hints
+from typing import Any, Self
 
 import keras
 
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
 from songbag_training.config import TrainConfig
-from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
-from songbag_training.files import write_whole
+from songbag_training.errors import DamagedRun, ModelError, NewerRun, RunError, RunNotFound
+from songbag_training.files import read_bounded, write_whole
 from songbag_training.model import song_model
+from songbag_training.schema import check_fields, parse_document, require
 from songbag_training.splits import Split
-from songbag_training.weights import load_weights
+from songbag_training.weights import check_weights, load_weights, outline
 
 FORMAT = 1
+
+_LARGEST_JSON_BYTES = 32 * 2**20
+_LARGEST_BATCH_BYTES = 2**37
+"""128 GiB. What a batch takes is the only size in `run.json` that the weights do not bear witness to."""
+_HEX = {"run_id": 32, "store_uuid": 32, "snapshot_sha256": 64, "fingerprint": 64, "split_sha256": 64}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,37 +102,60 @@ class RunFacts:
         Raises
         ------
         ValueError
-            If a field is unknown, missing, of another type or contradicts another; the message says which.
+            If a field is unknown, missing, of another type, out of range or contradicts another: the message
+            says which.
+        NewerRun
+            If a newer songbag wrote it.
         """
-        document = json.loads(data)
-        if not isinstance(document, dict) or document.get("format") != FORMAT:
-            raise ValueError(f"it is not of format {FORMAT}")
-        hints = get_type_hints(cls)
-        if document.keys() != hints.keys():
-            raise ValueError(f"fields unknown or missing: {', '.join(sorted(document.keys() ^ hints.keys()))}")
-        for name, hint in hints.items():
-            if not isinstance(document[name], _plain_types(hint)) or isinstance(document[name], bool):
-                raise ValueError(f"the field {name!r} is of the wrong type")
+        document = parse_document(data)
+        _check_format(document.get("format"))
+        check_fields(document, cls)
         facts = cls(**document)
         facts._check()
         return facts
 
     def _check(self) -> None:
-        """Refuse facts that a model cannot be built from."""
+        """Refuse facts that contradict each other, or that a model cannot be built from."""
+        for name, length in _HEX.items():
+            value = getattr(self, name)
+            fits = re.fullmatch(f"[0-9a-f]{{{length}}}", value) is not None
+            require(fits, name, value, f"{length} hexadecimal digits")
+        for name in ("created_at", "finished_at"):
+            value = getattr(self, name)
+            require(value is None or _is_time(value), name, value, "a time in ISO 8601")
+        require(self.snapshot >= 0, "snapshot", self.snapshot, "a number from 0")
+        require(self.best_epoch is None or self.best_epoch >= 1, "best_epoch", self.best_epoch, "a number from 1")
+        distinct = len(set(self.classes)) == len(self.classes)
+        require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
         if self.feature_spec.fingerprint != self.fingerprint:
-            raise ValueError("the fingerprint is not that of the spec")
-        if self.config.keys() != {field.name for field in dataclasses.fields(TrainConfig)}:
-            raise ValueError("the field 'config' has unknown or missing entries")
-        self.train_config  # noqa: B018 (raises where a value is out of range)
-        names = self.classes
-        if len(set(map(str, names))) != len(names) or len(names) < 2 or not all(isinstance(n, str) for n in names):
-            raise ValueError("the field 'classes' is not a list of two or more different names")
+            raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
+        self._check_config()
+
+    def _check_config(self) -> None:
+        odd = self.config.keys() ^ {field.name for field in dataclasses.fields(TrainConfig)}
+        if odd:
+            raise ValueError(f"the field 'config' has unknown or missing entries: {', '.join(map(repr, sorted(odd)))}")
+        config = self.train_config
+        batch_bytes = config.batch_size * config.bag_size * self.feature_spec.window_bytes
+        if batch_bytes > _LARGEST_BATCH_BYTES:
+            what = f"batch_size {config.batch_size} with bag_size {config.bag_size}"
+            raise ValueError(f"the field 'config' is absurd: {what} makes batches of {batch_bytes:,} bytes")
 
 
-def _plain_types(hint: Any) -> tuple[type, ...]:
-    """Return the types a JSON value may have: ``list[str]`` is a list, ``int | None`` either."""
-    options = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return tuple(getattr(option, "__origin__", option) for option in options)
+def _check_format(number: object) -> None:
+    require(type(number) is int and number >= 1, "format", number, "a number from 1")
+    if number != FORMAT:
+        raise NewerRun(
+            f"the run is of format {number}; this songbag knows format {FORMAT}",
+            remedy="Upgrade with: pip install --upgrade songbag",
+        )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 class Run:
@@ -161,17 +191,22 @@ class Run:
             If there is none, or its training was not finished.
         DamagedRun
             If `run.json` is not what songbag wrote.
+        NewerRun
+            If a newer songbag wrote it.
         """
         folder = Path(folder)
         path = folder / "run.json"
         try:
-            facts = RunFacts.from_json(path.read_bytes())
+            facts = RunFacts.from_json(read_bounded(path, _LARGEST_JSON_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
             raise RunNotFound("there is no run here (no run.json)", where=str(folder), remedy=remedy) from None
+        except RunError as error:
+            error.where = str(path)
+            raise
         except OSError as error:
             raise RunError(f"cannot be read ({error.strerror})", where=str(path)) from error
-        except (ValueError, TypeError, RecursionError) as error:
+        except (ValueError, OverflowError) as error:
             reason = getattr(error, "what", None) or str(error).splitlines()[0]
             remedy = "Restore the file from a copy, or use the songbag that wrote it."
             raise DamagedRun(f"is not what songbag wrote ({reason})", where=str(path), remedy=remedy) from error
@@ -193,18 +228,20 @@ class Run:
         )
 
     def load_model(self) -> keras.Model:
-        """Build the model and load its weights.
+        """Build the model and load its weights; what they are is checked before memory is taken for either.
 
         Raises
         ------
         DamagedRun
             If the weights are damaged or those of another model.
         """
+        path = self.folder / "weights.safetensors"
         try:
+            check_weights(path, outline(self.build_model))
             model = self.build_model()
         except ModelError as error:
             raise DamagedRun(f"describes no model ({error.what})", where=str(self.folder / "run.json")) from error
-        load_weights(model, self.folder / "weights.safetensors")
+        load_weights(model, path)
         return model
 
     def split(self) -> Split:

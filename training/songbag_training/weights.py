@@ -1,15 +1,30 @@
-"""Weights in safetensors files: tensors by name, nothing that runs when it is read."""
+"""Weights in safetensors files: tensors by name, nothing that runs when it is read.
+
+What a file says it holds is compared with what the model needs before a byte of a tensor is read or a byte of the model
+is allocated: the header is at most 1 MiB, and its shapes must be those of the model.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import safetensors
 import safetensors.numpy
+import tensorflow as tf
 
 from songbag_training.errors import DamagedRun
-from songbag_training.files import write_whole
+from songbag_training.files import require_regular, write_whole
+
+Outline = dict[str, tuple[int, ...]]
+"""Name and shape of every weight; all are float32."""
+
+_LONGEST_HEADER_BYTES = 2**20
+_REMEDY = "Restore the file from a copy, or train again."
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
@@ -26,31 +41,69 @@ def save_weights(model: keras.Model, path: Path) -> None:
     write_whole(path, safetensors.numpy.save(tensors))
 
 
+def outline(build: Callable[[], keras.Model]) -> Outline:
+    """Return names and shapes of the weights of a model without making it: in a graph that never runs."""
+    with tf.Graph().as_default():
+        return _outline(build())
+
+
+def check_weights(path: Path, wanted: Outline) -> None:
+    """Check that a file holds exactly some weights, in name, shape and type, by its header alone.
+
+    Raises
+    ------
+    DamagedRun
+        If it does not, or is damaged.
+    """
+    with _opened(path) as file:
+        _compare(file, wanted, path)
+
+
 def load_weights(model: keras.Model, path: Path) -> None:
     """Read the weights of a model, after checking that the file holds exactly those, in shape and type.
 
     Raises
     ------
     DamagedRun
-        If it does not, or is damaged; the model is then unchanged.
+        If it does not, is damaged or holds numbers that are not finite; the model is then unchanged.
     """
+    with _opened(path) as file:
+        _compare(file, _outline(model), path)
+        tensors = {variable.path: file.get_tensor(variable.path) for variable in model.weights}
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise DamagedRun(f"the weights {name!r} are not all finite numbers", where=str(path), remedy=_REMEDY)
+    for variable in model.weights:
+        variable.assign(tensors[variable.path])
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file of whose header nothing is absurd; turn what goes wrong into one error."""
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            found = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-            held = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in found.items()}
-            wanted = {variable.path: (tuple(variable.shape), "F32") for variable in model.weights}
-            if held != wanted:
-                raise DamagedRun(_difference(held, wanted), where=str(path), remedy="Restore the file, or train again.")
-            for variable in model.weights:
-                variable.assign(file.get_tensor(variable.path))
-    except (OSError, safetensors.SafetensorError) as error:
+        require_regular(path)
+        with path.open("rb") as file:
+            header_bytes = int.from_bytes(file.read(8), "little")
+        if header_bytes > _LONGEST_HEADER_BYTES:
+            raise ValueError(f"its header claims {header_bytes:,} bytes")
+        with safetensors.safe_open(path, framework="numpy") as opened:
+            yield opened
+    except (OSError, ValueError, safetensors.SafetensorError) as error:
         if isinstance(error, DamagedRun):
             raise
         what = f"the weights cannot be read ({str(error).splitlines()[0]})"
-        raise DamagedRun(what, where=str(path), remedy="Restore the file from a copy, or train again.") from error
+        raise DamagedRun(what, where=str(path), remedy=_REMEDY) from error
 
 
-def _difference(held: dict[str, tuple[tuple[int, ...], str]], wanted: dict[str, tuple[tuple[int, ...], str]]) -> str:
-    """Say how the tensors of a file differ from those of the model, by the first that does."""
-    name = min(name for name in held.keys() | wanted.keys() if held.get(name) != wanted.get(name))
-    return f"the weights do not fit the model: {name!r} is {held.get(name)}, the model has {wanted.get(name)}"
+def _outline(model: keras.Model) -> Outline:
+    return {variable.path: tuple(variable.shape) for variable in model.weights}
+
+
+def _compare(file: Any, outline: Outline, path: Path) -> None:
+    parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    held = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
+    wanted = {name: (shape, "F32") for name, shape in outline.items()}
+    if held != wanted:
+        name = min(name for name in held.keys() | wanted.keys() if held.get(name) != wanted.get(name))
+        what = f"the weights do not fit the model: {name!r} is {held.get(name)}, the model has {wanted.get(name)}"
+        raise DamagedRun(what, where=str(path), remedy=_REMEDY)
