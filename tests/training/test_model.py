@@ -11,7 +11,7 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_training import song_model
 from songbag_training.errors import ModelError
-from songbag_training.model import probabilities, scaling_statistics, song_accuracy, song_loss
+from songbag_training.model import scaling_statistics
 
 
 @pytest.fixture(scope="module", params=["compact", "reference"])
@@ -84,16 +84,6 @@ def test_sums_missing_from_the_index_are_an_error(store: SongStore) -> None:
     broken = songs.set_column(position, "feature_sum", pa.nulls(len(songs), songs["feature_sum"].type))
     with pytest.raises(ModelError, match="'feature_sum' has not 10 numbers a song"):
         scaling_statistics(broken, store.spec)
-
-
-def test_two_classes_are_learned_with_one_sigmoid_and_more_with_softmax() -> None:
-    binary, many = np.array([[2.0], [-1.0]]), np.array([[0.0, 2.0, 1.0], [3.0, 0.0, 0.0]])
-    np.testing.assert_allclose(probabilities(binary)[:, 1], 1 / (1 + np.exp([-2.0, 1.0])))
-    np.testing.assert_allclose(probabilities(many).sum(axis=1), 1)
-    for logits, labels, n_classes in ((binary, [1, 1], 2), (many, [1, 2], 3)):
-        expected = -np.log(probabilities(logits)[[0, 1], labels]).mean()
-        np.testing.assert_allclose(song_loss(n_classes)(np.array(labels), logits), expected, rtol=1e-5)
-        assert song_accuracy(n_classes)(np.array(labels), logits) == 0.5
 
 
 def test_an_unknown_encoder_or_pooling_is_refused_with_those_there_are(spec: FeatureSpec) -> None:

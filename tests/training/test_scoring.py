@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import get_args
 
 import keras
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_training import song_model
-from songbag_training.model import probabilities
+from songbag_training.labels import Task
+from songbag_training.poolings import POOLINGS
 from songbag_training.scoring import Piece, SongScorer, array_pieces, stored_pieces, window_times
+from songbag_training.tasks import probabilities
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,23 @@ def test_the_size_of_the_chunks_does_not_matter(store: SongStore, model: keras.M
     expected = [score.probabilities for score in whole.score(stored_pieces(store, songs, 512))]
     scored = [score.probabilities for score in cut.score(stored_pieces(store, songs, chunk_windows))]
     np.testing.assert_allclose(scored, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(("pooling", "task"), [(name, task) for name in POOLINGS for task in get_args(Task)])
+def test_every_pooling_sees_all_windows_of_a_song_at_once(store: SongStore, pooling: str, task: Task) -> None:
+    keras.utils.set_random_seed(1)
+    model = song_model(store.spec, 3, encoder="reference", pooling=pooling, task=task)
+    songs = store.select_songs("n_windows > 3 and song_id like 'jazz/0%'").slice(0, 3)
+    scores = list(SongScorer(model).score(stored_pieces(store, songs, 3)))
+    assert len(scores) == 3
+    for score, windows in zip(scores, store.reader.read_all(store.spans(songs)), strict=True):
+        logits = model({"windows": windows[None], "mask": np.ones((1, len(windows)))}, training=False)
+        np.testing.assert_allclose(score.probabilities, probabilities(logits, task)[0], atol=1e-5)
+        assert score.weights.shape == (len(windows),)
+        np.testing.assert_allclose(score.weights.sum(), 1, atol=1e-5)
+        assert score.window_probabilities.shape == (len(windows), 3)
+        if task == "single-label":
+            np.testing.assert_allclose(score.window_probabilities.sum(axis=1), 1)
 
 
 def test_a_song_is_never_held_as_a_whole(store: SongStore, model: keras.Model) -> None:

@@ -35,6 +35,12 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Songs in one step.")] = _DEFAULT.batch_size,
     epochs: Annotated[int, typer.Option(help="Passes over the training songs.")] = _DEFAULT.epochs,
     learning_rate: Annotated[float, typer.Option(help="Adam's, at the start.")] = _DEFAULT.learning_rate,
+    class_weight: Annotated[
+        str, typer.Option(help="balanced: each class counts the same in the loss, however few its songs; or none.")
+    ] = _DEFAULT.class_weight,
+    label_smoothing: Annotated[
+        float, typer.Option(help="Share of each target that is spread over all answers.")
+    ] = _DEFAULT.label_smoothing,
     early_stopping: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a lower validation loss.")
     ] = _DEFAULT.early_stopping,
@@ -49,6 +55,8 @@ def train(
         batch_size=batch_size,
         epochs=epochs,
         learning_rate=learning_rate,
+        class_weight=class_weight,  # type: ignore[arg-type]
+        label_smoothing=label_smoothing,
         early_stopping=early_stopping,
         seed=seed,
     )

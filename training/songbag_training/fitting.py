@@ -16,20 +16,23 @@ from songbag_training.config import TrainConfig
 from songbag_training.errors import RunError
 from songbag_training.labels import Labels, Targets, encode_labels
 from songbag_training.metrics import song_metrics
-from songbag_training.model import scaling_statistics, song_accuracy, song_loss, song_model
+from songbag_training.model import scaling_statistics, song_model
 from songbag_training.progress import EpochProgress, Report
 from songbag_training.runs import Run
 from songbag_training.scoring import SongScorer, stored_pieces
 from songbag_training.splits import Split
+from songbag_training.tasks import SongAccuracy, SongLoss, balanced_weights
 
 
 def compiled_model(store: SongStore, labels: Labels, split: Split, config: TrainConfig) -> keras.Model:
     """Build the model, normalised by the training songs, ready to fit."""
     n_classes = len(labels.classes)
-    songs: pa.Table = labels.songs.take(split.rows_of("train"))
+    rows = split.rows_of("train")
+    songs: pa.Table = labels.songs.take(rows)
     model = song_model(
         store.spec,
         n_classes,
+        task=labels.task,
         encoder=config.encoder,
         pooling=config.pooling,
         bag_size=config.bag_size,
@@ -37,10 +40,12 @@ def compiled_model(store: SongStore, labels: Labels, split: Split, config: Train
     )
     n_steps = -(-songs.num_rows // config.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * n_steps)
+    balanced = config.class_weight == "balanced"
+    weights = balanced_weights(_numbers(labels, rows), n_classes, labels.task) if balanced else None
     model.compile(
         keras.optimizers.Adam(rate),
-        loss=song_loss(n_classes),
-        metrics=[song_accuracy(n_classes)],
+        loss=SongLoss(n_classes, labels.task, class_weights=weights, label_smoothing=config.label_smoothing),
+        metrics=[SongAccuracy(n_classes, labels.task)],
         jit_compile=False,
     )
     return model

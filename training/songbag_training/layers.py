@@ -1,16 +1,4 @@
-"""Layers of a song model: normalisation, windows folded into the batch, and poolings.
-
-A pooling is a layer that is called with what the window network says of each window and with the mask, and says what
-the song's logits are and how much each window counted:
-
-    (embeddings (B, K, E), window logits (B, K, L), mask (B, K))  ->  (song logits (B, L), weights (B, K))
-
-The weights are at least 0, sum to 1 over the real windows and are 0 on masked ones. Poolings of logits (mean, max, lse,
-noisy-or, autopool) and attention fit it alike: attention pooling followed by a linear head is the mean of the window
-logits weighted by the attention, because the head is affine and the weights sum to 1 (M. Ilse, J. Tomczak, M. Welling,
-"Attention-based deep multiple instance learning", ICML 2018, eq. 8, with the classifier after the sum). So the head
-always stands before the pooling, and every window has a prediction of its own.
-"""
+"""Layers of a song model besides encoder and pooling: normalisation, and windows folded into the batch."""
 
 from __future__ import annotations
 
@@ -31,8 +19,12 @@ class FeatureScaling(keras.layers.Layer):
     """Stored windows to float32 of mean 0 and variance 1 per coefficient.
 
     Takes windows as stored, shape (..., C, T): int16 in steps of 1/16, or float32. Mean and standard deviation, shape
-    (C,), in the features' own unit, are weights that are not trained; they begin as 0 and 1.
+    (C,), in the features' own unit, are weights that are not trained; they begin as 0 and 1. All is computed in
+    float32, also under a policy of mixed precision: of the 15 bits of a stored value float16 would keep 11.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**({"dtype": "float32"} | options))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the two weights."""
@@ -80,46 +72,6 @@ class UnfoldWindows(keras.layers.Layer):
     def compute_output_spec(self, values: KerasTensor, mask: KerasTensor) -> KerasTensor:
         """K may be unknown while the network is built."""
         return KerasTensor((mask.shape[0], mask.shape[1], values.shape[-1]), dtype=values.dtype)
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class MeanPooling(keras.layers.Layer):
-    """The song's logits are the mean of those of its real windows; each weighs 1 / N.
-
-    A bag without a real window gives logits and weights of 0, and finite gradients.
-    """
-
-    def call(self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
-        """Pool one batch.
-
-        Parameters
-        ----------
-        embeddings : shape (B, K, E)
-            Not used by this pooling.
-        logits : shape (B, K, L)
-        mask : shape (B, K)
-            1 for a real window, 0 for padding.
-
-        Returns
-        -------
-        song_logits : shape (B, L)
-        weights : shape (B, K)
-        """
-        real = ops.cast(mask, logits.dtype)
-        weights = real / ops.maximum(ops.sum(real, axis=1, keepdims=True), 1.0)
-        # Not a product alone: 0 * NaN is NaN, and what stands in a masked slot must not matter.
-        kept = ops.where(real[..., None] > 0, logits, 0.0)
-        return ops.sum(kept * weights[..., None], axis=1), weights
-
-    def compute_output_spec(
-        self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor
-    ) -> tuple[KerasTensor, KerasTensor]:
-        """Song logits and weights."""
-        batch, _, n_logits = logits.shape
-        return KerasTensor((batch, n_logits), dtype=logits.dtype), KerasTensor(mask.shape, dtype=logits.dtype)
-
-
-POOLINGS: dict[str, type[keras.layers.Layer]] = {"mean": MeanPooling}
 
 
 def channels_last(values: Any, n_channels: int) -> Any:

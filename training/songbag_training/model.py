@@ -12,19 +12,15 @@ import pyarrow as pa
 from songbag_store import FeatureSpec
 from songbag_training.encoders import ENCODERS, reference
 from songbag_training.errors import ModelError
-from songbag_training.layers import POOLINGS, FeatureScaling, FoldWindows, UnfoldWindows, channels_last
+from songbag_training.labels import Task
+from songbag_training.layers import FeatureScaling, FoldWindows, UnfoldWindows, channels_last
+from songbag_training.poolings import POOLINGS
+from songbag_training.tasks import n_logits
 
 FloatArray = npt.NDArray[np.float32]
 
 _SMALLEST_STD = 1e-3
 """dB; a coefficient that varies less is constant but for rounding, and is left on its own scale."""
-
-
-def n_logits(n_classes: int) -> int:
-    """Return the units of the head: one for two classes, otherwise one a class."""
-    if n_classes < 2:
-        raise ModelError(f"{n_classes} classes cannot be told apart; it takes two", where="model")
-    return 1 if n_classes == 2 else int(n_classes)
 
 
 def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_channels: int = 1) -> keras.Model:
@@ -54,14 +50,15 @@ def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_c
     return keras.Model(encoder.input, logits, name="window_model")
 
 
-def window_network(spec: FeatureSpec, n_classes: int, encoder: str) -> keras.Model:
+def window_network(spec: FeatureSpec, n_classes: int, encoder: str, task: Task = "single-label") -> keras.Model:
     """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
     _require_known(encoder, ENCODERS, "encoder")
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
     scaled = FeatureScaling(name="scaling")(windows)
     images = channels_last(scaled, spec.n_channels)
     embeddings = ENCODERS[encoder](spec.n_bands, spec.n_frames, spec.n_channels)(images)
-    logits = keras.layers.Dense(n_logits(n_classes), name="head")(embeddings)
+    # In float32 also under a policy of mixed precision: the range of float16 is too small for logits of long songs.
+    logits = keras.layers.Dense(n_logits(n_classes, task), dtype="float32", name="head")(embeddings)
     return keras.Model(windows, [embeddings, logits], name="window_network")
 
 
@@ -69,6 +66,7 @@ def song_model(
     spec: FeatureSpec,
     n_classes: int,
     *,
+    task: Task = "single-label",
     encoder: str = "compact",
     pooling: str = "mean",
     bag_size: int | None = None,
@@ -81,11 +79,13 @@ def song_model(
     spec : FeatureSpec
         Decides shape and type of the windows.
     n_classes : int
-        Two classes give one logit, that of the second class; more give one each.
+        Two classes of a single-label task give one logit, that of the second class; else each class gives one.
+    task : Task
+        Whether a song is of one class (``"single-label"``) or of any number of them (``"multi-label"``).
     encoder : str
-        ``"compact"`` or ``"reference"``.
+        A key of `songbag_training.encoders.ENCODERS`.
     pooling : str
-        ``"mean"``.
+        A key of `songbag_training.poolings.POOLINGS`.
     bag_size : int, optional
         K; None takes bags of any size.
     scaling : tuple of two arrays of shape (C,), optional
@@ -103,7 +103,7 @@ def song_model(
         If there is no such encoder or pooling, or the windows are too small for the encoder.
     """
     _require_known(pooling, POOLINGS, "pooling")
-    network = window_network(spec, n_classes, encoder)
+    network = window_network(spec, n_classes, encoder, task)
     if scaling is not None:
         network.get_layer("scaling").set_statistics(*scaling)
     windows = keras.Input((bag_size, *spec.window_shape), dtype=spec.encoding, name="windows")
@@ -111,33 +111,8 @@ def song_model(
     embeddings, logits = network(FoldWindows(name="fold")(windows))
     embeddings = UnfoldWindows(name="unfold_embeddings")(embeddings, mask)
     logits = UnfoldWindows(name="unfold_logits")(logits, mask)
-    song_logits, _ = POOLINGS[pooling](name="pooling")(embeddings, logits, mask)
+    song_logits, _ = POOLINGS[pooling](exclusive=task == "single-label", name="pooling")(embeddings, logits, mask)
     return keras.Model({"windows": windows, "mask": mask}, song_logits, name="song_model")
-
-
-def song_loss(n_classes: int) -> keras.losses.Loss:
-    """Return the loss of song logits against class numbers: binary or softmax cross-entropy."""
-    if n_classes == 2:
-        return keras.losses.BinaryCrossentropy(from_logits=True)
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-
-def song_accuracy(n_classes: int) -> keras.metrics.Metric:
-    """Return the accuracy of song logits against class numbers."""
-    if n_classes == 2:
-        return keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
-    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-
-
-def probabilities(logits: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Turn logits, shape (N, L), into probabilities, shape (N, n_classes); rows sum to 1."""
-    values = np.asarray(logits, np.float64)
-    if values.shape[1] == 1:
-        # Softmax over (0, z) is the sigmoid of z.
-        values = np.concatenate([np.zeros_like(values), values], axis=1)
-    powers = np.exp(values - values.max(axis=1, keepdims=True))
-    shares: npt.NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return shares
 
 
 def scaling_statistics(songs: pa.Table, spec: FeatureSpec) -> tuple[FloatArray, FloatArray]:

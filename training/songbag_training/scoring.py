@@ -21,7 +21,8 @@ import tensorflow as tf
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.encoding import StoredWindows
 from songbag_store.fragments import Pending, Span
-from songbag_training.model import probabilities
+from songbag_training.labels import Task
+from songbag_training.tasks import probabilities
 
 Floats = npt.NDArray[np.float64]
 
@@ -69,12 +70,19 @@ class SongScorer:
     def __init__(self, model: keras.Model) -> None:
         network = model.get_layer("window_network")
         shape, kind = network.input.shape, network.input.dtype
-        self._pooling = model.get_layer("pooling")
+        pooling = model.get_layer("pooling")
+        self.task: Task = "single-label" if pooling.exclusive else "multi-label"
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
         # One graph for chunks of every length: the last one, and songs that do not fit together, are shorter.
         # TensorFlow knows functions by their code: it would warn that a lambda becomes another graph each time.
         self._network: Callable[[Any], Any] = tf.function(
             functools.partial(network, training=False), input_signature=[tf.TensorSpec(shape, kind)]
+        )
+        # All windows of a song at once, whatever the chunks: no pooling could be put together from those of chunks.
+        signature = [tf.TensorSpec((1, None, output.shape[-1]), output.dtype) for output in network.outputs]
+        self._pooling: Callable[..., Any] = tf.function(
+            lambda embeddings, logits: pooling(embeddings, logits, tf.ones(tf.shape(logits)[:2])),
+            input_signature=signature,
         )
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[SongScore]:
@@ -112,12 +120,11 @@ class SongScorer:
             yield chunk
 
     def _pool(self, song_id: str, embeddings: Any, logits: Any) -> SongScore:
-        mask = np.ones((1, len(logits)), np.float32)
-        song_logits, weights = self._pooling(embeddings[None], logits[None], mask)
+        song_logits, weights = self._pooling(embeddings[None], logits[None])
         return SongScore(
             song_id,
-            probabilities(song_logits.numpy())[0],
-            probabilities(logits),
+            probabilities(song_logits.numpy(), self.task)[0],
+            probabilities(logits, self.task),
             weights.numpy()[0].astype(np.float64),
         )
 
