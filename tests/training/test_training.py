@@ -13,7 +13,11 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.errors import DamagedStore, StoreError, UsageError
 from songbag_training import TrainConfig, train
+from songbag_training.dividing import split_songs
 from songbag_training.errors import LabelError, ModelError, NonFiniteLoss
+from songbag_training.fitting import compiled_model
+from songbag_training.labels import read_labels
+from songbag_training.poolings import GatedAttentionPooling
 from songbag_training.runs import Run
 
 FILES = "history.csv metrics.json predictions.parquet run.json split.parquet weights.safetensors windows.parquet"
@@ -69,6 +73,17 @@ def test_another_seed_gives_other_weights_and_another_split(
 ) -> None:
     other = train(store, "label", tmp_path / "other", config=dataclasses.replace(tiny, seed=5), report=_quiet)
     assert other.facts.split_sha256 != run.facts.split_sha256
+
+
+def test_the_loss_weighs_classes_by_the_training_songs_and_smooths_labels(store: SongStore, tiny: TrainConfig) -> None:
+    labels = read_labels(store.select_songs("label <> 'rock' or song_id < 'rock/05'"), "label")
+    split = split_songs(labels, "label", seed=0)
+    config = dataclasses.replace(tiny, class_weight="balanced", label_smoothing=0.2, pooling="gated-attention")
+    model = compiled_model(store, labels, split, config)
+    counts = [sum(split.labels[row] == name for row in split.rows_of("train")) for name in labels.classes]
+    np.testing.assert_allclose(model.loss.class_weights, sum(counts) / (3 * np.array(counts)), rtol=1e-6)
+    assert model.loss.label_smoothing == 0.2
+    assert type(model.get_layer("pooling")) is GatedAttentionPooling
 
 
 def test_two_classes_chosen_by_sql_are_learned_by_the_reference(

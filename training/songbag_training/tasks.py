@@ -47,7 +47,7 @@ class SongLoss(keras.losses.Loss):
     ----------
     n_classes : int
     task : Task
-    class_weights : sequence, optional
+    class_weights : array, optional
         What `balanced_weights` gives: a factor for the songs of each class; of a multi-label task, for each class a
         factor for the songs without it and one for those with it.
     label_smoothing : float
@@ -65,7 +65,7 @@ class SongLoss(keras.losses.Loss):
         n_classes: int,
         task: Task = "single-label",
         *,
-        class_weights: Sequence[Any] | None = None,
+        class_weights: npt.ArrayLike | None = None,
         label_smoothing: float = 0.0,
         **options: Any,
     ) -> None:
