@@ -15,8 +15,8 @@ demo: $(VENV)/installed-all
 	$(BIN)/songbag demo demo
 
 test: lint
-	@echo "songbag: running the tests"
-	$(BIN)/pytest
+	@echo "songbag: running the tests, two files at a time"
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-long: $(VENV)/installed-dev
 	@echo "songbag: the protocol in 20,000 schedules, and 200 rounds of killed writers"
