@@ -22,8 +22,9 @@ class AudioFormat:
 
 _HEAD_BYTES = 1 << 16
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-# FFmpeg decodes Vorbis and Opus in a third of the time that libsndfile takes; for WAV, FLAC and MP3 it is the other way
-# round (docs/speed.md).
+# FFmpeg decodes Vorbis and Opus in half of the time that libsndfile takes, for WAV and FLAC it is the other way round
+# (docs/speed.md). For MP3 libsndfile is a little faster, but where no frame holds the number of frames it stops at a
+# length that it makes of the file's size.
 _OGG_CODECS = (
     (b"\x01vorbis", AudioFormat("ogg-vorbis", "ffmpeg", "ogg")),
     (b"OpusHead", AudioFormat("ogg-opus", "ffmpeg", "ogg")),
@@ -31,7 +32,8 @@ _OGG_CODECS = (
     (b"Speex   ", AudioFormat("ogg-speex", "ffmpeg", "ogg")),
 )
 FLAC = AudioFormat("flac", "libsndfile", "flac")
-_MP3 = AudioFormat("mp3", "libsndfile")
+_MP3 = AudioFormat("mp3", "libsndfile", "mp3")
+_MP3_UNCOUNTED = AudioFormat("mp3", "ffmpeg", "mp3")
 _AAC = AudioFormat("aac", "ffmpeg", "aac")
 
 
@@ -43,6 +45,20 @@ def sniff(file: BufferedReader) -> AudioFormat:
     SongError
         ``empty-file``, ``no-audio`` for tags and nothing else, or ``not-audio``.
     """
+    head = _head(file)
+    found = _by_magic(head) or _by_frames(head)
+    if found is None:
+        raise SongError("not-audio", f"the content is no audio known here (it begins with {head[:12]!r})")
+    return found
+
+
+def frame_bytes(header: bytes) -> int:
+    """Length of a frame of MPEG audio or of ADTS by its first 7 bytes; 0 if they are of neither."""
+    return _adts_length(header) or _mpeg_length(header)
+
+
+def _head(file: BufferedReader) -> bytes:
+    """Return the first bytes behind tags."""
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     if not head:
@@ -54,10 +70,7 @@ def sniff(file: BufferedReader) -> AudioFormat:
         head = file.read(_HEAD_BYTES)
         if not head.strip(b"\0"):
             raise SongError("no-audio", "the file holds an ID3 tag and nothing else")
-    found = _by_magic(head) or _by_frames(head)
-    if found is None:
-        raise SongError("not-audio", f"the content is no audio known here (it begins with {head[:12]!r})")
-    return found
+    return head
 
 
 def _id3_bytes(head: bytes) -> int:
@@ -90,22 +103,34 @@ def _by_magic(head: bytes) -> AudioFormat | None:
 
 
 def _by_frames(head: bytes) -> AudioFormat | None:
-    """Recognise MPEG audio and ADTS by a frame header that is followed by another of its kind, or by the file's end."""
+    start, length = _first_frame(head)
+    if not length:
+        return None
+    if head[start + 1] & 0xF6 == 0xF0:
+        return _AAC
+    # As Xing, LAME and Fraunhofer write it.
+    counted = any(mark in head[start : start + 64] for mark in (b"Xing", b"Info", b"VBRI"))
+    return _MP3 if counted else _MP3_UNCOUNTED
+
+
+def _first_frame(head: bytes) -> tuple[int, int]:
+    """Find a frame of MPEG audio or ADTS by its header, if followed by another of its kind or by the file's end.
+
+    Returns
+    -------
+    start, length : int
+        Where it is, in bytes; length 0 if there is none.
+    """
     start = head.find(b"\xff")
     while 0 <= start < len(head) - 6:
-        length = _adts_length(head[start : start + 7]) or _mpeg_length(head[start : start + 4])
+        length = frame_bytes(head[start : start + 7])
         if length:
             after = head[start + length : start + length + 2]
-            if len(after) < 2 and start == 0:
-                return _adts_or_mp3(head[start + 1])
-            if len(after) == 2 and after[0] == 0xFF and after[1] & 0xFE == head[start + 1] & 0xFE:
-                return _adts_or_mp3(head[start + 1])
+            alike = len(after) == 2 and after[0] == 0xFF and after[1] & 0xFE == head[start + 1] & 0xFE
+            if alike or (len(after) < 2 and start == 0):
+                return start, length
         start = head.find(b"\xff", start + 1)
-    return None
-
-
-def _adts_or_mp3(second: int) -> AudioFormat:
-    return _AAC if second & 0xF6 == 0xF0 else _MP3
+    return 0, 0
 
 
 def _adts_length(header: bytes) -> int:

@@ -12,15 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from songbag_pipeline.decoding import DamagedFlac, Recording, decode
+from songbag_pipeline.decoding import decode
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.facts import Sink, SongFacts
 from songbag_pipeline.features import FloatArray, Windower
 from songbag_pipeline.files import modification_time, open_regular, sha256_of
+from songbag_pipeline.recordings import Damaged, Recording
 from songbag_store import FeatureSpec
 from songbag_store.encoding import StoredWindows, UnencodableFeatures, encode
 from songbag_store.encoding import decode as decode_windows
 from songbag_store.errors import StoreError
+
+_WINDOWS_BYTES = 8 << 20
 
 
 def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
@@ -49,13 +52,15 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
             facts.file_bytes = before.st_size
             facts.modified_at = modification_time(before)
             facts.content_sha256 = sha256_of(file)
-            passed_on = _Counted(sink)
+            passed_on = _PassedOn(sink, spec)
             try:
                 _windows_of(file, spec, facts, passed_on)
-            except DamagedFlac:
-                # Lossless: what lies before the damage comes out the same again.
-                passed_on.skip, passed_on.n_windows = passed_on.n_windows, 0
+            except Damaged:
+                # What lies before the damage comes out the same again.
+                passed_on.again()
                 _windows_of(file, spec, facts, passed_on, leniently=True)
+            facts.n_windows = passed_on.n_windows
+            facts.feature_sum, facts.feature_sumsq = passed_on.total.tolist(), passed_on.squares.tolist()
             after = os.fstat(file.fileno())
             if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
                 raise SongError("changed-while-read", "the file was written to while it was read")
@@ -90,7 +95,7 @@ def read_audio(path: str, *, sample_rate_hz: int = 22050, max_duration_s: float 
     with open_regular(path) as file:
         try:
             return _samples(file, sample_rate_hz, max_duration_s, leniently=False)
-        except DamagedFlac:
+        except Damaged:
             return _samples(file, sample_rate_hz, max_duration_s, leniently=True)
 
 
@@ -99,17 +104,31 @@ def _samples(file: BufferedReader, sample_rate_hz: int, max_duration_s: float | 
         return np.concatenate(list(_resampled(recording, blocks, sample_rate_hz)))
 
 
-class _Counted:
-    """Passes windows on and counts them, but for the first `skip` ones, which have been passed on before."""
+class _PassedOn:
+    """Passes windows on, and sums them over the song per coefficient: normalisation then needs no second pass."""
 
-    def __init__(self, sink: Sink) -> None:
-        self.skip = self.n_windows = 0
+    def __init__(self, sink: Sink, spec: FeatureSpec) -> None:
+        self.total: npt.NDArray[np.float64] = np.zeros(spec.window_shape[0])
+        self.squares: npt.NDArray[np.float64] = np.zeros(spec.window_shape[0])
         self._sink = sink
+        self._skip = self._seen = 0
+
+    @property
+    def n_windows(self) -> int:
+        """Windows passed on."""
+        return max(self._skip, self._seen)
+
+    def again(self) -> None:
+        """Expect the song from its beginning, and pass over the windows that were passed on."""
+        self._skip, self._seen = self._seen, 0
 
     def __call__(self, windows: StoredWindows) -> None:
-        fresh = windows[max(0, self.skip - self.n_windows) :]
-        self.n_windows += len(windows)
+        fresh = windows[max(0, self._skip - self._seen) :]
+        self._seen += len(windows)
         if len(fresh):
+            values: Any = decode_windows(fresh).astype(np.float64).transpose(1, 0, 2).reshape(fresh.shape[1], -1)
+            self.total += values.sum(axis=1)
+            self.squares += np.vecdot(values, values)
             self._sink(fresh)
 
 
@@ -117,29 +136,27 @@ def _windows_of(
     file: BufferedReader, spec: FeatureSpec, facts: SongFacts, sink: Sink, *, leniently: bool = False
 ) -> None:
     windower = Windower(spec)
-    sums = _FeatureSums(spec)
 
     def keep(windows: FloatArray) -> None:
         if len(windows):
-            stored = encode(windows, spec)
-            sums.add(stored)
-            sink(stored)
+            sink(encode(windows, spec))
 
+    # Windows that follow each other closely are many in a block of samples.
+    step = spec.window_hop_samples * max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
     with decode(file, spec.max_duration_s, leniently=leniently) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
         if recording.declared_frames is not None:
             facts.declared_duration_s = recording.declared_frames / recording.sample_rate_hz
         for samples in _resampled(recording, blocks, spec.sample_rate_hz):
-            keep(windower.push(samples))
+            for start in range(0, len(samples), step):
+                keep(windower.push(samples[start : start + step]))
     facts.duration_s = recording.decoded_frames / recording.sample_rate_hz
     facts.truncated = recording.truncated
     facts.padded = windower.n_windows == 0
     if facts.padded:
         _check_length(facts.duration_s, windower.n_samples, spec)
         keep(windower.pad())
-    facts.n_windows = windower.n_windows
-    facts.feature_sum, facts.feature_sumsq = sums.total.tolist(), sums.squares.tolist()
 
 
 def _check_length(duration_s: float, n_samples: int, spec: FeatureSpec) -> None:
@@ -165,16 +182,3 @@ def _resampled(recording: Recording, blocks: Iterator[FloatArray], target_hz: in
     rest = stream.resample_chunk(np.empty(0, np.float32), last=True)[:missing]
     yield rest
     yield np.zeros(missing - len(rest), np.float32)
-
-
-class _FeatureSums:
-    """Sums over a song's stored values, per coefficient: what normalisation needs, without a second pass."""
-
-    def __init__(self, spec: FeatureSpec) -> None:
-        self.total: npt.NDArray[np.float64] = np.zeros(spec.window_shape[0])
-        self.squares: npt.NDArray[np.float64] = np.zeros(spec.window_shape[0])
-
-    def add(self, stored: StoredWindows) -> None:
-        values: Any = decode_windows(stored).astype(np.float64)
-        self.total += values.sum(axis=(0, 2))
-        self.squares += np.einsum("nct,nct->c", values, values)

@@ -12,6 +12,7 @@ import av
 import numpy as np
 import pytest
 
+from songbag_pipeline.sniffing import frame_bytes
 from songbag_pipeline.songs import read_audio
 from songbag_store import FeatureSpec
 from tests.pipeline.conftest import chirp, write
@@ -58,6 +59,32 @@ def test_9_an_m4a_with_many_damaged_packets_is_corrupt(tmp_path: Path) -> None:
 def test_9_audio_of_a_damaged_flac_is_read_where_it_is_not_damaged(tmp_path: Path) -> None:
     broken_flac(tmp_path / "x.flac", holes=1)
     assert 19 * 22050 < len(read_audio(str(tmp_path / "x.flac"))) < 20 * 22050
+
+
+@pytest.mark.parametrize("damage", [bytes(3000), bytes(range(256)) * 12])
+def test_8_an_mp3_is_read_on_behind_a_damaged_place(tmp_path: Path, damage: bytes) -> None:
+    path = write(tmp_path / "x.mp3", chirp(10.0, 44100, 2), 44100)
+    whole, expected = read(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + len(damage)] = damage
+    path.write_bytes(data)
+    facts, windows = read(path)
+    assert (facts.status, facts.n_windows) == ("ok", sum(map(len, windows)))
+    assert 9.5 < (facts.duration_s or 0) < (whole.duration_s or 0)
+    np.testing.assert_array_equal(np.concatenate(windows)[:10], np.concatenate(expected)[:10])
+    values = np.concatenate(windows).astype(np.float64) / 16
+    np.testing.assert_allclose(facts.feature_sum or [], values.sum(axis=(0, 2)), rtol=1e-12)
+
+
+def test_4_an_mp3_that_does_not_count_its_frames_is_read_to_its_end_all_the_same(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.mp3", np.concatenate([chirp(10.0) * 0, chirp(10.0)]))
+    data = path.read_bytes()
+    path.write_bytes(data[frame_bytes(data[:7]) :])
+    facts, _ = read(path)
+    assert (facts.status, facts.declared_duration_s, facts.truncated) == ("ok", None, False)
+    assert facts.duration_s == pytest.approx(20, abs=0.1)
+    facts, _ = read(cut(path, 0.8))
+    assert (facts.status, facts.truncated) == ("ok", True)
 
 
 def test_10_an_ogg_without_a_whole_packet_has_no_audio(tmp_path: Path) -> None:

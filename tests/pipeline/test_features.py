@@ -17,6 +17,8 @@ from tests.pipeline.conftest import chirp, write
 
 SPEC = FeatureSpec()
 SMALL = FeatureSpec(window_s=0.25, window_hop_s=0.1, n_mels=40)
+SHARING = FeatureSpec(window_s=2.0, window_hop_s=20 * 512 / 22050, n_mels=40)
+"""Windows whose frames are, but for those at the ends, frames of the window before, too."""
 RECORDINGS = sorted(AUDIO.glob("*.ogg"))
 
 
@@ -42,6 +44,7 @@ def reference(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
         FeatureSpec(kind="logmel", n_mels=64, window_s=1.0),
         FeatureSpec(n_mfcc=40, n_fft=2048, hop_length=441, window_s=2.0),
         FeatureSpec(sample_rate_hz=16000, n_fft=400, hop_length=160, n_mels=23, window_s=1.0),
+        SHARING,
     ],
 )
 @pytest.mark.parametrize("loud", [1.0, 1e-6])
@@ -98,6 +101,14 @@ def test_a_shift_by_one_hop_moves_the_windows_by_one_row() -> None:
     np.testing.assert_array_equal(moved, windows[1:])
 
 
+def test_a_frame_that_windows_share_is_as_good_as_one_of_their_own() -> None:
+    samples = chirp(6)[:, 0] * np.linspace(1e-4, 1, 6 * 22050, dtype=np.float32)
+    windows = window_features(samples, SHARING)
+    alone = [window_features(samples[k * SHARING.window_hop_samples :], SHARING)[0] for k in range(len(windows))]
+    assert len(windows) == 9
+    np.testing.assert_allclose(windows, np.stack(alone), atol=1e-3)
+
+
 def test_each_window_is_clamped_by_its_own_loudest_point() -> None:
     quiet, loud = chirp(5, seed=1)[:, 0] * np.float32(1e-4), chirp(5)[:, 0]
     together = window_features(np.concatenate([quiet, loud]), SPEC)
@@ -107,7 +118,7 @@ def test_each_window_is_clamped_by_its_own_loudest_point() -> None:
 @settings(deadline=None, max_examples=30)
 @given(
     cuts=st.lists(st.integers(0, 22050), max_size=8),
-    window_hop_s=st.sampled_from([0.05, 0.1, 0.25, 0.4]),
+    window_hop_s=st.sampled_from([0.05, 0.1, 0.25, 0.4, 2 * 512 / 22050]),
 )
 def test_a_stream_in_any_pieces_gives_the_very_windows_of_the_whole(cuts: list[int], window_hop_s: float) -> None:
     spec = FeatureSpec(window_s=0.25, window_hop_s=window_hop_s, n_mels=40)

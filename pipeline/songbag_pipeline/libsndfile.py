@@ -1,0 +1,89 @@
+"""Decoding with libsndfile, through soundfile: WAV, AIFF, CAF, AU, FLAC and MP3."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
+
+import numpy as np
+import soundfile
+
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.features import FloatArray
+from songbag_pipeline.recordings import BLOCK_FRAMES, Blocks, Damaged, Recording, falls_short, mono
+from songbag_pipeline.sniffing import AudioFormat
+
+_SHORT = ("PCM_16", "PCM_S8", "PCM_U8")
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ships no types
+    """A sound file that is read to its real end: a seekable one stops at the length in the header."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def open_libsndfile(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
+    """Open a file that is of a format of libsndfile's; see `songbag_pipeline.decoding.decode`."""
+    file.seek(0)
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    try:
+        sound = _Sequential(file.fileno(), closefd=False)
+    except soundfile.LibsndfileError as error:
+        raise _header_error(form, str(error)) from error
+    with sound:
+        declared = sound.frames if 0 < sound.frames < 2**62 else None
+
+        def blocks(recording: Recording) -> Iterator[FloatArray]:
+            return _blocks(sound, recording)
+
+        yield Recording(form.name, sound.samplerate, sound.channels, declared), blocks
+
+
+def _header_error(form: AudioFormat, text: str) -> SongError:
+    reason = text.rpartition("': ")[2].rstrip(".")
+    if form.name in ("wav", "aiff", "caf", "au") and ("unimplemented" in reason or "not supported" in reason):
+        return SongError("unsupported-codec", f"the {form.name} file holds a codec that libsndfile does not decode")
+    if "not exist" in reason:
+        # libsndfile says so of an MP3 without a whole frame, which would mislead.
+        reason = "no whole frame"
+    return SongError("unreadable-header", f"the {form.name} header cannot be read ({reason})")
+
+
+def _blocks(sound: soundfile.SoundFile, recording: Recording) -> Iterator[FloatArray]:
+    # A block's size depends on the channels: 64 of them must not take 64 times the memory.
+    frames = max(1024, BLOCK_FRAMES * 2 // max(2, recording.channels))
+    # libsndfile turns short samples into floats five times slower than numpy, but for FLAC, which has to be decoded.
+    short = sound.subtype in _SHORT and recording.source_format != "flac"
+    space = np.empty((frames, recording.channels), np.int16 if short else np.float32)
+    while True:
+        try:
+            block = sound.read(out=space)
+        except soundfile.LibsndfileError as error:
+            if "END_OF_STREAM" not in sound.extra_info:
+                kind = Damaged if recording.source_format in ("flac", "mp3") else SongError
+                raise recording.corrupt(str(error), kind) from error
+            recording.ended(noted=True)
+            return
+        if not len(block):
+            break
+        # A single channel would be passed on as it is, in the space that the next block goes to.
+        yield mono(block) if recording.channels > 1 or short else block[:, 0].copy()
+    recording.ended(noted=_is_cut_off(sound.extra_info))
+
+
+_CHUNK_TOO_LONG = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+
+
+def _is_cut_off(log: str) -> bool:
+    """Read libsndfile's log: it decodes a cut-off WAV or Ogg without an error."""
+    lengths = _CHUNK_TOO_LONG.search(log)
+    if lengths:
+        declared, present = int(lengths[1]), int(lengths[2])
+        # A recorder that could not go back writes 0 or the largest number: unknown, not cut off.
+        return declared < 0x7FFFF000 and falls_short(present, declared)
+    return "lacks an end-of-stream bit" in log
