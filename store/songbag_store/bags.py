@@ -6,7 +6,6 @@ import dataclasses
 import math
 from collections import deque
 from collections.abc import Iterator
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -95,7 +94,7 @@ class Bags:
     Parameters
     ----------
     reader : FragmentReader
-        For this object alone.
+        Of the store.
     songs : pyarrow.Table
         Their rows of the index, in any order.
     labels : array, shape (songs, ...), optional
@@ -138,30 +137,26 @@ class Bags:
         _check(bag_size, batch_size, shard, songs.num_rows)
         order = pc.sort_indices(songs["song_id"])
         songs = songs.take(order)
-        self._ids = songs["song_id"].combine_chunks()
-        self.labels = None if labels is None else _labels(labels, self._ids)[order.to_numpy()]
-        if self._ids.value_counts().field("counts").to_numpy().max() > 1:
+        self.song_ids: list[str] = songs["song_id"].to_pylist()
+        self.labels = None if labels is None else _labels(labels, len(self.song_ids))[order.to_numpy()]
+        if len(set(self.song_ids)) < len(self.song_ids):
             raise UsageError("a song is given more than once", where="bags", remedy="Give every song once.")
         self.bag_size = bag_size
         self.batch_size = batch_size
         self.seed = seed
         self.shard = shard
         self._reader = reader
-        self._fragments = songs["fragment"].combine_chunks().dictionary_encode()
+        fragments = songs["fragment"].combine_chunks().dictionary_encode()
+        self._names: list[str] = fragments.dictionary.to_pylist()
+        self._fragments = fragments.indices.to_numpy()
         self._row_starts = songs["row_start"].to_numpy()
         self._n_windows = songs["n_windows"].to_numpy().astype(np.int64)
         self._order: tuple[int, Ints] | None = None
 
-    @cached_property
-    def song_ids(self) -> list[str]:
-        """All songs, ordered."""
-        ids: list[str] = self._ids.to_pylist()
-        return ids
-
     @property
     def n_steps(self) -> int:
         """Batches of an epoch, the same number for every shard."""
-        n_songs, count = len(self._ids), self.shard[1]
+        n_songs, count = len(self.song_ids), self.shard[1]
         return min(math.ceil(n_songs / (self.batch_size * count)), n_songs // count)
 
     def plan(self, epoch: int, step: int) -> BagPlan:
@@ -187,7 +182,7 @@ class Bags:
         """Return the songs of a step: a cut of the epoch's order, and of that this shard's cut."""
         drawn = self._order
         if drawn is None or drawn[0] != epoch:
-            self._order = drawn = epoch, song_order(len(self._ids), seed=self.seed, epoch=epoch)
+            self._order = drawn = epoch, song_order(len(self.song_ids), seed=self.seed, epoch=epoch)
         index, count = self.shard
         return _cut(_cut(drawn[1], step, self.n_steps), index, count)
 
@@ -223,7 +218,7 @@ class Bags:
         songbag_store.errors.DamagedStore
             If windows are missing or not what was written.
         """
-        under_way: deque[tuple[BagPlan, list[Pending]]] = deque()
+        under_way: deque[tuple[BagPlan, Pending]] = deque()
         ahead = 0
         for plan in self.plans(start, stop_epoch):
             while under_way and (len(under_way) == _AHEAD_BATCHES or ahead + self._n_bytes(plan) > AHEAD_BYTES):
@@ -235,27 +230,22 @@ class Bags:
             yield self._finish(*under_way.popleft())
 
     def _n_bytes(self, plan: BagPlan) -> int:
-        """Return what a batch takes while it is read."""
-        return int(plan.length.sum()) * self._reader.spec.window_bytes
+        """Return what a batch takes."""
+        return plan.windows.size * self._reader.spec.window_bytes
 
-    def _begin(self, plan: BagPlan) -> list[Pending]:
+    def _begin(self, plan: BagPlan) -> Pending:
         """Start all reads of a batch at once."""
-        return [self._reader.read(span) for span in self._reads(plan)]
+        return self._reader.read_bags(self._spans(plan), plan.windows)
 
-    def _finish(self, plan: BagPlan, pending: list[Pending]) -> Batch:
-        spec = self._reader.spec
-        windows = np.empty((*plan.windows.shape, *spec.window_shape), spec.encoding)
-        reads = zip(self._reads(plan), pending, plan.windows, windows, strict=True)
-        for span, one, drawn, bag in reads:
-            np.take(self._reader.collect(span, one), drawn, axis=0, out=bag)
+    def _finish(self, plan: BagPlan, pending: Pending) -> Batch:
         labels = None if self.labels is None else self.labels[plan.songs]
-        return Batch(windows, plan.mask, labels, plan.songs, plan.epoch, plan.step)
+        return Batch(pending.result(), plan.mask, labels, plan.songs, plan.epoch, plan.step)
 
-    def _reads(self, plan: BagPlan) -> list[Span]:
-        names = self._fragments.take(pa.array(plan.songs)).to_pylist()
-        starts = (self._row_starts[plan.songs] + plan.first).tolist()
-        ids = self._ids.take(pa.array(plan.songs)).to_pylist()
-        return [Span(*read) for read in zip(ids, names, starts, plan.length.tolist(), strict=True)]
+    def _spans(self, plan: BagPlan) -> list[Span]:
+        starts = self._row_starts[plan.songs] + plan.first
+        columns = (plan.songs, self._fragments[plan.songs], starts, plan.length)
+        places = zip(*(column.tolist() for column in columns), strict=True)
+        return [Span(self.song_ids[song], self._names[name], start, length) for song, name, start, length in places]
 
 
 def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int) -> None:
@@ -269,11 +259,11 @@ def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int)
         raise UsageError(what, where="bags")
 
 
-def _labels(labels: npt.ArrayLike, ids: pa.Array) -> npt.NDArray[Any]:
+def _labels(labels: npt.ArrayLike, n_songs: int) -> npt.NDArray[Any]:
     array = np.asarray(labels)
-    if array.ndim == 0 or len(array) != len(ids):
+    if array.ndim == 0 or len(array) != n_songs:
         n_labels = 1 if array.ndim == 0 else len(array)
-        raise UsageError(f"{len(ids)} songs and {n_labels} labels do not make bags", where="bags")
+        raise UsageError(f"{n_songs} songs and {n_labels} labels do not make bags", where="bags")
     return array
 
 

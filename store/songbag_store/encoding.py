@@ -1,4 +1,4 @@
-"""Windows as numbers and windows as stored: the two encodings, for those who need neither Zarr nor tensorstore."""
+"""Windows as numbers and windows as stored: the two encodings, for those who need no Zarr."""
 
 from __future__ import annotations
 

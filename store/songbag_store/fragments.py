@@ -1,32 +1,31 @@
-"""Fragments: immutable Zarr v3 arrays of windows, written with zarr-python.
-
-Local ones are read with tensorstore, those in object stores by byte ranges through the storage itself.
-"""
+"""Fragments: immutable Zarr v3 arrays of windows, written with zarr-python and read by threads of songbag's own."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
+import os
 import re
 import tempfile
-from collections import OrderedDict
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-import tensorstore
 import zarr
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
 from songbag_store.errors import DamagedStore, StoreError, no_temporary_room
-from songbag_store.range_arrays import RangeArray
+from songbag_store.kept_open import KeptOpen
+from songbag_store.sharded_arrays import FileShard, RemoteShard, Shard, ShardedArray
 from songbag_store.soundness import check_array_metadata
 from songbag_store.spec import INT16_STEP, FeatureSpec
 from songbag_store.storage import ObjectFacts, Storage, create_once
@@ -35,7 +34,9 @@ GROUP = "features.zarr"
 SHARD_BYTES = 64 << 20
 """Raw size that a shard stays under; a writer holds about three times this in memory."""
 
-_OPEN_ARRAYS = 256
+_CHUNK_BYTES = 4 << 20
+_OPEN_ARRAYS = 4096
+_OPEN_SHARDS = 256
 _REQUESTS_AT_ONCE = 32
 _FRAGMENT = re.compile(r"[0-9a-f]{32}")
 
@@ -132,9 +133,12 @@ def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: Wi
 
 
 def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill) -> tuple[int, int]:
-    """Choose lengths in windows: a chunk is a typical song, a shard as many chunks as stay under `SHARD_BYTES`."""
+    """Choose lengths in windows: a chunk is a typical song, a shard as many chunks as stay under `SHARD_BYTES`.
+
+    Of songs of many hours a chunk is a part, for it is unpacked as a whole for any window in it.
+    """
     per_shard = max(1, SHARD_BYTES // spec.window_bytes)
-    chunk = min(max(1, int(np.median(spill.songs))), per_shard)
+    chunk = min(max(1, int(np.median(spill.songs))), max(1, _CHUNK_BYTES // spec.window_bytes))
     return chunk, chunk * max(1, min(per_shard // chunk, math.ceil(spill.n_windows / chunk)))
 
 
@@ -162,14 +166,6 @@ def _create_array(
         )
 
 
-class Pending(Protocol):
-    """Windows that are being read; `result` waits for them."""
-
-    def result(self) -> StoredWindows:
-        """Return the windows, shape (N, C, T)."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Span:
     """Where windows of one song lie: `n_windows` rows of a fragment from `row_start` on."""
@@ -180,53 +176,35 @@ class Span:
     n_windows: int
 
 
-class _Array(Protocol):
-    """An open fragment."""
+class Pending(Protocol):
+    """Windows that are being read."""
 
-    @property
-    def shape(self) -> tuple[int, ...]: ...
+    def result(self) -> StoredWindows:
+        """Wait for the windows, as stored, and return them.
 
-    @property
-    def dtype_name(self) -> str: ...
-
-    def begin(self, start: int, stop: int) -> Pending: ...
-
-
-class _Local:
-    """A fragment on this machine, read by tensorstore's own threads."""
-
-    def __init__(self, folder: Path, context: tensorstore.Context) -> None:
-        spec = {
-            "driver": "zarr3",
-            "kvstore": {"driver": "file", "path": f"{folder}/"},
-            "open": True,
-            "fill_missing_data_reads": False,
-            "recheck_cached_metadata": "open",
-        }
-        self._array = tensorstore.open(spec, context=context).result()
-        self.shape: tuple[int, ...] = tuple(self._array.shape)
-        self.dtype_name: str = self._array.dtype.name
-
-    def begin(self, start: int, stop: int) -> Pending:
-        pending: Pending = self._array[start:stop].read()
-        return pending
+        Raises
+        ------
+        DamagedStore
+            If a fragment or a shard is missing, cut off or changed, or is not what the index says.
+        """
+        ...
 
 
-class _Remote:
-    """A fragment in an object store, read by threads that wait for its answers."""
+class _PendingBags:
+    """Bags that several jobs fill."""
 
-    def __init__(self, array: RangeArray, threads: ThreadPoolExecutor) -> None:
-        self._array = array
-        self._threads = threads
-        self.shape: tuple[int, ...] = array.shape
-        self.dtype_name = array.dtype_name
+    def __init__(self, bags: StoredWindows, jobs: Sequence[Future[None]]) -> None:
+        self._bags = bags
+        self._jobs = jobs
 
-    def begin(self, start: int, stop: int) -> Pending:
-        return self._threads.submit(self._array.read, start, stop)
+    def result(self) -> StoredWindows:
+        for job in self._jobs:
+            job.result()
+        return self._bags
 
 
 class FragmentReader:
-    """Reads spans of windows; many reads may be under way at once.
+    """Reads windows; many reads may be under way at once, for any number of threads.
 
     A missing, cut-off or changed shard is an error, never zeros.
 
@@ -239,80 +217,104 @@ class FragmentReader:
     """
 
     def __init__(self, storage: Storage, spec: FeatureSpec) -> None:
-        self._storage = storage
         self.spec = spec
-        self._arrays: OrderedDict[str, _Array] = OrderedDict()
-        self._context = tensorstore.Context({"cache_pool": {"total_bytes_limit": 0}})
+        self._storage = storage
+        self._arrays: KeptOpen[ShardedArray] = KeptOpen(_OPEN_ARRAYS)
+        self._shards: KeptOpen[Shard] = KeptOpen(_OPEN_SHARDS)
 
     def read(self, span: Span) -> Pending:
-        """Start to read the windows of a span, as stored.
-
-        Raises
-        ------
-        DamagedStore
-            If the fragment is not there or has another shape than the index says. Damage to the windows themselves is
-            raised by the result, see `collect`.
-        """
-        array = self._array(span)
-        stop = span.row_start + span.n_windows
-        if span.row_start < 0 or span.n_windows < 1 or stop > array.shape[0]:
-            what = f"has {array.shape[0]} windows, but the index points at {span.row_start} to {stop}"
-            raise self._damage(what, span)
-        return array.begin(span.row_start, stop)
-
-    def collect(self, span: Span, pending: Pending) -> StoredWindows:
-        """Wait for the windows of a span, shape (N, C, T).
-
-        Raises
-        ------
-        DamagedStore
-            If a shard is missing, cut off or changed.
-        """
-        try:
-            return np.asarray(pending.result())
-        except (ValueError, FileNotFoundError) as error:
-            raise self._damage(_cause(error), span) from error
+        """Start to read the windows of a song, shape (N, C, T)."""
+        return self._threads.submit(self._read_span, span)
 
     def read_all(self, spans: Sequence[Span]) -> list[StoredWindows]:
-        """Read several spans at once."""
-        pending = [self.read(span) for span in spans]
-        return [self.collect(span, one) for span, one in zip(spans, pending, strict=True)]
+        """Read several songs at once."""
+        return [one.result() for one in [self.read(span) for span in spans]]
 
-    def _array(self, span: Span) -> _Array:
-        name = span.fragment
-        if name in self._arrays:
-            self._arrays.move_to_end(name)
-            return self._arrays[name]
-        if not _FRAGMENT.fullmatch(name):
-            raise self._damage("is not the name of a fragment", span)
-        array = self._open(span)
-        expected = self.spec.window_shape
-        if tuple(array.shape[1:]) != expected or array.dtype_name != self.spec.encoding:
-            what = f"has windows of {array.dtype_name} {tuple(array.shape[1:])} instead of the spec's {expected}"
-            raise self._damage(what, span)
-        self._arrays[name] = array
-        if len(self._arrays) > _OPEN_ARRAYS:
-            self._arrays.popitem(last=False)
-        return array
+    def read_bags(self, spans: Sequence[Span], windows: Ints) -> Pending:
+        """Start to read some windows of each of several songs, shape (B, K, C, T).
 
-    def _open(self, span: Span) -> _Array:
-        key = f"{GROUP}/{span.fragment}"
-        folder = self._storage.array_path(key)
+        Parameters
+        ----------
+        spans : sequence of Span
+            The songs.
+        windows : int64, shape (B, K)
+            Which windows of each song, counted from the start of its span.
+
+        Raises
+        ------
+        IndexError
+            If a window lies outside its span.
+        """
+        if (windows.min(axis=1) < 0).any() or (windows.max(axis=1) >= [span.n_windows for span in spans]).any():
+            raise IndexError("a window lies outside its song")
+        out = np.empty((*windows.shape, *self.spec.window_shape), self.spec.encoding)
+        # Of a folder a job is many songs, because handing it over costs as much as reading one.
+        per_job = math.ceil(len(spans) / self._n_threads)
+        cuts = [slice(first, first + per_job) for first in range(0, len(spans), per_job)]
+        jobs = [self._threads.submit(self._read_bags, spans[cut], windows[cut], out[cut]) for cut in cuts]
+        return _PendingBags(out, jobs)
+
+    def _read_span(self, span: Span) -> StoredWindows:
+        with self._naming(span):
+            array = self._array(span)
+            windows = np.empty((span.n_windows, *array.shape[1:]), array.dtype_name)
+            array.read_span(span.row_start, windows)
+        return windows
+
+    def _read_bags(self, spans: Sequence[Span], windows: Ints, out: StoredWindows) -> None:
+        for span, drawn, bag in zip(spans, windows, out, strict=True):
+            with self._naming(span):
+                self._array(span).read_rows(drawn + span.row_start, bag)
+
+    @contextmanager
+    def _naming(self, span: Span) -> Iterator[None]:
+        """Name the fragment and the song in what goes wrong with them."""
         try:
-            metadata = self._storage.get(f"{key}/zarr.json")
-            check_array_metadata(metadata, self.spec)
-            if folder is None:
-                return _Remote(RangeArray(self._storage, key, metadata), self._threads)
-            return _Local(folder, self._context)
+            yield
         except StoreError:
             raise
-        except (ValueError, OSError) as error:
-            raise self._damage(_cause(error), span) from error
+        except (ValueError, FileNotFoundError) as error:
+            raise self._damage(str(error), span) from error
+        except OSError as error:
+            key = f"{self._storage.location}/{GROUP}/{span.fragment}"
+            raise StoreError(f"cannot be read ({error.strerror or error})", where=key) from error
+
+    def _array(self, span: Span) -> ShardedArray:
+        """Return the array of a span that lies in it."""
+        array = self._arrays.get(span.fragment, self._open_array)
+        stop = span.row_start + span.n_windows
+        if span.row_start < 0 or span.n_windows < 1 or stop > array.shape[0]:
+            raise ValueError(f"has {array.shape[0]} windows, but the index points at {span.row_start} to {stop}")
+        return array
+
+    def _open_array(self, fragment: str) -> ShardedArray:
+        if not _FRAGMENT.fullmatch(fragment):
+            raise ValueError("is not the name of a fragment")
+        key = f"{GROUP}/{fragment}"
+        try:
+            metadata = self._storage.get(f"{key}/zarr.json")
+        except FileNotFoundError as error:
+            raise ValueError("has no zarr.json") from error
+        check_array_metadata(metadata, self.spec)
+        array = ShardedArray(metadata, lambda number: self._shards.get(f"{key}/c/{number}/0/0", self._open_shard))
+        if array.shape[1:] != self.spec.window_shape or array.dtype_name != self.spec.encoding:
+            found = f"{array.dtype_name} {array.shape[1:]}"
+            raise ValueError(f"has windows of {found} instead of the spec's {self.spec.window_shape}")
+        return array
+
+    def _open_shard(self, key: str) -> Shard:
+        path = self._storage.local_path(key)
+        return RemoteShard(self._storage.read_range, key) if path is None else FileShard(path)
+
+    @cached_property
+    def _n_threads(self) -> int:
+        """As many as there are cores for a folder; for an object store as many as may wait for its answers."""
+        return _REQUESTS_AT_ONCE if self._storage.local_path("") is None else len(os.sched_getaffinity(0))
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
-        """Threads that wait for an object store; they end with the reader."""
-        return ThreadPoolExecutor(_REQUESTS_AT_ONCE, thread_name_prefix="songbag-read")
+        """Threads that end with the reader."""
+        return ThreadPoolExecutor(self._n_threads, thread_name_prefix="songbag-read")
 
     def _damage(self, what: str, span: Span) -> DamagedStore:
         return DamagedStore(
@@ -322,11 +324,6 @@ class FragmentReader:
             song_ids=[span.song_id],
             remedy="Restore the fragment from a copy of the store, or extract the song again.",
         )
-
-
-def _cause(error: Exception) -> str:
-    """Return the first line of tensorstore's message without its list of source locations."""
-    return re.sub(r" \[source locations=.*", "", str(error).splitlines()[0])[:300]
 
 
 def create_group(storage: Storage) -> None:

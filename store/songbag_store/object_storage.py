@@ -169,8 +169,8 @@ class ObjectStorage:
         """Begin an array below a prefix of its own."""
         return _RemoteArray(self._connect(key), key, f"{self._location}/{key}")
 
-    def array_path(self, key: str) -> None:
-        """There is no local folder."""
+    def local_path(self, key: str) -> None:
+        """There is none."""
         return
 
     def _patiently(self, request: Callable[[], _T]) -> _T:

@@ -100,8 +100,8 @@ class Storage(Protocol):
         """Begin an array whose objects will lie below a key that nobody else writes to."""
         ...
 
-    def array_path(self, key: str) -> Path | None:
-        """Return the local folder of an array; None where its objects can only be read through this storage."""
+    def local_path(self, key: str) -> Path | None:
+        """Return the file or folder of a key on this machine; None where it can only be read through this storage."""
         ...
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
@@ -215,8 +215,8 @@ class LocalStorage:
         """Begin an array in a folder of its own."""
         return _LocalArray(self, key)
 
-    def array_path(self, key: str) -> Path:
-        """Return the folder of an array."""
+    def local_path(self, key: str) -> Path:
+        """Return the file or folder of a key."""
         return self._path(key)
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
@@ -238,7 +238,7 @@ class _LocalArray:
 
     @property
     def target(self) -> Path:
-        return self._storage.array_path(self._key)
+        return self._storage.local_path(self._key)
 
     def finish(self) -> dict[str, ObjectFacts]:
         """Call fsync on every file, then on every folder from the deepest up to the store's root."""

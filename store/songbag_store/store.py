@@ -347,9 +347,7 @@ class SongStore:
 
         table = self.select_songs(songs) if songs is None or isinstance(songs, str) else self.select_ids(songs)
         given = column_labels(table, labels) if isinstance(labels, str) else labels
-        # Whoever iterates may do so in a thread of its own; `reader` belongs to whoever else uses the store.
-        reader = FragmentReader(self.storage, self.spec)
-        return Bags(reader, table, given, bag_size=bag_size, batch_size=batch_size, seed=seed, shard=shard)
+        return Bags(self.reader, table, given, bag_size=bag_size, batch_size=batch_size, seed=seed, shard=shard)
 
     def tag(self, name: str, facts: dict[str, Any] | None = None) -> None:
         """Pin this snapshot against deletion under a name, once.

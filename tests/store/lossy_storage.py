@@ -112,7 +112,7 @@ class LossyStorage:
     def new_array(self, key: str) -> LossyArray:
         return LossyArray(self, key)
 
-    def array_path(self, key: str) -> None:
+    def local_path(self, key: str) -> None:
         return
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:

@@ -1,4 +1,4 @@
-"""A store is read without songbag: with zarr, xarray, pandas and DuckDB alone."""
+"""A store is read without songbag: with zarr, tensorstore, xarray, pandas and DuckDB alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+import tensorstore
 import xarray
 import zarr
 
@@ -33,6 +34,19 @@ def test_plain_zarr_reads_a_song_by_its_index_row(store: SongStore) -> None:
     stored = np.asarray(array[row.row_start : row.row_start + row.n_windows])
     windows = stored * array.attrs.get("scale_factor", 1.0)
     np.testing.assert_array_equal(windows, store.windows("b"))
+
+
+def test_plain_tensorstore_reads_a_song_by_its_index_row_and_finds_a_lost_shard(store: SongStore) -> None:
+    row = pd.read_parquet(newest_index(store)).set_index("song_id").loc["b"]
+    folder = f"{store.location}/features.zarr/{row.fragment}"
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder}/"}, "fill_missing_data_reads": False}
+    array = tensorstore.open(spec, open=True).result()
+    song = array[row.row_start : row.row_start + row.n_windows]
+    stored = song.read().result()
+    np.testing.assert_array_equal(stored * (1 / 16 if stored.dtype == np.int16 else 1.0), store.windows("b"))
+    next(Path(folder).glob("c/*/0/0")).unlink()
+    with pytest.raises(ValueError, match="missing"):
+        song.read().result()
 
 
 def test_xarray_opens_all_fragments_and_applies_the_scale_by_itself(store: SongStore) -> None:

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec, SongStore, fragments
 from songbag_store.encoding import UnencodableFeatures, decode, encode
 from songbag_store.errors import DamagedStore
 from songbag_store.fragments import SHARD_BYTES, WindowSpill
-from tests.conftest import MakeStore, sixteenths
+from songbag_store.parts import read_part
+from tests.conftest import MakeStore, fill, sixteenths
 
 SPEC = FeatureSpec()
 EXACT = FeatureSpec(encoding="float32")
@@ -121,3 +125,55 @@ def test_a_fragment_of_another_shape_than_the_spec_is_refused(store: SongStore, 
     (mine / "zarr.json").write_bytes((theirs / "zarr.json").read_bytes())
     with pytest.raises(DamagedStore, match="instead of the spec's"):
         SongStore.open(store.location).windows("long")
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1), bag_size=st.integers(1, 30))
+def test_any_windows_of_any_songs_come_in_one_go(store: SongStore, seed: int, bag_size: int) -> None:
+    songs = store.select_songs()
+    drawn = np.stack([np.random.default_rng(seed).integers(0, n, bag_size) for n in songs["n_windows"].to_pylist()])
+    bags = store.reader.read_bags(store.spans(songs), drawn).result()
+    for song_id, windows, bag in zip(songs["song_id"].to_pylist(), drawn, bags, strict=True):
+        np.testing.assert_array_equal(decode(bag), store.windows(song_id)[windows])
+
+
+def test_a_window_outside_its_song_is_refused(store: SongStore) -> None:
+    spans = store.spans(store.select_songs())[:1]
+    for outside in (-1, spans[0].n_windows):
+        with pytest.raises(IndexError, match="outside"):
+            store.reader.read_bags(spans, np.array([[outside]]))
+
+
+def test_more_shards_than_are_kept_open_are_read_and_closed(
+    make_store: MakeStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fragments, "_OPEN_SHARDS", 2)
+    monkeypatch.setattr(fragments, "_OPEN_ARRAYS", 2)
+    store = make_store({"0": sixteenths(rng, 2, SPEC.window_shape)})
+    for name in "123456":
+        fragment = fill(store, {name: sixteenths(rng, 2, SPEC.window_shape)})
+        store = store.commit_parts({fragment: read_part(store.storage, store.uuid, SPEC, fragment)})
+    expected = {song_id: SongStore.open(store.location).windows(song_id) for song_id in "0123456"}
+    before = len(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        for song_id, windows in expected.items():
+            np.testing.assert_array_equal(store.windows(song_id), windows)
+    assert len(os.listdir("/proc/self/fd")) <= before + 2
+
+
+def test_a_reader_serves_many_threads(store: SongStore) -> None:
+    expected = {song_id: store.windows(song_id) for song_id in SONGS}
+    opened = SongStore.open(store.location)
+    with ThreadPoolExecutor(16) as threads:
+        for song_id, windows in zip([*SONGS] * 20, threads.map(opened.windows, [*SONGS] * 20), strict=True):
+            np.testing.assert_array_equal(windows, expected[song_id])
+
+
+def test_a_chunk_of_very_long_songs_is_a_part_of_one(make_store: MakeStore) -> None:
+    spec = FeatureSpec(window_s=0.5, window_hop_s=0.25, n_mfcc=40, n_mels=64, encoding="float32")
+    windows = np.arange(1500 * 40 * 22, dtype=np.float32).reshape(1500, *spec.window_shape)
+    store = make_store({"long": windows}, spec=spec)
+    (metadata,) = (Path(store.location) / "features.zarr").glob("*/zarr.json")
+    chunk = json.loads(metadata.read_bytes())["codecs"][0]["configuration"]["chunk_shape"][0]
+    assert chunk * spec.window_bytes <= 4 << 20 < (chunk + 1) * spec.window_bytes
+    np.testing.assert_array_equal(store.windows("long"), windows)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from songbag_store import SongStore
 from songbag_store.bags import Bags
-from songbag_store.fragments import FragmentReader
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -75,8 +74,7 @@ class BagDataset(Bags):
     ) -> None:
         given: npt.NDArray[Any] = np.asarray(labels)
         super().__init__(
-            # tf.data reads in a thread of its own; `store.reader` belongs to whoever else uses the store.
-            FragmentReader(store.storage, store.spec),
+            store.reader,
             store.select_ids(song_ids),
             given.astype(np.int32 if given.ndim == 1 else np.float32),
             bag_size=bag_size,

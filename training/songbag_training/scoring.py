@@ -145,9 +145,9 @@ def stored_pieces(store: SongStore, songs: pa.Table, chunk_windows: int) -> Iter
         while ahead > _READ_AHEAD_CHUNKS * chunk_windows:
             first, ends, pending = under_way.popleft()
             ahead -= first.n_windows
-            yield Piece(first.song_id, store.reader.collect(first, pending), ends)
+            yield Piece(first.song_id, pending.result(), ends)
     for first, ends, pending in under_way:
-        yield Piece(first.song_id, store.reader.collect(first, pending), ends)
+        yield Piece(first.song_id, pending.result(), ends)
 
 
 def _cut(spans: Iterable[Span], longest: int) -> Iterator[tuple[Span, bool]]:

@@ -1,0 +1,50 @@
+"""What is opened once and kept for those who come after."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Generic, TypeVar
+
+_T = TypeVar("_T")
+
+
+class KeptOpen(Generic[_T]):
+    """Opens every name once, for whichever thread comes first, and keeps those that were used last.
+
+    Parameters
+    ----------
+    most : int
+        How many are kept. One that is let go lives on for as long as somebody uses it.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[str, Future[_T]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, name: str, open_it: Callable[[str], _T]) -> _T:
+        """Return what `open_it` made of this name, now or before; what it raises is raised, and not kept."""
+        with self._lock:
+            known = self._kept.get(name)
+            if known is not None:
+                self._kept.move_to_end(name)
+            else:
+                mine: Future[_T] = Future()
+                self._kept[name] = mine
+                if len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+        if known is not None:
+            return known.result()
+        try:
+            opened = open_it(name)
+        except BaseException as error:
+            with self._lock:
+                if self._kept.get(name) is mine:
+                    del self._kept[name]
+            mine.set_exception(error)
+            raise
+        mine.set_result(opened)
+        return opened

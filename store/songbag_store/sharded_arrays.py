@@ -1,0 +1,307 @@
+"""A fragment's array as its shards hold it: of a shard, the list of chunks and then the chunks that are asked for.
+
+docs/decisions/0010 and 0030 say why songbag reads what it wrote itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+from numcodecs import blosc
+
+from songbag_store.drawing import Ints
+from songbag_store.encoding import StoredWindows
+
+_ABSENT = 2**64 - 1
+_MOST_BYTES = 1 << 33
+_REQUEST_BYTES = 8 << 20
+_PACKING_BYTES = 1024
+_INNER = ["bytes", "blosc", "crc32c"]
+_DTYPES = ("int16", "float32")
+_CHECKED = 0x48674BC7
+"""CRC-32C of any data with their own CRC-32C behind them, little-endian: so nothing is cut off to be compared."""
+
+
+class Shard(Protocol):
+    """The bytes of one shard."""
+
+    gap_bytes: int
+    """Bytes between two chunks that are read along rather than made a request of their own."""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return some bytes, or the last ones with a negative `start` and a `stop` of 0; fewer where it ends."""
+        ...
+
+
+class FileShard:
+    """A shard in a file, open for as long as somebody holds this object.
+
+    Not mapped into memory: a file that another process cuts off would then end this one (SIGBUS).
+    """
+
+    gap_bytes = 0
+
+    def __init__(self, path: Path) -> None:
+        self._descriptor = os.open(path, os.O_RDONLY)
+        self._n_bytes = os.fstat(self._descriptor).st_size
+
+    def __del__(self) -> None:
+        if hasattr(self, "_descriptor"):
+            os.close(self._descriptor)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return some bytes."""
+        if start < 0:
+            start, stop = max(0, self._n_bytes + start), self._n_bytes + stop
+        return os.pread(self._descriptor, stop - start, start)
+
+
+class RemoteShard:
+    """A shard in an object store, read by ranges."""
+
+    gap_bytes = 256 << 10
+
+    def __init__(self, read_range: Callable[[str, int, int], bytes], key: str) -> None:
+        self._read_range = read_range
+        self._key = key
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return some bytes."""
+        return self._read_range(self._key, start, stop)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Layout:
+    shape: tuple[int, int, int]
+    dtype: str
+    shard: int
+    chunk: int
+
+    @property
+    def chunks_per_shard(self) -> int:
+        return self.shard // self.chunk
+
+    @property
+    def index_bytes(self) -> int:
+        return 16 * self.chunks_per_shard + 4
+
+    @property
+    def chunk_shape(self) -> tuple[int, int, int]:
+        return self.chunk, *self.shape[1:]
+
+    @property
+    def chunk_bytes(self) -> int:
+        return math.prod(self.chunk_shape) * np.dtype(self.dtype).itemsize
+
+
+class ShardedArray:
+    """A fragment's array, of which only what is asked for is fetched. Safe to use from several threads.
+
+    Parameters
+    ----------
+    metadata : bytes
+        The array's ``zarr.json``.
+    open_shard : callable
+        Returns the shard of a number, or raises `FileNotFoundError`.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        (rows, C, T).
+    dtype_name : str
+        ``int16`` or ``float32``.
+
+    Raises
+    ------
+    ValueError
+        If it is not an array that songbag writes.
+    """
+
+    def __init__(self, metadata: bytes, open_shard: Callable[[int], Shard]) -> None:
+        self._layout = _parse(metadata)
+        self._open_shard = open_shard
+        self.shape = self._layout.shape
+        self.dtype_name = self._layout.dtype
+        self._indices: dict[int, npt.NDArray[np.uint64]] = {}
+        self._locks = [threading.Lock() for _ in range(8)]
+
+    def read_span(self, start: int, out: StoredWindows) -> None:
+        """Read the rows from `start` on into `out`, as many as it has.
+
+        Raises
+        ------
+        FileNotFoundError
+            If a shard is missing.
+        ValueError
+            If a shard is cut off or changed.
+        """
+        chunk, stop = self._layout.chunk, start + len(out)
+        for number, packed in self._packed(range(start // chunk, (stop - 1) // chunk + 1)):
+            base = number * chunk
+            low, high = max(start, base), min(stop, base + chunk)
+            target = out[low - start : high - start]
+            if high - low == chunk and target.flags.c_contiguous:
+                self._unpack(packed, target)
+            else:
+                target[:] = self._unpack(packed, self._scratch())[low - base : high - base]
+
+    def read_rows(self, rows: Ints, out: StoredWindows) -> None:
+        """Read some rows, in any order, into `out`; chunks that hold none are left alone. Raises as `read_span`.
+
+        Parameters
+        ----------
+        rows : int64, shape (K,)
+            Inside the array.
+        out : array, shape (K, C, T)
+        """
+        numbers = rows // self._layout.chunk
+        first, last = int(numbers.min()), int(numbers.max())
+        for number, packed in self._packed([first] if first == last else np.unique(numbers).tolist()):
+            windows = self._unpack(packed, self._scratch())
+            base = number * self._layout.chunk
+            if first == last:
+                np.take(windows, rows - base, axis=0, out=out, mode="clip")  # "raise" would buffer
+            else:
+                here = numbers == number
+                out[here] = windows[rows[here] - base]
+
+    def _packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield chunks as stored, ascending: those that lie close together in a shard in one request."""
+        per_shard = self._layout.chunks_per_shard
+        done = 0
+        while done < len(numbers):
+            shard_number = numbers[done] // per_shard
+            shard = self._open_shard(shard_number)
+            places = self._index(shard_number, shard)
+            end = done + 1
+            while end < len(numbers) and numbers[end] // per_shard == shard_number:
+                end += 1
+            wanted = [(n, *places[n % per_shard].tolist()) for n in numbers[done:end]]
+            yield from _fetch(shard, wanted, self._layout.chunk_bytes + _PACKING_BYTES)
+            done = end
+
+    def _index(self, number: int, shard: Shard) -> npt.NDArray[np.uint64]:
+        """Return offset and size of the chunks of a shard, shape (chunks, 2); read once."""
+        known = self._indices.get(number)
+        if known is not None:
+            return known
+        with self._locks[number % len(self._locks)]:
+            if number not in self._indices:
+                data = _checked(shard.read(-self._layout.index_bytes, 0), self._layout.index_bytes)
+                self._indices[number] = np.frombuffer(data, "<u8", count=2 * self._layout.chunks_per_shard).reshape(
+                    -1, 2
+                )
+            return self._indices[number]
+
+    def _scratch(self) -> StoredWindows:
+        """Return memory of this thread for one chunk."""
+        wanted = self._layout.chunk_bytes
+        if len(getattr(_LOCAL, "scratch", b"")) < wanted:
+            _LOCAL.scratch = bytearray(wanted)
+        n_values = math.prod(self._layout.chunk_shape)
+        return np.frombuffer(_LOCAL.scratch, self.dtype_name, count=n_values).reshape(self._layout.chunk_shape)
+
+    def _unpack(self, packed: bytes, target: StoredWindows) -> StoredWindows:
+        """Unpack a chunk into `target`, shape (chunk, C, T), and return that."""
+        # Blosc trusts its header with what it reads and writes, so that is compared before.
+        if len(packed) < 20 or struct.unpack_from("<I4xI", packed, 4) != (target.nbytes, len(packed) - 4):
+            raise ValueError("a chunk has another size than the array's")
+        try:
+            blosc.decompress(memoryview(packed)[:-4], target)
+        except RuntimeError as error:
+            raise ValueError(f"a chunk cannot be unpacked ({error})") from error
+        return target
+
+
+_LOCAL = threading.local()
+
+
+def _fetch(shard: Shard, places: list[tuple[int, int, int]], most_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the chunks at some (number, offset, size) of a shard."""
+    for _, offset, size in places:
+        if offset == _ABSENT:
+            raise ValueError("a chunk is missing from its shard")
+        if size > most_bytes or offset + size > _MOST_BYTES:
+            raise ValueError("the list of chunks points beyond any shard")
+    done = 0
+    while done < len(places):
+        end = _end_of_request(shard.gap_bytes, places, done)
+        begin, stop = places[done][1], places[end - 1][1] + places[end - 1][2]
+        data = shard.read(begin, stop)
+        for number, offset, size in places[done:end]:
+            yield number, _checked(data[offset - begin : offset - begin + size], size)
+        done = end
+
+
+def _end_of_request(gap_bytes: int, places: list[tuple[int, int, int]], done: int) -> int:
+    """Return before which chunk the request ends that begins with chunk `done`."""
+    begin, stop, end = places[done][1], places[done][1] + places[done][2], done + 1
+    while end < len(places):
+        offset, size = places[end][1:]
+        if not 0 <= offset - stop <= gap_bytes or offset + size - begin > _REQUEST_BYTES:
+            break
+        stop, end = offset + size, end + 1
+    return end
+
+
+def _checked(data: bytes, n_bytes: int) -> bytes:
+    """Return data with a checksum at their end, after comparing it."""
+    if len(data) != n_bytes or n_bytes < 4:
+        raise ValueError("a shard is cut off")
+    if google_crc32c.value(data) != _CHECKED:
+        raise ValueError("a checksum does not match: the shard was changed or cut off")
+    return data
+
+
+def _parse(text: bytes) -> _Layout:
+    """Read an array's zarr.json; anything but what songbag writes is refused."""
+    try:
+        document = json.loads(text)
+        (sharding,) = document["codecs"]
+        inner = sharding["configuration"]
+        layout = _Layout(
+            shape=tuple(map(_size, document["shape"])),  # type: ignore[arg-type]  # three, or the next check fails
+            dtype=document["data_type"],
+            shard=_size(document["chunk_grid"]["configuration"]["chunk_shape"][0]),
+            chunk=_size(inner["chunk_shape"][0]),
+        )
+        fits = (
+            document["zarr_format"] == 3
+            and document["node_type"] == "array"
+            and sharding["name"] == "sharding_indexed"
+            and inner["index_location"] == "end"
+            and [codec["name"] for codec in inner["codecs"]] == _INNER
+            and [codec["name"] for codec in inner["index_codecs"]] == ["bytes", "crc32c"]
+            and document["chunk_key_encoding"]["name"] == "default"
+            and layout.dtype in _DTYPES
+            and len(layout.shape) == 3
+            and layout.shard % layout.chunk == 0
+            and layout.chunks_per_shard < 1 << 24
+            and all(list(part[1:]) == list(layout.shape[1:]) for part in _chunk_shapes(document, inner))
+        )
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError(f"its zarr.json is not what songbag writes ({type(error).__name__})") from error
+    if not fits:
+        raise ValueError("its zarr.json is not what songbag writes")
+    return layout
+
+
+def _chunk_shapes(document: dict[str, Any], inner: dict[str, Any]) -> tuple[list[int], list[int]]:
+    return document["chunk_grid"]["configuration"]["chunk_shape"], inner["chunk_shape"]
+
+
+def _size(value: object) -> int:
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{value!r} is not a length")
+    return value
