@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import keras
-from keras import layers
+from keras import KerasTensor, layers
 
 from songbag_training.errors import ModelError
 
@@ -47,26 +47,34 @@ def reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
 
 
 def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
-    """Three convolutions along time, batch-normalised, then mean and maximum over time: 128 numbers.
+    """Four convolutions of 16, 32, 64 and 128 filters, batch-normalised, then mean and maximum: 256 numbers.
 
-    All coefficients of a frame enter a filter together: neighbouring cepstral coefficients have no likeness that a
-    filter sliding over them could use, and one dimension less makes it several times faster. Any window size will do.
+    The first, of 5 x 5, sees every second frame, and of 32 bands or more every second one; between the others the
+    highest of each 2 x 2 is kept, so that a filter of the last sees most of the bands and about a second. Mean and
+    maximum are over all that is left of bands and frames: a short sound counts although the rest of its window is
+    silent. Windows of any size will do.
     """
     windows = keras.Input((n_bands, n_frames, n_channels), name="image")
-    x = layers.Permute((2, 1, 3), name="frames_first")(windows)
-    x = layers.Reshape((n_frames, n_bands * n_channels), name="frames")(x)
-    for number in (1, 2, 3):
-        x = layers.Conv1D(64, 5, padding="same", use_bias=False, name=f"conv_{number}")(x)
-        # With Keras's 0.99, the averages of a small collection would still be the initial ones when training ends.
-        x = layers.BatchNormalization(momentum=0.9, name=f"norm_{number}")(x)
-        x = layers.Activation("relu", name=f"relu_{number}")(x)
-        if number < 3:
-            x = layers.MaxPooling1D(2, padding="same", name=f"pool_{number}")(x)
-    mean = layers.GlobalAveragePooling1D(name="time_mean")(x)
-    highest = layers.GlobalMaxPooling1D(name="time_max")(x)
+    x = _convolution(windows, 1, 16, 5, strides=(2 if n_bands >= 32 else 1, 2))
+    for number, filters in ((2, 32), (3, 64), (4, 128)):
+        size = tuple(2 if length >= 4 else 1 for length in x.shape[1:3])
+        x = layers.MaxPooling2D(size, padding="same", name=f"pool_{number - 1}")(x)
+        x = _convolution(x, number, filters, 3)
+    mean = layers.GlobalAveragePooling2D(name="mean")(x)
+    highest = layers.GlobalMaxPooling2D(name="max")(x)
     x = layers.Concatenate(name="embedding")([mean, highest])
     x = layers.Dropout(0.3, name="dropout")(x)
     return keras.Model(windows, x, name=EMBEDDING_NAME)
+
+
+def _convolution(
+    x: KerasTensor, number: int, filters: int, size: int, strides: tuple[int, int] = (1, 1)
+) -> KerasTensor:
+    name = f"conv_{number}"
+    x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, name=name)(x)
+    # With Keras's 0.99, the averages of a small collection would still be the initial ones when training ends.
+    x = layers.BatchNormalization(momentum=0.9, name=f"norm_{number}")(x)
+    return layers.Activation("relu", name=f"relu_{number}")(x)
 
 
 ENCODERS: dict[str, Encoder] = {"compact": compact, "reference": reference}
