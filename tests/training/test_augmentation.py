@@ -1,27 +1,33 @@
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from songbag_pipeline import window_features
 from songbag_store import FeatureSpec
+from songbag_training import TrainConfig
 from songbag_training.augmentation import (
-    Augmentation,
     augmented,
     drop_windows,
+    level_change,
     mask_bands,
     mask_frames,
     mix_bags,
     roll_frames,
+    shift_levels,
 )
+from songbag_training.config import AUGMENTATIONS
 
 SPEC = FeatureSpec(
     sample_rate_hz=8000, n_fft=256, hop_length=256, n_mels=20, n_mfcc=10, window_s=0.5, window_hop_s=0.25
 )
 B, K, C, T = 6, 4, 10, 16
-ALL = Augmentation(mixup=0.3, time_shift=1.0, time_mask=0.3, band_mask=0.3, window_dropout=0.3)
+OFF = TrainConfig(seed=7, **dict.fromkeys(AUGMENTATIONS, 0.0))
+ALL = dataclasses.replace(OFF, mixup=0.3, gain_db=6.0, time_shift=1.0, time_mask=0.3, band_mask=0.3, window_dropout=0.3)
 SEED = tf.constant([3, 5], tf.int64)
 EYE = np.eye(B, dtype=np.float32)
 BLANK = tf.constant(np.linspace(-9, 9, C, dtype=np.float32)[:, None])
@@ -40,14 +46,14 @@ def batches(n: int, *, spec: FeatureSpec = SPEC, labels: Any = None) -> tf.data.
     return tf.data.Dataset.from_tensor_slices(({"windows": stored, "mask": mask}, own))
 
 
-def change(data: tf.data.Dataset, what: Augmentation = ALL, **options: Any) -> list[Any]:
-    given = {"spec": SPEC, "mean": np.zeros(C, np.float32), "n_classes": 3, "seed": 7} | options
+def change(data: tf.data.Dataset, what: TrainConfig = ALL, **options: Any) -> list[Any]:
+    given = {"spec": SPEC, "mean": np.zeros(C, np.float32), "n_classes": 3} | options
     return list(augmented(data, what, **given).as_numpy_iterator())
 
 
 def test_without_any_change_the_batches_are_passed_on_untouched() -> None:
     data = batches(2)
-    assert augmented(data, Augmentation(), spec=SPEC, mean=np.zeros(C), n_classes=3, seed=0) is data
+    assert augmented(data, OFF, spec=SPEC, mean=np.zeros(C), n_classes=3) is data
 
 
 def test_batches_are_a_function_of_seed_and_number_alone() -> None:
@@ -60,7 +66,7 @@ def test_batches_are_a_function_of_seed_and_number_alone() -> None:
 
 def test_the_same_songs_are_changed_otherwise_in_another_batch_and_with_another_seed() -> None:
     first, again = change(batches(2))
-    other = change(batches(2), seed=8)[0]
+    other = change(batches(2), dataclasses.replace(ALL, seed=8))[0]
     assert (first[0]["windows"] != again[0]["windows"]).any()
     assert (first[0]["windows"] != other[0]["windows"]).any()
 
@@ -70,7 +76,7 @@ def test_windows_keep_the_type_they_are_stored_as() -> None:
 
 
 def test_only_masks_are_drawn_anew_where_only_masks_are_on() -> None:
-    (features, labels), *_ = change(batches(1), Augmentation(band_mask=0.5))
+    (features, labels), *_ = change(batches(1), dataclasses.replace(OFF, band_mask=0.5))
     (before, numbers), *_ = list(batches(1).as_numpy_iterator())
     np.testing.assert_array_equal(labels, numbers)
     np.testing.assert_array_equal(features["mask"], before["mask"])
@@ -152,3 +158,17 @@ def test_dropping_windows_leaves_every_bag_at_least_one_of_its_own() -> None:
     assert (left <= mask).all()
     assert (left.sum(axis=1) >= 1).all()
     assert left.sum() < mask.sum() / 2
+
+
+@pytest.mark.parametrize("options", [{"kind": "logmel"}, {"n_mfcc": 13}, {"kind": "logmel", "deltas": 1}])
+def test_a_shift_of_level_is_what_a_louder_recording_would_have_changed(options: dict[str, Any]) -> None:
+    spec = FeatureSpec(encoding="float32", **options)
+    samples = np.random.default_rng(0).normal(0, 0.01, spec.window_samples).astype(np.float32)
+    louder = window_features(samples * np.float32(10 ** (6 / 20)), spec) - window_features(samples, spec)
+    np.testing.assert_allclose(louder[0], np.broadcast_to(6 * level_change(spec)[:, None], louder[0].shape), atol=0.02)
+
+
+def test_all_windows_of_a_song_are_shifted_alike_and_songs_differently() -> None:
+    shifts = shift_levels(tf.ones((C, 1)), 500, 6.0, SEED).numpy()
+    assert shifts.shape == (500, 1, C, 1)
+    assert abs(shifts[:, 0, 0, 0].std() - 6) < 0.6

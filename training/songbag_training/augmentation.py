@@ -10,7 +10,6 @@ songs, which the network sees as 0.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -20,42 +19,21 @@ import tensorflow as tf
 
 from songbag_store import FeatureSpec
 from songbag_store.spec import INT16_STEP
+from songbag_training.config import AUGMENTATIONS, TrainConfig
 
 Features = dict[str, Any]
 Change = Callable[[Features, Any, Any], tuple[Features, Any]]
 
-_ROLL, _MIX, _BANDS, _FRAMES, _DROP = range(5)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Augmentation:
-    """How much of each change there is; 0 turns it off."""
-
-    mixup: float = 0.0
-    """Bags are mixed with another of the batch by a share drawn from Beta(mixup, mixup), their labels alike."""
-    time_shift: float = 0.0
-    """Frames of each window are rolled by up to this share of it."""
-    time_mask: float = 0.0
-    """A run of frames up to this share of each window is blanked out."""
-    band_mask: float = 0.0
-    """A run of bands up to this share of them is blanked out in each window."""
-    window_dropout: float = 0.0
-    """Windows of a bag are left out with this probability; one always stays."""
-
-    @property
-    def is_on(self) -> bool:
-        """Whether anything is changed at all."""
-        return any(dataclasses.astuple(self))
+_ROLL, _GAIN, _MIX, _BANDS, _FRAMES, _DROP = range(6)
 
 
 def augmented(
     batches: tf.data.Dataset,
-    augmentation: Augmentation,
+    config: TrainConfig,
     *,
     spec: FeatureSpec,
     mean: npt.NDArray[np.float32],
     n_classes: int,
-    seed: int,
     first: int = 0,
 ) -> tf.data.Dataset:
     """Return the batches with their windows, masks and labels changed.
@@ -65,14 +43,13 @@ def augmented(
     batches : tf.data.Dataset
         Of ``({"windows": (B, K, C, T) as stored, "mask": (B, K)}, labels)``; labels are class numbers, shape (B,), or
         shares, shape (B, n_classes).
-    augmentation : Augmentation
+    config : TrainConfig
+        Its seed and the fields in `songbag_training.config.AUGMENTATIONS`.
     spec : FeatureSpec
         Of the windows.
     mean : float32, shape (C,)
         Of each coefficient, in the features' own unit, see `songbag_training.model.scaling_statistics`.
     n_classes : int
-    seed : int
-        Of all that is drawn.
     first : int
         Number of the first batch, counted from the beginning of the training.
 
@@ -81,36 +58,39 @@ def augmented(
     batches : tf.data.Dataset
         The same; with mixup, labels become shares, shape (B, n_classes), of two classes that of the second, (B, 1).
     """
-    if not augmentation.is_on:
+    if not any(getattr(config, name) for name in AUGMENTATIONS):
         return batches
-    change = _change(augmentation, spec, mean, n_classes)
+    change = _change(config, spec, mean, n_classes)
 
     def of_number(number: Any, batch: tuple[Features, Any]) -> tuple[Features, Any]:
-        features, labels = change(batch[0], batch[1], tf.stack([tf.cast(seed, tf.int64), number]))
+        features, labels = change(batch[0], batch[1], tf.stack([tf.constant(config.seed, tf.int64), number]))
         return features, labels
 
     numbered = tf.data.Dataset.zip(tf.data.Dataset.counter(first), batches)
     return numbered.map(of_number, num_parallel_calls=2, deterministic=True).prefetch(2)
 
 
-def _change(augmentation: Augmentation, spec: FeatureSpec, mean: npt.NDArray[np.float32], n_classes: int) -> Change:
+def _change(config: TrainConfig, spec: FeatureSpec, mean: npt.NDArray[np.float32], n_classes: int) -> Change:
     """Return the function that changes one batch, given its seed, int64 of shape (2,)."""
     step = INT16_STEP if spec.encoding == "int16" else 1.0
     blank = tf.constant(np.asarray(mean, np.float32)[:, None] / step)
+    loudness = tf.constant(level_change(spec)[:, None] / step)
 
     def change(features: Features, labels: Any, seed: Any) -> tuple[Features, Any]:
         windows, mask = tf.cast(features["windows"], tf.float32), features["mask"]
-        if augmentation.time_shift:
-            windows = roll_frames(windows, augmentation.time_shift, _own(seed, _ROLL))
-        if augmentation.mixup:
+        if config.time_shift:
+            windows = roll_frames(windows, config.time_shift, _own(seed, _ROLL))
+        if config.gain_db:
+            windows = windows + shift_levels(loudness, tf.shape(windows)[0], config.gain_db, _own(seed, _GAIN))
+        if config.mixup:
             shares = as_shares(labels, n_classes)
-            windows, mask, labels = mix_bags(windows, mask, shares, augmentation.mixup, _own(seed, _MIX))
-        if augmentation.band_mask:
-            windows = mask_bands(windows, blank, augmentation.band_mask, spec.n_channels, _own(seed, _BANDS))
-        if augmentation.time_mask:
-            windows = mask_frames(windows, blank, augmentation.time_mask, _own(seed, _FRAMES))
-        if augmentation.window_dropout:
-            mask = drop_windows(mask, augmentation.window_dropout, _own(seed, _DROP))
+            windows, mask, labels = mix_bags(windows, mask, shares, config.mixup, _own(seed, _MIX))
+        if config.band_mask:
+            windows = mask_bands(windows, blank, config.band_mask, spec.n_channels, _own(seed, _BANDS))
+        if config.time_mask:
+            windows = mask_frames(windows, blank, config.time_mask, _own(seed, _FRAMES))
+        if config.window_dropout:
+            mask = drop_windows(mask, config.window_dropout, _own(seed, _DROP))
         if spec.encoding == "int16":
             windows = tf.cast(tf.round(windows), tf.int16)
         return {"windows": windows, "mask": mask}, labels
@@ -138,6 +118,25 @@ def roll_frames(windows: Any, most: float, seed: Any) -> Any:
     shifts = tf.random.stateless_uniform(tf.shape(windows)[:2], seed, 0, round(most * n_frames) + 1, tf.int32)
     frames = (tf.range(n_frames) - shifts[..., None]) % n_frames
     return tf.gather(windows, frames, axis=3, batch_dims=2)
+
+
+def level_change(spec: FeatureSpec) -> npt.NDArray[np.float32]:
+    """Return by how much one dB of level changes each stored coefficient, shape (C,).
+
+    Every band of log-mel by 1; of MFCC the first by the square root of the number of bands, for the DCT is orthonormal,
+    and the others not at all; deltas never. What the features' floor (`top_db`) does to it is left out.
+    """
+    change = np.zeros(spec.window_shape[0], np.float32)
+    if spec.kind == "logmel":
+        change[: spec.n_bands] = 1.0
+    else:
+        change[0] = np.sqrt(spec.n_mels)
+    return change
+
+
+def shift_levels(loudness: Any, n_songs: Any, deviation_db: float, seed: Any) -> Any:
+    """Return what makes each song louder or quieter, shape (B, 1, C, 1), given what one dB is, (C, 1)."""
+    return tf.random.stateless_normal([n_songs, 1, 1, 1], seed, 0.0, deviation_db) * loudness
 
 
 def mix_bags(windows: Any, mask: Any, shares: Any, concentration: float, seed: Any) -> tuple[Any, Any, Any]:

@@ -17,6 +17,7 @@ from songbag_training.quiet import quiet_start
 commands = typer.Typer()
 
 _DEFAULT = TrainConfig()
+_PANEL = "How the training songs are changed (0 turns it off)"
 _ENCODERS, _POOLINGS = " | ".join(get_args(EncoderName)), " | ".join(get_args(PoolingName))
 
 
@@ -34,13 +35,32 @@ def train(
     bag_size: Annotated[int, typer.Option(help="Windows of a song in one step.")] = _DEFAULT.bag_size,
     batch_size: Annotated[int, typer.Option(help="Songs in one step.")] = _DEFAULT.batch_size,
     epochs: Annotated[int, typer.Option(help="Passes over the training songs.")] = _DEFAULT.epochs,
-    learning_rate: Annotated[float, typer.Option(help="Adam's, at the start.")] = _DEFAULT.learning_rate,
+    learning_rate: Annotated[float, typer.Option(help="AdamW's, at its highest.")] = _DEFAULT.learning_rate,
+    weight_decay: Annotated[float, typer.Option(help="AdamW's.")] = _DEFAULT.weight_decay,
     class_weight: Annotated[
         str, typer.Option(help="balanced: each class counts the same in the loss, however few its songs; or none.")
     ] = _DEFAULT.class_weight,
     label_smoothing: Annotated[
         float, typer.Option(help="Share of each target that is spread over all answers.")
     ] = _DEFAULT.label_smoothing,
+    mixup: Annotated[
+        float, typer.Option(help="Mix songs in pairs, labels too, by shares from Beta(X, X).", rich_help_panel=_PANEL)
+    ] = _DEFAULT.mixup,
+    gain_db: Annotated[
+        float, typer.Option(help="Spread of the level of songs.", rich_help_panel=_PANEL)
+    ] = _DEFAULT.gain_db,
+    time_shift: Annotated[
+        float, typer.Option(help="Roll the frames of a window, by up to this share.", rich_help_panel=_PANEL)
+    ] = _DEFAULT.time_shift,
+    time_mask: Annotated[
+        float, typer.Option(help="Blank out frames of a window, up to this share.", rich_help_panel=_PANEL)
+    ] = _DEFAULT.time_mask,
+    band_mask: Annotated[
+        float, typer.Option(help="Blank out bands of a window, up to this share.", rich_help_panel=_PANEL)
+    ] = _DEFAULT.band_mask,
+    window_dropout: Annotated[
+        float, typer.Option(help="Leave out this share of a bag's windows.", rich_help_panel=_PANEL)
+    ] = _DEFAULT.window_dropout,
     early_stopping: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a lower validation loss.")
     ] = _DEFAULT.early_stopping,
@@ -57,6 +77,13 @@ def train(
         learning_rate=learning_rate,
         class_weight=class_weight,  # type: ignore[arg-type]
         label_smoothing=label_smoothing,
+        weight_decay=weight_decay,
+        mixup=mixup,
+        gain_db=gain_db,
+        time_shift=time_shift,
+        time_mask=time_mask,
+        band_mask=band_mask,
+        window_dropout=window_dropout,
         early_stopping=early_stopping,
         seed=seed,
     )

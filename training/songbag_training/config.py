@@ -13,6 +13,24 @@ PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-soft
 
 ClassWeight = Literal["none", "balanced"]
 
+AUGMENTATIONS = ("mixup", "gain_db", "time_shift", "time_mask", "band_mask", "window_dropout")
+"""Fields of `TrainConfig` that say how much the training songs are changed; 0 turns one off."""
+
+_ANY = (0.0, math.inf, "a number from 0")
+_SHARE = (0.0, math.nextafter(1.0, 2.0), "a number from 0 to 1")
+_BELOW_ONE = (0.0, 1.0, "a number from 0 to below 1")
+_RANGES = {
+    "learning_rate": (0.0, math.inf, "a number above 0"),
+    "weight_decay": _ANY,
+    "label_smoothing": _BELOW_ONE,
+    "mixup": _ANY,
+    "gain_db": _ANY,
+    "time_shift": _SHARE,
+    "time_mask": _SHARE,
+    "band_mask": _SHARE,
+    "window_dropout": _BELOW_ONE,
+}
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
@@ -34,12 +52,26 @@ class TrainConfig:
     """Songs in one training step. Small, because small collections need the steps."""
     epochs: int = 60
     """Passes over the training songs."""
-    learning_rate: float = 1e-3
-    """Of Adam, at the start; it falls to zero along half a cosine."""
+    learning_rate: float = 2e-3
+    """Highest of AdamW; it rises to it over the first tenth of the steps and falls to zero along half a cosine."""
+    weight_decay: float = 0.1
+    """Of AdamW: the share of each weight that a step takes away, times the learning rate."""
     class_weight: ClassWeight = "none"
     """Whether songs of rare classes count more in the loss, so that each class counts the same."""
     label_smoothing: float = 0.0
     """Share of each target that is spread over all answers, below 1: see `songbag_training.tasks.SongLoss`."""
+    mixup: float = 0.3
+    """Bags are mixed in pairs by shares drawn from Beta(mixup, mixup), and their labels alike; 0 mixes none."""
+    gain_db: float = 0.0
+    """Standard deviation of the level by which a song is made louder or quieter, in dB."""
+    time_shift: float = 1.0
+    """The frames of a window are rolled by up to this share of it."""
+    time_mask: float = 0.1
+    """A run of frames of up to this share of a window is blanked out."""
+    band_mask: float = 0.1
+    """A run of bands or coefficients of up to this share of them is blanked out in a window."""
+    window_dropout: float = 0.0
+    """Share of a bag's windows that is left out at random."""
     early_stopping: int | None = None
     """Stop after so many epochs without a lower validation loss; None trains all of them."""
     seed: int = 0
@@ -50,10 +82,11 @@ class TrainConfig:
             value = getattr(self, name)
             if get_origin(hint) is Literal:
                 _require(value in get_args(hint), name, value, "one of " + ", ".join(get_args(hint)))
-            elif name == "learning_rate":
-                _require(isinstance(value, float) and 0 < value < math.inf, name, value, "a number above 0")
-            elif name == "label_smoothing":
-                _require(isinstance(value, float) and 0 <= value < 1, name, value, "a number from 0 to below 1")
+            elif name in _RANGES:
+                low, high, wanted = _RANGES[name]
+                number = type(value) in (int, float)
+                _require(number and low <= value < high and (value > 0 or name != "learning_rate"), name, value, wanted)
+                object.__setattr__(self, name, float(value))
             elif not (value is None and name == "early_stopping"):
                 lowest = 0 if name == "seed" else 1
                 _require(type(value) is int and lowest <= value < 2**32, name, value, f"a whole number from {lowest}")

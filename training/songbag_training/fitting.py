@@ -10,6 +10,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from songbag_store import SongStore
+from songbag_training.augmentation import augmented
 from songbag_training.bags import BagDataset
 from songbag_training.callbacks import BestEpoch, LossGuard, Validate
 from songbag_training.config import TrainConfig
@@ -39,16 +40,24 @@ def compiled_model(store: SongStore, labels: Labels, split: Split, config: Train
         scaling=scaling_statistics(songs, store.spec),
     )
     n_steps = -(-songs.num_rows // config.batch_size)
-    rate = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.epochs * n_steps)
+    rate = _learning_rate(config, config.epochs * n_steps)
     balanced = config.class_weight == "balanced"
     weights = balanced_weights(_numbers(labels, rows), n_classes, labels.task) if balanced else None
     model.compile(
-        keras.optimizers.Adam(rate),
+        keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
         loss=SongLoss(n_classes, labels.task, class_weights=weights, label_smoothing=config.label_smoothing),
         metrics=[SongAccuracy(n_classes, labels.task)],
         jit_compile=False,
     )
     return model
+
+
+def _learning_rate(config: TrainConfig, n_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Return the schedule: up from a twentieth over a tenth of the steps, then down to zero along half a cosine."""
+    rising = n_steps // 10
+    return keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / 20, n_steps - rising, warmup_target=config.learning_rate, warmup_steps=rising
+    )
 
 
 def fit(run: Run, store: SongStore, model: keras.Model, labels: Labels, split: Split, report: Report) -> int | None:
@@ -63,13 +72,20 @@ def fit(run: Run, store: SongStore, model: keras.Model, labels: Labels, split: S
         batch_size=config.batch_size,
         seed=config.seed,
     )
+    batches = augmented(
+        bags.dataset(stop_epoch=config.epochs),
+        config,
+        spec=store.spec,
+        mean=model.get_layer("window_network").get_layer("scaling").mean.numpy(),
+        n_classes=len(labels.classes),
+    )
     held = split.rows_of("validation")
     validate = _validation(store, model, labels, held) if held else None
     with EpochProgress(config.epochs, report) as progress:
         best = BestEpoch(run.folder, validate, config.early_stopping, progress)
         try:
             model.fit(
-                bags.dataset(stop_epoch=config.epochs),
+                batches,
                 steps_per_epoch=bags.n_steps,
                 epochs=config.epochs,
                 callbacks=[best, LossGuard(bags, run.folder)],
