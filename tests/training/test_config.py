@@ -17,6 +17,8 @@ def test_a_config_survives_its_dictionary() -> None:
     ("name", "value"),
     [
         ("encoder", "huge"),
+        ("encoder", "nets:small()"),
+        ("encoder", ["compact"]),
         ("pooling", "sum"),
         ("bag_size", 0),
         ("batch_size", True),

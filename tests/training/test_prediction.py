@@ -162,9 +162,14 @@ def test_windows_tell_which_seconds_decided(run: Run, store: SongStore, tmp_path
 def test_an_explanation_names_the_seconds_that_speak_most_for_the_class(run: Run) -> None:
     own = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
     score = SongScore("a\x1bb", np.array([0.2, 0.8]), own, np.array([0.4, 0.1, 0.3, 0.2]))
-    line = explain(score, run.facts.feature_spec, ["folk", "rock"])
+    facts = dataclasses.replace(run.facts, classes=["folk", "rock"])
+    line = explain(score, facts)
     seconds = "0.5-1.0 s (weight 0.30), 0.8-1.2 s (weight 0.20), 0.2-0.8 s (weight 0.10)"
     assert line == f"a\\x1bb: rock 0.80, by {seconds}"
+    both = SongScore("b", np.array([0.6, 0.8]), own, score.weights)
+    assert explain(both, dataclasses.replace(facts, task="multi-label")).startswith("b: folk 0.60, rock 0.80, by 0.0-")
+    neither = SongScore("c", np.array([0.1, 0.4]), own, score.weights)
+    assert explain(neither, dataclasses.replace(facts, task="multi-label")) == f"c: rock 0.40, by {seconds}"
 
 
 def test_a_million_windows_are_written_with_memory_for_a_tenth_of_them(run: Run, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ def test_facts_survive_json(run: Run) -> None:
     [
         ({"format": 0}, "'format' is 0 and not"),
         ({"format": "1"}, "'format' is '1' and not"),
+        ({"task": "regression"}, "'task' is 'regression' and not"),
+        ({"task": ["multi-label"]}, "'task' is"),
         ({"classes": ["folk"]}, "two or more"),
         ({"classes": ["folk", "folk"]}, "two or more"),
         ({"classes": ["folk", "\ud800"]}, "surrogates not allowed"),

@@ -9,7 +9,7 @@ import typer
 
 from songbag_store.cli_options import StorageOption
 from songbag_training import cli_prediction, cli_splits
-from songbag_training.cli_prediction import RunFolder
+from songbag_training.cli_prediction import PlugIn, RunFolder
 from songbag_training.cli_splits import Group, SavedSplit
 from songbag_training.config import EncoderName, PoolingName, TrainConfig
 from songbag_training.quiet import quiet_start
@@ -30,7 +30,9 @@ def train(
     split: SavedSplit = None,
     group: Group = None,
     snapshot: Annotated[int | None, typer.Option(min=0, help="Train on this snapshot instead of the newest.")] = None,
-    encoder: Annotated[str, typer.Option(help=f"Network that looks at a window: {_ENCODERS}.")] = _DEFAULT.encoder,
+    encoder: Annotated[
+        str, typer.Option(help=f"Network that looks at a window: {_ENCODERS}, or your own as module:function.")
+    ] = _DEFAULT.encoder,
     pooling: Annotated[str, typer.Option(help=f"How windows are joined to a song: {_POOLINGS}.")] = _DEFAULT.pooling,
     bag_size: Annotated[int, typer.Option(help="Windows of a song in one step.")] = _DEFAULT.bag_size,
     batch_size: Annotated[int, typer.Option(help="Songs in one step.")] = _DEFAULT.batch_size,
@@ -69,8 +71,8 @@ def train(
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
     config = TrainConfig(
-        encoder=encoder,  # type: ignore[arg-type]  # TrainConfig refuses other names
-        pooling=pooling,  # type: ignore[arg-type]
+        encoder=encoder,
+        pooling=pooling,  # type: ignore[arg-type]  # TrainConfig refuses other names
         bag_size=bag_size,
         batch_size=batch_size,
         epochs=epochs,
@@ -106,6 +108,7 @@ def evaluate(
     store: Annotated[
         str | None, typer.Argument(metavar="[STORE]", help="Where the store lies now, if not where it was.")
     ] = None,
+    encoder: PlugIn = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Score every window of a run's songs again: metrics, and the confusion matrix of the test songs."""
@@ -116,7 +119,7 @@ def evaluate(
         from songbag_training.evaluation import evaluate as run_evaluation
         from songbag_training.metrics import format_confusion, format_metrics
         from songbag_training.runs import Run
-    opened = Run.open(run)
+    opened = Run.open(run).allow_encoder(encoder)
     result = run_evaluation(opened, store, storage_options=options)
     print(format_metrics(result.metrics))
     print()

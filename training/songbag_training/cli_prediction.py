@@ -13,6 +13,10 @@ from songbag_training.quiet import quiet_start
 _NOTES_SHOWN = 10
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+PlugIn = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:FUNCTION", help="Of a run whose encoder is not songbag's own: its name, to allow it."),
+]
 
 
 def predict(
@@ -26,6 +30,7 @@ def predict(
         typer.Option(metavar="FILE", help="Which seconds decided: a .csv or .parquet file with a row for each window."),
     ] = None,
     snapshot: Annotated[int | None, typer.Option(min=0, help="Of a store: this snapshot, not the newest.")] = None,
+    encoder: PlugIn = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Predict the class of each song of a store, or of audio that is in no store."""
@@ -34,9 +39,16 @@ def predict(
     options = parse_options(storage_option)
     with quiet_start():
         from songbag_training.prediction import predict_to_file
+        from songbag_training.runs import Run
     notes: list[str] = []
     done = predict_to_file(
-        run, source, output, windows=windows, snapshot=snapshot, storage_options=options, warn=notes.append
+        Run.open(run).allow_encoder(encoder),
+        source,
+        output,
+        windows=windows,
+        snapshot=snapshot,
+        storage_options=options,
+        warn=notes.append,
     )
     for note in notes[:_NOTES_SHOWN]:
         print(f"note: {note}")

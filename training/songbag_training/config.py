@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from songbag_training.errors import ModelError
 
 EncoderName = Literal["compact", "reference"]
 PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-softmax", "attention", "gated-attention"]
+
+_PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 ClassWeight = Literal["none", "balanced"]
 
@@ -42,8 +45,8 @@ class TrainConfig:
         If a value is out of its range.
     """
 
-    encoder: EncoderName = "compact"
-    """Network that looks at one window: see `songbag_training.encoders`."""
+    encoder: str = "compact"
+    """Network that looks at one window: see `songbag_training.encoders`; one of your own as ``module:function``."""
     pooling: PoolingName = "mean"
     """Layer that joins the windows of a song: see `songbag_training.poolings`."""
     bag_size: int = 16
@@ -80,7 +83,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
             value = getattr(self, name)
-            if get_origin(hint) is Literal:
+            if name == "encoder":
+                names = get_args(EncoderName)
+                wanted = f"one of {', '.join(names)}, or one of your own as module:function"
+                _require(value in names or is_plug_in(value), name, value, wanted)
+            elif get_origin(hint) is Literal:
                 _require(value in get_args(hint), name, value, "one of " + ", ".join(get_args(hint)))
             elif name in _RANGES:
                 low, high, wanted = _RANGES[name]
@@ -94,6 +101,11 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types."""
         return dataclasses.asdict(self)
+
+
+def is_plug_in(encoder: object) -> bool:
+    """Tell whether the name of an encoder is that of a function outside songbag: ``module:function``."""
+    return isinstance(encoder, str) and _PLUG_IN.fullmatch(encoder) is not None
 
 
 def _require(fits: bool, name: str, value: object, wanted: str) -> None:

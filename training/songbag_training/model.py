@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from songbag_store import FeatureSpec
-from songbag_training.encoders import ENCODERS, reference
+from songbag_training.encoders import reference
 from songbag_training.errors import ModelError
 from songbag_training.labels import Task
 from songbag_training.layers import FeatureScaling, FoldWindows, UnfoldWindows, channels_last
+from songbag_training.plugins import build_encoder
 from songbag_training.poolings import POOLINGS
 from songbag_training.tasks import n_logits
 
@@ -52,11 +53,10 @@ def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_c
 
 def window_network(spec: FeatureSpec, n_classes: int, encoder: str, task: Task = "single-label") -> keras.Model:
     """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
-    _require_known(encoder, ENCODERS, "encoder")
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
     scaled = FeatureScaling(name="scaling")(windows)
     images = channels_last(scaled, spec.n_channels)
-    embeddings = ENCODERS[encoder](spec.n_bands, spec.n_frames, spec.n_channels)(images)
+    embeddings = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels)(images)
     # In float32 also under a policy of mixed precision: the range of float16 is too small for logits of long songs.
     logits = keras.layers.Dense(n_logits(n_classes, task), dtype="float32", name="head")(embeddings)
     return keras.Model(windows, [embeddings, logits], name="window_network")
@@ -83,7 +83,7 @@ def song_model(
     task : Task
         Whether a song is of one class (``"single-label"``) or of any number of them (``"multi-label"``).
     encoder : str
-        A key of `songbag_training.encoders.ENCODERS`.
+        A key of `songbag_training.encoders.ENCODERS`, or ``module:function`` (see `songbag_training.plugins`).
     pooling : str
         A key of `songbag_training.poolings.POOLINGS`.
     bag_size : int, optional
@@ -102,7 +102,9 @@ def song_model(
     ModelError
         If there is no such encoder or pooling, or the windows are too small for the encoder.
     """
-    _require_known(pooling, POOLINGS, "pooling")
+    if pooling not in POOLINGS:
+        remedy = f"There are: {', '.join(POOLINGS)}."
+        raise ModelError(f"there is no pooling {pooling!r}", where="model", remedy=remedy)
     network = window_network(spec, n_classes, encoder, task)
     if scaling is not None:
         network.get_layer("scaling").set_statistics(*scaling)
@@ -148,8 +150,3 @@ def _column_sum(songs: pa.Table, name: str, n_coefficients: int) -> npt.NDArray[
         )
     total: npt.NDArray[np.float64] = values.reshape(songs.num_rows, n_coefficients).sum(axis=0)
     return total
-
-
-def _require_known(name: str, known: dict[str, Any], kind: str) -> None:
-    if name not in known:
-        raise ModelError(f"there is no {kind} {name!r}", where="model", remedy=f"There are: {', '.join(known)}.")

@@ -24,8 +24,9 @@ from songbag_training.results import (
     writing_table,
     writing_windows,
 )
-from songbag_training.runs import Run
-from songbag_training.scoring import Floats, Piece, SongScore, SongScorer, array_pieces, stored_pieces, window_times
+from songbag_training.runs import Run, RunFacts
+from songbag_training.scoring import Piece, SongScore, SongScorer, array_pieces, stored_pieces, window_times
+from songbag_training.tasks import THRESHOLD, predicted_labels
 
 _SONGS_AT_ONCE = 1024
 _SONGS_SHOWN = 10
@@ -117,7 +118,7 @@ def predict(
     scorer = SongScorer(run.load_model())
     groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, storage_options, warn)
     tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
-    return pa.concat_tables([_schema(run.facts.classes).empty_table(), *tables])
+    return pa.concat_tables([_schema(run.facts).empty_table(), *tables])
 
 
 def predict_to_file(
@@ -161,14 +162,14 @@ def predict_to_file(
     groups = _groups(place, spec, scorer.chunk_windows, storage_options, warn)
     done = Predicted()
     with ExitStack() as stack:
-        rows = stack.enter_context(writing_table(target, _schema(classes)))
+        rows = stack.enter_context(writing_table(target, _schema(run.facts)))
         why = stack.enter_context(writing_windows(explained, spec, classes)) if explained else None
 
         def take(score: SongScore) -> None:
             if why:
                 why.add(score)
             if len(done.explanations) < _SONGS_SHOWN:
-                done.explanations.append(explain(score, spec, classes))
+                done.explanations.append(explain(score, run.facts))
 
         for group, scores in _score(scorer, groups, take):
             rows.add(_table(run, group, scores))
@@ -176,15 +177,20 @@ def predict_to_file(
     return done
 
 
-def explain(score: SongScore, spec: FeatureSpec, classes: list[str]) -> str:
-    """Say in a line what a song is, and which of its seconds speak for it most: weight times probability."""
-    best = int(score.probabilities.argmax())
-    evidence = score.weights * score.window_probabilities[:, best]
+def explain(score: SongScore, facts: RunFacts) -> str:
+    """Say in a line what a song is, and which of its seconds speak for it most: weight times probability.
+
+    Of a multi-label task it is all classes that are predicted, and they count together; where none is, the likeliest.
+    """
+    best = [int(score.probabilities.argmax())]
+    if facts.task == "multi-label":
+        best = np.flatnonzero(score.probabilities > THRESHOLD).tolist() or best
+    evidence = score.weights * score.window_probabilities[:, best].sum(axis=1)
     first = np.argsort(-evidence, kind="stable")[:_WINDOWS_SHOWN]
-    starts, ends = window_times(len(score.weights), spec)
+    starts, ends = window_times(len(score.weights), facts.feature_spec)
     seconds = ", ".join(f"{starts[i]:.1f}-{ends[i]:.1f} s (weight {score.weights[i]:.2f})" for i in first)
-    name, song_id = plain_text(classes[best]), plain_text(score.song_id)
-    return f"{song_id}: {name} {score.probabilities[best]:.2f}, by {seconds}"
+    named = ", ".join(f"{plain_text(facts.classes[number])} {score.probabilities[number]:.2f}" for number in best)
+    return f"{plain_text(score.song_id)}: {named}, by {seconds}"
 
 
 def _count(done: Predicted, failed: list[_Song], n_songs: int) -> None:
@@ -275,9 +281,11 @@ def _score(
         yield group, scores
 
 
-def _schema(classes: list[str]) -> pa.Schema:
-    text = [pa.field(name, pa.string()) for name in ("song_id", "path", "predicted", "error_code", "error")]
-    return pa.schema([*text[:3], *(pa.field(name, pa.float64()) for name in probability_names(classes)), *text[3:]])
+def _schema(facts: RunFacts) -> pa.Schema:
+    text = [pa.field(name, pa.string()) for name in ("song_id", "path", "error_code", "error")]
+    predicted = pa.field("predicted", pa.list_(pa.string()) if facts.task == "multi-label" else pa.string())
+    shares = [pa.field(name, pa.float64()) for name in probability_names(facts.classes)]
+    return pa.schema([*text[:2], predicted, *shares, *text[2:]])
 
 
 def _table(run: Run, group: _Group, scores: dict[str, Any]) -> pa.Table:
@@ -285,7 +293,7 @@ def _table(run: Run, group: _Group, scores: dict[str, Any]) -> pa.Table:
     classes = run.facts.classes
     songs = group.songs
     known = np.array([scores[song.song_id] for song in songs if song.song_id in scores]).reshape(-1, len(classes))
-    own = {"predicted": predicted_labels(known, classes), **probability_columns(classes, known)}
+    own = {"predicted": predicted_labels(known, classes, run.facts.task), **probability_columns(classes, known)}
     places = iter(range(len(known)))
     rows = pa.array([next(places) if song.song_id in scores else None for song in songs], pa.int64())
     columns = {
@@ -295,9 +303,4 @@ def _table(run: Run, group: _Group, scores: dict[str, Any]) -> pa.Table:
         "error_code": [song.code for song in songs],
         "error": [song.reason for song in songs],
     }
-    return pa.table(columns, schema=_schema(classes))
-
-
-def predicted_labels(probabilities: Floats, classes: list[str]) -> pa.Array:
-    """Return the most probable class of each song."""
-    return pa.array([classes[number] for number in probabilities.argmax(axis=1)], pa.string())
+    return pa.table(columns, schema=_schema(run.facts))

@@ -26,10 +26,12 @@ import keras
 
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
-from songbag_training.config import TrainConfig
+from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, NewerRun, RunError, RunNotFound
 from songbag_training.files import read_bounded, write_whole
+from songbag_training.labels import Task
 from songbag_training.model import song_model
+from songbag_training.plugins import load_encoder
 from songbag_training.schema import check_fields, parse_document, require
 from songbag_training.splits import Split
 from songbag_training.weights import check_weights, load_weights, outline
@@ -72,6 +74,8 @@ class RunFacts:
     """SQL expression that chose the songs; None for all."""
     classes: list[str]
     """In the order of the model's outputs; of two, the logit is that of the second."""
+    task: Task
+    """Whether a song is of one class or of any number of them."""
     split_sha256: str
     """Digest of the rows of `split.parquet`."""
     config: dict[str, Any]
@@ -172,6 +176,7 @@ class Run:
     def __init__(self, folder: Path, facts: RunFacts) -> None:
         self.folder = folder
         self.facts = facts
+        self._allowed_encoder: str | None = None
 
     @classmethod
     def create(cls, folder: Path, facts: RunFacts, split: Split) -> Self:
@@ -220,11 +225,48 @@ class Run:
         self.facts = dataclasses.replace(self.facts, **changes)
         write_whole(self.folder / "run.json", self.facts.to_json())
 
+    def allow_encoder(self, name: str | None) -> Self:
+        """Allow the run's encoder to be imported and called, where it is a function outside songbag.
+
+        A run's folder may come from anybody, and a name in it is not reason enough to run what it names.
+
+        Parameters
+        ----------
+        name : str or None
+            ``module:function``, as the training was told; None allows nothing.
+
+        Raises
+        ------
+        UsageError
+            If the run has another encoder.
+        """
+        if name is not None and name != self.facts.train_config.encoder:
+            what = f"the encoder of this run is {self.facts.train_config.encoder!r}, not {name!r}"
+            raise UsageError(what, where=str(self.folder))
+        self._allowed_encoder = name
+        return self
+
+    def _require_encoder(self) -> None:
+        name = self.facts.train_config.encoder
+        if is_plug_in(name):
+            if name != self._allowed_encoder:
+                raise UsageError(
+                    f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked",
+                    where=str(self.folder),
+                    remedy=f"If you trust it, add: --encoder {name} (in Python: Run.open(folder).allow_encoder(name)).",
+                )
+            load_encoder(name)
+
     def build_model(self) -> keras.Model:
         """Build the model from `run.json` alone, with fresh weights and bags of any size."""
+        self._require_encoder()
         config = self.facts.train_config
         return song_model(
-            self.facts.feature_spec, len(self.facts.classes), encoder=config.encoder, pooling=config.pooling
+            self.facts.feature_spec,
+            len(self.facts.classes),
+            task=self.facts.task,
+            encoder=config.encoder,
+            pooling=config.pooling,
         )
 
     def load_model(self) -> keras.Model:
@@ -234,7 +276,10 @@ class Run:
         ------
         DamagedRun
             If the weights are damaged or those of another model.
+        UsageError
+            If the encoder is a function outside songbag that was not allowed, see `allow_encoder`, or is not there.
         """
+        self._require_encoder()
         path = self.folder / "weights.safetensors"
         try:
             check_weights(path, outline(self.build_model))

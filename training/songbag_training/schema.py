@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def parse_document(data: bytes) -> dict[str, Any]:
@@ -61,6 +61,8 @@ def _fits(value: object, hint: Any) -> bool:
     if isinstance(hint, UnionType):
         return any(_fits(value, option) for option in get_args(hint))
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return type(value) is str and value in inner
     if origin is list:
         return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
     if origin is dict:

@@ -146,6 +146,7 @@ def _facts(
         label=label,
         where=where,
         classes=list(labels.classes),
+        task=labels.task,
         split_sha256=split.digest,
         config=config.to_dict(),
         versions={
