@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from songbag_training.errors import LabelError
-from songbag_training.labels import encode_labels, read_labels
+from songbag_training.labels import encode_labels, read_labels, require_learnable
 
 
 def _songs(labels: list[object], kind: pa.DataType | None = None) -> pa.Table:
@@ -45,7 +45,7 @@ def test_a_missing_column_is_refused_with_those_there_are() -> None:
 )
 def test_a_column_that_holds_no_classes_is_refused(songs: pa.Table, message: str) -> None:
     with pytest.raises(LabelError, match=f"label column 'genre': .*{message}"):
-        read_labels(songs, "genre")
+        require_learnable(read_labels(songs, "genre"), "genre")
 
 
 def test_a_column_of_lists_gives_each_song_any_number_of_classes() -> None:

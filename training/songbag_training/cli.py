@@ -8,8 +8,7 @@ from typing import Annotated, get_args
 import typer
 
 from songbag_store.cli_options import StorageOption
-from songbag_training import cli_prediction, cli_splits
-from songbag_training.cli_prediction import PlugIn, RunFolder
+from songbag_training import cli_evaluation, cli_prediction, cli_splits
 from songbag_training.cli_splits import Group, SavedSplit
 from songbag_training.config import EncoderName, PoolingName, TrainConfig
 from songbag_training.quiet import quiet_start
@@ -102,28 +101,5 @@ commands.command()(cli_splits.split)
 commands.command("cross-validate")(cli_splits.like_a_training(cli_splits.cross_validate, train))
 
 
-@commands.command()
-def evaluate(
-    run: RunFolder,
-    store: Annotated[
-        str | None, typer.Argument(metavar="[STORE]", help="Where the store lies now, if not where it was.")
-    ] = None,
-    encoder: PlugIn = None,
-    storage_option: StorageOption = None,
-) -> None:
-    """Score every window of a run's songs again: metrics, and the confusion matrix of the test songs."""
-    from songbag_store.object_options import parse_options
-
-    options = parse_options(storage_option)
-    with quiet_start():
-        from songbag_training.evaluation import evaluate as run_evaluation
-        from songbag_training.metrics import format_confusion, format_metrics
-        from songbag_training.runs import Run
-    opened = Run.open(run).allow_encoder(encoder)
-    result = run_evaluation(opened, store, storage_options=options)
-    print(format_metrics(result.metrics))
-    print()
-    print(format_confusion(result.confusion, opened.facts.classes))
-
-
+commands.command()(cli_evaluation.evaluate)
 commands.command()(cli_prediction.predict)

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -30,12 +31,14 @@ from songbag_training.config import TrainConfig
 from songbag_training.dividing import carve_validation, make_split
 from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.files import replacing, write_whole
-from songbag_training.labels import Labels, encode_labels, labelled_songs
+from songbag_training.intervals import bootstrap_intervals
+from songbag_training.labels import Labels, encode_labels, labelled_songs, require_learnable
 from songbag_training.metrics import song_metrics
 from songbag_training.progress import Report
 from songbag_training.results import probability_names
 from songbag_training.runs import Run, claim_folder
 from songbag_training.splits import Split, apply_split, check_trainable
+from songbag_training.tables import format_table
 from songbag_training.training import train
 
 FORMAT = 1
@@ -43,7 +46,6 @@ DEFAULT_FOLDS = 5
 
 _DEFAULTS = TrainConfig()
 _PLAN = "cross-validation.json"
-_SPREAD = ("accuracy", "balanced_accuracy", "macro_f1", "log_loss")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +220,7 @@ def _folds(
     else:
         saved = split if isinstance(split, Split) else Split.read(split)
         labels, split = apply_split(saved, labels, store.select_songs())
+        require_learnable(labels, label)
     if not split.is_folds:
         what = "the split consists of train, validation and test, not of folds"
         raise UsageError(what, where="cross-validate", remedy="`songbag train` takes it; make folds with --folds.")
@@ -278,30 +281,34 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[s
     pooled = pa.concat_tables(tables).sort_by("song_id")
     with replacing(folder / "predictions.parquet") as temporary:
         pq.write_table(pooled, temporary, compression="zstd")
-    of_folds = {name: _metrics(table, labels) for name, table in zip(plan.folds, tables, strict=True)}
-    values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in _SPREAD}
+    of_folds = {name: song_metrics(*_answers(table, labels)) for name, table in zip(plan.folds, tables, strict=True)}
+    names = [name for name in of_folds[plan.folds[0]] if name != "n"]
+    values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in names}
+    everything = _answers(pooled, labels)
     metrics = {
         "folds": of_folds,
-        "mean": {name: float(own.mean()) for name, own in values.items()},
-        "std": {name: float(own.std(ddof=1)) for name, own in values.items()},
-        "pooled": _metrics(pooled, labels),
+        "mean": {name: _or_none(own.mean()) for name, own in values.items()},
+        "std": {name: _or_none(own.std(ddof=1)) for name, own in values.items()},
+        "pooled": song_metrics(*everything),
+        "intervals": bootstrap_intervals(*everything),
     }
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
     return metrics
 
 
-def _metrics(predictions: pa.Table, labels: Labels) -> dict[str, Any]:
+def _or_none(value: np.float64) -> float | None:
+    """Return None for what is not defined: a metric that some fold does not have."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _answers(predictions: pa.Table, labels: Labels) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
+    """Return the true classes and the probabilities of a table of predictions."""
+    names: list[Any] = predictions["label"].to_pylist()
     shares = [predictions[name].to_numpy() for name in probability_names(labels.classes)]
-    true = encode_labels(predictions["label"].to_pylist(), labels.classes, labels.task)
-    return song_metrics(true, np.stack(shares, axis=1))
+    return encode_labels(names, labels.classes, labels.task), np.stack(shares, axis=1)
 
 
 def format_cross_validation(metrics: dict[str, Any]) -> str:
     """Return the metrics as a table: a line a fold, then mean, standard deviation and all songs together."""
-    names = [*metrics["folds"], "mean", "std", "pooled"]
-    wide = max(map(len, names))
-    lines = [f"{'fold':<{wide}}{'songs':>7}" + "".join(f"{name:>19}" for name in _SPREAD)]
-    rows = {**metrics["folds"], "mean": metrics["mean"], "std": metrics["std"], "pooled": metrics["pooled"]}
-    for name, own in rows.items():
-        lines.append(f"{name:<{wide}}{own.get('n', ''):>7}" + "".join(f"{own[key]:>19.3f}" for key in _SPREAD))
-    return "\n".join(lines)
+    rows = [*metrics["folds"].items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
+    return format_table("fold", rows, list(metrics["mean"]))

@@ -10,7 +10,7 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_training.errors import LabelError, some
 from songbag_training.grouping import Ints, find_units, require_columns
-from songbag_training.labels import Labels, classes_of, is_empty
+from songbag_training.labels import Labels, classes_of, is_empty, require_learnable
 from songbag_training.splits import PARTS, Split, apply_split, balance, check_leaks, check_trainable, part_order
 from songbag_training.stratifying import stratify
 
@@ -141,6 +141,7 @@ def choose_split(
     if group:
         raise UsageError("the saved split has its groups already", where="--group", remedy="Leave out one of the two.")
     labels, split = apply_split(split, labels, store.select_songs())
+    require_learnable(labels, column)
     check_trainable(split, labels.classes, column)
     return labels, split
 

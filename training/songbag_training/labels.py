@@ -76,7 +76,9 @@ def labelled_songs(store: SongStore, label: str, where: str | None) -> Labels:
     if songs.num_rows == 0:
         remedy = "Change --where." if where else "`songbag failures STORE` tells why songs failed."
         raise UsageError("no song with features is left to train on", where=store.location, remedy=remedy)
-    return read_labels(songs, label)
+    labels = read_labels(songs, label)
+    require_learnable(labels, label)
+    return labels
 
 
 def read_labels(songs: pa.Table, column: str) -> Labels:
@@ -93,7 +95,7 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
     Raises
     ------
     LabelError
-        If there is no such column, its type holds no classes, no song has a label, or all have the same.
+        If there is no such column, its type holds no classes, or no song has a label.
     """
     if column not in songs.column_names:
         own = ", ".join(field.name for field in user_fields(songs.schema)) or "none"
@@ -111,12 +113,33 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
     values = [value for value, there in zip(values, known, strict=True) if there]
     labelled, n_unlabelled = ordered.filter(pa.array(known)), known.count(False)
     if task == "multi-label":
-        return Labels(labelled, *_classes_of_lists(column, values), n_unlabelled, task)
+        return Labels(labelled, *_classes_of_lists(values), n_unlabelled, task)
     classes = tuple(str(value) for value in sorted(set(values)))
-    if len(classes) == 1:
-        what = f"all {len(values)} songs are of the class {classes[0]!r}"
-        raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
     return Labels(labelled, [str(value) for value in values], classes, n_unlabelled, task)
+
+
+def require_learnable(labels: Labels, column: str) -> None:
+    """Refuse labels that leave nothing to learn.
+
+    Raises
+    ------
+    LabelError
+        If there are not two classes, or every song is of one.
+    """
+    n, classes = len(labels.names), labels.classes
+    if labels.task == "single-label":
+        if len(classes) == 1:
+            what = f"all {n} songs are of the class {classes[0]!r}"
+            raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
+        return
+    if len(classes) < 2:
+        named = f"one class, {classes[0]!r}" if classes else "no class"
+        remedy = "Learning takes two classes or more; for a single yes or no, give a column of booleans."
+        raise LabelError(column, f"the lists of {n} songs name {named}", remedy)
+    constant = set(classes).intersection(*labels.names)
+    if constant:
+        remedy = "There is nothing to learn about it: leave it out of the lists, or add songs without it."
+        raise LabelError(column, f"all {n} songs are of the class {min(constant)!r}", remedy)
 
 
 def encode_labels(names: Sequence[Label], classes: Sequence[str], task: Task) -> Targets:
@@ -168,16 +191,8 @@ def _task_of(column: str, kind: pa.DataType) -> Task:
     return "multi-label" if lists else "single-label"
 
 
-def _classes_of_lists(column: str, values: list[list[Any]]) -> tuple[list[Label], tuple[str, ...]]:
+def _classes_of_lists(values: list[list[Any]]) -> tuple[list[Label], tuple[str, ...]]:
     """Return the classes of each song, each once and in order, and all classes; empty entries are none."""
     sets = [{value for value in of_song if not is_empty(value)} for of_song in values]
     known = sorted(set().union(*sets))
-    if len(known) < 2:
-        named = f"one class, {str(known[0])!r}" if known else "no class"
-        remedy = "Learning takes two classes or more; for a single yes or no, give a column of booleans."
-        raise LabelError(column, f"the lists of {len(values)} songs name {named}", remedy)
-    constant = [str(value) for value in known if all(value in of_song for of_song in sets)]
-    if constant:
-        remedy = "There is nothing to learn about it: leave it out of the lists, or add songs without it."
-        raise LabelError(column, f"all {len(values)} songs are of the class {constant[0]!r}", remedy)
     return [tuple(str(value) for value in sorted(of_song)) for of_song in sets], tuple(str(value) for value in known)

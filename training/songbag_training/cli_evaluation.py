@@ -1,0 +1,54 @@
+"""The command `evaluate`. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from songbag_store.cli_options import Snapshot, StorageOption, open_store
+from songbag_store.errors import UsageError
+from songbag_training.cli_prediction import PlugIn, RunFolder
+from songbag_training.quiet import quiet_start
+
+
+def evaluate(
+    run: RunFolder,
+    store: Annotated[
+        str | None,
+        typer.Argument(metavar="[STORE]", help="Where the run's store lies now, if not where it was; or another one."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Judge by all labelled songs of STORE, results go here."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="With -o: the column of the labels, if not as at training.")] = None,
+    encoder: PlugIn = None,
+    snapshot: Snapshot = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
+    from songbag_store.object_options import parse_options
+
+    if output is None and (label is not None or snapshot is not None):
+        what = "the songs, labels and snapshot of a run are its own"
+        raise UsageError(what, where="evaluate", remedy="Give STORE and -o DIR to judge it by other songs.")
+    if output is not None and store is None:
+        raise UsageError("no store is given to judge by", where="-o", remedy="songbag evaluate RUN STORE -o DIR")
+    with quiet_start():
+        from songbag_training.evaluation import evaluate as evaluate_run
+        from songbag_training.evaluation import evaluate_elsewhere
+        from songbag_training.runs import Run
+        from songbag_training.tables import format_confusion, format_judgement, format_metrics
+    opened = Run.open(run).allow_encoder(encoder)
+    if output is None or store is None:
+        result = evaluate_run(opened, store, storage_options=parse_options(storage_option))
+    else:
+        result = evaluate_elsewhere(opened, open_store(store, storage_option, snapshot), output, label=label)
+    print(format_metrics(result.metrics))
+    print()
+    if result.confusion is not None:
+        print(format_confusion(result.confusion, opened.facts.classes))
+        print()
+    print(format_judgement(result.metrics[result.judged]))
