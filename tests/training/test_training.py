@@ -20,7 +20,10 @@ from songbag_training.labels import read_labels
 from songbag_training.poolings import GatedAttentionPooling
 from songbag_training.runs import Run
 
-FILES = "history.csv metrics.json predictions.parquet run.json split.parquet weights.safetensors windows.parquet"
+FILES = (
+    "confusion.png history.csv metrics.json predictions.parquet run.json split.parquet weights.safetensors "
+    "windows.parquet"
+)
 
 
 @pytest.fixture

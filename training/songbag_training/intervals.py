@@ -14,9 +14,7 @@ LEVEL = 0.95
 _AT_ONCE = 50
 
 
-def bootstrap_intervals(
-    true: npt.NDArray[Any], probabilities: Floats, *, seed: int = 0
-) -> dict[str, tuple[float, float]]:
+def bootstrap_intervals(true: npt.NDArray[Any], probabilities: Floats, *, seed: int = 0) -> dict[str, list[float]]:
     """Return 95 % confidence intervals of the metrics that count right and wrong answers.
 
     The percentile bootstrap (B. Efron, R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13) with 1,000
@@ -49,11 +47,7 @@ def bootstrap_intervals(
         weights = rng.multinomial(len(true), counts / counts.sum(), size=_AT_ONCE)
         drawn.append(_metrics(weights @ facts, len(true), multi_label=multi_label))
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    intervals = {}
-    for name in drawn[0]:
-        low, high = np.quantile(np.concatenate([one[name] for one in drawn]), tails).tolist()
-        intervals[name] = (low, high)
-    return intervals
+    return {name: np.quantile(np.concatenate([one[name] for one in drawn]), tails).tolist() for name in drawn[0]}
 
 
 def _indicators(true: npt.NDArray[Any], probabilities: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,5 +53,7 @@ def draw_confusion(matrix: Ints, classes: Sequence[str], path: Path, *, title: s
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title)
-    with replacing(path) as temporary:
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # A script that the font does not have is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
