@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -17,6 +18,7 @@ from songbag_pipeline.sniffing import AudioFormat, frame_bytes
 
 _PACKET_ERRORS_BEYOND = 0.05
 _OGG_PAGE_BYTES = 27 + 255 + 255 * 255
+_LAST_HEADERS = (b"\x05vorbis", b"OpusTags")
 _HEADER_BYTES = 64
 
 
@@ -29,6 +31,8 @@ def open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recor
     try:
         container = av.open(file, format=form.container, options=options)
     except (av.FFmpegError, IndexError, ValueError, OSError) as error:
+        if form.container == "ogg" and any(mark in _peek(file, 0, _OGG_PAGE_BYTES) for mark in _LAST_HEADERS):
+            raise SongError("no-audio", "the file ends, or is damaged, behind its header") from error
         raise SongError("unreadable-header", f"the {form.name} header cannot be read ({error})") from error
     with container:
         if not container.streams.audio:
@@ -53,6 +57,8 @@ def open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recor
 
 def _declared_s(container: Any, stream: Any) -> float | None:
     """Return the duration that the header gives, in seconds."""
+    if stream.name.startswith("pcm_") and stream.frames:
+        return float(stream.frames / stream.codec_context.sample_rate)
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration else None
@@ -69,7 +75,8 @@ def _ends_early(file: BufferedReader, form: AudioFormat) -> bool:
     """Tell whether the container itself shows that the end of the file is not there."""
     if form.container == "ogg":
         return _lacks_last_page(file)
-    end = _segment_end(file) if form.container == "matroska" else None
+    ends = {"matroska": _segment_end, "caf": _chunks_end}
+    end = ends[form.container](file) if form.container in ends else None
     return end is not None and os.fstat(file.fileno()).st_size < end
 
 
@@ -84,6 +91,17 @@ def _lacks_last_page(file: BufferedReader) -> bool:
     end = _peek(file, max(0, size - _OGG_PAGE_BYTES), _OGG_PAGE_BYTES)
     page = end.rfind(b"OggS")
     return page < 0 or len(end) < page + 6 or not end[page + 5] & 4
+
+
+def _chunks_end(file: BufferedReader) -> int | None:
+    """Return where the samples of a CAF file end; None where that is open (Apple's CAF specification 1.0)."""
+    start = 8
+    while len(head := _peek(file, start, 12)) == 12:
+        kind, n_bytes = struct.unpack(">4sq", head)
+        if kind == b"data" or n_bytes < 0:
+            return None if n_bytes < 0 else start + 12 + n_bytes
+        start += 12 + n_bytes
+    return start
 
 
 def _segment_end(file: BufferedReader) -> int | None:

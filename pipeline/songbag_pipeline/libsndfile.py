@@ -1,4 +1,4 @@
-"""Decoding with libsndfile, through soundfile: WAV, AIFF, CAF, AU, FLAC and MP3."""
+"""Decoding with libsndfile, through soundfile: WAV, AIFF, AU, FLAC and MP3."""
 
 from __future__ import annotations
 
@@ -73,17 +73,26 @@ def _blocks(sound: soundfile.SoundFile, recording: Recording) -> Iterator[FloatA
             break
         # A single channel would be passed on as it is, in the space that the next block goes to.
         yield mono(block) if recording.channels > 1 or short else block[:, 0].copy()
-    recording.ended(noted=_is_cut_off(sound.extra_info))
+    if recording.decoded_frames == 0 and recording.source_format == "wav":
+        # A recorder that could not go back may have left a length of 0, which libsndfile believes.
+        raise recording.corrupt("the header gives a length of 0", Damaged)
+    _end(recording, sound.extra_info)
 
 
-_CHUNK_TOO_LONG = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
+# Of the samples of a WAV, AIFF or AU file, and of the whole of an RF64.
+_TOO_LONG = re.compile(r"^ *(?:data|SSND|Data Size|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
-def _is_cut_off(log: str) -> bool:
-    """Read libsndfile's log: it decodes a cut-off WAV or Ogg without an error."""
-    lengths = _CHUNK_TOO_LONG.search(log)
-    if lengths:
-        declared, present = int(lengths[1]), int(lengths[2])
-        # A recorder that could not go back writes 0 or the largest number: unknown, not cut off.
-        return declared < 0x7FFFF000 and falls_short(present, declared)
-    return "lacks an end-of-stream bit" in log
+def _end(recording: Recording, log: str) -> None:
+    """Note the end by libsndfile's log: it decodes a cut-off file without an error, and takes what is left for all."""
+    lengths = _TOO_LONG.search(log)
+    declared, present = (int(lengths[1]), int(lengths[2])) if lengths else (0, 0)
+    cut_off = _is_length(declared) and falls_short(present, declared)
+    if cut_off and present:
+        recording.declared_frames = round(recording.decoded_frames * declared / present)
+    recording.ended(noted=cut_off or "lacks an end-of-stream bit" in log)
+
+
+def _is_length(n_bytes: int) -> bool:
+    """Tell a length from what a recorder writes that cannot go back: 2 or 4 GB, or the largest number."""
+    return not (0x7FFFF000 <= n_bytes <= 0x80001000 or 0xFFFFF000 <= n_bytes < 1 << 32 or n_bytes >= 1 << 62)

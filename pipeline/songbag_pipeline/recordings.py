@@ -33,7 +33,7 @@ class Recording:
     sample_rate_hz, channels : int
         As in the header.
     declared_frames : int or None
-        Length in the header; None where it gives none. It is never relied on.
+        Length in the header; None where it gives none. It is never relied on, and may be known only at the end.
     decoded_frames : int
         Frames decoded so far.
     truncated : bool
@@ -47,6 +47,11 @@ class Recording:
     decoded_frames: int = 0
     truncated: bool = False
 
+    @property
+    def declared_s(self) -> float | None:
+        """The length in the header, in seconds."""
+        return None if self.declared_frames is None else self.declared_frames / self.sample_rate_hz
+
     def ended(self, noted: bool) -> None:
         """Note the end of the stream: truncated if the decoder said so, or over 1 % of the declared length lacks."""
         declared = self.declared_frames or 0
@@ -55,7 +60,7 @@ class Recording:
     def corrupt(self, reason: str, kind: type[SongError] = SongError) -> SongError:
         """Return the error of a recording that cannot be decoded on from here."""
         at_s = self.decoded_frames / self.sample_rate_hz
-        whole = f" of {self.declared_frames / self.sample_rate_hz:.1f} s" if self.declared_frames else ""
+        whole = f" of {self.declared_s:.1f} s" if self.declared_s else ""
         return kind("corrupt", f"decoding stopped at {at_s:.1f} s{whole} ({reason.rstrip('.')})")
 
 

@@ -83,7 +83,7 @@ def _id3_bytes(head: bytes) -> int:
 
 def _by_magic(head: bytes) -> AudioFormat | None:
     if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] in (b"WAVE", b""):
-        return AudioFormat("wav", "libsndfile")
+        return AudioFormat("wav", "libsndfile", "wav")
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return AudioFormat("aiff", "libsndfile")
     if head[:4] == b"OggS":
@@ -91,7 +91,7 @@ def _by_magic(head: bytes) -> AudioFormat | None:
         return next(known, AudioFormat("ogg", "libsndfile"))
     for start, mark, form in (
         (0, b"fLaC", FLAC),
-        (0, b"caff", AudioFormat("caf", "libsndfile")),
+        (0, b"caff", AudioFormat("caf", "ffmpeg", "caf")),
         (0, b".snd", AudioFormat("au", "libsndfile")),
         (4, b"ftyp", AudioFormat("mp4", "ffmpeg", "mov")),
         (0, _ASF, AudioFormat("asf", "ffmpeg", "asf")),

@@ -146,13 +146,12 @@ def _windows_of(
     with decode(file, spec.max_duration_s, leniently=leniently) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
-        if recording.declared_frames is not None:
-            facts.declared_duration_s = recording.declared_frames / recording.sample_rate_hz
+        facts.declared_duration_s = recording.declared_s
         for samples in _resampled(recording, blocks, spec.sample_rate_hz):
             for start in range(0, len(samples), step):
                 keep(windower.push(samples[start : start + step]))
     facts.duration_s = recording.decoded_frames / recording.sample_rate_hz
-    facts.truncated = recording.truncated
+    facts.declared_duration_s, facts.truncated = recording.declared_s, recording.truncated
     facts.padded = windower.n_windows == 0
     if facts.padded:
         _check_length(facts.duration_s, windower.n_samples, spec)

@@ -27,6 +27,8 @@ def read(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
         np.ones(50 << 27)
     elif fault == "leak":
         _leaked.append(np.ones(40 << 17))
+    elif fault == "touch":
+        return read_song(path, spec, lambda windows: os.utime(path, (1, 1)))
     elif fault == "halfway":
         read_song(path, spec, sink)
         os.abort()

@@ -6,17 +6,24 @@ The numbers are those of the fault catalogue.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import soundfile
 
 from songbag_pipeline.sniffing import frame_bytes
 from songbag_pipeline.songs import read_audio
 from songbag_store import FeatureSpec
 from tests.pipeline.conftest import chirp, write
 from tests.pipeline.test_songs import SPEC, broken_flac, cut, failing, read, write_aac
+
+
+def sf_write(path: Path, form: str, subtype: str = "PCM_16") -> None:
+    soundfile.write(path, chirp(6.0, 48000, 2), 48000, format=form, subtype=subtype)
 
 
 def sparse_wav(path: Path, hours: float, rate_hz: int = 44100, channels: int = 2) -> Path:
@@ -28,6 +35,54 @@ def sparse_wav(path: Path, hours: float, rate_hz: int = 44100, channels: int = 2
         file.write(b"RIFF" + struct.pack("<I", size + 36) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size))
         file.truncate(44 + n_bytes)
     return path
+
+
+def mux(path: Path, codec: str, form: str) -> None:
+    """Write 6 s with an encoder of FFmpeg's into a container of FFmpeg's."""
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=48000, layout="stereo")
+        stream.bit_rate = 128_000
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(chirp(6.0, 48000, 2).T), "fltp", "stereo")
+        frame.sample_rate = 48000
+        fifo = av.AudioFifo()
+        for piece in av.AudioResampler(stream.format.name, "stereo", 48000).resample(frame):
+            piece.pts = None
+            fifo.write(piece)
+        for piece in fifo.read_many(stream.codec_context.frame_size, partial=True):
+            piece.pts = None
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("make", "declared_s"),
+    [
+        *((partial(sf_write, form=form), 6.0) for form in ("AIFF", "AU", "CAF", "RF64", "WAVEX")),
+        (partial(sf_write, form="CAF", subtype="ALAC_16"), 6.0),
+        (partial(sf_write, form="WAV", subtype="IMA_ADPCM"), 6.0),
+        (partial(mux, codec="libopus", form="webm"), 6.0),
+        (partial(mux, codec="libmp3lame", form="matroska"), 6.0),
+        (partial(mux, codec="wmav2", form="asf"), 6.0),
+        (partial(mux, codec="mp2", form="mp2"), None),
+        (partial(mux, codec="aac", form="adts"), None),
+    ],
+    ids=lambda value: "-".join(value.keywords.values()) if isinstance(value, partial) else "",
+)
+def test_3_a_file_of_any_other_format_is_flagged_if_it_is_cut_off(
+    tmp_path: Path, make: Callable[[Path], None], declared_s: float | None
+) -> None:
+    make(tmp_path / "x")
+    facts, _ = read(tmp_path / "x")
+    assert (facts.status, facts.truncated, facts.declared_duration_s) == ("ok", False, near(declared_s))
+    assert facts.duration_s == near(6.0)
+    facts, _ = read(cut(tmp_path / "x", 0.603))
+    assert (facts.status, facts.truncated) == ("ok", True)
+    assert 3 < (facts.duration_s or 0) < 4 < (facts.declared_duration_s or 6)
+
+
+def near(duration_s: float | None) -> object:
+    """The duration, give or take what an encoder pads."""
+    return None if duration_s is None else pytest.approx(duration_s, abs=0.2)
 
 
 @pytest.mark.parametrize("keep", [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 0.999])
@@ -87,12 +142,14 @@ def test_4_an_mp3_that_does_not_count_its_frames_is_read_to_its_end_all_the_same
     assert (facts.status, facts.truncated) == ("ok", True)
 
 
-def test_10_an_ogg_without_a_whole_packet_has_no_audio(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.ogg", chirp(10.0))
+@pytest.mark.parametrize("suffix", ["ogg", "opus"])
+def test_10_an_ogg_without_a_whole_packet_has_no_audio(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"x.{suffix}", chirp(10.0, 48000), 48000)
     data = bytearray(path.read_bytes())
-    data[4500:] = bytes(len(data) - 4500)
+    third_page = data.index(b"OggS", data.index(b"OggS", 1) + 1)
+    data[third_page + 300 :] = bytes(len(data) - third_page - 300)
     path.write_bytes(data)
-    assert failing(path) in ("no-audio", "corrupt", "unreadable-header")
+    assert failing(path) == "no-audio"
 
 
 def test_16_silence_in_every_window_is_finite(tmp_path: Path) -> None:
@@ -100,12 +157,25 @@ def test_16_silence_in_every_window_is_finite(tmp_path: Path) -> None:
     assert np.isfinite(np.concatenate(windows)).all()
 
 
-def test_23_a_header_that_claims_4_gb_is_not_believed(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.wav", chirp(2.0))
-    data = bytearray(path.read_bytes())
+def write_claiming_4_gb(path: Path) -> None:
+    data = bytearray(write(path, chirp(2.0)).read_bytes())
     data[40:44] = struct.pack("<I", 0xFFFFFFF0)
     path.write_bytes(data)
-    assert (read(path)[0].status, read(path)[0].duration_s) == ("ok", 2.0)
+
+
+def test_23_a_header_that_claims_4_gb_is_not_believed(tmp_path: Path) -> None:
+    write_claiming_4_gb(tmp_path / "x.wav")
+    facts, _ = read(tmp_path / "x.wav")
+    assert (facts.status, facts.duration_s, facts.truncated) == ("ok", 2.0, False)
+
+
+def test_14_a_recorder_that_left_a_length_of_0_is_read_to_the_end(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.wav", chirp(2.0))
+    data = bytearray(path.read_bytes())
+    data[4:8] = data[40:44] = bytes(4)
+    path.write_bytes(data)
+    facts, _ = read(path)
+    assert (facts.status, facts.duration_s, facts.truncated) == ("ok", 2.0, False)
 
 
 def test_24_of_a_ten_hour_file_only_the_seconds_asked_for_are_decoded(tmp_path: Path) -> None:
@@ -115,15 +185,14 @@ def test_24_of_a_ten_hour_file_only_the_seconds_asked_for_are_decoded(tmp_path: 
     assert facts.declared_duration_s == pytest.approx(36000, abs=1)
 
 
-def test_25_an_mp4_with_a_codec_that_nobody_knows_is_unsupported(tmp_path: Path) -> None:
-    path = write_aac(tmp_path / "x.m4a", chirp(3.0, 44100, 2))
-    data = path.read_bytes()
+def unknown_codec(path: Path) -> None:
+    data = write_aac(path, chirp(3.0, 44100, 2)).read_bytes()
     path.write_bytes(data.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
-    assert failing(path) == "unsupported-codec"
 
 
-def test_25_a_video_without_sound_has_no_audio(tmp_path: Path) -> None:
-    with av.open(str(tmp_path / "x.mp4"), "w") as container:
+def silent_mp4(path: Path) -> None:
+    """Write a video without sound."""
+    with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=5)
         stream.width = stream.height = 64
         stream.pix_fmt = "yuv420p"
@@ -131,7 +200,6 @@ def test_25_a_video_without_sound_has_no_audio(tmp_path: Path) -> None:
             frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    assert failing(tmp_path / "x.mp4") == "no-audio"
 
 
 def test_26_a_playlist_never_leads_to_another_file(tmp_path: Path) -> None:
