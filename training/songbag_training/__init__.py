@@ -14,16 +14,28 @@ if TYPE_CHECKING:
     from songbag_training.bags import BagDataset
     from songbag_training.config import TrainConfig
     from songbag_training.evaluation import evaluate
+    from songbag_training.exporting import export
     from songbag_training.model import song_model, window_model
     from songbag_training.prediction import predict, predict_to_file
     from songbag_training.training import train
 
-__all__ = ["BagDataset", "TrainConfig", "evaluate", "predict", "predict_to_file", "song_model", "train", "window_model"]
+__all__ = [
+    "BagDataset",
+    "TrainConfig",
+    "evaluate",
+    "export",
+    "predict",
+    "predict_to_file",
+    "song_model",
+    "train",
+    "window_model",
+]
 
 _HOMES = {
     "BagDataset": "bags",
     "TrainConfig": "config",
     "evaluate": "evaluation",
+    "export": "exporting",
     "predict": "prediction",
     "predict_to_file": "prediction",
     "song_model": "model",

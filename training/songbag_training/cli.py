@@ -103,3 +103,4 @@ commands.command("cross-validate")(cli_splits.like_a_training(cli_splits.cross_v
 
 commands.command()(cli_evaluation.evaluate)
 commands.command()(cli_prediction.predict)
+commands.command()(cli_prediction.export)

@@ -1,7 +1,8 @@
-"""The command `predict`. Heavy imports happen inside."""
+"""The commands that put a run to use: `predict` and `export`. Heavy imports happen inside."""
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,15 @@ PlugIn = Annotated[
     str | None,
     typer.Option(metavar="MODULE:FUNCTION", help="Of a run whose encoder is not songbag's own: its name, to allow it."),
 ]
+
+
+class FormatName(enum.StrEnum):
+    """Choices of `--format`."""
+
+    KERAS = "keras"
+    SAVEDMODEL = "savedmodel"
+    TFLITE = "tflite"
+    ONNX = "onnx"
 
 
 def predict(
@@ -60,3 +70,18 @@ def predict(
         print(f"failed: {failure}")
     failed = f", {done.n_failed} failed (see the column error)" if done.n_failed else ""
     print(f"{done.n_songs - done.n_failed} songs predicted{failed}: {output}")
+
+
+def export(
+    run: RunFolder,
+    form: Annotated[FormatName, typer.Option("--format", help="For whom; onnx needs the extra of that name.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PATH", help="File or folder, new; classes go into PATH.json.")
+    ],
+) -> None:
+    """Write a run's model for other people's tools: as .keras, SavedModel, TFLite or ONNX."""
+    with quiet_start():
+        from songbag_training.exporting import export as run_export
+
+        run_export(run, form.value, output)
+    print(f"{form.value} model: {output}; classes, features and shapes: {output}.json")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Iterator
@@ -33,13 +35,55 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         if isinstance(error, SongbagError):
             raise  # of whoever makes the content, and no fault of this file
-        raise RunError(
-            f"cannot be written ({error.strerror or error})",
-            where=str(path),
-            remedy="What was there before is untouched; make room or give access, and run the same again.",
-        ) from error
+        raise _unwritten(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def creating(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside a file or folder that is to be; on success force it to disk and give it its name.
+
+    Raises
+    ------
+    UsageError
+        If something has that name, before or after.
+    RunError
+        If it cannot be written.
+    """
+    temporary = path.parent / f".tmp-{uuid.uuid4().hex}{path.suffix}"
+    try:
+        if os.path.lexists(path):
+            raise FileExistsError
+        yield temporary
+        for made in (*temporary.rglob("*"), temporary):
+            _sync(made)
+        if temporary.is_dir():
+            # A folder takes the place of an empty one without a word, of anything else never.
+            os.rename(temporary, path)
+        else:
+            os.link(temporary, path)
+        _sync(path.parent)
+    except SongbagError:
+        raise
+    except OSError as error:
+        if error.errno in (None, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+            remedy = "Choose another name: nothing is written over."
+            raise UsageError("there is something in its place", where=str(path), remedy=remedy) from error
+        raise _unwritten(path, error) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def _unwritten(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"cannot be written ({error.strerror or error})",
+        where=str(path),
+        remedy="What was there before is untouched; make room or give access, and run the same again.",
+    )
 
 
 def write_whole(path: Path, data: bytes) -> None:

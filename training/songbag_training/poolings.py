@@ -70,12 +70,12 @@ class Pooling(keras.layers.Layer):
         song_logits : float32, shape (B, L)
         weights : float32, shape (B, K)
         """
-        real = ops.cast(mask, "float32")[..., None] > 0
+        real = ops.expand_dims(ops.cast(mask, "float32"), -1) > 0
         # Not a product with the mask: 0 * NaN is NaN.
         embeddings, logits = ops.where(real, embeddings, 0.0), ops.where(real, logits, 0.0)
         song_logits, weights = self.pool(embeddings, logits, real)
         if weights.shape[-1] > 1:
-            weights = ops.sum(weights * self._class_shares(song_logits)[:, None], axis=-1, keepdims=True)
+            weights = ops.sum(weights * ops.expand_dims(self._class_shares(song_logits), 1), axis=-1, keepdims=True)
         return ops.where(ops.any(real, axis=1), song_logits, 0.0), ops.where(real, weights, 0.0)[..., 0]
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
@@ -135,7 +135,7 @@ class MaxPooling(Pooling):
         """Take the maximum over windows, class by class."""
         scores = ops.where(real, self._scores(logits), _NOTHING)
         highest = ops.max(scores, axis=1)
-        is_highest = ops.cast(scores == highest[:, None], "float32")
+        is_highest = ops.cast(ops.equal(scores, ops.expand_dims(highest, 1)), "float32")
         return highest, is_highest / ops.sum(is_highest, axis=1, keepdims=True)
 
 
@@ -205,7 +205,7 @@ class AutoPooling(Pooling):
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
         """Weigh windows by their probabilities, class by class."""
-        log_weights = _log_shares(self.sharpness * ops.exp(self._log_probabilities(logits)), real)
+        log_weights = _log_shares(ops.exp(self._log_probabilities(logits)) * self.sharpness, real)
         return self._mean_probability(logits, log_weights), ops.exp(log_weights)
 
 
@@ -306,7 +306,9 @@ def _log_odds(logits: KerasTensor) -> KerasTensor:
     log p - log(1 - p) would lose a class that is nearly certain: the others are summed for themselves instead.
     """
     highest = ops.max(logits, axis=-1, keepdims=True)
-    is_first = ops.one_hot(ops.argmax(logits, axis=-1), logits.shape[-1], dtype="float32") > 0
+    # Not by argmax, which TFLite's own operations cannot express as Keras writes it.
+    is_highest = ops.cast(ops.equal(logits, highest), "int32")
+    is_first = ops.logical_and(is_highest > 0, ops.equal(ops.cumsum(is_highest, axis=-1), 1))
     below_first = ops.logsumexp(ops.where(is_first, _NOTHING, logits), axis=-1, keepdims=True)
     powers = ops.exp(logits - highest)
     others = ops.where(is_first, 1.0, ops.sum(powers, axis=-1, keepdims=True) - powers)
