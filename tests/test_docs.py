@@ -33,6 +33,18 @@ def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_pa
     assert done.stdout
 
 
+@pytest.mark.parametrize("page", ["export", "prediction"])
+def test_the_python_blocks_of_pages_about_runs_run_in_the_demo_folder(demo: Path, tmp_path: Path, page: str) -> None:
+    for name in ("songs", "store", "run"):
+        (tmp_path / name).symlink_to(demo / name)
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    for code in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+
+
 def test_the_commands_of_the_readme_run_in_order_and_print_what_it_shows(demo: Path, tmp_path: Path) -> None:
     (tmp_path / "songs").symlink_to(demo / "songs")
     for block in blocks("console"):
