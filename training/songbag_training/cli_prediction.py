@@ -78,10 +78,12 @@ def export(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PATH", help="File or folder, new; classes go into PATH.json.")
     ],
+    encoder: PlugIn = None,
 ) -> None:
     """Write a run's model for other people's tools: as .keras, SavedModel, TFLite or ONNX."""
     with quiet_start():
         from songbag_training.exporting import export as run_export
+        from songbag_training.runs import Run
 
-        run_export(run, form.value, output)
+        run_export(Run.open(run).allow_encoder(encoder), form.value, output)
     print(f"{form.value} model: {output}; classes, features and shapes: {output}.json")
