@@ -163,10 +163,13 @@ def test_an_encoder_that_does_not_fit_leaves_no_folder(tmp_path: Path, make_stor
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("steps_per_execution", [1, 2])
 def test_a_loss_that_is_not_finite_stops_and_names_the_songs(
-    tmp_path: Path, store: SongStore, tiny: TrainConfig
+    tmp_path: Path, store: SongStore, tiny: TrainConfig, steps_per_execution: int
 ) -> None:
-    config = dataclasses.replace(tiny, learning_rate=1e38, encoder="reference", batch_size=12)
+    config = dataclasses.replace(
+        tiny, learning_rate=1e38, encoder="reference", batch_size=12, steps_per_execution=steps_per_execution
+    )
     with pytest.raises(NonFiniteLoss, match="step 2 of epoch 1; songs of this batch: '") as caught:
         train(store, "label", tmp_path / "run", config=config, report=_quiet)
     assert len(caught.value.song_ids) == 12

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from songbag_training.exporting import export
     from songbag_training.model import song_model, window_model
     from songbag_training.prediction import predict, predict_to_file
-    from songbag_training.training import train
+    from songbag_training.training import resume, train
 
 __all__ = [
     "BagDataset",
@@ -26,6 +26,7 @@ __all__ = [
     "export",
     "predict",
     "predict_to_file",
+    "resume",
     "song_model",
     "train",
     "window_model",
@@ -38,6 +39,7 @@ _HOMES = {
     "export": "exporting",
     "predict": "prediction",
     "predict_to_file": "prediction",
+    "resume": "training",
     "song_model": "model",
     "train": "training",
     "window_model": "model",

@@ -36,13 +36,30 @@ def augmented(
     n_classes: int,
     first: int = 0,
 ) -> tf.data.Dataset:
-    """Return the batches with their windows, masks and labels changed.
+    """Return the batches with their windows, masks and labels changed; see `augmentation`.
 
     Parameters
     ----------
-    batches : tf.data.Dataset
-        Of ``({"windows": (B, K, C, T) as stored, "mask": (B, K)}, labels)``; labels are class numbers, shape (B,), or
-        shares, shape (B, n_classes).
+    batches, first
+        As `augmentation` says.
+    config, spec, mean, n_classes
+        As `augmentation` takes them.
+    """
+    return augmentation(config, spec=spec, mean=mean, n_classes=n_classes)(batches, first)
+
+
+def augmentation(
+    config: TrainConfig, *, spec: FeatureSpec, mean: npt.NDArray[np.float32], n_classes: int
+) -> Callable[[tf.data.Dataset, int], tf.data.Dataset]:
+    """Return a function that has the windows, masks and labels of batches changed.
+
+    It takes a `tf.data.Dataset` of ``({"windows": (B, K, C, T) as stored, "mask": (B, K)}, labels)``, where labels are
+    class numbers, shape (B,), or shares, shape (B, n_classes), and the number of its first batch, counted from the
+    beginning of the training. It returns the same; with mixup, labels become shares, shape (B, n_classes), of two
+    classes that of the second, (B, 1).
+
+    Parameters
+    ----------
     config : TrainConfig
         Its seed and the fields in `songbag_training.config.AUGMENTATIONS`.
     spec : FeatureSpec
@@ -50,24 +67,23 @@ def augmented(
     mean : float32, shape (C,)
         Of each coefficient, in the features' own unit, see `songbag_training.model.scaling_statistics`.
     n_classes : int
-    first : int
-        Number of the first batch, counted from the beginning of the training.
-
-    Returns
-    -------
-    batches : tf.data.Dataset
-        The same; with mixup, labels become shares, shape (B, n_classes), of two classes that of the second, (B, 1).
     """
     if not any(getattr(config, name) for name in AUGMENTATIONS):
-        return batches
+        return lambda batches, first: batches
     change = _change(config, spec, mean, n_classes)
 
-    def of_number(number: Any, batch: tuple[Features, Any]) -> tuple[Features, Any]:
-        features, labels = change(batch[0], batch[1], tf.stack([tf.constant(config.seed, tf.int64), number]))
-        return features, labels
+    # A function of TensorFlow's is traced once for all epochs, each of which is a dataset of its own.
+    def of_number(number: Any, features: Features, labels: Any) -> tuple[Features, Any]:
+        return change(features, labels, tf.stack([tf.constant(config.seed, tf.int64), number]))
 
-    numbered = tf.data.Dataset.zip(tf.data.Dataset.counter(first), batches)
-    return numbered.map(of_number, num_parallel_calls=2, deterministic=True).prefetch(2)
+    traced: Callable[..., Any] = tf.function(of_number)
+
+    def apply(batches: tf.data.Dataset, first: int) -> tf.data.Dataset:
+        numbered = tf.data.Dataset.zip(tf.data.Dataset.counter(first), batches)
+        changed = numbered.map(lambda number, batch: traced(number, *batch), num_parallel_calls=2, deterministic=True)
+        return changed.prefetch(2)
+
+    return apply
 
 
 def _change(config: TrainConfig, spec: FeatureSpec, mean: npt.NDArray[np.float32], n_classes: int) -> Change:

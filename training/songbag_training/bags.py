@@ -87,8 +87,8 @@ class BagDataset(Bags):
     def dataset(self, start: tuple[int, int] = (0, 0), *, stop_epoch: int) -> tf.data.Dataset:
         """Return the batches as a `tf.data.Dataset` of ``({"windows", "mask"}, labels)``, one after the other.
 
-        For ``fit(steps_per_epoch=bags.n_steps)``. TensorFlow wraps what goes wrong in reading into an error of its own;
-        the error itself is then in `failure`.
+        It knows how many batches there are. TensorFlow wraps what goes wrong in reading into an error of its own; the
+        error itself is then in `failure`.
         """
         import tensorflow as tf
 
@@ -107,4 +107,6 @@ class BagDataset(Bags):
         }
         labels = tf.TensorSpec((None, *self.labels.shape[1:]), self.labels.dtype)
         # from_generator holds the interpreter's lock per element, so an element is a whole batch.
-        return tf.data.Dataset.from_generator(elements, output_signature=(signature, labels)).prefetch(2)
+        made = tf.data.Dataset.from_generator(elements, output_signature=(signature, labels))
+        n_batches = (stop_epoch - start[0]) * self.n_steps - start[1]
+        return made.apply(tf.data.experimental.assert_cardinality(n_batches)).prefetch(2)

@@ -1,123 +1,127 @@
-"""What happens between the steps and epochs of a training."""
+"""What happens between the steps and epochs of a training: it is validated, and what it has come to is kept.
+
+Keras calls them in the order given: `Validation`, then `songbag_training.guarding.LossGuard`, then `Keeper`.
+"""
 
 from __future__ import annotations
 
-import csv
-import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
 
 import keras
 
 from songbag_training.bags import BagDataset
-from songbag_training.errors import NonFiniteLoss
-from songbag_training.files import replacing
+from songbag_training.checkpoints import NAME, Reached, load_checkpoint, save_checkpoint
+from songbag_training.history import History
 from songbag_training.progress import EpochProgress
 from songbag_training.weights import save_weights
-
-HISTORY_COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
 Validate = Callable[[], tuple[float, float]]
 """Returns loss and accuracy on the validation songs with the model's present weights."""
 
+Logs = Mapping[str, float] | None
 
-class BestEpoch(keras.callbacks.Callback):
-    """Validates after each epoch, keeps the weights of the best, and stops when it comes no more.
 
-    Weights are written as soon as an epoch is the best so far, so that a training that dies leaves them. Where nothing
-    validates, the last epoch counts as the best.
+class Validation(keras.callbacks.Callback):
+    """Adds `val_loss` and `val_accuracy` to what is known of an epoch."""
 
-    Parameters
-    ----------
-    folder : pathlib.Path
-        The run folder: weights.safetensors and history.csv.
-    validate : callable, optional
-        See `Validate`.
-    patience : int, optional
-        Epochs to wait for a lower validation loss.
-
-    Attributes
-    ----------
-    best_epoch : int or None
-        Counted from 1.
-    """
-
-    def __init__(self, folder: Path, validate: Validate | None, patience: int | None, progress: EpochProgress) -> None:
+    def __init__(self, validate: Validate) -> None:
         super().__init__()
-        self.best_epoch: int | None = None
-        self._best_loss = math.inf
-        self._folder = folder
         self._validate = validate
-        self._patience = patience
-        self._progress = progress
-        self._rows: list[dict[str, Any]] = []
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Start the clock."""
-        self._began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Validate, note, keep, and decide whether to go on."""
-        logs = {} if logs is None else logs
-        loss = -math.inf
-        if self._validate is not None:
-            loss, accuracy = self._validate()
+        """Validate."""
+        loss, accuracy = self._validate()
+        if logs is not None:
             logs |= {"val_loss": loss, "val_accuracy": accuracy}
-        row = {"epoch": epoch + 1, **logs, "seconds": round(time.perf_counter() - self._began, 3)}
-        self._rows.append(row)
-        self._write_history()
-        self._progress.show(epoch + 1, row)
-        if loss < self._best_loss or self._validate is None:
-            save_weights(self.model, self._folder / "weights.safetensors")
-            self._best_loss, self.best_epoch = loss, epoch + 1
-        waited = epoch + 1 - (self.best_epoch or 0)
-        if self._patience is not None and waited >= self._patience:
-            self.model.stop_training = True
-
-    def _write_history(self) -> None:
-        with replacing(self._folder / "history.csv") as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, HISTORY_COLUMNS)
-            writer.writeheader()
-            writer.writerows(self._rows)
 
 
-class LossGuard(keras.callbacks.Callback):
-    """Stops a training whose loss is not finite, naming the songs of the step; to stand behind `BestEpoch`.
+class Keeper(keras.callbacks.Callback):
+    """Keeps what a training has come to: checkpoints, the weights of the best epoch, the history; and ends it in time.
+
+    A checkpoint is written at each epoch's end and inside long epochs. The files that follow from it are written after
+    it, so that a process killed between two of them leaves nothing that the checkpoint does not make good.
 
     Parameters
     ----------
-    bags : BagDataset
-        Says which songs a step had.
     folder : pathlib.Path
-        The run folder, for the message.
+        The run folder.
+    reached : Reached
+        Where the training begins; the first step is the one after it.
+    bags : BagDataset
+        What the model is fitted to.
+    patience : int, optional
+        Epochs to wait for a lower validation loss.
+    every_s : float
+        Seconds between checkpoints inside an epoch.
+    progress : EpochProgress
+        Is told of epochs and checkpoints.
     """
 
-    def __init__(self, bags: BagDataset, folder: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        reached: Reached,
+        bags: BagDataset,
+        patience: int | None,
+        every_s: float,
+        progress: EpochProgress,
+    ) -> None:
         super().__init__()
-        self._bags = bags
+        self.history = History(reached.rows)
         self._folder = folder
-        self._epoch = 0
+        self._path = folder / NAME
+        self._reached = reached
+        self._bags = bags
+        self._patience = patience
+        self._every_s = every_s
+        self._progress = progress
+        self._steps_before = 0
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Note the epoch."""
-        self._epoch = epoch
+    def restore(self, model: keras.Model) -> None:
+        """Put a model into the state of the checkpoint, if there is one, and the files that follow from it in order."""
+        if not self._path.exists():
+            return
+        load_checkpoint(self._path, model, self._reached, self._bags.labels)
+        if self._reached.step == 0:
+            self._keep(model)
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Look at the loss: Keras gives its mean over the epoch so far, which the first bad step spoils."""
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self._stop(batch)
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+        """Start the clock."""
+        began_before = self._reached.step and epoch == self._reached.epoch
+        if began_before:
+            # Keras has just set the sums of loss and accuracy to zero.
+            load_checkpoint(self._path, self.model, self._reached, self._bags.labels)
+        self._steps_before = self._reached.step if began_before else 0
+        now = time.perf_counter()
+        self._began = now - self._reached.seconds if began_before else now
+        self._next_s = now + self._every_s
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Look at the validation loss, which `BestEpoch` has just noted: the last step shows in it first."""
-        if not math.isfinite((logs or {}).get("val_loss", 0.0)):
-            self._stop(self._bags.n_steps - 1)
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        """Write a checkpoint if it is time."""
+        step = self._steps_before + batch + 1
+        if time.perf_counter() < self._next_s or step >= self._bags.n_steps:
+            return
+        self._save(step)
+        self._next_s = time.perf_counter() + self._every_s
+        self._progress.show_step(len(self.history.rows) + 1, step, self._bags.n_steps, logs or {})
 
-    def _stop(self, step: int) -> NoReturn:
-        songs = [self._bags.song_ids[row] for row in self._bags.plan(self._epoch, step).songs]
-        kept = (self._folder / "weights.safetensors").is_file()
-        remedy = "Lower --learning-rate, or look at these songs' features."
-        if kept:
-            remedy += " The weights of the best epoch so far are kept in weights.safetensors."
-        raise NonFiniteLoss(self._epoch + 1, step + 1, songs, where=str(self._folder), remedy=remedy)
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
+        """Note, keep, and decide whether to go on."""
+        row = self.history.add(logs or {}, time.perf_counter() - self._began)
+        self._save(0)
+        self._keep(self.model)
+        self._progress.show(epoch + 1, row)
+        if self.history.has_waited(self._patience):
+            self.model.stop_training = True
+
+    def _keep(self, model: keras.Model) -> None:
+        """Write what follows from a checkpoint at an epoch's end."""
+        if self.history.best_epoch == len(self.history.rows):
+            save_weights(model, self._folder / "weights.safetensors")
+        self.history.write(self._folder / "history.csv")
+
+    def _save(self, step: int) -> None:
+        seconds = time.perf_counter() - self._began if step else 0.0
+        save_checkpoint(self._path, self.model, Reached(rows=self.history.rows, step=step, seconds=seconds))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -22,6 +22,7 @@ _ENCODERS, _POOLINGS = " | ".join(get_args(EncoderName)), " | ".join(get_args(Po
 
 @commands.command()
 def train(
+    context: typer.Context,
     store: Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or s3://, gs://, az://.")],
     label: Annotated[str, typer.Option(help="Column of the index that holds each song's class.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, new or empty.")],
@@ -66,6 +67,18 @@ def train(
         int | None, typer.Option(help="Stop after so many epochs without a lower validation loss.")
     ] = _DEFAULT.early_stopping,
     seed: Annotated[int, typer.Option(help="Of split, order, windows and weights.")] = _DEFAULT.seed,
+    mixed_precision: Annotated[
+        bool, typer.Option("--mixed-precision", help="Compute in float16, for GPUs with tensor cores.")
+    ] = _DEFAULT.mixed_precision,
+    steps_per_execution: Annotated[
+        int, typer.Option(help="Steps that TensorFlow takes before Python looks again.")
+    ] = _DEFAULT.steps_per_execution,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write the history as event files, into RUN/tensorboard.")
+    ] = _DEFAULT.tensorboard,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in RUN, which was interrupted, with its own options.")
+    ] = False,
     storage_option: StorageOption = None,
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
@@ -87,7 +100,13 @@ def train(
         window_dropout=window_dropout,
         early_stopping=early_stopping,
         seed=seed,
+        mixed_precision=mixed_precision,
+        steps_per_execution=steps_per_execution,
+        tensorboard=tensorboard,
     )
+    if resume:
+        _resume(store, output, _given(context), storage_option)
+        return
     from songbag_store.object_options import parse_options
     from songbag_store.store import SongStore
 
@@ -95,6 +114,25 @@ def train(
     with quiet_start():
         from songbag_training.training import train as run_training
     run_training(opened, label, output, where=where, split=split, group=group or (), config=config)
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Return the options that stand on the command line, without those that hold for any run."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+    return {name: context.params[name] for name in given - {"store", "output", "resume", "storage_option"}}
+
+
+def _resume(store: str, output: Path, given: dict[str, Any], storage_option: list[str] | None) -> None:
+    """Go on with a run, after comparing the options that were given with its own."""
+    from songbag_store.object_options import parse_options
+
+    with quiet_start():
+        from songbag_training.resuming import refuse_contradictions
+        from songbag_training.runs import Run
+        from songbag_training.training import resume as run_resume
+    refuse_contradictions(Run.open_unfinished(output), given)
+    run_resume(output, store, encoder=given.get("encoder"), storage_options=parse_options(storage_option))
 
 
 commands.command()(cli_splits.split)

@@ -79,6 +79,12 @@ class TrainConfig:
     """Stop after so many epochs without a lower validation loss; None trains all of them."""
     seed: int = 0
     """Decides the split, the order, the windows drawn and the initial weights."""
+    mixed_precision: bool = False
+    """Compute in float16 with weights in float32: faster on GPUs with tensor cores, and slower on a CPU."""
+    steps_per_execution: int = 1
+    """Training steps that TensorFlow takes before Python looks again."""
+    tensorboard: bool = False
+    """Also write the history as event files, into the folder ``tensorboard`` of the run."""
 
     def __post_init__(self) -> None:
         for name, hint in get_type_hints(type(self)).items():
@@ -94,6 +100,8 @@ class TrainConfig:
                 number = type(value) in (int, float)
                 _require(number and low <= value < high and (value > 0 or name != "learning_rate"), name, value, wanted)
                 object.__setattr__(self, name, float(value))
+            elif hint is bool:
+                _require(type(value) is bool, name, value, "true or false")
             elif not (value is None and name == "early_stopping"):
                 lowest = 0 if name == "seed" else 1
                 _require(type(value) is int and lowest <= value < 2**32, name, value, f"a whole number from {lowest}")

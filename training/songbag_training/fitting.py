@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,12 +10,18 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from songbag_store import SongStore
-from songbag_training.augmentation import augmented
+from songbag_store import FeatureSpec, SongStore
+from songbag_training import checkpoints
+from songbag_training.augmentation import augmentation
 from songbag_training.bags import BagDataset
-from songbag_training.callbacks import BestEpoch, LossGuard, Validate
+from songbag_training.board import Board
+from songbag_training.callbacks import Keeper, Validate, Validation
+from songbag_training.checkpoints import Reached, read_reached
 from songbag_training.config import TrainConfig
-from songbag_training.errors import RunError
+from songbag_training.devices import find_strategy, precision
+from songbag_training.errors import DamagedRun, RunError
+from songbag_training.guarding import FiniteSteps, LossGuard
+from songbag_training.history import History
 from songbag_training.labels import Labels, Targets, encode_labels
 from songbag_training.metrics import song_metrics
 from songbag_training.model import scaling_statistics, song_model
@@ -24,31 +31,37 @@ from songbag_training.scoring import SongScorer, stored_pieces
 from songbag_training.splits import Split
 from songbag_training.tasks import SongAccuracy, SongLoss, balanced_weights
 
+CHECKPOINT_S = 60.0
+"""Seconds between checkpoints inside an epoch."""
+
 
 def compiled_model(store: SongStore, labels: Labels, split: Split, config: TrainConfig) -> keras.Model:
     """Build the model, normalised by the training songs, ready to fit."""
     n_classes = len(labels.classes)
     rows = split.rows_of("train")
     songs: pa.Table = labels.songs.take(rows)
-    model = song_model(
-        store.spec,
-        n_classes,
-        task=labels.task,
-        encoder=config.encoder,
-        pooling=config.pooling,
-        bag_size=config.bag_size,
-        scaling=scaling_statistics(songs, store.spec),
-    )
     n_steps = -(-songs.num_rows // config.batch_size)
-    rate = _learning_rate(config, config.epochs * n_steps)
     balanced = config.class_weight == "balanced"
     weights = balanced_weights(_numbers(labels, rows), n_classes, labels.task) if balanced else None
-    model.compile(
-        keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
-        loss=SongLoss(n_classes, labels.task, class_weights=weights, label_smoothing=config.label_smoothing),
-        metrics=[SongAccuracy(n_classes, labels.task)],
-        jit_compile=False,
-    )
+    with find_strategy(config.batch_size).scope(), precision(config.mixed_precision):
+        model = song_model(
+            store.spec,
+            n_classes,
+            task=labels.task,
+            encoder=config.encoder,
+            pooling=config.pooling,
+            bag_size=config.bag_size,
+            scaling=scaling_statistics(songs, store.spec),
+        )
+        loss = SongLoss(n_classes, labels.task, class_weights=weights, label_smoothing=config.label_smoothing)
+        model.compile(
+            keras.optimizers.AdamW(_learning_rate(config, config.epochs * n_steps), weight_decay=config.weight_decay),
+            loss=loss,
+            metrics=[SongAccuracy(n_classes, labels.task), FiniteSteps(loss)],
+            steps_per_execution=config.steps_per_execution,
+            # XLA was slower for both encoders on a CPU: docs/training.md.
+            jit_compile=False,
+        )
     return model
 
 
@@ -60,42 +73,89 @@ def _learning_rate(config: TrainConfig, n_steps: int) -> keras.optimizers.schedu
     )
 
 
-def fit(run: Run, store: SongStore, model: keras.Model, labels: Labels, split: Split, report: Report) -> int | None:
-    """Train; leave weights and history in the run folder, and return the best epoch."""
+def fit(
+    run: Run,
+    store: SongStore,
+    model: keras.Model,
+    labels: Labels,
+    split: Split,
+    *,
+    checkpoint_s: float = CHECKPOINT_S,
+    report: Report = print,
+) -> int | None:
+    """Train from the run's checkpoint on, or from the beginning; leave weights and history in the run folder.
+
+    Returns
+    -------
+    best_epoch : int or None
+        Counted from 1.
+    """
     config = run.facts.train_config
+    reached = read_reached(run.folder / checkpoints.NAME)
     rows = split.rows_of("train")
     bags = BagDataset(
         store,
         [split.song_ids[row] for row in rows],
-        _numbers(labels, rows).tolist(),
+        _numbers(labels, rows),
         bag_size=config.bag_size,
         batch_size=config.batch_size,
         seed=config.seed,
     )
-    batches = augmented(
-        bags.dataset(stop_epoch=config.epochs),
-        config,
-        spec=store.spec,
-        mean=model.get_layer("window_network").get_layer("scaling").mean.numpy(),
-        n_classes=len(labels.classes),
-    )
+    if reached.step >= bags.n_steps or reached.epoch > config.epochs:
+        raise DamagedRun("is of another training", where=str(run.folder / checkpoints.NAME))
+    _report_resumed(reached, config, bags, report)
     held = split.rows_of("validation")
-    validate = _validation(store, model, labels, held) if held else None
+    validation = [Validation(_validation(store, model, labels, held))] if held else []
     with EpochProgress(config.epochs, report) as progress:
-        best = BestEpoch(run.folder, validate, config.early_stopping, progress)
+        keeper = Keeper(run.folder, reached, bags, config.early_stopping, checkpoint_s, progress)
+        keeper.restore(model)
+        callbacks = [*validation, LossGuard(bags, run.folder), keeper]
+        if config.tensorboard:
+            callbacks.append(Board(run.folder, keeper.history))
         try:
-            model.fit(
-                batches,
-                steps_per_epoch=bags.n_steps,
-                epochs=config.epochs,
-                callbacks=[best, LossGuard(bags, run.folder)],
-                shuffle=False,
-                verbose=0,
-            )
+            _fit_epochs(model, _epochs(store.spec, model, bags, labels, config), reached, config, callbacks)
         except tf.errors.OpError as error:
             _raise_cause(error, bags, run.folder)
             raise
-    return best.best_epoch
+    return keeper.history.best_epoch
+
+
+def _epochs(
+    spec: FeatureSpec, model: keras.Model, bags: BagDataset, labels: Labels, config: TrainConfig
+) -> Callable[[int, int], tf.data.Dataset]:
+    """Return the function that gives the rest of an epoch from a step on, counted from 0, its songs changed."""
+    mean = model.get_layer("window_network").get_layer("scaling").mean.numpy()
+    changed = augmentation(config, spec=spec, mean=mean, n_classes=len(labels.classes))
+    return lambda epoch, step: changed(bags.dataset((epoch, step), stop_epoch=epoch + 1), epoch * bags.n_steps + step)
+
+
+def _fit_epochs(
+    model: keras.Model,
+    epochs: Callable[[int, int], tf.data.Dataset],
+    reached: Reached,
+    config: TrainConfig,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    """Fit the epochs that are left, one call each.
+
+    A dataset ends with its epoch: a last execution of fewer than `steps_per_execution` steps would take the rest of its
+    steps from the next one.
+    """
+    if History(reached.rows).has_waited(config.early_stopping):
+        return
+    for epoch in range(reached.epoch, config.epochs):
+        step = reached.step if epoch == reached.epoch else 0
+        data = epochs(epoch, step)
+        model.fit(data, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, shuffle=False, verbose=0)
+        if model.stop_training:
+            return
+
+
+def _report_resumed(reached: Reached, config: TrainConfig, bags: BagDataset, report: Report) -> None:
+    if reached.step:
+        report(f"resuming in epoch {reached.epoch + 1} of {config.epochs}, after step {reached.step} of {bags.n_steps}")
+    elif reached.rows:
+        report(f"resuming after epoch {reached.epoch} of {config.epochs}")
 
 
 def _raise_cause(error: Exception, bags: BagDataset, folder: Path) -> None:

@@ -54,7 +54,8 @@ def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_c
 def window_network(spec: FeatureSpec, n_classes: int, encoder: str, task: Task = "single-label") -> keras.Model:
     """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
-    scaled = FeatureScaling(name="scaling")(windows)
+    # In float32 whatever the encoder computes in: float16 has 11 bits for features of up to 700.
+    scaled = FeatureScaling(name="scaling", dtype="float32")(windows)
     images = channels_last(scaled, spec.n_channels)
     embeddings = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels)(images)
     # In float32 also under a policy of mixed precision: the range of float16 is too small for logits of long songs.

@@ -52,3 +52,12 @@ class EpochProgress:
             self._bar.update(self._task, completed=epoch, description=line)
         elif epoch in (1, self._n_epochs) or epoch % max(1, self._n_epochs // _PLAIN_LINES) == 0:
             self._report(line)
+
+    def show_step(self, epoch: int, step: int, n_steps: int, logs: Mapping[str, float]) -> None:
+        """Report how far a long epoch has come; epoch and step counted from 1."""
+        line = f"epoch {epoch:>3}/{self._n_epochs}  step {step:,} of {n_steps:,}"
+        line += f"  loss {logs['loss']:.3f}  accuracy {logs['accuracy']:.2f}" if "loss" in logs else ""
+        if self._bar:
+            self._bar.update(self._task, completed=epoch - 1 + step / n_steps, description=line)
+        else:
+            self._report(line)

@@ -6,6 +6,8 @@
     weights.safetensors  of the epoch with the lowest validation loss
     split.parquet        song_id, label, part
     history.csv          one line an epoch
+    checkpoint.safetensors  while the training goes on: see `songbag_training.checkpoints`
+    tensorboard/         event files, if asked for
     metrics.json         per part: of songs, of windows
     predictions.parquet  song_id, label, predicted, part, p_<class>...
     windows.parquet      song_id, window, start_s, end_s, weight, p_<class>...
@@ -26,6 +28,7 @@ import keras
 
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
+from songbag_training import checkpoints
 from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, NewerRun, RunError, RunNotFound
 from songbag_training.files import read_bounded, write_whole
@@ -199,6 +202,15 @@ class Run:
         NewerRun
             If a newer songbag wrote it.
         """
+        run = cls.open_unfinished(folder)
+        if run.facts.finished_at is None:
+            remedy = "Give the command that trains it again, with --resume; history.csv shows how far it came."
+            raise RunNotFound("the training of this run was not finished", where=str(run.folder), remedy=remedy)
+        return run
+
+    @classmethod
+    def open_unfinished(cls, folder: str | Path) -> Self:
+        """Open a run that may still be under way; see `open`."""
         folder = Path(folder)
         path = folder / "run.json"
         try:
@@ -215,15 +227,13 @@ class Run:
             reason = getattr(error, "what", None) or str(error).splitlines()[0]
             remedy = "Restore the file from a copy, or use the songbag that wrote it."
             raise DamagedRun(f"is not what songbag wrote ({reason})", where=str(path), remedy=remedy) from error
-        if facts.finished_at is None:
-            remedy = "Train again into another folder; history.csv shows how far this one came."
-            raise RunNotFound("the training of this run was not finished", where=str(folder), remedy=remedy)
         return cls(folder, facts)
 
     def finish(self, **changes: Any) -> None:
-        """Write `run.json` again, with what the training found out."""
+        """Write `run.json` again, with what the training found out; there is nothing left to resume then."""
         self.facts = dataclasses.replace(self.facts, **changes)
         write_whole(self.folder / "run.json", self.facts.to_json())
+        (self.folder / checkpoints.NAME).unlink(missing_ok=True)
 
     def allow_encoder(self, name: str | None) -> Self:
         """Allow the run's encoder to be imported and called, where it is a function outside songbag.
@@ -246,7 +256,14 @@ class Run:
         self._allowed_encoder = name
         return self
 
-    def _require_encoder(self) -> None:
+    def require_encoder(self) -> None:
+        """Refuse to go on with an encoder from outside songbag that was not allowed; else import it.
+
+        Raises
+        ------
+        UsageError
+            If it was not.
+        """
         name = self.facts.train_config.encoder
         if is_plug_in(name):
             if name != self._allowed_encoder:
@@ -259,7 +276,7 @@ class Run:
 
     def build_model(self) -> keras.Model:
         """Build the model from `run.json` alone, with fresh weights and bags of any size."""
-        self._require_encoder()
+        self.require_encoder()
         config = self.facts.train_config
         return song_model(
             self.facts.feature_spec,
@@ -279,7 +296,7 @@ class Run:
         UsageError
             If the encoder is a function outside songbag that was not allowed, see `allow_encoder`, or is not there.
         """
-        self._require_encoder()
+        self.require_encoder()
         path = self.folder / "weights.safetensors"
         try:
             check_weights(path, outline(self.build_model))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from songbag_store import SongStore
 from songbag_store.errors import StoreError, UsageError
 from songbag_training.config import TrainConfig
 from songbag_training.dividing import choose_split
-from songbag_training.evaluation import evaluate
-from songbag_training.fitting import compiled_model, fit
+from songbag_training.evaluation import evaluate, open_store
+from songbag_training.fitting import CHECKPOINT_S, compiled_model, fit
 from songbag_training.grouping import n_duplicates
 from songbag_training.labels import Labels, labelled_songs
 from songbag_training.progress import Report
@@ -38,6 +38,7 @@ def train(
     split: Split | str | Path | None = None,
     group: Sequence[str] = (),
     config: TrainConfig = _DEFAULTS,
+    checkpoint_s: float = CHECKPOINT_S,
     report: Report = print,
 ) -> Run:
     """Train a song model and leave a run folder behind.
@@ -63,6 +64,8 @@ def train(
         Columns of the index: songs with the same artist, album, ... stay in one part of a new split.
     config : TrainConfig
         Everything else.
+    checkpoint_s : float
+        Seconds between the checkpoints inside an epoch that `resume` goes on from; there is one at its end anyway.
     report : callable
         Takes the lines that are printed.
 
@@ -100,20 +103,87 @@ def train(
         what = "the split has no validation songs, by which to stop early"
         raise UsageError(what, where="--early-stopping", remedy="Leave the option out, or give another split.")
     _report_songs(labels, split, label, report)
-    keras.utils.set_random_seed(config.seed)
-    tf.config.experimental.enable_op_determinism()
-    model = compiled_model(store, labels, split, config)
+    model = _repeatable_model(store, labels, split, config)
     claim_folder(folder)
     run = Run.create(folder, _facts(store, label, where, labels, split, config), split)
     _pin(run, store, report)
-    best_epoch = fit(run, store, model, labels, split, report)
-    load_weights(model, folder / "weights.safetensors")
-    metrics = evaluate(run, store, model=model).metrics
+    return _complete(run, store, model, labels, split, checkpoint_s, report)
+
+
+def resume(
+    output: str | Path,
+    store: str | Path | None = None,
+    *,
+    encoder: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
+    report: Report = print,
+) -> Run:
+    """Go on with a training that was interrupted, at the step after its last checkpoint.
+
+    The songs, the options and the snapshot are those that the run folder names. On the same machine the weights become
+    those of a training that nothing interrupted, to the byte.
+
+    Parameters
+    ----------
+    output : str or pathlib.Path
+        The run folder. A finished run is returned as it is.
+    store : str or pathlib.Path, optional
+        Where the store lies now; by default where it lay when the training began.
+    encoder : str, optional
+        The run's encoder once more, where it is a function outside songbag: see `Run.allow_encoder`.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint, where it lies in an object store.
+    checkpoint_s, report
+        As for `train`.
+
+    Raises
+    ------
+    RunNotFound
+        If no training has begun in this folder.
+    DamagedRun
+        If a file of the folder is not what songbag wrote.
+    UsageError
+        If the store is another one.
+    NonFiniteLoss
+        If the loss becomes NaN or infinite.
+    """
+    run = Run.open_unfinished(output)
+    facts, split = run.facts, run.split()
+    if facts.finished_at is not None:
+        report(f"the training of this run was finished at {facts.finished_at}: nothing is left to resume: {run.folder}")
+        return run
+    run.allow_encoder(encoder).require_encoder()
+    opened = open_store(facts, store, storage_options)
+    labels = labelled_songs(opened, facts.label, facts.where)
+    labels, split = choose_split(opened, labels, facts.label, split, group=(), seed=facts.train_config.seed)
+    model = _repeatable_model(opened, labels, split, facts.train_config)
+    _pin(run, opened, report)
+    return _complete(run, opened, model, labels, split, checkpoint_s, report)
+
+
+def _repeatable_model(store: SongStore, labels: Labels, split: Split, config: TrainConfig) -> keras.Model:
+    """Build the model with everything random set by the seed, for this whole process."""
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    return compiled_model(store, labels, split, config)
+
+
+def _complete(
+    run: Run, store: SongStore, model: keras.Model, labels: Labels, split: Split, checkpoint_s: float, report: Report
+) -> Run:
+    """Train what is left to train, evaluate, and end the run."""
+    best_epoch = fit(run, store, model, labels, split, checkpoint_s=checkpoint_s, report=report)
+    # A model in mixed precision is scored as everybody will use it: in float32.
+    config = run.facts.train_config
+    scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
+    load_weights(scored, run.folder / "weights.safetensors")
+    metrics = evaluate(run, store, model=scored).metrics
     run.finish(finished_at=_now(), best_epoch=best_epoch)
     held_out = metrics["test"]
     report(
         f"held-out accuracy {held_out['song']['accuracy']:.2f} over {held_out['song']['n']} songs "
-        f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {folder}"
+        f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {run.folder}"
     )
     return run
 
@@ -161,8 +231,11 @@ def _facts(
 
 def _pin(run: Run, store: SongStore, report: Report) -> None:
     """Tag the snapshot, so that it outlives `songbag gc`; a store that cannot be written is trained on all the same."""
+    name = f"run-{run.facts.run_id}"
+    if f"tags/{name}.json" in {entry.key for entry in store.storage.entries("tags")}:
+        return  # by the process that was interrupted
     try:
-        store.tag(f"run-{run.facts.run_id}", {"run": str(run.folder.absolute()), "label": run.facts.label})
+        store.tag(name, {"run": str(run.folder.absolute()), "label": run.facts.label})
     except StoreError as error:
         report(f"note: snapshot {store.snapshot} could not be pinned, and gc may delete it ({error.what})")
 

@@ -6,13 +6,14 @@ is allocated: the header is at most 1 MiB, and its shapes must be those of the m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 import tensorflow as tf
@@ -22,6 +23,9 @@ from songbag_training.files import require_regular, write_whole
 
 Outline = dict[str, tuple[int, ...]]
 """Name and shape of every weight; all are float32."""
+
+TypedOutline = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+"""Shape and type of every tensor by name."""
 
 _LONGEST_HEADER_BYTES = 2**20
 _REMEDY = "Restore the file from a copy, or train again."
@@ -55,8 +59,8 @@ def check_weights(path: Path, wanted: Outline) -> None:
     DamagedRun
         If it does not, or is damaged.
     """
-    with _opened(path) as file:
-        _compare(file, wanted, path)
+    with opened_tensors(path) as file:
+        _compare(file, {name: (shape, np.dtype("float32")) for name, shape in wanted.items()}, path)
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -67,18 +71,41 @@ def load_weights(model: keras.Model, path: Path) -> None:
     DamagedRun
         If it does not, is damaged or holds numbers that are not finite; the model is then unchanged.
     """
-    with _opened(path) as file:
-        _compare(file, _outline(model), path)
-        tensors = {variable.path: file.get_tensor(variable.path) for variable in model.weights}
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            raise DamagedRun(f"the weights {name!r} are not all finite numbers", where=str(path), remedy=_REMEDY)
+    tensors = read_tensors(path, {name: (shape, np.dtype("float32")) for name, shape in _outline(model).items()})
     for variable in model.weights:
         variable.assign(tensors[variable.path])
 
 
+def read_tensors(
+    path: Path, wanted: TypedOutline, content: str = "weights", remedy: str = _REMEDY
+) -> dict[str, npt.NDArray[Any]]:
+    """Read a safetensors file after checking that it holds exactly what is wanted, in name, shape and type.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    wanted : TypedOutline
+        What the model has.
+    content, remedy : str
+        What the file is and what to do about a bad one, for messages.
+
+    Raises
+    ------
+    DamagedRun
+        If it does not, is damaged or holds numbers that are not finite.
+    """
+    with opened_tensors(path, content, remedy) as file:
+        _compare(file, wanted, path, content, remedy)
+        tensors = {name: file.get_tensor(name) for name in wanted}
+    for name, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise DamagedRun(f"the {content} {name!r} are not all finite numbers", where=str(path), remedy=remedy)
+    return tensors
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def opened_tensors(path: Path, content: str = "weights", remedy: str = _REMEDY) -> Iterator[Any]:
     """Open a safetensors file of whose header nothing is absurd; turn what goes wrong into one error."""
     try:
         require_regular(path)
@@ -91,19 +118,24 @@ def _opened(path: Path) -> Iterator[Any]:
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         if isinstance(error, DamagedRun):
             raise
-        what = f"the weights cannot be read ({str(error).splitlines()[0]})"
-        raise DamagedRun(what, where=str(path), remedy=_REMEDY) from error
+        what = f"the {content} cannot be read ({str(error).splitlines()[0]})"
+        raise DamagedRun(what, where=str(path), remedy=remedy) from error
 
 
 def _outline(model: keras.Model) -> Outline:
     return {variable.path: tuple(variable.shape) for variable in model.weights}
 
 
-def _compare(file: Any, outline: Outline, path: Path) -> None:
+def _compare(file: Any, outline: TypedOutline, path: Path, content: str = "weights", remedy: str = _REMEDY) -> None:
     parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     held = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
-    wanted = {name: (shape, "F32") for name, shape in outline.items()}
+    wanted = {name: (shape, _code(dtype)) for name, (shape, dtype) in outline.items()}
     if held != wanted:
         name = min(name for name in held.keys() | wanted.keys() if held.get(name) != wanted.get(name))
-        what = f"the weights do not fit the model: {name!r} is {held.get(name)}, the model has {wanted.get(name)}"
-        raise DamagedRun(what, where=str(path), remedy=_REMEDY)
+        what = f"the {content} do not fit the model: {name!r} is {held.get(name)}, the model has {wanted.get(name)}"
+        raise DamagedRun(what, where=str(path), remedy=remedy)
+
+
+def _code(dtype: np.dtype[Any]) -> str:
+    """Return how safetensors writes a type: F32, I64, U32, BOOL."""
+    return "BOOL" if dtype.kind == "b" else f"{dtype.kind.upper()}{8 * dtype.itemsize}"
