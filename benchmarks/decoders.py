@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.extraction import KINDS, decode_alone
-from benchmarks.measuring import medians, music, pin_to_one_core, write_song
+from benchmarks.measuring import measure, music, pin_to_one_core, write_song
 from songbag_pipeline import decoding
 from songbag_pipeline.sniffing import Decoder
 
@@ -23,13 +23,15 @@ ROUNDS = 5
 def main() -> None:
     """Print milliseconds per song and decoder."""
     pin_to_one_core()
-    print("60 s        libsndfile     FFmpeg")
+    print("60 s, processor (wall clock)   libsndfile              FFmpeg")
     with tempfile.TemporaryDirectory() as folder:
         for suffix, kind in KINDS.items():
             rate_hz = 48000 if suffix == "opus" else 44100
             path = write_song(Path(folder, f"x.{suffix}"), music(60, rate_hz), rate_hz, kind)
-            seconds = medians({name: partial(run, str(path), suffix, name) for name in get_args(Decoder)}, ROUNDS)
-            print(f"{suffix:8} {1000 * seconds['libsndfile']:10.1f} ms {1000 * seconds['ffmpeg']:7.1f} ms", flush=True)
+            times = measure({name: partial(run, str(path), suffix, name) for name in get_args(Decoder)}, ROUNDS)
+            print(
+                f"{suffix:20} {times['libsndfile'].milliseconds():>22} {times['ffmpeg'].milliseconds():>22}", flush=True
+            )
 
 
 def run(path: str, suffix: str, decoder: Decoder) -> None:

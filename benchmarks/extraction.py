@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measuring import ONE_THREAD, medians, music, pin_to_one_core, write_song
+from benchmarks.measuring import ONE_THREAD, measure, music, pin_to_one_core, write_song
 
 os.environ |= ONE_THREAD  # before numpy starts its threads
 
@@ -33,7 +33,9 @@ from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec, SongStore
 
 ROUNDS = 5
-BATCH = 4
+DIFFERENT = 4
+BATCH = 32
+"""Songs of a batch, few beside what a batch of a real run has."""
 SPEC = FeatureSpec()
 KINDS = {
     "mp3": ("MP3", "MPEG_LAYER_III"),
@@ -56,13 +58,18 @@ def main() -> None:
 def compare_with_decoding(folder: Path) -> None:
     """For every format: libsndfile's decoding, songbag's decoding, songbag to the fragment, librosa's whole way."""
     pin_to_one_core()
-    print("60 s, per song   libsndfile   our decoder   stored   stored/libsndfile   librosa/stored")
+    print("60 s, per song: processor (wall clock)")
+    print("        libsndfile             our decoder            stored            stored/libsndfile librosa/stored")
     for suffix, kind in KINDS.items():
         songs = folder / suffix
         songs.mkdir()
         rate_hz = 48000 if suffix == "opus" else 44100
         for number in range(BATCH):
-            write_song(songs / f"{number}.{suffix}", music(60, rate_hz, 2, number), rate_hz, kind)
+            path = songs / f"{number}.{suffix}"
+            if number < DIFFERENT:
+                write_song(path, music(60, rate_hz, 2, number), rate_hz, kind)
+            else:
+                os.link(songs / f"{number % DIFFERENT}.{suffix}", path)
         store = SongStore.open_for_writing(folder / f"{suffix}.store", SPEC)
         todo = plan(read_source(songs).songs, store.index).todo
         paths: list[str] = todo["path"].to_pylist()
@@ -70,13 +77,13 @@ def compare_with_decoding(folder: Path) -> None:
             "libsndfile": partial(each, libsndfile_alone, paths),
             "decode": partial(each, decode_alone, paths),
             "stored": partial(store_batch, store, todo),
-            "librosa": partial(each, librosa_whole, paths[:2]),
+            "librosa": partial(each, librosa_whole, paths[:DIFFERENT]),
         }
-        seconds = medians(contestants, ROUNDS)
-        alone, ours, stored = (1000 * seconds[name] / BATCH for name in ("libsndfile", "decode", "stored"))
-        peer = 1000 * seconds["librosa"] / 2
-        times = f"{alone:9.1f} ms  {ours:9.1f} ms {stored:6.1f} ms"
-        print(f"{suffix:14} {times} {stored / alone:15.2f} x {peer / stored:14.2f} x", flush=True)
+        times = measure(contestants, ROUNDS)
+        shown = " ".join(f"{times[name].milliseconds(BATCH):>22}" for name in ("libsndfile", "decode", "stored"))
+        peer = times["librosa"].over(times["stored"]) * BATCH / DIFFERENT
+        ratio = times["stored"].over(times["libsndfile"])
+        print(f"{suffix:6} {shown} {ratio:14.2f} x {peer:14.2f} x", flush=True)
 
 
 def each(run: Callable[[str], None], paths: list[str]) -> None:

@@ -11,7 +11,7 @@ import importlib.util
 import os
 from collections.abc import Callable
 
-from benchmarks.measuring import ONE_THREAD, medians, music, pin_to_one_core
+from benchmarks.measuring import ONE_THREAD, measure, music, pin_to_one_core
 
 os.environ |= ONE_THREAD  # before numpy starts its threads
 
@@ -28,7 +28,7 @@ Samples = npt.NDArray[np.float32]
 
 
 def main() -> None:
-    """Print seconds and ratio of every contestant."""
+    """Print times and ratio of every contestant."""
     pin_to_one_core()
     samples = np.ascontiguousarray(music(60, SPEC.sample_rate_hz, 1)[:, 0])
     contestants: dict[str, Callable[[], object]] = {
@@ -38,11 +38,12 @@ def main() -> None:
     }
     if importlib.util.find_spec("torch") and importlib.util.find_spec("lhotse"):
         contestants["Lhotse Mfcc, batched"] = lhotse_mfcc(samples)
-    seconds = medians(contestants, ROUNDS)
+    times = measure(contestants, ROUNDS)
     expected = np.stack([librosa_mfcc(window) for window in framed(samples)])
     print(f"largest difference from librosa, per window: {np.abs(window_features(samples, SPEC) - expected).max():.1e}")
-    for name, value in seconds.items():
-        print(f"{name:22} {1000 * value:7.1f} ms  {value / seconds['songbag']:5.2f} x")
+    print("                       processor (wall clock)   ratio")
+    for name, own in times.items():
+        print(f"{name:22} {own.milliseconds():>20}  {own.over(times['songbag']):6.2f} x")
 
 
 def framed(samples: Samples) -> Samples:

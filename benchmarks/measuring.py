@@ -1,7 +1,12 @@
-"""How the benchmarks measure: one core, one thread, warm cache, the contestants taking turns, medians."""
+"""How the benchmarks measure: one core, one thread, warm cache, the contestants taking turns, medians.
+
+Ratios are of processor time, child processes included: other work on the machine lengthens the wall clock of one
+contestant and not of the other. Each round gives a ratio of its own; the median over the rounds is reported.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import statistics
 import time
@@ -15,22 +20,47 @@ import soundfile
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds of one contestant in every round."""
+
+    processor: list[float] = dataclasses.field(default_factory=list)
+    wall: list[float] = dataclasses.field(default_factory=list)
+
+    def over(self, other: Times) -> float:
+        """Return the median ratio of processor time to another contestant's of the same round."""
+        return statistics.median(a / b for a, b in zip(self.processor, other.processor, strict=True))
+
+    def milliseconds(self, units: int = 1) -> str:
+        """Return the medians per unit of work as text: processor, and wall clock behind it."""
+        processor, wall = (1000 * statistics.median(s) / units for s in (self.processor, self.wall))
+        return f"{processor:.1f} ms ({wall:.1f})"
+
+
 def pin_to_one_core() -> None:
     """Stay on one core from here on, child processes too."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def medians(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Return seconds by name. In every round each runs once, so that a slow moment of the machine hits all alike."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+def measure(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, Times]:
+    """Return the times by name. In every round each runs once, so that a slow moment of the machine hits all alike."""
+    times = {name: Times() for name in contestants}
     for run in contestants.values():
         run()
     for _ in range(rounds):
         for name, run in contestants.items():
-            began = time.perf_counter()
+            processor, wall = _processor_s(), time.perf_counter()
             run()
-            times[name].append(time.perf_counter() - began)
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
+            times[name].wall.append(time.perf_counter() - wall)
+            times[name].processor.append(_processor_s() - processor)
+    return times
+
+
+def _processor_s() -> float:
+    """Processor time of this process and of its children that are alive."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    # The clock of another process, as clock_getcpuclockid(3) makes its number.
+    return time.process_time() + sum(time.clock_gettime(~int(child) << 3 | 2) for child in children)
 
 
 def music(duration_s: float, rate_hz: int, channels: int = 2, seed: int = 0) -> npt.NDArray[np.float32]:

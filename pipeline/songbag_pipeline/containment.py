@@ -30,7 +30,7 @@ from songbag_pipeline.files import modification_time
 from songbag_store import FeatureSpec
 from songbag_store.errors import StoreError
 
-_WINDOWS_AT_ONCE = 256
+_BYTES_AT_ONCE = 8 << 20
 _LAST_MOMENT_S = 5.0
 _START_S = 120.0
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
@@ -134,8 +134,9 @@ class ContainedReader:
 
     def _pass_on(self, n_windows: int, spec: FeatureSpec, sink: Sink) -> None:
         self._windows.seek(0)
-        for start in range(0, n_windows, _WINDOWS_AT_ONCE):
-            count = min(_WINDOWS_AT_ONCE, n_windows - start)
+        at_once = max(1, _BYTES_AT_ONCE // spec.window_bytes)
+        for start in range(0, n_windows, at_once):
+            count = min(at_once, n_windows - start)
             data = self._windows.read(count * spec.window_bytes)
             sink(np.frombuffer(data, spec.encoding).reshape(count, *spec.window_shape))
 

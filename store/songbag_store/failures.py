@@ -30,7 +30,7 @@ REMEDIES = {
     "too-many-channels": "More than 64 channels: mix it down first.",
     "decoder-crash": "The decoder died on this file, alone in its process: convert the file, or report it.",
     "decoder-hang": "The decoder came to no end on this file and was stopped: convert the file, or report it.",
-    "out-of-memory": "Decoding this file took more memory than it may: convert the file, or report it.",
+    "out-of-memory": "Reading took more memory than a song may: take a shorter window, convert the file, or report it.",
     "internal-error": "This is a fault of songbag: please report it with the error text.",
 }
 """Remedy by error code. The codes are part of the store's format: never renamed, only added to."""
