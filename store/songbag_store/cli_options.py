@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,12 +15,29 @@ StorageOption = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="For object stores, may be repeated: endpoint=..., region=..., profile=..."),
 ]
+CacheDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Keep here what is read of an object store; several may share it.")
+]
+CacheSize = Annotated[str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.")]
 Snapshot = Annotated[int | None, typer.Option(min=0, help="Read this snapshot instead of the newest.")]
 
 
-def open_store(store: str, storage_option: list[str] | None, snapshot: int | None = None) -> SongStore:
+def open_store(
+    store: str,
+    storage_option: list[str] | None,
+    snapshot: int | None = None,
+    cache_dir: Path | None = None,
+    cache_size: str = "50GB",
+) -> SongStore:
     """Open the store that a command was given."""
+    from songbag_store.fragment_cache import parse_size
     from songbag_store.object_options import parse_options
     from songbag_store.store import SongStore
 
-    return SongStore.open(store, snapshot=snapshot, storage_options=parse_options(storage_option))
+    return SongStore.open(
+        store,
+        snapshot=snapshot,
+        storage_options=parse_options(storage_option),
+        cache_dir=cache_dir,
+        cache_bytes=parse_size(cache_size),
+    )

@@ -8,7 +8,7 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -214,10 +214,15 @@ class FragmentReader:
         Where the arrays lie.
     spec : FeatureSpec
         What their windows must look like; kept as an attribute.
+    open_cached : callable, optional
+        Returns a file descriptor of a remote shard that is kept on this machine, or None; from its key.
     """
 
-    def __init__(self, storage: Storage, spec: FeatureSpec) -> None:
+    def __init__(
+        self, storage: Storage, spec: FeatureSpec, open_cached: Callable[[str], int | None] | None = None
+    ) -> None:
         self.spec = spec
+        self._open_cached = open_cached
         self._storage = storage
         self._arrays: KeptOpen[ShardedArray] = KeptOpen(_OPEN_ARRAYS)
         self._shards: KeptOpen[Shard] = KeptOpen(_OPEN_SHARDS)
@@ -304,7 +309,10 @@ class FragmentReader:
 
     def _open_shard(self, key: str) -> Shard:
         path = self._storage.local_path(key)
-        return RemoteShard(self._storage.read_range, key) if path is None else FileShard(path)
+        if path is not None:
+            return FileShard(os.open(path, os.O_RDONLY))
+        descriptor = self._open_cached(key) if self._open_cached else None
+        return RemoteShard(self._storage.read_range, key) if descriptor is None else FileShard(descriptor)
 
     @cached_property
     def _n_threads(self) -> int:

@@ -12,7 +12,6 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
 import google_crc32c
@@ -52,13 +51,12 @@ class FileShard:
 
     gap_bytes = 0
 
-    def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDONLY)
-        self._n_bytes = os.fstat(self._descriptor).st_size
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._n_bytes = os.fstat(descriptor).st_size
 
     def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
+        os.close(self._descriptor)
 
     def read(self, start: int, stop: int) -> bytes:
         """Return some bytes."""

@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -25,6 +25,7 @@ from songbag_store.errors import (
     StoreNotFound,
     UsageError,
 )
+from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES, FragmentCache
 from songbag_store.fragments import FragmentReader, Span, create_group
 from songbag_store.index import apply_parts, empty_index
 from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
@@ -63,15 +64,29 @@ class SongStore:
     (23, 13, 216)
     """
 
-    def __init__(self, storage: Storage, store_uuid: str, spec: FeatureSpec, snapshot: Snapshot) -> None:
+    def __init__(
+        self,
+        storage: Storage,
+        store_uuid: str,
+        spec: FeatureSpec,
+        snapshot: Snapshot,
+        cache: FragmentCache | None = None,
+    ) -> None:
         self.storage = storage
+        self._cache = cache
         self.uuid = store_uuid
         self.spec = spec
         self._snapshot = snapshot
 
     @classmethod
     def open(
-        cls, location: str | Path, *, snapshot: int | None = None, storage_options: Mapping[str, str] | None = None
+        cls,
+        location: str | Path,
+        *,
+        snapshot: int | None = None,
+        storage_options: Mapping[str, str] | None = None,
+        cache_dir: str | Path | None = None,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> Self:
         """Open a store at its newest snapshot, or at an earlier one.
 
@@ -83,6 +98,10 @@ class SongStore:
             A number that `songbag info` lists.
         storage_options : mapping of str to str, optional
             Credentials and endpoint of an object store, before those of the environment; docs/object-stores.md.
+        cache_dir : str or pathlib.Path, optional
+            Where to keep what is read of an object store, for this process and others; docs/training-data.md.
+        cache_bytes : int
+            The most that `cache_dir` may hold.
 
         Raises
         ------
@@ -93,7 +112,10 @@ class SongStore:
         DamagedStore
             If `store.json` or the snapshot is not what was written.
         """
-        return cls.open_in(open_storage(location, storage_options), snapshot)
+        store = cls.open_in(open_storage(location, storage_options), snapshot)
+        if cache_dir is not None and store.storage.local_path("") is None:
+            store._cache = FragmentCache(Path(cache_dir), cache_bytes)
+        return store
 
     @classmethod
     def open_in(cls, storage: Storage, snapshot: int | None = None) -> Self:
@@ -171,11 +193,13 @@ class SongStore:
             If the store may be read by this songbag, and written only by a newer one.
         """
         _refuse_newer(_read_identity(self.storage), "writer", self.location)
-        return type(self)(self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change, note=note))
+        return type(self)(
+            self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change, note=note), self._cache
+        )
 
     def refreshed(self) -> Self:
         """Return this store at its newest snapshot."""
-        return type(self)(self.storage, self.uuid, self.spec, read_snapshot(self.storage, self.uuid))
+        return type(self)(self.storage, self.uuid, self.spec, read_snapshot(self.storage, self.uuid), self._cache)
 
     @property
     def location(self) -> str:
@@ -255,7 +279,9 @@ class SongStore:
     @cached_property
     def reader(self) -> FragmentReader:
         """The reader of windows as stored, for whoever reads many songs at once."""
-        return FragmentReader(self.storage, self.spec)
+        cache = self._cache
+        cached = None if cache is None else partial(cache.open, self.storage, self.uuid, self.spec)
+        return FragmentReader(self.storage, self.spec, cached)
 
     @cached_property
     def _places(self) -> pa.Table:

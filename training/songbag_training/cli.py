@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from songbag_store.cli_options import StorageOption
+from songbag_store.cli_options import CacheDir, CacheSize, StorageOption, open_store
 from songbag_training import cli_evaluation, cli_prediction, cli_splits
 from songbag_training.cli_splits import Group, SavedSplit
 from songbag_training.config import EncoderName, PoolingName, TrainConfig
@@ -16,6 +16,7 @@ from songbag_training.quiet import quiet_start
 commands = typer.Typer()
 
 _DEFAULT = TrainConfig()
+_OF_ANY_RUN = {"store", "output", "resume", "storage_option", "cache_dir", "cache_size"}
 _PANEL = "How the training songs are changed (0 turns it off)"
 _ENCODERS, _POOLINGS = " | ".join(get_args(EncoderName)), " | ".join(get_args(PoolingName))
 
@@ -80,6 +81,8 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run in RUN, which was interrupted, with its own options.")
     ] = False,
     storage_option: StorageOption = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = "50GB",
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
     config = TrainConfig(
@@ -105,12 +108,9 @@ def train(
         tensorboard=tensorboard,
     )
     if resume:
-        _resume(store, output, _given(context), storage_option)
+        _resume(store, output, _given(context), storage_option, cache_dir, cache_size)
         return
-    from songbag_store.object_options import parse_options
-    from songbag_store.store import SongStore
-
-    opened = SongStore.open(store, snapshot=snapshot, storage_options=parse_options(storage_option))
+    opened = open_store(store, storage_option, snapshot, cache_dir, cache_size)
     with quiet_start():
         from songbag_training.training import train as run_training
     run_training(opened, label, output, where=where, split=split, group=group or (), config=config)
@@ -120,11 +120,19 @@ def _given(context: typer.Context) -> dict[str, Any]:
     """Return the options that stand on the command line, without those that hold for any run."""
     sources = {name: context.get_parameter_source(name) for name in context.params}
     given = {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
-    return {name: context.params[name] for name in given - {"store", "output", "resume", "storage_option"}}
+    return {name: context.params[name] for name in given - _OF_ANY_RUN}
 
 
-def _resume(store: str, output: Path, given: dict[str, Any], storage_option: list[str] | None) -> None:
+def _resume(
+    store: str,
+    output: Path,
+    given: dict[str, Any],
+    storage_option: list[str] | None,
+    cache_dir: Path | None,
+    cache_size: str,
+) -> None:
     """Go on with a run, after comparing the options that were given with its own."""
+    from songbag_store.fragment_cache import parse_size
     from songbag_store.object_options import parse_options
 
     with quiet_start():
@@ -132,7 +140,14 @@ def _resume(store: str, output: Path, given: dict[str, Any], storage_option: lis
         from songbag_training.runs import Run
         from songbag_training.training import resume as run_resume
     refuse_contradictions(Run.open_unfinished(output), given)
-    run_resume(output, store, encoder=given.get("encoder"), storage_options=parse_options(storage_option))
+    run_resume(
+        output,
+        store,
+        encoder=given.get("encoder"),
+        storage_options=parse_options(storage_option),
+        cache_dir=cache_dir,
+        cache_bytes=parse_size(cache_size),
+    )
 
 
 commands.command()(cli_splits.split)

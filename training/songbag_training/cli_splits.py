@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from songbag_store.cli_options import Snapshot, StorageOption, Store, open_store
+from songbag_store.cli_options import CacheDir, CacheSize, Snapshot, StorageOption, Store, open_store
 from songbag_training.config import TrainConfig
 from songbag_training.quiet import quiet_start
 
@@ -86,11 +86,13 @@ def cross_validate(
     where: Where = None,
     snapshot: Snapshot = None,
     storage_option: StorageOption = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = "50GB",
     **config: Any,
 ) -> None:
     """Train once for each fold, on all the others, and test on this one: mean, spread and every song's prediction."""
     chosen = TrainConfig(**config)
-    opened = open_store(store, storage_option, snapshot)
+    opened = open_store(store, storage_option, snapshot, cache_dir, cache_size)
     with quiet_start():
         from songbag_training.cross_validation import cross_validate as run_cross_validation
     run_cross_validation(

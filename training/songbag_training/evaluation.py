@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
+from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.files import replacing, write_whole
 from songbag_training.intervals import bootstrap_intervals
@@ -196,7 +197,11 @@ def _judge(
 
 
 def open_store(
-    facts: RunFacts, location: str | Path | None = None, storage_options: Mapping[str, str] | None = None
+    facts: RunFacts,
+    location: str | Path | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
 ) -> SongStore:
     """Open the store of a run at the snapshot it was trained on.
 
@@ -208,6 +213,8 @@ def open_store(
         Where the store lies now; by default where it lay at training.
     storage_options : mapping of str to str, optional
         Credentials and endpoint, where it lies in an object store.
+    cache_dir, cache_bytes
+        As for `SongStore.open`.
 
     Raises
     ------
@@ -218,7 +225,13 @@ def open_store(
     """
     location = facts.store_location if location is None else location
     try:
-        store = SongStore.open(location, snapshot=facts.snapshot, storage_options=storage_options)
+        store = SongStore.open(
+            location,
+            snapshot=facts.snapshot,
+            storage_options=storage_options,
+            cache_dir=cache_dir,
+            cache_bytes=cache_bytes,
+        )
     except StoreNotFound:
         if SongStore.open(location, storage_options=storage_options).uuid == facts.store_uuid:
             raise

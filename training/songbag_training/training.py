@@ -15,6 +15,7 @@ import tensorflow as tf
 import songbag_store
 from songbag_store import SongStore
 from songbag_store.errors import StoreError, UsageError
+from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES
 from songbag_training.config import TrainConfig
 from songbag_training.dividing import choose_split
 from songbag_training.evaluation import evaluate, open_store
@@ -116,6 +117,8 @@ def resume(
     *,
     encoder: str | None = None,
     storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
     checkpoint_s: float = CHECKPOINT_S,
     report: Report = print,
 ) -> Run:
@@ -134,6 +137,8 @@ def resume(
         The run's encoder once more, where it is a function outside songbag: see `Run.allow_encoder`.
     storage_options : mapping of str to str, optional
         Credentials and endpoint, where it lies in an object store.
+    cache_dir, cache_bytes
+        As for `SongStore.open`.
     checkpoint_s, report
         As for `train`.
 
@@ -154,7 +159,7 @@ def resume(
         report(f"the training of this run was finished at {facts.finished_at}: nothing is left to resume: {run.folder}")
         return run
     run.allow_encoder(encoder).require_encoder()
-    opened = open_store(facts, store, storage_options)
+    opened = open_store(facts, store, storage_options, cache_dir, cache_bytes)
     labels = labelled_songs(opened, facts.label, facts.where)
     labels, split = choose_split(opened, labels, facts.label, split, group=(), seed=facts.train_config.seed)
     model = _repeatable_model(opened, labels, split, facts.train_config)
