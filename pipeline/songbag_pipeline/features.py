@@ -92,7 +92,11 @@ class Windower:
 
     def pad(self) -> FloatArray:
         """Return the one window of a song that is shorter than a window, zeros behind its samples."""
-        return self.push(np.zeros(self._spec.window_samples - self.n_samples, np.float32))
+        windows = np.empty((1, *self._spec.window_shape), np.float32)
+        self._kernel.samples[self._filled :] = 0
+        self._kernel.compute(windows[0])
+        self.n_windows += 1
+        return windows
 
 
 class WindowKernel:
