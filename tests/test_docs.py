@@ -48,14 +48,18 @@ def test_the_python_blocks_of_pages_about_runs_run_in_the_demo_folder(demo: Path
 def test_the_commands_of_the_readme_run_in_order_and_print_what_it_shows(demo: Path, tmp_path: Path) -> None:
     (tmp_path / "songs").symlink_to(demo / "songs")
     for block in blocks("console"):
-        command, *shown = block.splitlines()
-        program, *arguments = shlex.split(command.removeprefix("$ "))
-        assert program == "songbag"
-        done = songbag(*arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        for line in shown:
-            if line != "..." and not volatile(line):
-                assert line in done.stdout, f"{command}: {line}"
+        run_console(block, tmp_path)
+
+
+def run_console(block: str, folder: Path) -> None:
+    command, *shown = block.splitlines()
+    program, *arguments = shlex.split(command.removeprefix("$ "))
+    assert program == "songbag"
+    done = songbag(*arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    for line in shown:
+        if line != "..." and not volatile(line):
+            assert line in done.stdout, f"{command}: {line}"
 
 
 def volatile(line: str) -> bool:
@@ -63,6 +67,25 @@ def volatile(line: str) -> bool:
     words = ("x real time", "on disk", "<- predicted")
     is_confusion_row = re.match(r" +\d+ \w+ ", line) is not None
     return is_confusion_row or any(word in line for word in words)
+
+
+@pytest.mark.parametrize("page", ["models"])
+def test_the_blocks_of_a_page_run_one_after_the_other(demo: Path, tmp_path: Path, page: str) -> None:
+    """Python and commands in one folder; a block that begins with the name of a file is that file."""
+    for name in ("songs", "store"):
+        (tmp_path / name).symlink_to(demo / name)
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    for kind, block in re.findall(r"^```(python|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        if kind == "console":
+            run_console(block, tmp_path)
+            continue
+        file = re.match(r"# (\w+\.py)\n", block)
+        name = file[1] if file else "block.py"
+        (tmp_path / name).write_text(block)
+        done = subprocess.run(
+            [sys.executable, name], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def test_every_command_is_in_the_readme() -> None:
