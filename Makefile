@@ -19,8 +19,8 @@ test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-long: $(VENV)/installed-dev
-	@echo "songbag: the protocol in 20,000 schedules, and 200 rounds of killed writers"
-	SONGBAG_LONG=1 $(BIN)/pytest tests/store/test_protocol.py tests/test_kill_loop.py
+	@echo "songbag: the protocol in 20,000 schedules, 200 rounds of killed writers, 10 of killed trainings"
+	SONGBAG_LONG=1 $(BIN)/pytest tests/store/test_protocol.py tests/test_kill_loop.py tests/training/test_resume.py
 
 lint: $(VENV)/installed-dev
 	@echo "songbag: checking style and types"

@@ -33,7 +33,7 @@ def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_pa
     assert done.stdout
 
 
-@pytest.mark.parametrize("page", ["export", "prediction"])
+@pytest.mark.parametrize("page", ["export", "prediction", "training"])
 def test_the_python_blocks_of_pages_about_runs_run_in_the_demo_folder(demo: Path, tmp_path: Path, page: str) -> None:
     for name in ("songs", "store", "run"):
         (tmp_path / name).symlink_to(demo / name)
