@@ -86,3 +86,20 @@ def test_windows_start_a_hop_apart(store: SongStore) -> None:
     starts, ends = window_times(3, store.spec)
     assert starts.tolist() == [0.0, 0.25, 0.5]
     assert ends.tolist() == [0.5, 0.75, 1.0]
+
+
+def test_every_window_goes_through_the_network_once_and_none_is_padding(store: SongStore, model: keras.Model) -> None:
+    songs = store.select_songs()
+    scorer = SongScorer(model)
+    scorer.chunk_windows = 16
+    network, chunks = scorer._network, []
+
+    def counting(windows: np.ndarray) -> object:
+        chunks.append(len(windows))
+        return network(windows)
+
+    scorer._network = counting
+    assert len(list(scorer.score(stored_pieces(store, songs, 16)))) == songs.num_rows
+    assert sum(chunks) == sum(songs["n_windows"].to_pylist())
+    assert max(chunks) <= 16
+    assert len(chunks) < songs.num_rows

@@ -1,0 +1,59 @@
+"""Peak memory of a process that reads bags through tf.data, beyond that of TensorFlow alone.
+
+    python -m benchmarks.reading_memory [--songs 500 20000]
+
+Reads three epochs (batches of 32 songs, bags of 16 windows) of stores of several sizes, each in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from itertools import cycle, islice
+from pathlib import Path
+
+from benchmarks.stores import music_windows, write_store
+
+PEAK = """
+import sys
+import numpy as np
+import tensorflow as tf
+tf.data.Dataset.from_tensor_slices(np.zeros((64, 13, 216), np.int16)).batch(8).reduce(0, lambda n, _: n + 1).numpy()
+if len(sys.argv) > 1:
+    from songbag_store import SongStore
+    from songbag_training import BagDataset
+    store = SongStore.open(sys.argv[1])
+    songs = store.songs()
+    bags = BagDataset(store, songs["song_id"].tolist(), [0] * len(songs), bag_size=16, batch_size=32)
+    n_songs = sum(len(labels) for _, labels in bags.dataset(stop_epoch=3))
+    assert n_songs == 3 * len(songs)
+# Not getrusage: its peak counts the process that forked this one.
+print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1000)
+"""
+
+
+def main() -> None:
+    """Print a line for each size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--songs", type=int, nargs="+", default=[500, 20000])
+    args = parser.parse_args()
+    alone = peak_mb()
+    print(f"TensorFlow alone: {alone:,.0f} MB")
+    some = list(music_windows(100))
+    with tempfile.TemporaryDirectory() as folder:
+        for n_songs in args.songs:
+            store = write_store(Path(folder) / str(n_songs), islice(cycle(some), n_songs))
+            print(f"{n_songs:,} songs: {peak_mb(store.location) - alone:,.0f} MB more")
+
+
+def peak_mb(*arguments: str) -> float:
+    """Return the peak memory of a fresh process."""
+    command = [sys.executable, "-c", PEAK, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+if __name__ == "__main__":
+    main()
