@@ -11,7 +11,7 @@ from songbag_pipeline import window_features
 from songbag_store import FeatureSpec
 from songbag_training import TrainConfig
 from songbag_training.augmentation import (
-    augmented,
+    augmentation,
     drop_windows,
     level_change,
     mask_bands,
@@ -46,14 +46,14 @@ def batches(n: int, *, spec: FeatureSpec = SPEC, labels: Any = None) -> tf.data.
     return tf.data.Dataset.from_tensor_slices(({"windows": stored, "mask": mask}, own))
 
 
-def change(data: tf.data.Dataset, what: TrainConfig = ALL, **options: Any) -> list[Any]:
-    given = {"spec": SPEC, "mean": np.zeros(C, np.float32), "n_classes": 3} | options
-    return list(augmented(data, what, **given).as_numpy_iterator())
+def change(data: tf.data.Dataset, what: TrainConfig = ALL, first: int = 0, n_classes: int = 3) -> list[Any]:
+    changed = augmentation(what, spec=SPEC, mean=np.zeros(C, np.float32), n_classes=n_classes)
+    return list(changed(data, first).as_numpy_iterator())
 
 
 def test_without_any_change_the_batches_are_passed_on_untouched() -> None:
     data = batches(2)
-    assert augmented(data, OFF, spec=SPEC, mean=np.zeros(C), n_classes=3) is data
+    assert augmentation(OFF, spec=SPEC, mean=np.zeros(C), n_classes=3)(data, 0) is data
 
 
 def test_batches_are_a_function_of_seed_and_number_alone() -> None:

@@ -13,6 +13,10 @@ def test_a_config_survives_its_dictionary() -> None:
     assert TrainConfig(**config.to_dict()) == config
 
 
+def test_whole_numbers_are_taken_where_any_number_will_do() -> None:
+    assert TrainConfig(mixup=0, time_shift=1) == TrainConfig(mixup=0.0, time_shift=1.0)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -26,6 +30,12 @@ def test_a_config_survives_its_dictionary() -> None:
         ("learning_rate", 0.0),
         ("learning_rate", float("nan")),
         ("class_weight", "auto"),
+        ("weight_decay", -0.1),
+        ("mixup", float("inf")),
+        ("gain_db", "6"),
+        ("time_shift", 1.1),
+        ("band_mask", True),
+        ("window_dropout", 1.0),
         ("label_smoothing", 1.0),
         ("label_smoothing", -0.1),
         ("early_stopping", 0),

@@ -45,6 +45,14 @@ def test_classes_that_can_be_heard_are_learned(run: Run) -> None:
     assert [metrics[part]["song"]["n"] for part in ("train", "validation", "test")] == [24, 6, 6]
 
 
+def test_a_bag_has_no_more_slots_than_the_longest_song_has_windows(store: SongStore) -> None:
+    labels = read_labels(store.select_songs(), "label")
+    split = split_songs(labels, "label", seed=0)
+    model = compiled_model(store, labels, split, TrainConfig(bag_size=500))
+    longest = max(labels.songs.take(split.rows_of("train"))["n_windows"].to_pylist())
+    assert model.input["mask"].shape == (None, longest)
+
+
 def test_the_run_says_what_it_was_made_from(run: Run, store: SongStore, quick: TrainConfig) -> None:
     facts = run.facts
     assert (facts.store_uuid, facts.snapshot, facts.snapshot_sha256) == (store.uuid, 1, store.snapshot_sha256)

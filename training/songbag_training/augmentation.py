@@ -27,27 +27,6 @@ Change = Callable[[Features, Any, Any], tuple[Features, Any]]
 _ROLL, _GAIN, _MIX, _BANDS, _FRAMES, _DROP = range(6)
 
 
-def augmented(
-    batches: tf.data.Dataset,
-    config: TrainConfig,
-    *,
-    spec: FeatureSpec,
-    mean: npt.NDArray[np.float32],
-    n_classes: int,
-    first: int = 0,
-) -> tf.data.Dataset:
-    """Return the batches with their windows, masks and labels changed; see `augmentation`.
-
-    Parameters
-    ----------
-    batches, first
-        As `augmentation` says.
-    config, spec, mean, n_classes
-        As `augmentation` takes them.
-    """
-    return augmentation(config, spec=spec, mean=mean, n_classes=n_classes)(batches, first)
-
-
 def augmentation(
     config: TrainConfig, *, spec: FeatureSpec, mean: npt.NDArray[np.float32], n_classes: int
 ) -> Callable[[tf.data.Dataset, int], tf.data.Dataset]:

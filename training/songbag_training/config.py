@@ -49,11 +49,11 @@ class TrainConfig:
     """Network that looks at one window: see `songbag_training.encoders`; one of your own as ``module:function``."""
     pooling: PoolingName = "mean"
     """Layer that joins the windows of a song: see `songbag_training.poolings`."""
-    bag_size: int = 16
-    """Windows of a song in one training step."""
+    bag_size: int = 8
+    """Windows of a song in one training step, or as many as the longest song has."""
     batch_size: int = 8
     """Songs in one training step. Small, because small collections need the steps."""
-    epochs: int = 60
+    epochs: int = 100
     """Passes over the training songs."""
     learning_rate: float = 2e-3
     """Highest of AdamW; it rises to it over the first tenth of the steps and falls to zero along half a cosine."""

@@ -50,7 +50,7 @@ def compiled_model(store: SongStore, labels: Labels, split: Split, config: Train
             task=labels.task,
             encoder=config.encoder,
             pooling=config.pooling,
-            bag_size=config.bag_size,
+            bag_size=_bag_size(songs, config),
             scaling=scaling_statistics(songs, store.spec),
         )
         loss = SongLoss(n_classes, labels.task, class_weights=weights, label_smoothing=config.label_smoothing)
@@ -63,6 +63,11 @@ def compiled_model(store: SongStore, labels: Labels, split: Split, config: Train
             jit_compile=False,
         )
     return model
+
+
+def _bag_size(songs: pa.Table, config: TrainConfig) -> int:
+    """Return the bag size: no larger than the longest song, for masked slots cost as much as windows."""
+    return min(config.bag_size, int(np.max(songs["n_windows"].to_numpy())))
 
 
 def _learning_rate(config: TrainConfig, n_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -97,7 +102,7 @@ def fit(
         store,
         [split.song_ids[row] for row in rows],
         _numbers(labels, rows),
-        bag_size=config.bag_size,
+        bag_size=_bag_size(labels.songs.take(rows), config),
         batch_size=config.batch_size,
         seed=config.seed,
     )
