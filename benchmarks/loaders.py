@@ -169,6 +169,15 @@ def _tfrecord(folder: Path, raw: Raw) -> Contestant:
     return lambda: iter(dataset.as_numpy_iterator())
 
 
+def _bags_of(samples: list[Any]) -> Stored:
+    rng = np.random.default_rng()
+    return np.stack([sample["windows"][_drawn(rng)] for sample in samples])
+
+
+def _bag_of_bytes(sample: Any) -> Stored:
+    return np.frombuffer(sample["windows"], np.int16).reshape(SHAPE)[_drawn(np.random.default_rng())]
+
+
 def _mds(folder: Path, raw: Raw) -> Contestant:
     from streaming import MDSWriter, StreamingDataset
     from torch.utils.data import DataLoader
@@ -178,12 +187,8 @@ def _mds(folder: Path, raw: Raw) -> Contestant:
         for song in songs:
             writer.write({"windows": song})
 
-    class Bags(StreamingDataset):  # type: ignore[misc]
-        def __getitem__(self, index: Any) -> Any:
-            return super().__getitem__(index)["windows"][_drawn(np.random.default_rng())]
-
-    dataset = Bags(local=str(folder), shuffle=True, batch_size=BATCH, num_canonical_nodes=1)
-    loader = DataLoader(dataset, BATCH, num_workers=os.cpu_count() or 1, collate_fn=np.stack, persistent_workers=True)
+    dataset = StreamingDataset(local=str(folder), shuffle=True, batch_size=BATCH, num_canonical_nodes=1)
+    loader = DataLoader(dataset, BATCH, num_workers=os.cpu_count() or 1, collate_fn=_bags_of, persistent_workers=True)
     return lambda: iter(loader)
 
 
@@ -196,12 +201,8 @@ def _webdataset(folder: Path, raw: Raw) -> Contestant:
         for number, song in enumerate(songs):
             writer.write({"__key__": f"{number:06}", "windows": song.tobytes()})
 
-    def bag(sample: Any) -> Stored:
-        windows = np.frombuffer(sample["windows"], np.int16).reshape(SHAPE)
-        return windows[_drawn(np.random.default_rng())]
-
     shards = [str(path) for path in sorted(folder.glob("*.tar"))]
-    dataset = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(BUFFER).map(bag)
+    dataset = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(BUFFER).map(_bag_of_bytes)
     dataset = dataset.batched(BATCH, collation_fn=np.stack)
     loader = DataLoader(dataset, None, num_workers=os.cpu_count() or 1, persistent_workers=True)
     return lambda: iter(loader)
