@@ -72,10 +72,11 @@ def test_84_an_empty_part(tmp_path: Path, make_store: Any, songs_of_classes: Any
     _refused(tmp_path, store, LabelError, message, split=_split("a0 a1 b0 b1", parts))
 
 
-def test_84_nothing_to_stop_early_by(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.parametrize("config", [TrainConfig(early_stopping=3), TrainConfig(calibrate=True)])
+def test_84_nothing_to_choose_by(tmp_path: Path, make_store: Any, songs_of_classes: Any, config: TrainConfig) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 2, "b": 2}))
-    split, config = _split("a0 a1 b0 b1", "train test train test"), TrainConfig(early_stopping=3)
-    with pytest.raises(UsageError, match="no validation songs, by which to stop early"):
+    split = _split("a0 a1 b0 b1", "train test train test")
+    with pytest.raises(UsageError, match="no validation songs, which this option needs"):
         train(store, "label", tmp_path / "run", split=split, config=config)
     assert not (tmp_path / "run").exists()
 

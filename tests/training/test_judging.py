@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binom
 
+from songbag_store import SongStore
+from songbag_training import TrainConfig, predict, train
 from songbag_training.calibration import fit_temperature, scale
 from songbag_training.intervals import bootstrap_intervals
-from songbag_training.metrics import Floats, song_metrics
+from songbag_training.metrics import Floats, losses, song_metrics
 from songbag_training.mistakes import confident_mistakes
 from songbag_training.pictures import draw_confusion
 from songbag_training.tables import format_confusion, format_judgement, format_metrics
@@ -121,3 +125,24 @@ def test_intervals_and_mistakes_are_told_in_words() -> None:
     text = format_judgement({"song": {"accuracy": 0.9}, "intervals": {"accuracy": (0.8, 0.95)}, "mistakes": [mistake]})
     assert "accuracy 0.900, 95 % between 0.800 and 0.950" in text
     assert "  a/b.mp3: folk, said to be rock (97%)" in text
+
+
+def test_a_calibrated_run_predicts_with_its_temperature(tmp_path: Path, store: SongStore) -> None:
+    config = TrainConfig(epochs=2, bag_size=4, batch_size=16, pooling="lse")
+    plain = train(store, "label", tmp_path / "plain", config=config, report=lambda line: None)
+    said: list[str] = []
+    config = dataclasses.replace(config, calibrate=True)
+    run = train(store, "label", tmp_path / "run", config=config, report=said.append)
+    temperature = float(run.load_model().get_layer("pooling").temperature)
+    assert f"temperature {temperature:.2f}: log loss" in "".join(said)
+    assert temperature != 1.0
+    names = ["p_folk", "p_jazz", "p_rock"]
+    before = pd.read_parquet(plain.folder / "predictions.parquet")
+    scaled = scale(before[names].to_numpy(), temperature, multi_label=False)
+    evaluated = pd.read_parquet(run.folder / "predictions.parquet")
+    np.testing.assert_allclose(evaluated[names], scaled, atol=1e-5)
+    predicted = predict(run, store).to_pandas()
+    np.testing.assert_allclose(predicted[names], evaluated[names], atol=1e-6)
+    validation = before["part"] == "validation"
+    true = before["label"][validation].map({"folk": 0, "jazz": 1, "rock": 2}).to_numpy()
+    assert losses(true, scaled[validation]).mean() < losses(true, before[names].to_numpy()[validation]).mean()

@@ -38,7 +38,7 @@ def pooling(request: pytest.FixtureRequest, task: tuple[int, bool]) -> Pooling:
     keras.utils.set_random_seed(4)
     layer = POOLINGS[request.param](exclusive=task[1])
     layer(np.zeros((1, 1, E)), np.zeros((1, 1, task[0])), np.ones((1, 1)))
-    for number, weight in enumerate(layer.weights):
+    for number, weight in enumerate(layer.trainable_weights):
         weight.assign(np.random.default_rng(number).normal(0, 1.5, weight.shape))
     return layer
 

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from scipy.optimize import minimize_scalar
 
+from songbag_store import SongStore
 from songbag_training.metrics import Floats, losses
+from songbag_training.scoring import SongScorer, stored_pieces
 
 _LARGEST = 20.0
+
+
+def calibrate(model: keras.Model, store: SongStore, songs: pa.Table, true: npt.NDArray[Any]) -> float:
+    """Set the temperature of a model's pooling by some songs, and return it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Made by `songbag_training.model.song_model`.
+    store : SongStore
+        Where the windows are.
+    songs : pyarrow.Table
+        Rows of the index: songs that neither train nor test.
+    true : int64, shape (n,), or 0 and 1, shape (n, n_classes)
+        Their labels.
+    """
+    scorer = SongScorer(model)
+    scores = scorer.score(stored_pieces(store, songs, scorer.chunk_windows))
+    temperature = fit_temperature(true, np.array([score.probabilities for score in scores]))
+    present = model.get_layer("pooling").temperature
+    present.assign(present * temperature)
+    return temperature
 
 
 def scale(probabilities: Floats, temperature: float, *, multi_label: bool) -> Floats:

@@ -67,6 +67,9 @@ def train(
     early_stopping: Annotated[
         int | None, typer.Option(help="Stop after so many epochs without a lower validation loss.")
     ] = _DEFAULT.early_stopping,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Make the probabilities honest by the validation songs, at the end.")
+    ] = _DEFAULT.calibrate,
     seed: Annotated[int, typer.Option(help="Of split, order, windows and weights.")] = _DEFAULT.seed,
     mixed_precision: Annotated[
         bool, typer.Option("--mixed-precision", help="Compute in float16, for GPUs with tensor cores.")
@@ -102,6 +105,7 @@ def train(
         band_mask=band_mask,
         window_dropout=window_dropout,
         early_stopping=early_stopping,
+        calibrate=calibrate,
         seed=seed,
         mixed_precision=mixed_precision,
         steps_per_execution=steps_per_execution,

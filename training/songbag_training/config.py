@@ -77,6 +77,8 @@ class TrainConfig:
     """Share of a bag's windows that is left out at random."""
     early_stopping: int | None = None
     """Stop after so many epochs without a lower validation loss; None trains all of them."""
+    calibrate: bool = False
+    """At the end, set the temperature by the validation songs: see `songbag_training.calibration`."""
     seed: int = 0
     """Decides the split, the order, the windows drawn and the initial weights."""
     mixed_precision: bool = False

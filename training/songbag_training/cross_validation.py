@@ -124,7 +124,7 @@ def cross_validate(
     """Train once for each fold, on all other folds, and test on this one.
 
     Nothing is chosen by the fold that is tested: a fold trains all epochs and keeps the last weights. With
-    ``config.early_stopping`` 15 % of its training songs are taken out to validate instead.
+    ``config.early_stopping`` or ``config.calibrate`` 15 % of its training songs are taken out to validate instead.
 
     The same call goes on where an earlier one was stopped: finished folds are not trained again, and the snapshot is
     the one that it began with.
@@ -231,7 +231,8 @@ def _training_split(split: Split, name: str, labels: Labels, label: str, config:
     """Return the split of one fold's training, with validation songs where something is to be chosen by them."""
     training = split.fold(name)
     check_trainable(training, labels.classes, label)
-    return carve_validation(training, labels, label, seed=config.seed) if config.early_stopping else training
+    chosen_by = config.early_stopping or config.calibrate
+    return carve_validation(training, labels, label, seed=config.seed) if chosen_by else training
 
 
 def _begin(folder: Path, plan: Plan, split: Split) -> None:

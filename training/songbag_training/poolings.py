@@ -40,6 +40,9 @@ class Pooling(keras.layers.Layer):
     A bag without a real window gives logits and weights of 0, and finite gradients. All is computed in float32, also
     under a policy of mixed precision: sums of exponentials over a long song leave the range of float16.
 
+    The song's logits are divided by a `temperature`, a weight that is not trained and begins as 1:
+    `songbag_training.calibration` sets it, and what uses the model has honest probabilities from then on.
+
     Parameters
     ----------
     exclusive : bool
@@ -54,6 +57,10 @@ class Pooling(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         """Return what `from_config` needs."""
         return {**super().get_config(), "exclusive": self.exclusive}
+
+    def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
+        """Create the temperature."""
+        self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones", trainable=False)
 
     def call(self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
         """Pool one batch.
@@ -76,6 +83,7 @@ class Pooling(keras.layers.Layer):
         song_logits, weights = self.pool(embeddings, logits, real)
         if weights.shape[-1] > 1:
             weights = ops.sum(weights * ops.expand_dims(self._class_shares(song_logits), 1), axis=-1, keepdims=True)
+        song_logits = song_logits / self.temperature
         return ops.where(ops.any(real, axis=1), song_logits, 0.0), ops.where(real, weights, 0.0)[..., 0]
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
@@ -201,6 +209,7 @@ class AutoPooling(Pooling):
 
     def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
         """Create a."""
+        super().build(embeddings_shape, logits_shape)
         self.sharpness = self.add_weight(name="sharpness", shape=(logits_shape[-1],), initializer="zeros")
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
@@ -248,6 +257,7 @@ class AttentionPooling(Pooling):
 
     def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
         """Create V, U where gated, and w."""
+        super().build(embeddings_shape, logits_shape)
         shape = (embeddings_shape[-1], self.units)
         self.content = self.add_weight(name="content", shape=shape, initializer="glorot_uniform")
         if self.gated:

@@ -16,16 +16,17 @@ import songbag_store
 from songbag_store import SongStore
 from songbag_store.errors import StoreError, UsageError
 from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES
+from songbag_training.calibration import calibrate
 from songbag_training.config import TrainConfig
 from songbag_training.dividing import choose_split
 from songbag_training.evaluation import evaluate, open_store
 from songbag_training.fitting import CHECKPOINT_S, compiled_model, fit
 from songbag_training.grouping import n_duplicates
-from songbag_training.labels import Labels, labelled_songs
+from songbag_training.labels import Labels, encode_labels, labelled_songs
 from songbag_training.progress import Report
 from songbag_training.runs import Run, RunFacts, claim_folder
 from songbag_training.splits import Split
-from songbag_training.weights import load_weights
+from songbag_training.weights import load_weights, save_weights
 
 _DEFAULTS = TrainConfig()
 
@@ -100,9 +101,11 @@ def train(
     labels = labelled_songs(store, label, where)
     saved = split if split is None or isinstance(split, Split) else Split.read(split)
     labels, split = choose_split(store, labels, label, saved, group=group, seed=config.seed)
-    if config.early_stopping and not split.rows_of("validation"):
-        what = "the split has no validation songs, by which to stop early"
-        raise UsageError(what, where="--early-stopping", remedy="Leave the option out, or give another split.")
+    needing = {"--early-stopping": config.early_stopping, "--calibrate": config.calibrate}
+    for option, asked in needing.items():
+        if asked and not split.rows_of("validation"):
+            what = "the split has no validation songs, which this option needs"
+            raise UsageError(what, where=option, remedy="Leave the option out, or give another split.")
     _report_songs(labels, split, label, report)
     model = _repeatable_model(store, labels, split, config)
     claim_folder(folder)
@@ -183,6 +186,12 @@ def _complete(
     config = run.facts.train_config
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.folder / "weights.safetensors")
+    if config.calibrate:
+        rows = split.rows_of("validation")
+        true = encode_labels([split.labels[row] for row in rows], labels.classes, labels.task)
+        temperature = calibrate(scored, store, labels.songs.take(rows), true)
+        save_weights(scored, run.folder / "weights.safetensors")
+        report(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
     metrics = evaluate(run, store, model=scored).metrics
     run.finish(finished_at=_now(), best_epoch=best_epoch)
     held_out = metrics["test"]
