@@ -133,7 +133,7 @@ def test_a_calibrated_run_predicts_with_its_temperature(tmp_path: Path, store: S
     said: list[str] = []
     config = dataclasses.replace(config, calibrate=True)
     run = train(store, "label", tmp_path / "run", config=config, report=said.append)
-    temperature = float(run.load_model().get_layer("pooling").temperature)
+    temperature = float(run.load_model().get_layer("pooling").temperature[0])
     assert f"temperature {temperature:.2f}: log loss" in "".join(said)
     assert temperature != 1.0
     names = ["p_folk", "p_jazz", "p_rock"]

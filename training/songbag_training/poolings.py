@@ -60,7 +60,7 @@ class Pooling(keras.layers.Layer):
 
     def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
         """Create the temperature."""
-        self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones", trainable=False)
+        self.temperature = self.add_weight(name="temperature", shape=(1,), initializer="ones", trainable=False)
 
     def call(self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
         """Pool one batch.
