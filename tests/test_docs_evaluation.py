@@ -20,12 +20,11 @@ def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, tmp_pat
         command, *shown = block.splitlines()
         program, *arguments = shlex.split(command.removeprefix("$ "))
         assert program == "songbag"
-        # The demo's run names the store that it was trained on, which lies elsewhere but is the same.
         done = songbag(*arguments, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         printed[arguments[0], arguments[-1]] = done.stdout
         for line in shown:
-            if line.startswith(("class", "songs", "64 songs")):
+            if line != "...":
                 assert line.split() in [one.split() for one in done.stdout.splitlines()], line
     assert "no leak" in printed["split", "split.parquet"]
     assert re.search(r"^pooled +64 ", printed["cross-validate", "folds"], re.MULTILINE)

@@ -72,7 +72,7 @@ def test_classes_that_can_be_heard_are_learned(done: CrossValidation) -> None:
     assert done.metrics["pooled"]["accuracy"] >= 0.8
 
 
-def test_finished_folds_are_kept_and_the_unfinished_one_trained_again(
+def test_finished_folds_are_kept_and_the_unfinished_ones_trained(
     copy: Path, done: CrossValidation, store: SongStore, quick: TrainConfig
 ) -> None:
     facts = json.loads((copy / "fold-2" / "run.json").read_text())

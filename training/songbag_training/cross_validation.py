@@ -39,7 +39,7 @@ from songbag_training.results import probability_names
 from songbag_training.runs import Run, claim_folder
 from songbag_training.splits import Split, apply_split, check_trainable
 from songbag_training.tables import format_table
-from songbag_training.training import train
+from songbag_training.training import resume, train
 
 FORMAT = 1
 DEFAULT_FOLDS = 5
@@ -126,8 +126,8 @@ def cross_validate(
     Nothing is chosen by the fold that is tested: a fold trains all epochs and keeps the last weights. With
     ``config.early_stopping`` or ``config.calibrate`` 15 % of its training songs are taken out to validate instead.
 
-    The same call goes on where an earlier one was stopped: finished folds are not trained again, and the snapshot is
-    the one that it began with.
+    The same call goes on where an earlier one was stopped: finished folds are not trained again, the fold that was
+    under way goes on behind its last checkpoint, and the snapshot is the one that it began with.
 
     Parameters
     ----------
@@ -253,17 +253,20 @@ def _begin(folder: Path, plan: Plan, split: Split) -> None:
 
 
 def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, config: TrainConfig, report: Report) -> Run:
-    """Train one fold, unless an earlier call has finished it."""
+    """Train one fold; what an earlier call has finished stays, and what it has begun goes on."""
+    keras.backend.clear_session()
     try:
-        run = Run.open(folder)
+        run = Run.open_unfinished(folder)
     except RunNotFound:
-        # What a stopped call has left of it is begun again.
+        # A call that was stopped before the training began may have left a folder.
         shutil.rmtree(folder, ignore_errors=True)
     else:
         run.split()
-        report(f"  finished before: {folder}")
-        return run
-    keras.backend.clear_session()
+        if run.facts.finished_at is not None:
+            report(f"  finished before: {folder}")
+            return run
+        report(f"  going on with {folder}")
+        return resume(folder, store, encoder=config.encoder, report=_indented(report))
     return train(store, plan.label, folder, where=plan.where, split=split, config=config, report=_indented(report))
 
 

@@ -116,7 +116,7 @@ def train(
 
 def resume(
     output: str | Path,
-    store: str | Path | None = None,
+    store: SongStore | str | Path | None = None,
     *,
     encoder: str | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -134,8 +134,8 @@ def resume(
     ----------
     output : str or pathlib.Path
         The run folder. A finished run is returned as it is.
-    store : str or pathlib.Path, optional
-        Where the store lies now; by default where it lay when the training began.
+    store : SongStore, str or pathlib.Path, optional
+        The store at the run's snapshot, or where it lies now; by default where it lay when the training began.
     encoder : str, optional
         The run's encoder once more, where it is a function outside songbag: see `Run.allow_encoder`.
     storage_options : mapping of str to str, optional
@@ -162,7 +162,9 @@ def resume(
         report(f"the training of this run was finished at {facts.finished_at}: nothing is left to resume: {run.folder}")
         return run
     run.allow_encoder(encoder).require_encoder()
-    opened = open_store(facts, store, storage_options, cache_dir, cache_bytes)
+    opened = (
+        store if isinstance(store, SongStore) else open_store(facts, store, storage_options, cache_dir, cache_bytes)
+    )
     labels = labelled_songs(opened, facts.label, facts.where)
     labels, split = choose_split(opened, labels, facts.label, split, group=(), seed=facts.train_config.seed)
     model = _repeatable_model(opened, labels, split, facts.train_config)
