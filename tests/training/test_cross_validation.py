@@ -20,7 +20,7 @@ from songbag_training.splits import Split
 
 @pytest.fixture(scope="module")
 def quick() -> TrainConfig:
-    return TrainConfig(epochs=4, bag_size=4, batch_size=8, learning_rate=0.01, mixup=0)
+    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01)
 
 
 def _quiet(line: str) -> None: ...
