@@ -151,7 +151,7 @@ def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
     for writer in coming:
         begin(writer)
     for writer in coming:
-        _, err = writer.communicate(timeout=300)
+        _, err = writer.communicate(timeout=300 + 15 * N_ROUNDS)
         assert writer.returncode == 0, err
     onlooker.finish()
     everything = {f"song-{n:04}" for n in range((N_ROUNDS + 1) * SONGS_PER_ROUND)}
