@@ -9,9 +9,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from songbag_pipeline.errors import ManifestError, SongError, SourceError
 from songbag_pipeline.remote import is_remote, local_copy, remote_rows, rows_below
@@ -26,6 +27,8 @@ AUDIO_SUFFIXES = frozenset(
 """Files of a folder with one of these are songs; what they hold is told by their content."""
 
 _MANIFESTS = frozenset({".csv", ".parquet"})
+_ROWS_AT_ONCE = 1 << 16
+Texts: TypeAlias = list[str] | pa.ChunkedArray
 _OWN = pa.schema(
     [
         ("song_id", pa.string()),
@@ -145,20 +148,31 @@ def _labels(song_ids: list[str]) -> dict[str, pa.Array]:
 
 
 def _table(
-    song_ids: list[str], paths: list[str], user: dict[str, pa.Array], options: Mapping[str, str] | None = None
+    song_ids: Texts,
+    paths: Texts,
+    user: Mapping[str, pa.Array | pa.ChunkedArray],
+    options: Mapping[str, str] | None = None,
 ) -> pa.Table:
-    """Return songs with size and time of their files, column by column: a million dicts would take a gigabyte."""
-    remote = [(song_id, path) for song_id, path in zip(song_ids, paths, strict=True) if is_remote(path)]
-    rows = iter(remote_rows(remote, options or {}) if remote else [])
-    paths = [path if is_remote(path) else os.path.abspath(path) for path in paths]
-    sizes: list[int | None] = []
-    stamps: list[int | None] = []
-    for path in paths:
-        size, stamp = _remote_facts(next(rows)) if is_remote(path) else _file_facts(path)
-        sizes.append(size)
-        stamps.append(stamp)
-    columns = [song_ids, paths, sizes, pa.array(stamps, pa.int64()).cast(_OWN.field("modified_at").type)]
-    return _with_columns(pa.table(columns, schema=_OWN), user)
+    """Return songs with size and time of their files, a block of rows at a time: a list may have ten million.
+
+    A relative path starts where the process was started.
+    """
+    blocks = [
+        _block(song_ids[start : start + _ROWS_AT_ONCE], paths[start : start + _ROWS_AT_ONCE], options or {})
+        for start in range(0, len(song_ids), _ROWS_AT_ONCE)
+    ]
+    return _with_columns(pa.concat_tables([_OWN.empty_table(), *blocks]), user)
+
+
+def _block(song_ids: Texts, paths: Texts, options: Mapping[str, str]) -> pa.Table:
+    listed: list[str] = paths if isinstance(paths, list) else paths.to_pylist()
+    remote = [("", path) for path in listed if is_remote(path)]
+    rows = iter(remote_rows(remote, options) if remote else [])
+    listed = [path if is_remote(path) else os.path.abspath(path) for path in listed]
+    facts = [_remote_facts(next(rows)) if is_remote(path) else _file_facts(path) for path in listed]
+    stamps = pa.array([stamp for _, stamp in facts], pa.int64()).cast(_OWN.field("modified_at").type)
+    ids = pa.array(song_ids, pa.string()) if isinstance(song_ids, list) else song_ids
+    return pa.table([ids, listed, [size for size, _ in facts], stamps], schema=_OWN)
 
 
 def _file_facts(path: str) -> tuple[int | None, int | None]:
@@ -176,7 +190,7 @@ def _remote_facts(row: dict[str, Any]) -> tuple[int | None, int | None]:
     return row.get("file_bytes"), stamp
 
 
-def _with_columns(table: pa.Table, user: dict[str, pa.Array]) -> pa.Table:
+def _with_columns(table: pa.Table, user: Mapping[str, pa.Array | pa.ChunkedArray]) -> pa.Table:
     for position, (name, values) in enumerate(user.items()):
         table = table.add_column(2 + position, name, values)
     return table
@@ -186,21 +200,27 @@ def _read_folder(root: Path, label_from_folder: bool) -> Source:
     """List a folder's songs in the order of their ids, so that the same folder always gives the same batches."""
     left_out: Counter[str] = Counter()
     notes: list[str] = []
-    rows = []
+    song_ids: list[str] = []
     for path in _walk(root, notes):
         reason = _reason_to_leave_out(path, root)
         if reason is None:
-            rows.append((path.relative_to(root).as_posix(), str(path)))
+            song_ids.append(path.relative_to(root).as_posix())
         elif reason.startswith("no audio suffix"):
             left_out[reason] += 1
         else:
             notes.append(f"{os.fsencode(path).decode(errors='backslashreplace')}: left out, {reason}")
-    rows.sort()
-    song_ids = [song_id for song_id, _ in rows]
+    song_ids.sort()
     notes += [f"{count} file(s) left out, {reason}" for reason, count in sorted(left_out.items())]
     notes += _twins(song_ids)
     user = _labels(song_ids) if label_from_folder else {}
-    return Source(_table(song_ids, [path for _, path in rows], user), tuple(notes))
+    return Source(_table(song_ids, _below(root, song_ids), user), tuple(notes))
+
+
+def _below(root: Path, names: list[str]) -> pa.ChunkedArray:
+    """Return the paths of files in a folder."""
+    return pa.chunked_array(
+        [pc.binary_join_element_wise(os.path.abspath(root).rstrip("/"), pa.array(names, pa.string()), "/")]
+    )
 
 
 def _walk(root: Path, notes: list[str]) -> Iterator[Path]:
@@ -265,5 +285,6 @@ def _songs_of_manifest(path: Path, table: pa.Table, base: str, options: Mapping[
     paths = text_column(path, table, "path")
     ids = text_column(path, table, "song_id") if "song_id" in table.column_names else paths
     refuse_duplicates(path, ids)
-    files = [one if is_remote(one) or one.startswith("/") else f"{base}/{one}" for one in paths.to_pylist()]
-    return Source(_table(ids.to_pylist(), files, {field.name: table[field.name] for field in user}, options))
+    whole = pc.or_(pc.match_substring(paths, "://"), pc.starts_with(paths, "/"))
+    files = pc.if_else(whole, paths, pc.binary_join_element_wise(base.rstrip("/"), paths, "/"))
+    return Source(_table(ids, files, {field.name: table[field.name] for field in user}, options))

@@ -116,9 +116,14 @@ def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
     for field in user_fields(index.schema):
         if field.name not in part.column_names:
             part = part.append_column(field, index[field.name].take(position))
-    fresh = part.filter(pc.or_(new, swap)).drop_columns([REPLACES])
+    fresh = _filter(part, pc.or_(new, swap)).drop_columns([REPLACES])
     replaced = pc.is_in(index["song_id"], value_set=fresh["song_id"].combine_chunks())
-    return join_rows([index.filter(pc.invert(replaced)), fresh])
+    return join_rows([_filter(index, pc.invert(replaced)), fresh])
+
+
+def _filter(table: pa.Table, keep: pa.ChunkedArray) -> pa.Table:
+    """Return some rows of a table; all of them as they are, for a copy of a large index takes as much memory again."""
+    return table if pc.all(keep, min_count=0).as_py() else table.filter(keep)
 
 
 def join_rows(tables: list[pa.Table]) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from songbag_store.errors import UsageError
 def load_table(path: Path) -> pa.Table:
     """Read a CSV or Parquet file; in a CSV only an empty field is null, for an artist may be called "NA".
 
+    The columns `song_id` and `path` of a CSV are text, and so is one with a leading zero in any number: a code.
+
     Raises
     ------
     UsageError
@@ -24,12 +27,35 @@ def load_table(path: Path) -> pa.Table:
     try:
         if path.suffix.lower() == ".parquet":
             return _plain(path, pyarrow.parquet.read_table(path, partitioning=None))
-        text = {"song_id": pa.string(), "path": pa.string()}
-        options = pyarrow.csv.ConvertOptions(null_values=[""], strings_can_be_null=True, column_types=text)
-        parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-        return _plain(path, pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing))
+        table = _plain(path, _read_csv(path, ["song_id", "path"]))
+        return _keep_leading_zeros(path, table)
     except (pa.ArrowException, OSError) as error:
         raise fault(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
+
+
+def _read_csv(path: Path, as_text: list[str], *, only_these: bool = False) -> pa.Table:
+    options = pyarrow.csv.ConvertOptions(
+        null_values=[""],
+        strings_can_be_null=True,
+        column_types=dict.fromkeys(as_text, pa.string()),
+        include_columns=as_text if only_these else [],
+    )
+    parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
+    return pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing)
+
+
+def _keep_leading_zeros(path: Path, table: pa.Table) -> pa.Table:
+    """Put back as text the columns that look like numbers and are codes: 007 is not 7."""
+    numbers = [
+        field.name for field in table.schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+    ]
+    if not numbers:
+        return table
+    texts = _read_csv(path, numbers, only_these=True)
+    for name in numbers:
+        if pc.any(pc.match_substring_regex(texts[name], r"^[+-]?0[0-9]")).as_py():
+            table = table.set_column(table.schema.get_field_index(name), name, texts[name])
+    return table
 
 
 def _plain(path: Path, table: pa.Table) -> pa.Table:
@@ -92,8 +118,20 @@ def refuse_duplicates(path: Path, song_ids: pa.ChunkedArray) -> None:
 
 
 def line_of(path: Path, row: int) -> int:
-    """Return the line of a row, counted from 1; a CSV has its header in the first."""
-    return row + (2 if path.suffix.lower() == ".csv" else 1)
+    """Return the line of a row, counted from 1; a CSV has its header in the first, and rows that go over several."""
+    if path.suffix.lower() != ".csv":
+        return row + 1
+    begins = 1
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+        reader = csv.reader(file)
+        left = row + 1
+        for record in reader:
+            # An empty line is no row.
+            if record and left == 0:
+                break
+            left -= bool(record)
+            begins = reader.line_num + 1
+    return begins
 
 
 def fault(path: Path, what: str) -> UsageError:

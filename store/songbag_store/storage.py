@@ -386,4 +386,7 @@ def _explained(error: OSError, path: Path, n_bytes: int) -> Exception:
             where=str(path),
             remedy="Reading and training work without write access; extraction needs it.",
         )
+    if error.errno == errno.ENOTDIR:
+        file = next((one for one in path.parents if one.is_file()), path)
+        return StoreError("this is a file, and a folder is needed here", where=str(file), remedy="Give another path.")
     return StoreError(str(error.strerror or error), where=str(path))

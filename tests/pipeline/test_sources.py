@@ -96,6 +96,16 @@ def test_a_manifest_brings_its_columns_typed(tmp_path: Path) -> None:
     assert songs["path"].to_pylist()[0] == str(tmp_path / "a.mp3")
 
 
+def test_numbers_with_leading_zeros_are_codes_and_stay_text(tmp_path: Path) -> None:
+    manifest = tmp_path / "list.csv"
+    manifest.write_text("path,catalogue,year,gain,zero\na.mp3,007,1999,0.5,0\nb.mp3,12,2000,-1,00\nc.mp3,,,,\n")
+    songs = read_source(manifest).songs
+    assert songs["catalogue"].to_pylist() == ["007", "12", None]
+    assert songs["zero"].to_pylist() == ["0", "00", None]
+    assert songs["year"].to_pylist() == [1999, 2000, None]
+    assert songs["gain"].to_pylist() == [0.5, -1.0, None]
+
+
 def test_a_parquet_manifest_does_the_same(tmp_path: Path) -> None:
     pq.write_table(pa.table({"path": ["a.mp3", "/x/b.mp3"], "tags": [["x"], []]}), tmp_path / "list.parquet")
     songs = read_source(tmp_path / "list.parquet").songs
@@ -112,6 +122,8 @@ def test_a_parquet_manifest_does_the_same(tmp_path: Path) -> None:
         ("path,song_id\na.mp3,1\nb.mp3,2\nc.mp3,1\n", "'1' stands twice, in lines 2 and 4"),
         ("path\na.mp3\n\n,\n", "cannot be read"),
         ("path,song_id\na.mp3,\n", "line 2: the column 'song_id' is empty"),
+        ('path,song_id,note\na.mp3,1,"two\nlines"\n\nb.mp3,,x\n', "line 5: the column 'song_id' is empty"),
+        ('path,song_id,"no\nte"\na.mp3,1,"1\n2\n3"\nb.mp3,2,\nc.mp3,1,\n', "'1' stands twice, in lines 3 and 7"),
         ("path,song_id\na.mp3,x\0y\n", "NUL"),
     ],
 )
