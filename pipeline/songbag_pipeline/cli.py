@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import enum
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from songbag_pipeline import cli_options as of
 from songbag_store.cli_options import StorageOption
 
 if TYPE_CHECKING:
@@ -17,71 +17,31 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-_SPEC = "What to compute"
-_RUN = "How to run"
 _DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
-
-
-class FeatureKind(enum.StrEnum):
-    """Choices of `--features`."""
-
-    MFCC = "mfcc"
-    MFCC_DELTA = "mfcc+delta"
-    MFCC_DELTAS = "mfcc+delta+delta2"
-    LOGMEL = "logmel"
-    LOGMEL_DELTA = "logmel+delta"
-    LOGMEL_DELTAS = "logmel+delta+delta2"
-
-
-class EncodingName(enum.StrEnum):
-    """Choices of `--encoding`."""
-
-    INT16 = "int16"
-    FLOAT32 = "float32"
 
 
 @commands.command()
 def extract(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Folder or bucket of songs, or a CSV or Parquet manifest.")
-    ],
-    store: Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")],
-    features: Annotated[FeatureKind | None, typer.Option(help="[default: mfcc]", rich_help_panel=_SPEC)] = None,
-    n_mfcc: Annotated[int | None, typer.Option(help="Coefficients. [default: 13]", rich_help_panel=_SPEC)] = None,
-    n_mels: Annotated[int | None, typer.Option(help="Mel bands. [default: 128]", rich_help_panel=_SPEC)] = None,
-    sample_rate: Annotated[int | None, typer.Option(help="Hz. [default: 22050]", rich_help_panel=_SPEC)] = None,
-    n_fft: Annotated[int | None, typer.Option(help="Samples. [default: 1024]", rich_help_panel=_SPEC)] = None,
-    hop_length: Annotated[int | None, typer.Option(help="Samples. [default: 512]", rich_help_panel=_SPEC)] = None,
-    window: Annotated[float | None, typer.Option(help="Seconds. [default: 5]", rich_help_panel=_SPEC)] = None,
-    window_hop: Annotated[
-        float | None, typer.Option(help="Seconds. [default: half a window]", rich_help_panel=_SPEC)
-    ] = None,
-    max_duration: Annotated[
-        float | None, typer.Option(help="Only the first seconds. [default: all]", rich_help_panel=_SPEC)
-    ] = None,
-    encoding: Annotated[EncodingName | None, typer.Option(help="[default: int16]", rich_help_panel=_SPEC)] = None,
-    label_from_folder: Annotated[
-        bool, typer.Option("--label-from-folder", help="Column 'label': each song's first folder.")
-    ] = False,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. [default: one per core]", rich_help_panel=_RUN)
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many songs.", rich_help_panel=_RUN)] = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try failed songs again.", rich_help_panel=_RUN)
-    ] = False,
-    update_changed: Annotated[
-        bool, typer.Option("--update-changed", help="Compute changed songs anew.", rich_help_panel=_RUN)
-    ] = False,
-    max_failed: Annotated[
-        int | None, typer.Option(min=0, help="Stop when more songs than this failed.", rich_help_panel=_RUN)
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Dask cluster to use: tcp://host:8786", rich_help_panel=_RUN)
-    ] = None,
-    scheduler_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Dask cluster to use, by its file.", rich_help_panel=_RUN)
-    ] = None,
+    source: of.Source,
+    store: of.NewStore,
+    features: of.Features = None,
+    n_mfcc: of.NMfcc = None,
+    n_mels: of.NMels = None,
+    sample_rate: of.SampleRate = None,
+    n_fft: of.NFft = None,
+    hop_length: of.HopLength = None,
+    window: of.Window = None,
+    window_hop: of.WindowHop = None,
+    max_duration: of.MaxDuration = None,
+    encoding: of.Encoding = None,
+    label_from_folder: of.LabelFromFolder = False,
+    workers: of.Workers = None,
+    limit: of.Limit = None,
+    retry_failed: of.RetryFailed = False,
+    update_changed: of.UpdateChanged = False,
+    max_failed: of.MaxFailed = None,
+    scheduler: of.Scheduler = None,
+    scheduler_file: of.SchedulerFile = None,
     storage_option: StorageOption = None,
 ) -> None:
     """Compute the features of every song that the store does not have yet.
@@ -93,24 +53,22 @@ def extract(
     from songbag_store.object_options import parse_options
 
     options = parse_options(storage_option)
-    kind, _, deltas = (features.value if features else "").partition("+")
-    given = {
-        "kind": kind or None,
-        "deltas": deltas.count("delta") if features else None,
-        "n_mfcc": n_mfcc,
-        "n_mels": n_mels,
-        "sample_rate_hz": sample_rate,
-        "n_fft": n_fft,
-        "hop_length": hop_length,
-        "window_s": window,
-        "window_hop_s": window_hop,
-        "max_duration_s": max_duration,
-        "encoding": encoding.value if encoding else None,
-    }
+    given = of.spec_fields(
+        features,
+        encoding,
+        n_mfcc=n_mfcc,
+        n_mels=n_mels,
+        sample_rate_hz=sample_rate,
+        n_fft=n_fft,
+        hop_length=hop_length,
+        window_s=window,
+        window_hop_s=window_hop,
+        max_duration_s=max_duration,
+    )
     summary = run(
         source,
         store,
-        _spec(store, {name: value for name, value in given.items() if value is not None}, options),
+        _spec(store, given, options),
         label_from_folder=label_from_folder,
         workers=workers,
         limit=limit,
