@@ -43,13 +43,13 @@ def extract_with_stand_in(manifest: str, store: str) -> str:
     """Run `extract` with the stand-in; return songs, seconds and peak memory in bytes."""
     from rich.console import Console
 
-    from songbag_pipeline import batches, extraction
+    from songbag_pipeline import batches, coordinator, extract
     from songbag_pipeline.containment import Containment
 
     containment = Containment(reader="benchmarks.bookkeeping:stand_in")
-    extraction.Job = functools.partial(batches.Job, containment=containment)  # type: ignore[assignment,misc]
+    coordinator.Job = functools.partial(batches.Job, containment=containment)  # type: ignore[assignment,misc]
     spec = FeatureSpec(window_s=0.5, n_mels=40)
-    summary = extraction.extract(manifest, store, spec, workers=2, console=Console(quiet=True))
+    summary = extract(manifest, store, spec, workers=2, console=Console(quiet=True))
     assert summary.n_failed == 0, summary
     with open("/proc/self/status") as file:
         peak_kb = next(line.split()[1] for line in file if line.startswith("VmHWM"))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from songbag_pipeline.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.errors import SongError
@@ -20,10 +18,8 @@ from songbag_store.fragments import WindowSpill, write_fragment
 from songbag_store.index import OWN_FIELDS, REPLACES, index_schema, user_fields
 from songbag_store.parts import write_part
 
-_SMALLEST_BYTES = 1 << 20
-_LARGEST_BYTES = 2 << 30
-_LARGEST_SONGS = 1024
-_ROUNDS = 4
+LARGEST_FRAGMENT_BYTES = 384 << 20
+"""Windows before compression after which a fragment ends, and the next song begins another."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,28 +34,8 @@ class Job:
     """May hold credentials, so it is never shown."""
 
 
-def batches(songs: pa.Table, n_workers: int) -> Iterator[pa.Table]:
-    """Cut the songs into batches by bytes: large ones first, small ones last, so that workers end together.
-
-    Each batch takes a share of what is left (guided self-scheduling), between 1 MB and 2 GB of audio files, and at most
-    1024 songs.
-    """
-    sizes = pc.fill_null(songs["file_bytes"], 0).to_pylist()
-    remaining, start = sum(sizes), 0
-    while start < songs.num_rows:
-        wanted = min(max(remaining / (_ROUNDS * n_workers), _SMALLEST_BYTES), _LARGEST_BYTES)
-        stop, taken = start, 0
-        while stop < songs.num_rows and stop - start < _LARGEST_SONGS and taken < wanted:
-            taken += sizes[stop]
-            stop += 1
-        remaining -= taken
-        # A slice would travel with the buffers of the whole table.
-        yield songs.take(pa.array(range(start, stop)))
-        start = stop
-
-
-def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
-    """Compute a batch and make it durable.
+def run_batch(job: Job, songs: pa.Table) -> dict[str, pa.Table]:
+    """Compute a batch and make it durable: as one fragment, or as several where it became far larger than expected.
 
     Parameters
     ----------
@@ -70,16 +46,26 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
 
     Returns
     -------
-    fragment : str
-        Name of the fragment and of the part.
-    rows : pyarrow.Table
-        Index rows, ok and failed, with the column `replaces`.
+    rows : dict of str to pyarrow.Table
+        By the name of fragment and part: index rows, ok and failed, with the column `replaces`.
     """
+    done: dict[str, pa.Table] = {}
+    n_done = 0
+    with contained_reader(job.containment) as reader:
+        while n_done < songs.num_rows:
+            fragment, rows = _run_fragment(job, songs.slice(n_done), reader)
+            done[fragment] = rows
+            n_done += rows.num_rows
+    return done
+
+
+def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> tuple[str, pa.Table]:
+    """Do songs from the first on, until all are done or the fragment is large enough."""
     store = SongStore.open_identity(job.store, storage_options=job.storage_options)
     fragment = uuid.uuid4().hex
     facts: list[SongFacts] = []
     starts: list[int | None] = []
-    with WindowSpill(job.spec) as spill, contained_reader(job.containment) as reader:
+    with WindowSpill(job.spec) as spill:
         for path in songs["path"].to_pylist():
             start = spill.n_windows
             song = _read(reader, path, job, spill)
@@ -89,8 +75,10 @@ def run_batch(job: Job, songs: pa.Table) -> tuple[str, pa.Table]:
                 spill.drop_song()
             facts.append(song)
             starts.append(start if song.status == "ok" else None)
+            if spill.n_windows * job.spec.window_bytes >= LARGEST_FRAGMENT_BYTES:
+                break
         objects = write_fragment(store.storage, fragment, job.spec, spill) if spill.n_windows else {}
-    rows = _rows(job, songs, fragment, facts, starts)
+    rows = _rows(job, songs.slice(0, len(facts)), fragment, facts, starts)
     write_part(store.storage, store.uuid, job.spec, fragment, rows, objects)
     return fragment, rows
 
@@ -103,8 +91,8 @@ def _read(reader: ContainedReader, path: str, job: Job, spill: WindowSpill) -> S
         return SongFacts(status="failed", error_code=error.code, error=error.what)
 
 
-def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> tuple[str, pa.Table]:
-    """Record songs as failed that no worker survived."""
+def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> dict[str, pa.Table]:
+    """Record songs as failed that no worker survived; returns what `run_batch` does."""
     store = SongStore.open_identity(job.store, storage_options=job.storage_options)
     fragment = uuid.uuid4().hex
     facts = [SongFacts(status="failed", error_code=reason.code, error=reason.what) for _ in range(songs.num_rows)]
@@ -113,7 +101,7 @@ def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> tuple[str, pa.Ta
     for name in ("file_bytes", "modified_at"):
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), songs[name])
     write_part(store.storage, store.uuid, job.spec, fragment, rows, {})
-    return fragment, rows
+    return {fragment: rows}
 
 
 def _rows(job: Job, songs: pa.Table, fragment: str, facts: list[SongFacts], starts: list[int | None]) -> pa.Table:

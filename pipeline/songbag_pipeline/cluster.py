@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
+import importlib.util
 import logging
-import platform
+import os
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
-import songbag_store
 from songbag_pipeline.errors import ClusterError
-from songbag_pipeline.remote import is_remote, remote_rows
-from songbag_store import SongStore
-from songbag_store.errors import SongbagError, UsageError
+from songbag_store.errors import UsageError
 
 _CONNECT_S = 20
-_FIRST_WORKER_S = 60
 _LOST_AFTER = "8 s"
-_PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "av", "zarr", "pyarrow", "dask", "distributed")
-"""What decides feature bytes or must understand each other: the same everywhere, or the run does not begin."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +38,11 @@ class ClusterChoice:
                 "--scheduler and --scheduler-file both name a cluster", where="extract", remedy="Give one of them."
             )
 
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the cluster is one made for this run."""
+        return self.scheduler is None and self.scheduler_file is None
+
 
 @contextmanager
 def connected(choice: ClusterChoice) -> Iterator[Any]:
@@ -54,8 +53,8 @@ def connected(choice: ClusterChoice) -> Iterator[Any]:
     ClusterError
         If no scheduler answers at the address given.
     """
-    if choice.scheduler is None and choice.scheduler_file is None:
-        with _local_cluster(choice.workers) as client:
+    if choice.on_this_machine:
+        with _no_imports_from_here(), _local_cluster(choice.workers) as client:
             yield client
         return
     from distributed import Client
@@ -104,6 +103,20 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
+def _no_imports_from_here() -> Iterator[None]:
+    """Keep new Python processes from importing what lies in the present folder: it may hold a random.py."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
+
+
+@contextmanager
 def _local_cluster(n_workers: int) -> Iterator[Any]:
     """Start a cluster on this machine: one process per worker, one song at a time in each."""
     import dask
@@ -143,86 +156,8 @@ def _sigint_for_this_process_only() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def threads(client: Any) -> int:
-    """Return how many songs the cluster can work on at once; 0 while it has no worker."""
-    return sum(client.nthreads().values())
-
-
-def check_workers(client: Any, store: SongStore, song: str | None, options: dict[str, str]) -> None:
-    """Make sure, before any work, that every worker can do it.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        The cluster.
-    store : SongStore
-        Where the workers are to write.
-    song : str or None
-        An audio file that is there for the coordinator, and so must be for the workers.
-    options : dict
-        How to reach object stores.
-
-    Raises
-    ------
-    ClusterError
-        If no worker comes, or one has other software, does not see the store, or does not see the songs.
-    """
-    try:
-        client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
-    except TimeoutError as error:
-        raise _unfit(f"no worker joined the cluster within {_FIRST_WORKER_S} s", "Start workers.") from error
-    mine = _versions()
-    for worker, reply in client.run(report, store.location, song, options, on_error="return").items():
-        if isinstance(reply, Exception):
-            raise _unfit(
-                f"worker {worker} cannot run songbag ({type(reply).__name__}: {reply})",
-                "Install the same songbag[pipeline] there as here.",
-            )
-        _compare(worker, mine, reply["versions"])
-        if reply["store"] != store.uuid:
-            raise _unfit(
-                f"worker {worker} does not see the store {store.location} ({reply['store']})",
-                "Put the store on a file system or bucket that all workers have under the same name.",
-            )
-        if not reply["song"]:
-            raise _unfit(
-                f"worker {worker} cannot read the songs (tried {song})",
-                "Put the songs on a file system that all workers have under the same name.",
-            )
-
-
-def report(location: str, song: str | None, options: dict[str, str]) -> dict[str, Any]:
-    """Tell, on a worker, what it has: versions, the store's identity or why it is not seen, and whether a song is."""
-    try:
-        seen = SongStore.open_identity(location, storage_options=options).uuid
-    except SongbagError as error:
-        seen = error.what
-    return {"versions": _versions(), "store": seen, "song": song is None or _readable(song, options)}
-
-
-def _readable(song: str, options: dict[str, str]) -> bool:
-    try:
-        if is_remote(song):
-            return "file_bytes" in remote_rows([(song, song)], options)[0]
-        with open(song, "rb"):
-            return True
-    except OSError:
-        return False
-
-
-def _versions() -> dict[str, str]:
-    ours = {"Python": ".".join(platform.python_version_tuple()[:2]), "songbag": songbag_store.__version__}
-    return ours | {name: importlib.metadata.version(name) for name in _PACKAGES}
-
-
-def _compare(worker: str, mine: Mapping[str, str], theirs: Mapping[str, str]) -> None:
-    other = [f"{name} {theirs.get(name)} instead of {mine[name]}" for name in mine if theirs.get(name) != mine[name]]
-    if other:
-        raise _unfit(
-            f"worker {worker} has other software: {', '.join(other)}",
-            "The same versions everywhere are what makes features the same everywhere: install them alike.",
-        )
-
-
-def _unfit(what: str, remedy: str) -> ClusterError:
-    return ClusterError(what, where="cluster", remedy=f"{remedy} Nothing was done yet.")
+def dashboard(client: Any, choice: ClusterChoice) -> str:
+    """Return where the dashboard of the cluster is, or what it takes to have one."""
+    if choice.on_this_machine and importlib.util.find_spec("bokeh") is None:
+        return "none here (it needs: pip install bokeh)"
+    return str(client.dashboard_link)

@@ -10,6 +10,8 @@
     ├── SongsChanged                           files differ from what the store holds
     ├── TooManyFailures                        more songs failed than the user allows
     ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
+    │   ├── ClusterLost                        its scheduler or all its workers are gone
+    │   └── UnfitWorker                        one of its workers has other software, or does not see the files
     ├── ContainmentError (ChildProcessError)   a worker cannot start the process that decodes
     └── Interrupted                            SIGINT or SIGTERM, after committing: exit code 130 or 143
 """
@@ -63,6 +65,31 @@ class TooManyFailures(SongbagError):
 
 class ClusterError(SongbagError, ConnectionError):
     """The Dask cluster could not do the work; what was finished is committed."""
+
+
+class ClusterLost(ClusterError):
+    """The Dask cluster went away during a run."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the Dask cluster was lost ({what})",
+            where="extract",
+            remedy="What was finished is committed; run the same command again to go on.",
+        )
+
+
+class UnfitWorker(ClusterError):
+    """A worker lacks what the run needs.
+
+    Attributes
+    ----------
+    worker : str
+        Its address.
+    """
+
+    def __init__(self, worker: str, lack: str, remedy: str) -> None:
+        super().__init__(f"worker {worker} {lack}", where="cluster", remedy=remedy)
+        self.worker = worker
 
 
 class ContainmentError(SongbagError, ChildProcessError):

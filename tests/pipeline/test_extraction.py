@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from songbag_pipeline import Summary, batches, extract, extraction
+from songbag_pipeline import Summary, batches, coordinator, extract
 from songbag_pipeline.containment import Containment
 from songbag_pipeline.errors import SongsChanged, TooManyFailures
 from songbag_store import FeatureSpec, SongStore
@@ -61,6 +61,43 @@ def test_the_same_songs_give_the_same_bytes_with_any_number_of_workers(folder: P
     assert one.keys() == two.keys()
     for song_id, windows in one.items():
         np.testing.assert_array_equal(windows, two[song_id])
+
+
+def test_the_batch_a_song_is_in_changes_no_bit_of_it(folder: Path, tmp_path: Path) -> None:
+    from songbag_pipeline.planning import plan
+    from songbag_pipeline.sources import read_source
+
+    def windows(name: str, batch_songs: int) -> tuple[dict[str, bytes], list[object]]:
+        store = SongStore.open_for_writing(tmp_path / name, SPEC)
+        todo = plan(read_source(folder).songs, store.index).todo
+        job = batches.Job(store.location, SPEC, name)
+        for start in range(0, todo.num_rows, batch_songs):
+            store = store.commit_parts(batches.run_batch(job, todo.slice(start, batch_songs)))
+        sums = store.index.sort_by("song_id").select(["song_id", "feature_sum", "feature_sumsq"])
+        return {song_id: found.tobytes() for song_id, found in store.iter_windows()}, sums.to_pylist()
+
+    alone = windows("alone", 1)
+    assert len(alone[0]) == 6
+    assert windows("by three", 3) == alone
+    assert windows("together", 100) == alone
+
+
+def test_a_batch_that_becomes_far_larger_than_expected_makes_several_fragments(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from songbag_pipeline.planning import plan
+    from songbag_pipeline.sources import read_source
+
+    monkeypatch.setattr(batches, "LARGEST_FRAGMENT_BYTES", 8 * SPEC.window_bytes)
+    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    todo = plan(read_source(folder).songs, store.index).todo
+    rows = batches.run_batch(batches.Job(store.location, SPEC, "run"), todo)
+    windows = [sum(part["n_windows"].to_pylist()) for part in rows.values()]
+    assert len(windows) > 2
+    assert max(windows) < 8 + 11
+    store = store.commit_parts(rows)
+    assert store.index["song_id"].to_pylist() == todo["song_id"].to_pylist()
+    assert store.windows("low/2.mp3").shape == (11, 13, 22)
 
 
 def test_a_second_run_does_only_what_is_new(folder: Path, tmp_path: Path) -> None:
@@ -117,7 +154,7 @@ def test_a_song_that_kills_its_worker_fails_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison = write(folder / "high" / "poison.wav", chirp(1.0))
-    monkeypatch.setattr(extraction, "run_batch", _KillsOn(str(poison)))
+    monkeypatch.setattr(coordinator, "run_batch", _KillsOn(str(poison)))
     summary = run(folder, tmp_path / "store")
     assert (summary.n_stored, summary.n_failed) == (6, 3)
     failed = SongStore.open(tmp_path / "store").sql("select song_id from failures where error_code = 'decoder-crash'")
@@ -132,7 +169,7 @@ def test_songs_that_crash_hang_or_exhaust_the_decoder_fail_alone_and_at_once(
     for fault in codes:
         write(folder / "high" / f"{fault}-x.wav", chirp(1.0))
     faulty = Containment(reader="tests.pipeline.faults:read", patience_s=10.0)
-    monkeypatch.setattr(extraction, "Job", functools.partial(batches.Job, containment=faulty))
+    monkeypatch.setattr(coordinator, "Job", functools.partial(batches.Job, containment=faulty))
     summary = run(folder, tmp_path / "store")
     assert (summary.n_stored, summary.n_failed) == (6, 5)
     store = SongStore.open(tmp_path / "store")
@@ -184,7 +221,7 @@ def start(source: Path, store: Path) -> subprocess.Popen[str]:
 
 
 def wait_for_parts(store: Path, count: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while len(list((store / "parts").glob("*.parquet"))) < count:
         assert time.monotonic() < deadline, "no part was written in time"
         time.sleep(0.01)
@@ -208,7 +245,7 @@ def test_after_kill_9_in_the_middle_the_same_command_finishes_with_no_song_twice
     process.kill()
     process.communicate()
     again = start(long_folder, tmp_path / "store")
-    out, err = again.communicate(timeout=120)
+    out, err = again.communicate(timeout=6000)
     assert again.returncode == 0, err
     assert "taken over from an earlier run" in out
     whole(tmp_path / "store", long_folder)
@@ -221,12 +258,36 @@ def test_a_signal_commits_what_is_finished_and_says_how_to_go_on(
     process = start(long_folder, tmp_path / "store")
     wait_for_parts(tmp_path / "store", 2)
     (os.killpg if to_group else os.kill)(process.pid, number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 128 + number
     assert "done and committed" in err
     assert "Traceback" not in err
     assert 0 < SongStore.open(tmp_path / "store").index.num_rows < 24
     again = start(long_folder, tmp_path / "store")
-    again.communicate(timeout=120)
+    again.communicate(timeout=6000)
     assert again.returncode == 0
     assert SongStore.open(tmp_path / "store").index.num_rows == 24
+
+
+def test_a_file_named_as_a_module_of_python_where_the_run_is_started_harms_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "random.py").write_text("raise RuntimeError('not the module you meant')")
+    # As the installed command: the present folder is not on its path.
+    code = "import sys; sys.path.remove(''); from songbag_store.cli import main; main()"
+    command = [sys.executable, "-c", code, "extract", str(folder), "store", "--workers", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "6 songs stored, 2 failed" in done.stdout
+
+
+def test_the_second_signal_ends_the_run_at_once(long_folder: Path, tmp_path: Path) -> None:
+    process = start(long_folder, tmp_path / "store")
+    wait_for_parts(tmp_path / "store", 1)
+    # A run that is stopped waits half a second for what is coming in, and then for its workers to end.
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 130
+    assert "done and committed" not in err

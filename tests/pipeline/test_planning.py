@@ -6,7 +6,6 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from songbag_pipeline.batches import batches
 from songbag_pipeline.files import file_sha256
 from songbag_pipeline.planning import Plan, plan
 from songbag_pipeline.sources import read_source
@@ -77,20 +76,3 @@ def test_a_file_that_is_gone_keeps_its_features(folder: Path, tmp_path: Path) ->
     (folder / "a.mp3").unlink()
     planned = plan(read_source(manifest).songs, index)
     assert (todo(planned), planned.n_known) == ({}, 2)
-
-
-def test_batches_cover_every_song_once_and_grow_smaller() -> None:
-    sizes = [3_000_000] * 500
-    songs = pa.table({"song_id": [str(i) for i in range(500)], "file_bytes": pa.array(sizes, pa.int64())})
-    cut = list(batches(songs, 2))
-    assert [s for batch in cut for s in batch["song_id"].to_pylist()] == songs["song_id"].to_pylist()
-    lengths = [batch.num_rows for batch in cut]
-    assert lengths == sorted(lengths, reverse=True)
-    assert (lengths[0], lengths[-1]) == (63, 1)
-
-
-def test_a_batch_of_a_large_job_stays_within_its_bounds() -> None:
-    songs = pa.table({"song_id": ["x"] * 20_000, "file_bytes": pa.array([5_000_000] * 20_000, pa.int64())})
-    assert max(batch.num_rows for batch in batches(songs, 2)) == 430
-    many = pa.table({"song_id": ["x"] * 20_000, "file_bytes": pa.nulls(20_000, pa.int64())})
-    assert max(batch.num_rows for batch in batches(many, 2)) == 1024

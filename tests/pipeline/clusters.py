@@ -1,0 +1,101 @@
+"""Dask clusters made by hand of real processes, and runs on them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from songbag_store import FeatureSpec, SongStore
+
+SPEC = FeatureSpec(window_s=0.5, n_mels=40)
+N_SONGS = 40
+PATIENCE_S = 600
+"""For what takes seconds: machines that run tests are busy."""
+
+Start = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def importable(*before: Path) -> dict[str, str]:
+    """Return the variable that lets a process started anywhere import what this one can."""
+    return {"PYTHONPATH": os.pathsep.join([*map(str, before), *map(os.path.abspath, sys.path)])}
+
+
+def kill_tree(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
+    """Kill a process and all that it started."""
+    try:
+        family = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        family = []
+    for one in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()
+
+
+def start_scheduler(file: Path, start: Start, **environment: str) -> Path:
+    """Start a scheduler and wait for its file."""
+    address = ("--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0")
+    start("scheduler", *address, "--scheduler-file", file, **environment)
+    wait_until(file.is_file, "the scheduler wrote its file")
+    return file
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait for something that happens in another process."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"it never happened that {what}"
+        time.sleep(0.01)
+
+
+def parts(store: Path) -> list[str]:
+    """Return the names of the parts of a store."""
+    return sorted(path.stem for path in (store / "parts").glob("*.parquet") if "probe" not in path.name)
+
+
+def work_for(
+    scheduler_file: Path, start: Start, count: int = 1, *more: str, **environment: str
+) -> list[subprocess.Popen[bytes]]:
+    """Start workers of one thread."""
+    options = ("--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard", *more)
+    return [start("worker", "--scheduler-file", scheduler_file, *options, **environment) for _ in range(count)]
+
+
+def quiet() -> Console:
+    """Show nothing."""
+    return Console(quiet=True)
+
+
+def songs_in(store: Path) -> list[str]:
+    """Return the ids in the index of a store, a song as often as it is there."""
+    ids: list[str] = SongStore.open(store).index["song_id"].to_pylist()
+    return sorted(ids)
+
+
+def slow_songs(folder: Path) -> Path:
+    """Enough that a run can be disturbed in the middle."""
+    from tests.pipeline.conftest import chirp, write  # which imports this module
+
+    samples = chirp(30.0, 44100, 2)
+    for number in range(24):
+        write(folder / "long" / f"{number:02}.flac", samples * (0.5 + number / 50), 44100)
+    return folder / "long"
+
+
+def command(source: Path, store: Path, *options: str | Path) -> subprocess.Popen[str]:
+    """Start `songbag extract`."""
+    arguments = [sys.executable, "-m", "songbag_store", "extract", str(source), str(store), *map(str, options)]
+    return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for_parts(store: Path, count: int = 2) -> None:
+    """Wait until so many batches are done."""
+    wait_until(lambda: len(parts(store)) >= count, f"{count} parts were written")
