@@ -48,6 +48,32 @@ def test_a_source_that_cannot_be_used_is_wrong_usage_and_makes_no_store(tmp_path
     assert not (tmp_path / "store").exists()
 
 
+def test_a_store_below_a_file_is_refused_with_the_file(tmp_path: Path) -> None:
+    song = write(tmp_path / "songs" / "x.wav", chirp(6.0))
+    done = songbag("extract", tmp_path / "songs", song / "deep" / "store")
+    assert done.returncode == 1
+    assert f"{song}: this is a file, and a folder is needed here" in done.stderr
+
+
+def test_a_limit_changed_songs_and_too_many_failures_each_do_what_their_option_says(tmp_path: Path) -> None:
+    songs, store = tmp_path / "songs", tmp_path / "store"
+    write(songs / "x.wav", chirp(6.0))
+    write(songs / "y.wav", chirp(6.0))
+    (songs / "bad.mp3").write_bytes(b"")
+    limited = songbag("extract", songs, store, "--limit", "2", "--workers", "1")
+    assert "1 songs stored, 1 failed" in limited.stdout
+    write(songs / "x.wav", chirp(8.0))
+    refused = songbag("extract", songs, store)
+    assert (refused.returncode, "'x.wav'" in refused.stderr, "--update-changed" in refused.stderr) == (1, True, True)
+    options = ("--update-changed", "--retry-failed", "--max-failed", "0", "--workers", "1")
+    failed = songbag("extract", songs, store, *options)
+    assert (failed.returncode, "1 songs failed, more than the 0 allowed" in failed.stderr) == (1, True)
+    last = songbag("extract", songs, store, *options[:2], "--workers", "1")
+    assert last.returncode == 0, last.stderr
+    assert len(SongStore.open(store).windows("x.wav")) == 2
+    assert SongStore.open(store).index.num_rows == 3
+
+
 def test_a_spec_that_cannot_be_is_wrong_usage(tmp_path: Path) -> None:
     write(tmp_path / "songs" / "x.wav", chirp(6.0))
     done = songbag("extract", tmp_path / "songs", tmp_path / "store", "--n-mels", "2000")
