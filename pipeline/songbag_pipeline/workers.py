@@ -113,14 +113,13 @@ def check_workers(client: Any, needs: Needs) -> None:
     except TimeoutError as error:
         what = f"no worker joined the cluster within {_FIRST_WORKER_S} s"
         raise ClusterError(what, where="cluster", remedy="Start workers. Nothing was done yet.") from error
-    for unfit in _find_unfit(client, needs):
+    for unfit in _find_unfit(client, needs, sorted(client.nthreads())):
         unfit.remedy += " Nothing was done yet."
         raise unfit
 
 
-def _find_unfit(client: Any, needs: Needs, *, but: frozenset[str] = frozenset()) -> list[UnfitWorker]:
-    """Ask every worker that is there, but for some."""
-    asked = sorted(set(client.nthreads()) - but)
+def _find_unfit(client: Any, needs: Needs, asked: list[str]) -> list[UnfitWorker]:
+    """Ask workers what they lack."""
     replies = client.run(find_lack, needs, workers=asked, on_error="return") if asked else {}
     unfit = []
     for worker, reply in replies.items():
@@ -160,7 +159,7 @@ class Crew:
         if not self._unfit:
             return {}
         # Where none of these is left, the task goes to any other: to one that came since, or back to us.
-        return {"workers": sorted(set(self._client.nthreads()) - self._unfit.keys()), "allow_other_workers": True}
+        return {"workers": sorted(self._present().keys() - self._unfit.keys()), "allow_other_workers": True}
 
     def leave_out(self, unfit: UnfitWorker) -> None:
         """Give a worker nothing more to do."""
@@ -170,8 +169,18 @@ class Crew:
         self._count()
 
     def leave_out_more(self) -> bool:
-        """Ask all workers anew, after a task failed for no reason of its own; tell whether one is left out now."""
-        unfit = _find_unfit(self._client, self._needs, but=frozenset(self._unfit))
+        """Ask all workers anew, after a task failed for no reason of its own; tell whether one is left out now.
+
+        Raises
+        ------
+        ClusterLost
+            If there is no scheduler to ask.
+        """
+        asked = sorted(self._present().keys() - self._unfit.keys())
+        try:
+            unfit = _find_unfit(self._client, self._needs, asked)
+        except (OSError, TimeoutError) as error:
+            raise _no_answer(error) from error
         for one in unfit:
             self.leave_out(one)
         return bool(unfit)
@@ -188,16 +197,13 @@ class Crew:
             raise ClusterLost("the scheduler is gone")
         if time.monotonic() - self._looked_at < _LOOK_S:
             return
-        try:
-            self._count()
-        except (OSError, TimeoutError) as error:
-            raise ClusterLost(f"the scheduler does not answer: {error}") from error
+        self._count()
         if self._looked_at - self._seen_at > _WITHOUT_WORKERS_S:
             why = "".join(f"; {unfit.what}" for unfit in list(self._unfit.values())[:1])
             raise ClusterLost(f"no worker has been there for {_WITHOUT_WORKERS_S:.0f} s{why}")
 
     def _count(self) -> None:
-        present = self._client.nthreads()
+        present = self._present()
         self._unfit = {worker: unfit for worker, unfit in self._unfit.items() if worker in present}
         fit = sum(n for worker, n in present.items() if worker not in self._unfit)
         self._looked_at = time.monotonic()
@@ -206,3 +212,14 @@ class Crew:
         # A cluster without workers keeps its tasks until one comes; one with unfit ones alone would fail them all.
         if fit or self._unfit:
             self.n_threads = fit
+
+    def _present(self) -> dict[str, int]:
+        """Return the threads of every worker that is there."""
+        try:
+            return dict(self._client.nthreads())
+        except (OSError, TimeoutError) as error:
+            raise _no_answer(error) from error
+
+
+def _no_answer(error: Exception) -> ClusterLost:
+    return ClusterLost(f"the scheduler does not answer: {error}")
