@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,20 +15,18 @@ import pyarrow.compute as pc
 from songbag_store import query
 from songbag_store.encoding import FloatWindows, decode
 from songbag_store.errors import (
-    DamagedStore,
-    NewerFormat,
     SongNotFound,
     SpecMismatch,
-    StoreInTheWay,
     StoreNotFound,
     UsageError,
 )
 from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES, FragmentCache
-from songbag_store.fragments import FragmentReader, Span, create_group
+from songbag_store.fragments import FragmentReader, Span
+from songbag_store.identity import create_identity, read_identity, refuse_foreign_folder, refuse_newer
 from songbag_store.index import apply_parts, empty_index
 from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.spec import FeatureSpec
-from songbag_store.storage import KeyExists, LocalStorage, Storage, create_once, probe
+from songbag_store.storage import KeyExists, LocalStorage, Storage, probe
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,7 +34,6 @@ if TYPE_CHECKING:
 
     from songbag_store.bags import Bags
 
-FORMAT = 1
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
@@ -120,7 +115,7 @@ class SongStore:
     @classmethod
     def open_in(cls, storage: Storage, snapshot: int | None = None) -> Self:
         """Open the store in a storage; see `open`."""
-        identity = _read_identity(storage)
+        identity = read_identity(storage)
         spec = FeatureSpec.from_dict(identity["spec"])
         return cls(storage, identity["uuid"], spec, read_snapshot(storage, identity["uuid"], snapshot))
 
@@ -128,7 +123,7 @@ class SongStore:
     def open_identity(cls, location: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Self:
         """Open a store without reading its index, for a worker that only adds to it."""
         storage = open_storage(location, storage_options)
-        identity = _read_identity(storage)
+        identity = read_identity(storage)
         nothing = Snapshot(0, empty_index(), frozenset())
         return cls(storage, identity["uuid"], FeatureSpec.from_dict(identity["spec"]), nothing)
 
@@ -151,12 +146,12 @@ class SongStore:
         try:
             store = cls.open_in(storage)
         except StoreNotFound:
-            _refuse_foreign_folder(storage)
+            refuse_foreign_folder(storage)
             probe(storage)
             create_identity(storage, spec)
             store = cls.open_in(storage)
         else:
-            _refuse_newer(_read_identity(storage), "writer", storage.location)
+            refuse_newer(read_identity(storage), "writer", storage.location)
             probe(storage)
         if store.spec.fingerprint != spec.fingerprint:
             raise SpecMismatch(
@@ -192,7 +187,7 @@ class SongStore:
         NewerFormat
             If the store may be read by this songbag, and written only by a newer one.
         """
-        _refuse_newer(_read_identity(self.storage), "writer", self.location)
+        refuse_newer(read_identity(self.storage), "writer", self.location)
         return type(self)(
             self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change, note=note), self._cache
         )
@@ -421,69 +416,3 @@ def open_storage(location: str | Path, options: Mapping[str, str] | None = None)
 
         return ObjectStorage(location, options)
     return LocalStorage(Path(location))
-
-
-def _read_identity(storage: Storage) -> dict[str, Any]:
-    """Read and check `store.json`."""
-    try:
-        text = storage.get("store.json")
-    except (FileNotFoundError, NotADirectoryError):
-        raise StoreNotFound(
-            "there is no songbag store here (no store.json)",
-            where=storage.location,
-            remedy="Check the path; `songbag extract SOURCE STORE` makes a store.",
-        ) from None
-    try:
-        document = json.loads(text)
-        _refuse_newer(document, "reader", storage.location)
-        whole = isinstance(document["uuid"], str)
-        whole &= FeatureSpec.from_dict(document["spec"]).fingerprint == document["fingerprint"]
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedStore("is not what songbag wrote", key="store.json", where=storage.location) from error
-    if not whole:
-        raise DamagedStore("is not what songbag wrote", key="store.json", where=storage.location)
-    return dict(document)
-
-
-def _refuse_newer(document: dict[str, Any], role: Literal["reader", "writer"], where: str) -> None:
-    """Refuse a store that needs a newer format, or anything that this songbag has never heard of."""
-    required = int(document[f"minimum_{role}"])
-    unknown = dict(document.get("required_features", {}))
-    if required <= FORMAT and not unknown:
-        return
-    needs = [f"format {required}"] if required > FORMAT else []
-    needs += [f"{name!r} (songbag {version} or newer)" for name, version in sorted(unknown.items())]
-    raise NewerFormat(
-        f"the store needs a {role} of {', '.join(needs)}; this one knows format {FORMAT}",
-        where=where,
-        remedy="Upgrade with: pip install --upgrade songbag",
-    )
-
-
-def create_identity(storage: Storage, spec: FeatureSpec) -> None:
-    """Create `store.json` and the Zarr group, unless another writer was first."""
-    document = {
-        "format": FORMAT,
-        "minimum_reader": FORMAT,
-        "minimum_writer": FORMAT,
-        "required_features": {},
-        "uuid": uuid.uuid4().hex,
-        "spec": spec.to_dict(),
-        "fingerprint": spec.fingerprint,
-    }
-    # Another writer may create the same store at this moment; opening it decides.
-    with suppress(KeyExists):
-        create_group(storage)
-    with suppress(KeyExists):
-        create_once(storage, "store.json", json.dumps(document, indent=2).encode())
-
-
-def _refuse_foreign_folder(storage: Storage) -> None:
-    """Never begin a store among somebody's files; what a killed creation left is not somebody's."""
-    strangers = storage.top_level() - {"features.zarr", "parts"}
-    if strangers:
-        raise StoreInTheWay(
-            f"the place is not empty and not a store (it holds {min(strangers)!r})",
-            where=storage.location,
-            remedy="Give a new or an empty folder for the store.",
-        )

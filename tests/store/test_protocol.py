@@ -22,11 +22,11 @@ from hypothesis.stateful import (
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import StoreError
+from songbag_store.identity import create_identity
 from songbag_store.index import REPLACES, index_schema
 from songbag_store.parts import adopt_part, part_names, write_part
 from songbag_store.sealed import Sealed, check_seal
 from songbag_store.snapshots import Snapshot, read_snapshot, snapshot_key, snapshot_numbers
-from songbag_store.store import create_identity
 from tests.store.lossy_storage import FAULTS, Crash, Fault, LossyStorage
 
 LONG = os.environ.get("SONGBAG_LONG") == "1"
