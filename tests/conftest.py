@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import subprocess
 import sys
 import uuid
@@ -100,11 +102,16 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `songbag demo` leaves behind; made once, not to be written to."""
-    folder = tmp_path_factory.mktemp("demo") / "demo"
-    done = songbag("demo", folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder
+    """The folder that `songbag demo` leaves behind; made once for all processes of a run, not to be written to."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with (shared / "demo.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (shared / "demo-is-whole").exists():
+            done = songbag("demo", shared / "demo")
+            assert done.returncode == 0, done.stdout + done.stderr
+            (shared / "demo-is-whole").touch()
+    return shared / "demo"
 
 
 @pytest.fixture(scope="session")

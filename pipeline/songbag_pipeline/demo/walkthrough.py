@@ -103,7 +103,7 @@ def _steps(run: str, predictions: str) -> list[Step]:
         ("Broken files stop nothing; they are listed with their reason.", ("failures", "store")),
         (
             "Train a model of whole songs from the store; no audio is read.",
-            ("train", "store", "--label", "label", "-o", run),
+            ("train", "store", "--label", "label", "-o", run, "--epochs", "40"),
         ),
         ("How well it does on songs it has not seen.", ("evaluate", run, "store")),
         ("Name the genre of audio files, straight from the audio.", ("predict", run, "songs", "-o", predictions)),
