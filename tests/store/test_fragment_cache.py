@@ -109,7 +109,8 @@ def test_a_shard_that_comes_damaged_from_the_store_is_an_error_and_not_kept(s3_e
     store.storage.create(key, whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
     with pytest.raises(DamagedStore, match=r"another.*songs hit"):
         epoch(opened(place, s3_endpoint, tmp_path))
-    assert shards(tmp_path) == []
+    # Another thread may still be fetching it, to find the same.
+    assert [path for path in shards(tmp_path) if path.suffix != ".part"] == []
 
 
 def test_what_was_used_longest_ago_makes_room_and_the_limit_holds(url: str, s3_endpoint: str, tmp_path: Path) -> None:

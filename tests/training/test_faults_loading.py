@@ -127,13 +127,14 @@ def _write(path: Path, header: dict[str, Any], tensors: bytes) -> None:
         ({"data_offsets": [0, 1536], "file": "/etc/passwd"}, "cannot be read|do not fit"),
         ({"dtype": "O"}, "cannot be read"),
         ({"dtype": "I32"}, "do not fit"),
-        ({"shape": [3, 128]}, "do not fit"),
+        ({"shape": "turned"}, "do not fit"),
     ],
 )
 def test_row_80_a_header_that_lies_is_refused(copy: Path, change: dict[str, Any], message: str) -> None:
     path = copy / "weights.safetensors"
     header, tensors = _header(path)
-    header["head/kernel"] |= change
+    turned = {"shape": header["head/kernel"]["shape"][::-1]}
+    header["head/kernel"] |= turned if change == {"shape": "turned"} else change
     _write(path, header, tensors)
     with pytest.raises(DamagedRun, match=message):
         Run.open(copy).load_model()

@@ -219,12 +219,17 @@ def _folds(
         raise UsageError(what, where="--split", remedy="Leave out --folds, --fold-column and --group.")
     else:
         saved = split if isinstance(split, Split) else Split.read(split)
+        _require_folds(saved)
         labels, split = apply_split(saved, labels, store.select_songs())
         require_learnable(labels, label)
+    _require_folds(split)
+    return labels, split
+
+
+def _require_folds(split: Split) -> None:
     if not split.is_folds:
         what = "the split consists of train, validation and test, not of folds"
         raise UsageError(what, where="cross-validate", remedy="`songbag train` takes it; make folds with --folds.")
-    return labels, split
 
 
 def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:
