@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -88,29 +89,7 @@ def train(
     cache_size: CacheSize = "50GB",
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
-    config = TrainConfig(
-        encoder=encoder,
-        pooling=pooling,  # type: ignore[arg-type]  # TrainConfig refuses other names
-        bag_size=bag_size,
-        batch_size=batch_size,
-        epochs=epochs,
-        learning_rate=learning_rate,
-        class_weight=class_weight,  # type: ignore[arg-type]
-        label_smoothing=label_smoothing,
-        weight_decay=weight_decay,
-        mixup=mixup,
-        gain_db=gain_db,
-        time_shift=time_shift,
-        time_mask=time_mask,
-        band_mask=band_mask,
-        window_dropout=window_dropout,
-        early_stopping=early_stopping,
-        calibrate=calibrate,
-        seed=seed,
-        mixed_precision=mixed_precision,
-        steps_per_execution=steps_per_execution,
-        tensorboard=tensorboard,
-    )
+    config = TrainConfig(**{field.name: context.params[field.name] for field in dataclasses.fields(TrainConfig)})
     if resume:
         _resume(store, output, _given(context), storage_option, cache_dir, cache_size)
         return
