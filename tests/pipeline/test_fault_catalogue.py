@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from rich.console import Console
 
-from songbag_pipeline import batches, extract, extraction
+from songbag_pipeline import batches, coordinator, extract
 from songbag_pipeline.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.failures import REMEDIES, report
@@ -125,7 +125,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SongStore:
             manifest.writerow([name, name])
     faulty = Containment(reader="tests.pipeline.faults:read")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(extraction, "Job", functools.partial(batches.Job, containment=faulty))
+        patch.setattr(coordinator, "Job", functools.partial(batches.Job, containment=faulty))
         extract(folder / "songs.csv", folder / "store", SPEC, workers=1, console=Console(quiet=True))
     return SongStore.open(folder / "store")
 
