@@ -2,7 +2,7 @@
 
     python -m benchmarks.esc10 FOLDER WORK                  the defaults, as three songbag commands
     python -m benchmarks.esc10 FOLDER WORK baselines        the reference network and a random forest
-    python -m benchmarks.esc10 FOLDER WORK poolings         each pooling
+    python -m benchmarks.esc10 FOLDER WORK poolings         each pooling, and window dropout
     python -m benchmarks.esc10 FOLDER WORK augmentations    each augmentation turned off, or on, by itself
 
 FOLDER holds ESC-10 as it is distributed (github.com/karoldvl/ESC-10): a folder a class, the first character of a file's
@@ -29,8 +29,10 @@ from songbag_store import SongStore
 from songbag_training import TrainConfig, train
 from songbag_training.config import PoolingName
 from songbag_training.dividing import make_split
+from songbag_training.errors import RunNotFound
 from songbag_training.labels import labelled_songs
 from songbag_training.runs import Run
+from songbag_training.training import resume
 
 FOLDS = ("1", "2", "3", "4", "5")
 LOGMEL = ("--features", "logmel", "--n-mels", "64")
@@ -74,22 +76,26 @@ def baselines(folder: Path, work: Path) -> None:
 
 
 def poolings(folder: Path, work: Path) -> None:
-    """Print what each pooling reaches, on windows of 1 s: of longer ones a clip has but one."""
+    """Print what each pooling reaches, and window dropout, on windows of 1 s: of longer ones a clip has but one."""
     store = SongStore.open(extracted(folder, work, "logmel-1s", (*LOGMEL, *SHORT_WINDOWS)))
-    variants = {name: {"pooling": name} for name in get_args(PoolingName)}
+    variants: dict[str, dict[str, Any]] = {name: {"pooling": name} for name in get_args(PoolingName)}
+    variants["mean with window dropout"] = {"window_dropout": 0.25}
     ablate(store, variants, work / "poolings", bag_size=4)
 
 
 def augmentations(folder: Path, work: Path) -> None:
     """Print what the defaults reach with one augmentation off that they have on, or on that they have off."""
-    store = SongStore.open(extracted(folder, work, "logmel-5s", LOGMEL))
+    defaults(folder, work)
+    runs = (Run.open(work / "defaults" / f"fold-{fold}") for fold in ABLATED_FOLDS)
+    show("defaults", map(test_accuracy, runs))
+    store = SongStore.open(work / "logmel-5s")
     variants: dict[str, dict[str, Any]] = {
-        "defaults": {},
         "without mixup": {"mixup": 0.0},
         "without time shift": {"time_shift": 0.0},
         "without masks": {"time_mask": 0.0, "band_mask": 0.0},
-        "masks twice as wide": {"time_mask": 0.2, "band_mask": 0.2},
+        "with label smoothing": {"label_smoothing": 0.1},
         "with shifts of level": {"gain_db": 6.0},
+        "masks twice as wide": {"time_mask": 0.2, "band_mask": 0.2},
     }
     ablate(store, variants, work / "augmentations")
 
@@ -125,12 +131,13 @@ def ablate(store: SongStore, variants: Mapping[str, Mapping[str, Any]], work: Pa
 
 
 def trained(store: SongStore, fold: str, config: TrainConfig, folder: Path) -> Run:
-    """Return the run of one fold, trained if need be."""
-    if (folder / "predictions.parquet").is_file():
-        return Run.open(folder)
-    labels = labelled_songs(store, "label", None)
-    split = make_split(labels, "label", fold_column="fold").fold(fold)
-    return train(store, "label", folder, split=split, config=config, report=lambda line: None)
+    """Return the run of one fold, trained if need be, or trained to its end."""
+    try:
+        return resume(folder, store, report=lambda line: None)
+    except RunNotFound:
+        labels = labelled_songs(store, "label", None)
+        split = make_split(labels, "label", fold_column="fold").fold(fold)
+        return train(store, "label", folder, split=split, config=config, report=lambda line: None)
 
 
 def test_accuracy(run: Run) -> float:
