@@ -21,6 +21,7 @@ import zarr
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from songbag_store.chunk_memory import ChunkMemory
 from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
 from songbag_store.errors import DamagedStore, StoreError, no_temporary_room
@@ -216,13 +217,20 @@ class FragmentReader:
         What their windows must look like; kept as an attribute.
     open_cached : callable, optional
         Returns a file descriptor of a remote shard that is kept on this machine, or None; from its key.
+    memory : ChunkMemory, optional
+        Keeps what is read, as far as there is room.
     """
 
     def __init__(
-        self, storage: Storage, spec: FeatureSpec, open_cached: Callable[[str], int | None] | None = None
+        self,
+        storage: Storage,
+        spec: FeatureSpec,
+        open_cached: Callable[[str], int | None] | None = None,
+        memory: ChunkMemory | None = None,
     ) -> None:
         self.spec = spec
         self._open_cached = open_cached
+        self._memory = memory
         self._storage = storage
         self._arrays: KeptOpen[ShardedArray] = KeptOpen(_OPEN_ARRAYS)
         self._shards: KeptOpen[Shard] = KeptOpen(_OPEN_SHARDS)
@@ -301,7 +309,12 @@ class FragmentReader:
         except FileNotFoundError as error:
             raise ValueError("has no zarr.json") from error
         check_array_metadata(metadata, self.spec)
-        array = ShardedArray(metadata, lambda number: self._shards.get(f"{key}/c/{number}/0/0", self._open_shard))
+        array = ShardedArray(
+            metadata,
+            lambda number: self._shards.get(f"{key}/c/{number}/0/0", self._open_shard),
+            name=fragment,
+            memory=self._memory,
+        )
         if array.shape[1:] != self.spec.window_shape or array.dtype_name != self.spec.encoding:
             found = f"{array.dtype_name} {array.shape[1:]}"
             raise ValueError(f"has windows of {found} instead of the spec's {self.spec.window_shape}")

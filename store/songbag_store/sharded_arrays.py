@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs import blosc
 
+from songbag_store.chunk_memory import ChunkMemory
 from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
 
@@ -112,6 +113,10 @@ class ShardedArray:
         The array's ``zarr.json``.
     open_shard : callable
         Returns the shard of a number, or raises `FileNotFoundError`.
+    name : str
+        Its name in the memory.
+    memory : ChunkMemory, optional
+        Where chunks are kept for those who ask again.
 
     Attributes
     ----------
@@ -126,9 +131,18 @@ class ShardedArray:
         If it is not an array that songbag writes.
     """
 
-    def __init__(self, metadata: bytes, open_shard: Callable[[int], Shard]) -> None:
+    def __init__(
+        self,
+        metadata: bytes,
+        open_shard: Callable[[int], Shard],
+        *,
+        name: str = "",
+        memory: ChunkMemory | None = None,
+    ) -> None:
         self._layout = _parse(metadata)
         self._open_shard = open_shard
+        self._name = name
+        self._memory = memory
         self.shape = self._layout.shape
         self.dtype_name = self._layout.dtype
         self._indices: dict[int, npt.NDArray[np.uint64]] = {}
@@ -175,6 +189,22 @@ class ShardedArray:
                 out[here] = windows[rows[here] - base]
 
     def _packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        """Yield chunks as stored, those that are kept first."""
+        if self._memory is None:
+            yield from self._read_packed(numbers)
+            return
+        missing = []
+        for number in numbers:
+            packed = self._memory.get(self._name, number)
+            if packed is None:
+                missing.append(number)
+            else:
+                yield number, packed
+        for number, packed in self._read_packed(missing):
+            self._memory.keep(self._name, number, packed)
+            yield number, packed
+
+    def _read_packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Yield chunks as stored, ascending: those that lie close together in a shard in one request."""
         per_shard = self._layout.chunks_per_shard
         done = 0

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store import query
+from songbag_store.chunk_memory import ChunkMemory
 from songbag_store.encoding import FloatWindows, decode
 from songbag_store.errors import (
     SongNotFound,
@@ -66,9 +67,11 @@ class SongStore:
         spec: FeatureSpec,
         snapshot: Snapshot,
         cache: FragmentCache | None = None,
+        memory: ChunkMemory | None = None,
     ) -> None:
         self.storage = storage
         self._cache = cache
+        self._memory = memory
         self.uuid = store_uuid
         self.spec = spec
         self._snapshot = snapshot
@@ -188,13 +191,23 @@ class SongStore:
             If the store may be read by this songbag, and written only by a newer one.
         """
         refuse_newer(read_identity(self.storage), "writer", self.location)
-        return type(self)(
-            self.storage, self.uuid, self.spec, commit(self.storage, self.uuid, change, note=note), self._cache
-        )
+        return self._at(commit(self.storage, self.uuid, change, note=note))
 
     def refreshed(self) -> Self:
         """Return this store at its newest snapshot."""
-        return type(self)(self.storage, self.uuid, self.spec, read_snapshot(self.storage, self.uuid), self._cache)
+        return self._at(read_snapshot(self.storage, self.uuid))
+
+    def at_snapshot(self, number: int) -> Self:
+        """Return this store at another snapshot."""
+        return self._at(read_snapshot(self.storage, self.uuid, number))
+
+    def remembering(self, limit_bytes: int) -> Self:
+        """Return this store with a memory: what is read of it stays, as stored, up to so many bytes."""
+        memory = ChunkMemory(limit_bytes)
+        return type(self)(self.storage, self.uuid, self.spec, self._snapshot, self._cache, memory)
+
+    def _at(self, snapshot: Snapshot) -> Self:
+        return type(self)(self.storage, self.uuid, self.spec, snapshot, self._cache, self._memory)
 
     @property
     def location(self) -> str:
@@ -276,7 +289,7 @@ class SongStore:
         """The reader of windows as stored, for whoever reads many songs at once."""
         cache = self._cache
         cached = None if cache is None else partial(cache.open, self.storage, self.uuid, self.spec)
-        return FragmentReader(self.storage, self.spec, cached)
+        return FragmentReader(self.storage, self.spec, cached, self._memory)
 
     @cached_property
     def _places(self) -> pa.Table:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,32 @@ def _quiet(line: str) -> None: ...
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: TrainConfig) -> CrossValidation:
-    folder = tmp_path_factory.mktemp("cross") / "cv"
-    return cross_validate(store, "label", folder, folds=3, config=quick, report=_quiet)
+def counted(
+    tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: TrainConfig
+) -> tuple[CrossValidation, list[int]]:
+    """A cross-validation, and how often files of the store had been read before each fold and at the end."""
+    done: list[int] = []
+    before: list[int] = []
+    pread = os.pread
+
+    def noting(descriptor: int, length: int, offset: int) -> bytes:
+        done.append(length)
+        return pread(descriptor, length, offset)
+
+    def report(line: str) -> None:
+        if line.startswith("fold ") and line.endswith(":"):
+            before.append(len(done))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "pread", noting)
+        folder = tmp_path_factory.mktemp("cross") / "cv"
+        validation = cross_validate(store, "label", folder, folds=3, config=quick, report=report)
+    return validation, [*before, len(done)]
+
+
+@pytest.fixture(scope="module")
+def done(counted: tuple[CrossValidation, list[int]]) -> CrossValidation:
+    return counted[0]
 
 
 @pytest.fixture
@@ -84,6 +108,13 @@ def test_finished_folds_are_kept_and_the_unfinished_ones_trained(
     assert (copy / "fold-1" / "weights.safetensors").stat().st_mtime_ns == kept
     assert sum("finished before" in line for line in lines) == 1
     assert again.metrics == done.metrics
+
+
+def test_the_folds_share_one_reading_of_the_store(counted: tuple[CrossValidation, list[int]], store: SongStore) -> None:
+    before_first, *later = counted[1]
+    # Of songs of one fragment the list of chunks and each chunk once: not once for every epoch.
+    assert before_first == 0 < later[0] <= len(store.select_songs()) + 1
+    assert later == [later[0]] * 3
 
 
 def test_a_store_that_has_gone_on_is_read_at_the_snapshot_of_the_beginning(
