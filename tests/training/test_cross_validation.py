@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from songbag_training.cross_validation import CrossValidation, cross_validate
 from songbag_training.errors import LabelError, SplitMismatch
 from songbag_training.runs import Run
 from songbag_training.splits import Split
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +120,44 @@ def test_the_folds_share_one_reading_of_the_store(counted: tuple[CrossValidation
     # Of songs of one fragment the list of chunks and each chunk once: not once for every epoch.
     assert before_first == 0 < later[0] <= len(store.select_songs()) + 1
     assert later == [later[0]] * 3
+
+
+def test_a_fold_killed_in_mid_epoch_goes_on_and_ends_as_if_undisturbed(
+    copy: Path, done: CrossValidation, store: SongStore, quick: TrainConfig
+) -> None:
+    for folder in ("fold-2", "fold-3"):
+        shutil.rmtree(copy / folder)
+    arguments = ["cross-validate", store.location, str(copy), json.dumps(quick.to_dict())]
+    first = _process(*arguments)
+    _wait_for_epoch(2, copy / "fold-2", first)
+    first.kill()
+    first.communicate()
+    history = pd.read_csv(copy / "fold-2" / "history.csv")
+    assert 2 <= len(history) < quick.epochs
+    assert not (copy / "fold-3").exists()
+    again = _process(*arguments)
+    told, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, told
+    assert "finished before" in told
+    assert "resuming after epoch" in told or "resuming in epoch" in told
+    assert json.loads((copy / "metrics.json").read_text()) == done.metrics
+    for run in done.runs:
+        weights = copy / run.folder.name / "weights.safetensors"
+        assert weights.read_bytes() == (run.folder / "weights.safetensors").read_bytes()
+
+
+def _process(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.training_process", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _wait_for_epoch(number: int, run: Path, training: subprocess.Popen[str]) -> None:
+    """Wait until an epoch is noted; the next one is then under way."""
+    until = time.monotonic() + 300
+    while not (run / "history.csv").exists() or len((run / "history.csv").read_text().splitlines()) <= number:
+        assert training.poll() is None, training.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.005)
 
 
 def test_a_store_that_has_gone_on_is_read_at_the_snapshot_of_the_beginning(

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.encoding import decode
 from songbag_store.errors import MissingExtra, UsageError
-from songbag_training import export
+from songbag_training import evaluate, export, predict
 from songbag_training.cli import commands
 from songbag_training.encoders import ENCODERS
 from songbag_training.errors import RunError
@@ -30,6 +30,7 @@ from songbag_training.model import song_model
 from songbag_training.poolings import POOLINGS
 from songbag_training.runs import Run
 from songbag_training.scoring import Piece, SongScorer
+from songbag_training.weights import save_weights
 
 Arrays = dict[str, Any]
 Reader = Callable[[Path], Callable[[Arrays], Arrays]]
@@ -185,16 +186,29 @@ def test_every_pooling_says_in_every_format_what_songbag_says(
     _require_equal(run(bags), songs, bags["mask"])
 
 
+@pytest.fixture(scope="module")
+def calibrated(run: Run, store: SongStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a copy of the run that is half as sure of itself."""
+    copy = Run.open(shutil.copytree(run.folder, tmp_path_factory.mktemp("calibrated") / "run"))
+    model = copy.load_model()
+    model.get_layer("pooling").temperature.assign([2.0])
+    save_weights(model, copy.folder / "weights.safetensors")
+    before, after = evaluate(run, store).metrics["train"]["song"], evaluate(copy, store).metrics["train"]["song"]
+    assert (before["accuracy"], abs(before["log_loss"] - after["log_loss"]) > 0.01) == (after["accuracy"], True)
+    return copy
+
+
 @pytest.mark.parametrize("form", READERS)
-def test_a_run_is_exported_with_a_description_beside_it(
-    run: Run, store: SongStore, tmp_path: Path, form: ExportFormat
+def test_a_calibrated_run_is_exported_with_a_description_beside_it(
+    calibrated: Run, store: SongStore, tmp_path: Path, form: ExportFormat
 ) -> None:
     name, read = READERS[form]
+    run = calibrated
     done = CliRunner().invoke(commands, ["export", str(run.folder), "--format", form, "-o", str(tmp_path / name)])
     assert done.exit_code == 0, done.output
     assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}.json"}
     described = json.loads((tmp_path / f"{name}.json").read_text())
-    own = pd.read_parquet(run.folder / "predictions.parquet").set_index("song_id")
+    own = predict(run, store).to_pandas().set_index("song_id")
     windows = store.windows(own.index[0])
     bags = {"windows": windows[None], "mask": np.ones((1, len(windows)), np.float32)}
     found = {output: np.asarray(values) for output, values in read(tmp_path / name)(bags).items()}

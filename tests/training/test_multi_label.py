@@ -69,6 +69,26 @@ def test_windows_have_weights_and_a_probability_for_each_class(run: Run) -> None
     assert (shares.sum(axis=1) - 1).std() > 0.1
 
 
+def test_windows_tell_for_each_class_in_which_seconds_it_is_heard(run: Run, tagged: SongStore, tmp_path: Path) -> None:
+    done = predict_to_file(run, tagged, tmp_path / "out.parquet", windows=tmp_path / "why.parquet")
+    why = pd.read_parquet(tmp_path / "why.parquet")
+    own = pd.read_parquet(run.folder / "windows.parquet")
+    both = why.merge(own, on=["song_id", "window"], suffixes=("", "_of_run"))
+    assert len(both) == len(own) > 64
+    labels = tagged.songs().set_index("song_id")
+    long = labels[labels["n_windows"] >= 4]
+    for name in CLASSES:
+        np.testing.assert_allclose(both[f"p_{name}"], both[f"p_{name}_of_run"], atol=1e-6)
+        # Each class of a song is heard in the first half of its windows.
+        having = [song_id for song_id, label in long["label"].items() if label is not None and name in label]
+        rows = why[why["song_id"].isin(having)].assign(n=lambda table: table["song_id"].map(labels["n_windows"]))
+        heard = rows["window"] < (rows["n"] + 1) // 2
+        assert rows[f"p_{name}"][heard].mean() > rows[f"p_{name}"][~heard].mean() + 0.3, name
+    several = next(line for line in done.explanations if line.startswith("07: "))
+    assert all(f"{name} " in several for name in CLASSES)
+    assert " s (weight " in several
+
+
 def test_lists_go_into_csv_as_json(run: Run, tagged: SongStore, tmp_path: Path) -> None:
     predict_to_file(run, tagged, tmp_path / "out.csv")
     written = pd.read_csv(tmp_path / "out.csv", dtype={"song_id": str})
