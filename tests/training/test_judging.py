@@ -31,7 +31,7 @@ def test_the_interval_of_an_accuracy_is_that_of_the_binomial() -> None:
     true = np.zeros(200, np.int64)
     shares = np.tile([0.9, 0.1], (200, 1))
     shares[:40] = [0.2, 0.8]
-    low, high = bootstrap_intervals(true, shares)["accuracy"]
+    low, high = bootstrap_intervals(true, shares)["accuracy"] or (0, 0)
     assert low == pytest.approx(binom(200, 0.8).ppf(0.025) / 200, abs=0.01)
     assert high == pytest.approx(binom(200, 0.8).ppf(0.975) / 200, abs=0.01)
 
@@ -45,9 +45,10 @@ def test_intervals_hold_the_metrics_and_shrink_with_more_songs(multi_label: bool
     own = true if multi_label else (logits + rng.normal(0, 1, logits.shape)).argmax(axis=1)
     metrics, wide, narrow = song_metrics(own, shares), bootstrap_intervals(own[:100], shares[:100]), None
     narrow = bootstrap_intervals(own, shares)
-    for name, (low, high) in narrow.items():
-        assert low < metrics[name] < high
-        assert high - low < wide[name][1] - wide[name][0]
+    for name, ends in narrow.items():
+        assert ends is not None
+        assert ends[0] < metrics[name] < ends[1]
+        assert np.ptp(ends) < np.ptp(wide[name] or [])
 
 
 def test_intervals_are_those_of_resampling_songs_one_by_one() -> None:
@@ -60,6 +61,21 @@ def test_intervals_are_those_of_resampling_songs_one_by_one() -> None:
         slow.append(song_metrics(true[rows], shares[rows])["macro_f1"])
     expected = np.quantile(slow, [0.025, 0.975])
     assert bootstrap_intervals(true, shares)["macro_f1"] == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("right", [True, False])
+def test_of_ten_songs_without_a_mistake_the_accuracy_is_not_certain(multi_label: bool, right: bool) -> None:
+    true = np.arange(10) % 2
+    shares = np.eye(2)[true if right else 1 - true]
+    intervals = bootstrap_intervals(np.eye(2)[true] if multi_label else true, shares)
+    # Clopper and Pearson: a model that is right in 69 % of all songs is right in ten of ten once in 40 times.
+    name = "subset_accuracy" if multi_label else "accuracy"
+    assert intervals[name] == pytest.approx([0.6915, 1.0] if right else [0.0, 0.3085], abs=1e-4)
+    assert all(ends is None for other, ends in intervals.items() if other != name)
+    told = format_judgement({"song": {name: float(right)}, "intervals": intervals, "mistakes": []})
+    assert told.count("\n") == 0
+    assert "exact binomial" in told
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

@@ -14,13 +14,19 @@ LEVEL = 0.95
 _AT_ONCE = 50
 
 
-def bootstrap_intervals(true: npt.NDArray[Any], probabilities: Floats, *, seed: int = 0) -> dict[str, list[float]]:
+def bootstrap_intervals(
+    true: npt.NDArray[Any], probabilities: Floats, *, seed: int = 0
+) -> dict[str, list[float] | None]:
     """Return 95 % confidence intervals of the metrics that count right and wrong answers.
 
     The percentile bootstrap (B. Efron, R. Tibshirani, "An introduction to the bootstrap", 1993, chapter 13) with 1,000
     resamples of the songs: how much the metric would vary over other songs of the same kind, with the same model. Songs
     with the same label and the same prediction are counted together, so that a million songs take no longer than their
     combinations.
+
+    Where all songs are right, or none is, all resamples are alike and tell nothing of how rare the other is. The share
+    of right songs then has the exact binomial interval (C. Clopper, E. Pearson, "The use of confidence or fiducial
+    limits", Biometrika 26, 1934), and the other metrics have none.
 
     Parameters
     ----------
@@ -33,7 +39,7 @@ def bootstrap_intervals(true: npt.NDArray[Any], probabilities: Floats, *, seed: 
     -------
     intervals : dict
         Lower and upper end of accuracy, balanced_accuracy and macro_f1, or, multi-label, of accuracy, subset_accuracy,
-        micro_f1 and macro_f1.
+        micro_f1 and macro_f1; None where there is none.
     """
     multi_label = true.ndim == 2
     own, said = _indicators(true, probabilities)
@@ -47,7 +53,20 @@ def bootstrap_intervals(true: npt.NDArray[Any], probabilities: Floats, *, seed: 
         weights = rng.multinomial(len(true), counts / counts.sum(), size=_AT_ONCE)
         drawn.append(_metrics(weights @ facts, len(true), multi_label=multi_label))
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    return {name: np.quantile(np.concatenate([one[name] for one in drawn]), tails).tolist() for name in drawn[0]}
+    ends = {name: np.quantile(np.concatenate([one[name] for one in drawn]), tails) for name in drawn[0]}
+    intervals: dict[str, list[float] | None] = {
+        name: own.tolist() if own[0] < own[1] else None for name, own in ends.items()
+    }
+    of_songs = "subset_accuracy" if multi_label else "accuracy"
+    if intervals[of_songs] is None:
+        intervals[of_songs] = _exact_interval(len(true), all_right=bool(ends[of_songs][0] == 1.0))
+    return intervals
+
+
+def _exact_interval(n: int, *, all_right: bool) -> list[float]:
+    """Return the interval of a share that is 1, or 0, among n songs."""
+    bound = float(((1 - LEVEL) / 2) ** (1 / n))
+    return [bound, 1.0] if all_right else [0.0, 1.0 - bound]
 
 
 def _indicators(true: npt.NDArray[Any], probabilities: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:

@@ -36,10 +36,12 @@ def _number(value: float | None) -> str:
 
 def format_judgement(metrics: Mapping[str, Any]) -> str:
     """Return intervals and the surest mistakes of a part."""
-    lines = [
-        f"{name} {metrics['song'][name]:.3f}, 95 % between {low:.3f} and {high:.3f} (bootstrap over songs)"
-        for name, (low, high) in metrics["intervals"].items()
-    ]
+    lines = []
+    for name, interval in metrics["intervals"].items():
+        if interval is not None:
+            value = metrics["song"][name]
+            how = "bootstrap over songs" if 0 < value < 1 else "exact binomial, as all songs are alike"
+            lines.append(f"{name} {value:.3f}, 95 % between {interval[0]:.3f} and {interval[1]:.3f} ({how})")
     mistakes = metrics["mistakes"][:_MISTAKES]
     if mistakes:
         lines += ["", "surest mistakes:"]
