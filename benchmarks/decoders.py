@@ -1,5 +1,7 @@
 """Which decoder for which format: 60 s of stereo to mono blocks with libsndfile and with FFmpeg, one core.
 
+"frames" is FFmpeg given many frames at once, see `songbag_pipeline.frames`.
+
 python -m benchmarks.decoders
 """
 
@@ -23,15 +25,17 @@ ROUNDS = 5
 def main() -> None:
     """Print milliseconds per song and decoder."""
     pin_to_one_core()
-    print("60 s, processor (wall clock)   libsndfile              FFmpeg")
+    print("60 s, processor (wall clock)   libsndfile                 FFmpeg                 frames   chosen")
     with tempfile.TemporaryDirectory() as folder:
         for suffix, kind in KINDS.items():
             rate_hz = 48000 if suffix == "opus" else 44100
             path = write_song(Path(folder, f"x.{suffix}"), music(60, rate_hz), rate_hz, kind)
-            times = measure({name: partial(run, str(path), suffix, name) for name in get_args(Decoder)}, ROUNDS)
-            print(
-                f"{suffix:20} {times['libsndfile'].milliseconds():>22} {times['ffmpeg'].milliseconds():>22}", flush=True
-            )
+            fitting = [name for name in get_args(Decoder) if name != "frames" or suffix in ("mp3", "flac")]
+            times = measure({name: partial(run, str(path), suffix, name) for name in fitting}, ROUNDS)
+            shown = (times[name].milliseconds() if name in times else "-" for name in get_args(Decoder))
+            with path.open("rb") as file:
+                chosen = decoding.sniff(file).decoder
+            print(f"{suffix:18}", *(f"{one:>22}" for one in shown), f"  {chosen}", flush=True)
 
 
 def run(path: str, suffix: str, decoder: Decoder) -> None:

@@ -15,15 +15,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measuring import ONE_THREAD, measure, music, pin_to_one_core, write_song
-
-os.environ |= ONE_THREAD  # before numpy starts its threads
-
 import librosa
 import pyarrow as pa
 import soundfile
 from rich.console import Console
 
+from benchmarks.measuring import measure, music, pin_to_one_core, write_song
 from songbag_pipeline import extract
 from songbag_pipeline.batches import Job, run_batch
 from songbag_pipeline.decoding import decode

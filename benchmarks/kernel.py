@@ -8,17 +8,13 @@ Lhotse takes part where it and torch are installed (pip install torch lhotse).
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Callable
-
-from benchmarks.measuring import ONE_THREAD, measure, music, pin_to_one_core
-
-os.environ |= ONE_THREAD  # before numpy starts its threads
 
 import librosa
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.measuring import measure, music, pin_to_one_core
 from songbag_pipeline import window_features
 from songbag_store import FeatureSpec
 

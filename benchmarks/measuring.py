@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,7 +39,13 @@ class Times:
 
 
 def pin_to_one_core() -> None:
-    """Stay on one core from here on, child processes too."""
+    """Stay on one core from here on, child processes too, and without threads: the process begins anew for that.
+
+    Threads of a linear algebra library wait in a loop for their next task, on whatever core they were started on; it
+    would count as time of whoever runs meanwhile.
+    """
+    if not os.environ.keys() >= _ONE_THREAD.keys():
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **_ONE_THREAD})
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 

@@ -7,6 +7,7 @@ what it answers. It imports no more than reading needs: no Zarr, no Arrow, no Da
 from __future__ import annotations
 
 import fcntl
+import gc
 import importlib
 import json
 import os
@@ -51,6 +52,8 @@ def main(entry: str, memory_bytes: int, windows_file: int, lifeline: int) -> Non
     reader: Reader = getattr(importlib.import_module(module), function)
     # What decoders print about a file is nobody's: songbag reports it in its own way. Until here an error may be seen.
     os.dup2(nowhere, 2)
+    # What is there by now stays: the collector need not look through it again and again.
+    gc.freeze()
     _limit(memory_bytes)
     _answer(answers, {})
     while request := _next_request():

@@ -12,12 +12,14 @@ import numpy as np
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.features import FloatArray
 from songbag_pipeline.ffmpeg import open_ffmpeg
+from songbag_pipeline.frames import open_frames
 from songbag_pipeline.libsndfile import open_libsndfile
 from songbag_pipeline.recordings import Recording
 from songbag_pipeline.sniffing import sniff
 
 MAX_CHANNELS = 64
 SAMPLE_RATES_HZ = (1_000, 768_000)
+_OPENERS = {"libsndfile": open_libsndfile, "ffmpeg": open_ffmpeg, "frames": open_frames}
 
 
 @contextmanager
@@ -52,8 +54,7 @@ def decode(
     form = sniff(file)
     if leniently:
         form = dataclasses.replace(form, decoder="ffmpeg")
-    opened = open_libsndfile if form.decoder == "libsndfile" else open_ffmpeg
-    with opened(file, form) as (recording, blocks):
+    with _OPENERS[form.decoder](file, form) as (recording, blocks):
         _check_header(recording)
         limit = None if max_duration_s is None else int(max_duration_s * recording.sample_rate_hz)
         yield recording, _counted(recording, blocks(recording), limit)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from typing import Any
 
 import av
+import numpy as np
 
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.features import FloatArray
+from songbag_pipeline.mpeg_frames import frame_bytes
 from songbag_pipeline.recordings import BLOCK_FRAMES, Blocks, Recording, mono
-from songbag_pipeline.sniffing import AudioFormat, frame_bytes
+from songbag_pipeline.sniffing import AudioFormat
+
+CODEC_OPTIONS = {"err_detect": "crccheck+explode"}
+"""Without them a FLAC frame with a wrong checksum would be passed on as noise."""
 
 _PACKET_ERRORS_BEYOND = 0.05
+_SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _OGG_PAGE_BYTES = 27 + 255 + 255 * 255
 _LAST_HEADERS = (b"\x05vorbis", b"OpusTags")
 _HEADER_BYTES = 64
@@ -42,15 +48,15 @@ def open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recor
         if codec is None or not codec.sample_rate:
             raise SongError("unsupported-codec", f"FFmpeg has no decoder for the audio in this {form.name} file")
         codec.thread_count = 1
-        # Or a FLAC frame with a wrong checksum would be passed on as noise.
-        codec.options = {"err_detect": "crccheck+explode"}
+        codec.options = CODEC_OPTIONS
         declared_s = _declared_s(container, stream) if counted else None
         declared = None if declared_s is None else round(declared_s * codec.sample_rate)
 
         def blocks(recording: Recording) -> Iterator[FloatArray]:
-            last = yield from _packets(container, stream, recording)
+            last, decoded = yield from _packets(container, stream, recording)
             # Some encoders leave out the end of the last frame: it tells nothing where the length is known.
-            recording.ended(noted=cut_off or (declared is None and frame_bytes(last[:7]) > len(last)))
+            cut_within = declared is None and frame_bytes(last[:7]) > len(last)
+            recording.ended(noted=cut_off or cut_within or (form.container == "flac" and not decoded))
 
         yield Recording(form.name, codec.sample_rate, codec.channels, declared), blocks
 
@@ -124,11 +130,14 @@ def _element_size(data: bytes, start: int) -> tuple[int | None, int]:
     return (None if value == (1 << 7 * length) - 1 else value), start + length
 
 
-def _packets(container: Any, stream: Any, recording: Recording) -> Generator[FloatArray, None, bytes]:
-    """Decode packet by packet and return the last; a few that cannot be decoded are left out, many are `corrupt`."""
+def _packets(container: Any, stream: Any, recording: Recording) -> Generator[FloatArray, None, tuple[bytes, bool]]:
+    """Decode packet by packet; return the last, and whether it could be decoded.
+
+    A few that cannot be are left out, many are `corrupt`.
+    """
     packets = errors = 0
-    last = None
-    joiner = _Joiner(recording)
+    last, decoded = None, True
+    joiner = Joiner(recording)
     try:
         for packet in container.demux(stream):
             packets += 1
@@ -139,11 +148,10 @@ def _packets(container: Any, stream: Any, recording: Recording) -> Generator[Flo
                 if "decode unknown codec" in str(error):
                     raise SongError("unsupported-codec", "FFmpeg has no decoder for this codec") from error
                 errors += 1
+                decoded = False
                 continue
-            for frame in frames:
-                block = joiner.add(frame)
-                if block is not None:
-                    yield block
+            decoded = decoded or packet.size > 0
+            yield from joiner.add_all(frames)
         rest = joiner.rest()
         if rest is not None:
             yield rest
@@ -151,10 +159,10 @@ def _packets(container: Any, stream: Any, recording: Recording) -> Generator[Flo
         raise recording.corrupt(str(error)) from error
     if errors > max(1, packets * _PACKET_ERRORS_BEYOND):
         raise SongError("corrupt", f"{errors} of {packets} packets could not be decoded")
-    return b"" if last is None else bytes(last)
+    return b"" if last is None else bytes(last), decoded
 
 
-class _Joiner:
+class Joiner:
     """Joins FFmpeg's frames, a thousand samples each, to mono blocks before anything is done in Python.
 
     The kind of the samples and the number of channels may change on the way; both end with the downmix.
@@ -163,25 +171,36 @@ class _Joiner:
     def __init__(self, recording: Recording) -> None:
         self._rate_hz = recording.sample_rate_hz
         self._fifo = av.AudioFifo()
-        self._kind = ("", 0)
+        self._kind = ("", 0, 0)
 
-    def add(self, frame: av.AudioFrame) -> FloatArray | None:
-        """Add a frame; return a block if there is enough for one."""
-        if frame.sample_rate != self._rate_hz:
+    def add_all(self, frames: Iterable[av.AudioFrame]) -> Iterator[FloatArray]:
+        """Add frames; yield a block whenever there is enough for one."""
+        for frame in frames:
+            kind = frame.format.name, frame.layout.nb_channels, frame.sample_rate
+            if kind != self._kind:
+                yield from self._begin(kind)
+            # Time stamps may jump, and the fifo refuses that.
+            frame.pts = None
+            self._fifo.write(frame)
+            if self._fifo.samples >= BLOCK_FRAMES:
+                yield _mixed(self._fifo.read())
+
+    def _begin(self, kind: tuple[str, int, int]) -> Iterator[FloatArray]:
+        """Begin anew with frames of another kind; yield what was there before them."""
+        if kind[2] != self._rate_hz:
             raise SongError("corrupt", "the sample rate changes within the file")
-        block = None
-        kind = frame.format.name, frame.layout.nb_channels
-        if kind != self._kind:
-            block, self._fifo, self._kind = self.rest(), av.AudioFifo(), kind
-        # Time stamps may jump, and the fifo refuses that.
-        frame.pts = None
-        self._fifo.write(frame)
-        return self.rest() if self._fifo.samples >= BLOCK_FRAMES else block
+        before, self._fifo, self._kind = self.rest(), av.AudioFifo(), kind
+        if before is not None:
+            yield before
 
     def rest(self) -> FloatArray | None:
         """Return what there is."""
         frame = self._fifo.read()
-        if frame is None:
-            return None
-        samples = frame.to_ndarray()
-        return mono(samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels))
+        return None if frame is None else _mixed(frame)
+
+
+def _mixed(frame: Any) -> FloatArray:
+    kind, n_channels = np.dtype(_SAMPLES[frame.format.packed.name]), frame.layout.nb_channels
+    if frame.format.is_planar:
+        return mono([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in frame.planes])
+    return mono(np.frombuffer(memoryview(frame.planes[0]), kind, frame.samples * n_channels).reshape(-1, n_channels).T)

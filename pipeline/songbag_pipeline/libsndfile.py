@@ -1,4 +1,4 @@
-"""Decoding with libsndfile, through soundfile: WAV, AIFF, AU, FLAC and MP3."""
+"""Decoding with libsndfile, through soundfile: WAV, AIFF, AU and what only it reads."""
 
 from __future__ import annotations
 
@@ -57,22 +57,22 @@ def _header_error(form: AudioFormat, text: str) -> SongError:
 def _blocks(sound: soundfile.SoundFile, recording: Recording) -> Iterator[FloatArray]:
     # A block's size depends on the channels: 64 of them must not take 64 times the memory.
     frames = max(1024, BLOCK_FRAMES * 2 // max(2, recording.channels))
-    # libsndfile turns short samples into floats five times slower than numpy, but for FLAC, which has to be decoded.
-    short = sound.subtype in _SHORT and recording.source_format != "flac"
+    # libsndfile turns short samples into floats five times slower than numpy.
+    short = sound.subtype in _SHORT
     space = np.empty((frames, recording.channels), np.int16 if short else np.float32)
     while True:
         try:
             block = sound.read(out=space)
         except soundfile.LibsndfileError as error:
             if "END_OF_STREAM" not in sound.extra_info:
-                kind = Damaged if recording.source_format in ("flac", "mp3") else SongError
+                kind = Damaged if recording.source_format == "mp3" else SongError
                 raise recording.corrupt(str(error), kind) from error
             recording.ended(noted=True)
             return
         if not len(block):
             break
         # A single channel would be passed on as it is, in the space that the next block goes to.
-        yield mono(block) if recording.channels > 1 or short else block[:, 0].copy()
+        yield mono(block.T) if recording.channels > 1 or short else block[:, 0].copy()
     if recording.decoded_frames == 0 and recording.source_format == "wav":
         # A recorder that could not go back may have left a length of 0, which libsndfile believes.
         raise recording.corrupt("the header gives a length of 0", Damaged)

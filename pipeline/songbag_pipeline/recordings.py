@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.features import FloatArray
 
-BLOCK_FRAMES = 1 << 16
+BLOCK_FRAMES = 1 << 15
 """Frames decoded at once: enough that a step costs more than its call, little enough to stay in the cache."""
 
 _TRUNCATED_BEYOND = 0.01
@@ -77,19 +77,23 @@ def falls_short(present: int, declared: int) -> bool:
     return present < declared * (1 - _TRUNCATED_BEYOND)
 
 
-def mono(block: npt.NDArray[Any]) -> FloatArray:
-    """Mean of the channels in [-1, 1], shape (S, channels) to (S,), of floats or of integers of full scale.
+def mono(channels: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]) -> FloatArray:
+    """Mean of channels in [-1, 1], each of shape (S,), of floats or of integers of full scale.
 
-    Channel by channel, 20 times faster than a mean over axis 1.
+    Channel by channel, 20 times faster than a mean over an axis.
     """
-    scale = 1 / block.shape[1]
-    if block.dtype.kind in "iu":
-        info = np.iinfo(block.dtype)
-        scale /= (info.max + 1) >> (info.min == 0)
-    samples = block.astype(np.float32, copy=False)
-    if block.dtype.kind == "u":
-        samples -= np.float32((info.max + 1) >> 1)
-    total = samples[:, 0] + samples[:, 1] if block.shape[1] > 1 else samples[:, 0]
-    for channel in range(2, block.shape[1]):
-        total += samples[:, channel]
-    return total if scale == 1 else total * np.float32(scale)
+    first, *others = channels
+    scale = 1 / len(channels)
+    middle = 0
+    if first.dtype.kind in "iu":
+        info = np.iinfo(first.dtype)
+        middle = (info.max + 1) >> 1 if info.min == 0 else 0
+        scale /= middle or info.max + 1
+    total = first.astype(np.float32)
+    for channel in others:
+        total += channel
+    if middle:
+        total -= np.float32(middle * len(channels))
+    if scale != 1:
+        total *= np.float32(scale)
+    return total

@@ -24,6 +24,8 @@ from songbag_store.encoding import decode as decode_windows
 from songbag_store.errors import StoreError
 
 _WINDOWS_BYTES = 8 << 20
+_SAMPLES_AT_ONCE = 1 << 19
+"""Samples that are windowed at once: decoder and kernel drive each other's data out of the cache at every change."""
 
 
 def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
@@ -147,7 +149,7 @@ def _windows_of(
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
         facts.declared_duration_s = recording.declared_s
-        for samples in _resampled(recording, blocks, spec.sample_rate_hz):
+        for samples in _gathered(_resampled(recording, blocks, spec.sample_rate_hz)):
             for start in range(0, len(samples), step):
                 keep(windower.push(samples[start : start + step]))
     facts.duration_s = recording.decoded_frames / recording.sample_rate_hz
@@ -156,6 +158,18 @@ def _windows_of(
     if facts.padded:
         _check_length(facts.duration_s, windower.n_samples, spec)
         keep(windower.pad())
+
+
+def _gathered(pieces: Iterator[FloatArray]) -> Iterator[FloatArray]:
+    """Join pieces to longer ones."""
+    gathered: list[FloatArray] = []
+    for piece in pieces:
+        gathered.append(piece)
+        if sum(map(len, gathered)) >= _SAMPLES_AT_ONCE:
+            yield np.concatenate(gathered)
+            gathered.clear()
+    if gathered:
+        yield np.concatenate(gathered)
 
 
 def _check_length(duration_s: float, n_samples: int, spec: FeatureSpec) -> None:

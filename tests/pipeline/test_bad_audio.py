@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from songbag_pipeline.sniffing import frame_bytes
+from songbag_pipeline.decoding import decode
+from songbag_pipeline.files import open_regular
+from songbag_pipeline.mpeg_frames import frame_bytes
 from songbag_pipeline.songs import read_audio
 from songbag_store import FeatureSpec
 from tests.pipeline.conftest import chirp, write
@@ -133,13 +135,73 @@ def test_8_an_mp3_is_read_on_behind_a_damaged_place(tmp_path: Path, damage: byte
 
 def test_4_an_mp3_that_does_not_count_its_frames_is_read_to_its_end_all_the_same(tmp_path: Path) -> None:
     path = write(tmp_path / "x.mp3", np.concatenate([chirp(10.0) * 0, chirp(10.0)]))
-    data = path.read_bytes()
-    path.write_bytes(data[frame_bytes(data[:7]) :])
+    path.write_bytes(music_alone(path))
     facts, _ = read(path)
     assert (facts.status, facts.declared_duration_s, facts.truncated) == ("ok", None, False)
     assert facts.duration_s == pytest.approx(20, abs=0.1)
     facts, _ = read(cut(path, 0.8))
     assert (facts.status, facts.truncated) == ("ok", True)
+
+
+def music_alone(path: Path) -> bytes:
+    """Return the frames of an MP3 without the first, which counts the others."""
+    data = path.read_bytes()
+    return data[frame_bytes(data[:7]) :]
+
+
+def test_channels_that_change_within_a_file_are_mixed_as_they_come(tmp_path: Path) -> None:
+    stereo = music_alone(write(tmp_path / "a.mp3", chirp(5.0, 44100, 2), 44100))
+    mono = music_alone(write(tmp_path / "b.mp3", chirp(5.0, 44100), 44100))
+    (tmp_path / "x.mp3").write_bytes(stereo + mono)
+    facts, _ = read(tmp_path / "x.mp3")
+    assert (facts.status, facts.channels, facts.duration_s) == ("ok", 2, near(10.0))
+
+
+def test_a_sample_rate_that_changes_within_a_file_is_an_error(tmp_path: Path) -> None:
+    first = music_alone(write(tmp_path / "a.mp3", chirp(5.0, 44100), 44100))
+    then = music_alone(write(tmp_path / "b.mp3", chirp(5.0, 22050), 22050))
+    (tmp_path / "x.mp3").write_bytes(first + then)
+    facts, _ = read(tmp_path / "x.mp3")
+    assert (facts.error_code, facts.error) == ("corrupt", "the sample rate changes within the file")
+
+
+def ape_end(flags: int) -> bytes:
+    return b"APETAGEX" + struct.pack("<IIII8x", 2000, 40, 0, flags)
+
+
+ID3V1 = b"TAG" + bytes(125)
+APE = ape_end(0xA0000000) + bytes(8) + ape_end(0x80000000)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "flac"])
+@pytest.mark.parametrize("tag", [ID3V1, APE, APE + ID3V1, bytes(700)], ids=["id3v1", "ape", "both", "zeros"])
+def test_tags_behind_the_music_are_no_music(tmp_path: Path, suffix: str, tag: bytes) -> None:
+    path = write(tmp_path / f"x.{suffix}", chirp(5.0, 44100, 2), 44100)
+    expected = read_audio(str(path))
+    path.write_bytes(path.read_bytes() + tag)
+    facts, _ = read(path)
+    assert (facts.status, facts.truncated, facts.duration_s) == ("ok", False, 5.0)
+    np.testing.assert_array_equal(read_audio(str(path)), expected)
+
+
+@pytest.mark.parametrize("suffix", ["mp3", "flac"])
+def test_frames_given_many_at_once_are_decoded_as_one_by_one(tmp_path: Path, suffix: str) -> None:
+    quiet = chirp(60.0, 44100, 2)
+    quiet[44100 * 10 : 44100 * 50] = 0  # frames of FLAC that take 14 bytes
+    path = write(tmp_path / f"x.{suffix}", quiet, 44100)
+    decoded = []
+    for leniently in (False, True):
+        with open_regular(str(path)) as file, decode(file, leniently=leniently) as (_, blocks):
+            decoded.append(np.concatenate(list(blocks)))
+    np.testing.assert_array_equal(*decoded)
+    expected, _ = soundfile.read(path, dtype="float32")
+    np.testing.assert_allclose(decoded[0], expected.mean(axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
+def test_6_a_flac_cut_off_anywhere_is_flagged(tmp_path: Path, keep: float) -> None:
+    facts, _ = read(cut(write(tmp_path / "x.flac", chirp(20.0, 44100, 2), 44100), keep))
+    assert (facts.status, facts.truncated, facts.declared_duration_s) == ("ok", True, 20.0)
 
 
 @pytest.mark.parametrize("suffix", ["ogg", "opus"])

@@ -1,0 +1,104 @@
+"""Frames of a FLAC file (RFC 9639): where one begins, by its header."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from io import BufferedReader
+
+_STREAMINFO_BYTES = 34
+_MOST_BLOCKS = 1024
+_LONGEST_HEADER = 16
+_SMALLEST_FRAME = 9
+_SAMPLES_AT_ONCE = 1 << 18
+# Bytes behind the frame's number by the codes of block size and sample rate (RFC 9639, 9.1.1 and 9.1.2).
+_SIZE_BYTES = {6: 1, 7: 2}
+_RATE_BYTES = {12: 1, 13: 2, 14: 2}
+
+
+class FlacFrames:
+    """The frames of a FLAC file whose blocks are all of one size, which is what encoders write."""
+
+    codec = "flac"
+    bytes_at_once = 1 << 17
+    ends_whole = True
+    start = 0
+    stop: int | None = None
+    n_samples: int | None = None
+
+    def __init__(self, streaminfo: bytes, first: int, mark: bytes) -> None:
+        self.extradata, self.first = streaminfo, first
+        self.sample_rate_hz = int.from_bytes(streaminfo[10:13]) >> 4
+        self.channels = (streaminfo[12] >> 1 & 7) + 1
+        self.declared_frames: int | None = int.from_bytes(streaminfo[13:18]) & (1 << 36) - 1 or None
+        self._mark, self._number = mark, 0
+        # Frames of silence are 14 bytes, and a packet of them would become gigabytes.
+        block = int.from_bytes(streaminfo[2:4])
+        self._at_once = max(1, _SAMPLES_AT_ONCE // max(1, block * self.channels))
+
+    @classmethod
+    def read(cls, file: BufferedReader, start: int) -> FlacFrames | None:
+        """Read what stands before the frames; None where it is not what most encoders write."""
+        streaminfo, at = b"", start + 4
+        for _ in range(_MOST_BLOCKS):
+            head = os.pread(file.fileno(), 4 + _STREAMINFO_BYTES, at)
+            if head and head[0] & 0x7F == 0:
+                streaminfo = head[4:]
+            at += 4 + int.from_bytes(head[1:4])
+            if not head or head[0] & 0x80:
+                break
+        mark = os.pread(file.fileno(), 3, at)
+        fixed = len(streaminfo) == _STREAMINFO_BYTES and streaminfo[:2] == streaminfo[2:4]
+        return cls(streaminfo, at, mark) if fixed and mark[:2] == b"\xff\xf8" else None
+
+    def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where the last frame begins, and places before it if it is many frames behind the first."""
+        last, number = self._last_begin(data)
+        at = 0
+        while number - self._number > self._at_once:
+            for _ in range(self._at_once):
+                at = self._next_begin(data, at)
+            yield at, self._at_once
+        yield last, number - self._number
+        self._number = number
+
+    def _last_begin(self, data: bytes) -> tuple[int, int]:
+        """Return place and number of the last frame that begins in the data: of the first one, if of no other."""
+        at = len(data) - _LONGEST_HEADER
+        while (at := data.rfind(self._mark, 1, at + 2)) > 0:
+            number = _number(data[at : at + _LONGEST_HEADER])
+            if number is not None and self._number < number <= self._number + len(data) // _SMALLEST_FRAME:
+                return at, number
+        return 0, self._number
+
+    def _next_begin(self, data: bytes, at: int) -> int:
+        """Return where the next frame begins, and count it."""
+        while (at := data.find(self._mark, at + 1)) > 0:
+            if _number(data[at : at + _LONGEST_HEADER]) == self._number + 1:
+                self._number += 1
+                return at
+        raise ValueError("a frame is missing")
+
+
+def _number(header: bytes) -> int | None:
+    """Return the number of a frame, or None if this is no header of one (RFC 9639, 9.1)."""
+    n_bytes = max(1, 8 - (header[4] ^ 0xFF).bit_length())
+    if n_bytes > 7 or header[3] & 1:
+        return None
+    number = header[4] if header[4] < 0x80 else header[4] & (0x7F >> n_bytes)
+    for byte in header[5 : 4 + n_bytes]:
+        if byte >> 6 != 2:
+            return None
+        number = number << 6 | byte & 0x3F
+    end = 4 + n_bytes + _SIZE_BYTES.get(header[2] >> 4, 0) + _RATE_BYTES.get(header[2] & 15, 0)
+    return number if len(header) > end and _crc8(header[:end]) == header[end] else None
+
+
+def _crc8(data: bytes) -> int:
+    """CRC of a frame's header: x^8 + x^2 + x + 1, from 0 (RFC 9639, 9.1.8)."""
+    crc = 0
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x107 if crc & 0x80 else 0)) & 0x1FF
+    return crc & 0xFF
