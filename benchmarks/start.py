@@ -3,7 +3,8 @@
     python -m benchmarks.start [--songs 1000000] [--rounds 3] [--folder DIR]
 
 The index is synthetic (benchmarks/million_songs.py), with one window of (4, 22) a song, so that the fragments are real
-and yet small; all hold the same windows. Between the rounds nothing is kept but what the operating system has read.
+and yet small; all hold the same windows. They stand in the index as they were finished, in any order. Between the rounds
+nothing is kept but what the operating system has read. Prints the most memory that the process took, too.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Notice(importlib.abc.MetaPathFinder):
         from songbag_training.guarding import LossGuard
 
         def first_step(self, batch, logs=None):
-            print(f"first step after {time.time() - began:.2f} s", flush=True)
+            peak_kb = open("/proc/self/status").read().split("VmHWM:")[1].split()[0]
+            print(f"first step after {time.time() - began:.2f} s, {int(peak_kb) / 1000:.0f} MB", flush=True)
             os._exit(0)
 
         LossGuard.on_train_batch_end = first_step
@@ -83,16 +85,19 @@ def build(folder: Path, n_songs: int) -> Path:
         field = index.schema.field(name)
         position = index.schema.get_field_index(name)
         index = index.set_column(position, field, [pa.array(column, field.type)])
+    finished = rng.permutation(len(names))[number // _PER_FRAGMENT]
+    index = index.take(pa.array(np.argsort(finished, kind="stable")))
     store.commit_change(lambda base: (index, frozenset()), note="synthetic")
     return folder / "store"
 
 
-def first_step_s(store: Path, run: Path) -> float:
-    """Return the seconds from the start of the process to the end of its first training step."""
+def first_step(store: Path, run: Path) -> tuple[float, float]:
+    """Return the seconds from the start of the process to the end of its first training step, and its peak in MB."""
     options = ["train", str(store), "--label", "genre", "-o", str(run)]
     command = [sys.executable, "-c", COMMAND, str(time.time()), *options]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.split("first step after ")[1].split()[0])
+    seconds, _, peak_mb = done.stdout.split("first step after ")[1].split()[:3]
+    return float(seconds), float(peak_mb)
 
 
 def main() -> None:
@@ -104,9 +109,13 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="songbag-start-") as folder:
         store = build(Path(folder), arguments.songs)
-        times = [first_step_s(store, Path(folder) / f"run-{n}") for n in range(arguments.rounds)]
+        rounds = [first_step(store, Path(folder) / f"run-{n}") for n in range(arguments.rounds)]
+        times, peaks = zip(*rounds, strict=True)
         listed = ", ".join(f"{seconds:.1f}" for seconds in times)
-        print(f"{arguments.songs:,} songs: first step after {statistics.median(times):.1f} s (rounds: {listed})")
+        print(
+            f"{arguments.songs:,} songs: first step after {statistics.median(times):.1f} s (rounds: {listed}), "
+            f"peak {max(peaks):,.0f} MB"
+        )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,8 @@ from benchmarks.stores import CLASSES, SPEC, music_windows, write_store
 from songbag_store import SongStore
 from songbag_training import BagDataset, window_model
 from songbag_training.layers import FeatureScaling
-from songbag_training.model import scaling_statistics, song_model
+from songbag_training.model import song_model
+from songbag_training.scaling import scaling_statistics
 from songbag_training.tasks import SongLoss
 
 BAG_SIZE = 16
@@ -54,7 +55,11 @@ def paired_ratio(first: Callable[[], object], second: Callable[[], object], roun
 def folded(store: SongStore, *, xla: bool = False) -> keras.Model:
     """Return the reference network as songbag trains it, compiled."""
     model = song_model(
-        SPEC, CLASSES, encoder="reference", bag_size=BAG_SIZE, scaling=scaling_statistics(store.select_songs(), SPEC)
+        SPEC,
+        CLASSES,
+        encoder="reference",
+        bag_size=BAG_SIZE,
+        scaling=scaling_statistics(store, store.select_songs()["song_id"]),
     )
     model.compile(keras.optimizers.Adam(), loss=SongLoss(CLASSES), jit_compile=xla)
     return model
@@ -66,7 +71,7 @@ def time_distributed(store: SongStore) -> keras.Model:
     windows = keras.Input((BAG_SIZE, *SPEC.window_shape), dtype=SPEC.encoding, name="windows")
     mask = keras.Input((BAG_SIZE,), name="mask")
     scaled = scaling(windows)
-    scaling.set_statistics(*scaling_statistics(store.select_songs(), SPEC))
+    scaling.set_statistics(*scaling_statistics(store, store.select_songs()["song_id"]))
     network = window_model(SPEC.n_bands, SPEC.n_frames, CLASSES)
     logits = keras.layers.TimeDistributed(network)(keras.layers.Reshape((BAG_SIZE, *SPEC.window_shape, 1))(scaled))
     pooled = keras.layers.Dot(axes=1)([keras.layers.UnitNormalization(axis=1, name="shares")(mask), logits])

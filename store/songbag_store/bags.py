@@ -17,6 +17,7 @@ from songbag_store.drawing import Ints, draw_windows, song_order, stretch_starts
 from songbag_store.encoding import StoredWindows
 from songbag_store.errors import UsageError
 from songbag_store.fragments import FragmentReader, Pending, Span
+from songbag_store.index import is_ascending
 
 AHEAD_BYTES = 64 << 20
 """The most bytes of batches that are read before they are asked for; at least one batch is, however large."""
@@ -135,18 +136,22 @@ class Bags:
         shard: tuple[int, int] = (0, 1),
     ) -> None:
         _check(bag_size, batch_size, shard, songs.num_rows)
-        order = pc.sort_indices(songs["song_id"])
-        songs = songs.take(order)
+        self.labels = None if labels is None else _labels(labels, songs.num_rows)
+        if not is_ascending(songs["song_id"].combine_chunks()):
+            order = pc.sort_indices(songs["song_id"])
+            songs = songs.take(order)
+            self.labels = None if self.labels is None else self.labels[order.to_numpy()]
+            if not is_ascending(songs["song_id"].combine_chunks()):
+                raise UsageError("a song is given more than once", where="bags", remedy="Give every song once.")
         self.song_ids: list[str] = songs["song_id"].to_pylist()
-        self.labels = None if labels is None else _labels(labels, len(self.song_ids))[order.to_numpy()]
-        if len(set(self.song_ids)) < len(self.song_ids):
-            raise UsageError("a song is given more than once", where="bags", remedy="Give every song once.")
         self.bag_size = bag_size
         self.batch_size = batch_size
         self.seed = seed
         self.shard = shard
         self._reader = reader
-        fragments = songs["fragment"].combine_chunks().dictionary_encode()
+        fragments = songs["fragment"].combine_chunks()
+        if not pa.types.is_dictionary(fragments.type):
+            fragments = fragments.dictionary_encode()
         self._names: list[str] = fragments.dictionary.to_pylist()
         self._fragments = fragments.indices.to_numpy()
         self._row_starts = songs["row_start"].to_numpy()

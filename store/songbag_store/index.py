@@ -39,6 +39,9 @@ OWN_FIELDS: tuple[pa.Field, ...] = (
 
 OWN_COLUMNS = frozenset(field.name for field in OWN_FIELDS)
 
+PLACE_COLUMNS = ("song_id", "fragment", "row_start", "n_windows")
+"""The columns that say where the windows of a song lie."""
+
 REPLACES = "replaces"
 """Column of a part alone: the fragment whose row of this song the new row is to replace; null for a new song."""
 
@@ -116,14 +119,19 @@ def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
     for field in user_fields(index.schema):
         if field.name not in part.column_names:
             part = part.append_column(field, index[field.name].take(position))
-    fresh = _filter(part, pc.or_(new, swap)).drop_columns([REPLACES])
+    fresh = keep_rows(part, pc.or_(new, swap)).drop_columns([REPLACES])
     replaced = pc.is_in(index["song_id"], value_set=fresh["song_id"].combine_chunks())
-    return join_rows([_filter(index, pc.invert(replaced)), fresh])
+    return join_rows([keep_rows(index, pc.invert(replaced)), fresh])
 
 
-def _filter(table: pa.Table, keep: pa.ChunkedArray) -> pa.Table:
+def keep_rows(table: pa.Table, keep: pa.ChunkedArray) -> pa.Table:
     """Return some rows of a table; all of them as they are, for a copy of a large index takes as much memory again."""
     return table if pc.all(keep, min_count=0).as_py() else table.filter(keep)
+
+
+def is_ascending(song_ids: pa.Array) -> bool:
+    """Tell whether every song id comes after the one before it, so that no song is there twice."""
+    return bool(pc.all(pc.less(song_ids[:-1], song_ids[1:]), min_count=0).as_py())
 
 
 def join_rows(tables: list[pa.Table]) -> pa.Table:

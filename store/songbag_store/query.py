@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
@@ -80,13 +80,21 @@ def _with_single_names(table: pa.Table) -> pa.Table:
     return table.rename_columns(names)
 
 
-def filter_songs(index: Rows, where: str, *, view: Literal["songs", "index"] = "songs") -> pa.Table:
+def filter_songs(
+    index: Rows,
+    where: str,
+    *,
+    view: Literal["songs", "index"] = "songs",
+    columns: Sequence[str] | None = None,
+) -> pa.Table:
     """Return the rows for which a SQL expression holds, in the order of the index.
 
     Parameters
     ----------
     view : str
         ``"songs"`` have features; ``"index"`` holds the failed ones too.
+    columns : sequence of str, optional
+        Only these columns.
 
     Raises
     ------
@@ -96,7 +104,10 @@ def filter_songs(index: Rows, where: str, *, view: Literal["songs", "index"] = "
     limits = {"memory_limit": f"{_MEMORY_LIMIT_BYTES}B"}
     with _connection(index, limits) as connection, _explained(where), _time_limit(connection, _TIME_LIMIT_S):
         # A relation's filter is parsed as an expression: it cannot end the statement and begin another.
-        return connection.view(view).filter(where).to_arrow_table()
+        rows = connection.view(view).filter(where)
+        if columns is not None:
+            rows = rows.select(*map(duckdb.ColumnExpression, columns))
+        return rows.to_arrow_table()
 
 
 @contextmanager

@@ -90,6 +90,13 @@ class Sealed:
         with self._damage():
             return self._reader().read(columns).replace_schema_metadata()
 
+    def pieces(self, columns: list[str]) -> Iterator[pa.Table]:
+        """Decode some columns a row group at a time; raises as `read`."""
+        with self._damage():
+            reader = self._reader()
+            for number in range(reader.num_row_groups):
+                yield reader.read_row_group(number, columns).replace_schema_metadata()
+
     def dataset(self) -> ds.Dataset:
         """Return the rows as a dataset, for an engine that decodes what a question needs."""
         return ds.FileSystemDataset([_PARQUET.make_fragment(pa.BufferReader(self._data))], self.schema, _PARQUET)

@@ -7,7 +7,7 @@ import random
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -60,6 +60,11 @@ class Snapshot:
         if isinstance(self.content, Sealed) and "index" not in self.__dict__:
             return self.content.read(names)
         return self.index.select(names)
+
+    def pieces(self, names: list[str]) -> Iterator[pa.Table]:
+        """Yield some columns of the index a piece at a time, in its order."""
+        whole = isinstance(self.content, Sealed) and "index" not in self.__dict__
+        yield from self.content.pieces(names) if whole else [self.index.select(names)]
 
     def dataset(self) -> ds.Dataset:
         """Return the index for an engine that takes the columns a question needs, and no others."""

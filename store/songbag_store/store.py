@@ -24,7 +24,7 @@ from songbag_store.errors import (
 from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES, FragmentCache
 from songbag_store.fragments import FragmentReader, Span
 from songbag_store.identity import create_identity, read_identity, refuse_foreign_folder, refuse_newer
-from songbag_store.index import apply_parts, empty_index
+from songbag_store.index import PLACE_COLUMNS, apply_parts, empty_index, keep_rows
 from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import KeyExists, LocalStorage, Storage, probe
@@ -243,26 +243,34 @@ class SongStore:
         """Return some columns of the index, in less time and memory than all of them take."""
         return self._snapshot.columns(names)
 
+    def iter_columns(self, names: list[str]) -> Iterator[pa.Table]:
+        """Yield some columns of the index in its order, at most 131,072 rows at a time where it has just been read."""
+        return self._snapshot.pieces(names)
+
     def snapshots(self) -> list[int]:
         """Return the numbers of all snapshots of the store, ascending."""
         return snapshot_numbers(self.storage)
 
-    def select_songs(self, where: str | None = None) -> pa.Table:
+    def select_songs(self, where: str | None = None, columns: Sequence[str] | None = None) -> pa.Table:
         """Return the index rows of the songs that have features, as Arrow.
 
         Parameters
         ----------
         where : str, optional
             A SQL expression over the columns of the index.
+        columns : sequence of str, optional
+            Only these columns, in less time and memory than all of them take.
 
         Raises
         ------
         songbag_store.errors.QueryError
             If the expression is not one.
         """
-        if where is None:
-            return self.index.filter(pc.field("status") == "ok")
-        return query.filter_songs(self._snapshot.dataset(), where)
+        if where is not None:
+            return query.filter_songs(self._snapshot.dataset(), where, columns=columns)
+        rows = self.index if columns is None else self.columns(list(dict.fromkeys([*columns, "status"])))
+        ok = keep_rows(rows, pc.equal(rows["status"], "ok"))
+        return ok if columns is None else ok.select(columns)
 
     def songs(self, where: str | None = None) -> pd.DataFrame:
         """Return the index rows of the songs that have features, as pandas; see `select_songs`."""
@@ -294,13 +302,11 @@ class SongStore:
     @cached_property
     def _places(self) -> pa.Table:
         """Where the windows of every song lie."""
-        names = ["song_id", "status", "fragment", "row_start", "n_windows"]
-        return self.columns(names).filter(pc.field("status") == "ok")
+        return self.select_songs(columns=PLACE_COLUMNS)
 
     def spans(self, songs: pa.Table) -> list[Span]:
         """Return where the windows of some rows of the index lie, in the order of the rows."""
-        columns = ("song_id", "fragment", "row_start", "n_windows")
-        rows = zip(*(songs[name].to_pylist() for name in columns), strict=True)
+        rows = zip(*(songs[name].to_pylist() for name in PLACE_COLUMNS), strict=True)
         return [Span(*row) for row in rows]
 
     def windows(self, song_id: str) -> FloatWindows:
@@ -331,15 +337,15 @@ class SongStore:
         for span in self.spans(table):
             yield span.song_id, decode(self.reader.read_all([span])[0])
 
-    def select_ids(self, song_ids: Sequence[str]) -> pa.Table:
-        """Return the index rows of some songs, in the order given.
+    def select_ids(self, song_ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the index rows of some songs, in the order given; all columns or some.
 
         Raises
         ------
         SongNotFound
             If the snapshot has no features of one.
         """
-        songs = self.select_songs()
+        songs = self.select_songs(columns=columns)
         rows = pc.index_in(pa.array(song_ids, pa.string()), value_set=songs["song_id"].combine_chunks())
         if rows.null_count:
             raise SongNotFound(song_ids[rows.to_pylist().index(None)], self.location)
@@ -379,7 +385,13 @@ class SongStore:
         """
         from songbag_store.bags import Bags, column_labels
 
-        table = self.select_songs(songs) if songs is None or isinstance(songs, str) else self.select_ids(songs)
+        columns: list[str] | None = list(PLACE_COLUMNS)
+        if isinstance(labels, str) and labels not in PLACE_COLUMNS:
+            columns = [*PLACE_COLUMNS, labels] if labels in self.schema.names else None
+        if songs is None or isinstance(songs, str):
+            table = self.select_songs(songs, columns)
+        else:
+            table = self.select_ids(songs, columns)
         given = column_labels(table, labels) if isinstance(labels, str) else labels
         return Bags(self.reader, table, given, bag_size=bag_size, batch_size=batch_size, seed=seed, shard=shard)
 

@@ -11,7 +11,7 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_training import song_model
 from songbag_training.errors import ModelError
-from songbag_training.model import scaling_statistics
+from songbag_training.scaling import scaling_statistics
 
 
 @pytest.fixture(scope="module", params=["compact", "reference"])
@@ -64,7 +64,7 @@ def test_models_fit_every_kind_of_features(spec: FeatureSpec, kind: Any, deltas:
 
 def test_normalisation_from_the_index_equals_that_of_the_windows(store: SongStore) -> None:
     songs = store.select_songs("label <> 'rock'")
-    mean, std = scaling_statistics(songs, store.spec)
+    mean, std = scaling_statistics(store, songs["song_id"])
     values = np.concatenate([store.windows(song_id) for song_id in songs["song_id"].to_pylist()]).astype(np.float64)
     np.testing.assert_allclose(mean, values.mean(axis=(0, 2)), rtol=1e-5, atol=1e-4)
     np.testing.assert_allclose(std, values.std(axis=(0, 2)), rtol=1e-5)
@@ -73,17 +73,19 @@ def test_normalisation_from_the_index_equals_that_of_the_windows(store: SongStor
 def test_a_coefficient_that_never_varies_is_not_divided_by_zero(tmp_path: Any, make_store: Any, spec: Any) -> None:
     windows = np.full((3, *spec.window_shape), -700.0, np.float32)
     store = make_store(tmp_path / "store", [{"song_id": "a", "label": "x", "windows": windows}])
-    mean, std = scaling_statistics(store.select_songs(), spec)
+    mean, std = scaling_statistics(store, store.select_songs()["song_id"])
     assert set(mean.tolist()) == {-700.0}
     assert set(std.tolist()) == {1.0}
 
 
-def test_sums_missing_from_the_index_are_an_error(store: SongStore) -> None:
-    songs = store.select_songs()
-    position = songs.column_names.index("feature_sum")
-    broken = songs.set_column(position, "feature_sum", pa.nulls(len(songs), songs["feature_sum"].type))
+def test_sums_missing_from_the_index_are_an_error(tmp_path: Any, make_store: Any, spec: Any) -> None:
+    windows = np.zeros((3, *spec.window_shape), np.float32)
+    store = make_store(tmp_path / "store", [{"song_id": "a", "label": "x", "windows": windows}])
+    position = store.schema.names.index("feature_sum")
+    broken = store.index.set_column(position, "feature_sum", pa.nulls(1, store.schema.field("feature_sum").type))
+    store = store.commit_change(lambda base: (broken, base.parts), note="test")
     with pytest.raises(ModelError, match="'feature_sum' has not 10 numbers a song"):
-        scaling_statistics(broken, store.spec)
+        scaling_statistics(store, pa.chunked_array([["a"]]))
 
 
 def test_an_unknown_encoder_or_pooling_is_refused_with_those_there_are(spec: FeatureSpec) -> None:

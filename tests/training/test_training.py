@@ -13,11 +13,10 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.errors import DamagedStore, StoreError, UsageError
 from songbag_training import TrainConfig, train
-from songbag_training.dividing import split_songs
 from songbag_training.errors import LabelError, ModelError, NonFiniteLoss
 from songbag_training.fitting import compiled_model
-from songbag_training.labels import read_labels
 from songbag_training.poolings import GatedAttentionPooling
+from songbag_training.preparing import prepare
 from songbag_training.runs import Run
 
 FILES = (
@@ -46,10 +45,10 @@ def test_classes_that_can_be_heard_are_learned(run: Run) -> None:
 
 
 def test_a_bag_has_no_more_slots_than_the_longest_song_has_windows(store: SongStore) -> None:
-    labels = read_labels(store.select_songs(), "label")
-    split = split_songs(labels, "label", seed=0)
-    model = compiled_model(store, labels, split, TrainConfig(bag_size=500))
-    longest = max(labels.songs.take(split.rows_of("train"))["n_windows"].to_pylist())
+    config = TrainConfig(bag_size=500)
+    material = prepare(store, "label", None, None, config=config)
+    model = compiled_model(material, config)
+    longest = max(material.labels.songs.take(material.split.rows_of("train"))["n_windows"].to_pylist())
     assert model.input["mask"].shape == (None, longest)
 
 
@@ -87,10 +86,10 @@ def test_another_seed_gives_other_weights_and_another_split(
 
 
 def test_the_loss_weighs_classes_by_the_training_songs_and_smooths_labels(store: SongStore, tiny: TrainConfig) -> None:
-    labels = read_labels(store.select_songs("label <> 'rock' or song_id < 'rock/05'"), "label")
-    split = split_songs(labels, "label", seed=0)
     config = dataclasses.replace(tiny, class_weight="balanced", label_smoothing=0.2, pooling="gated-attention")
-    model = compiled_model(store, labels, split, config)
+    material = prepare(store, "label", "label <> 'rock' or song_id < 'rock/05'", None, config=config)
+    labels, split = material.labels, material.split
+    model = compiled_model(material, config)
     counts = [sum(split.labels[row] == name for row in split.rows_of("train")) for name in labels.classes]
     np.testing.assert_allclose(model.loss.class_weights, sum(counts) / (3 * np.array(counts)), rtol=1e-6)
     assert model.loss.label_smoothing == 0.2

@@ -44,7 +44,7 @@ def augmentation(
     spec : FeatureSpec
         Of the windows.
     mean : float32, shape (C,)
-        Of each coefficient, in the features' own unit, see `songbag_training.model.scaling_statistics`.
+        Of each coefficient, in the features' own unit, see `songbag_training.scaling`.
     n_classes : int
     """
     if not any(getattr(config, name) for name in AUGMENTATIONS):
@@ -55,12 +55,17 @@ def augmentation(
     def of_number(number: Any, features: Features, labels: Any) -> tuple[Features, Any]:
         return change(features, labels, tf.stack([tf.constant(config.seed, tf.int64), number]))
 
-    traced: Callable[..., Any] = tf.function(of_number)
+    traced: Callable[..., Any] = tf.function(of_number, autograph=False)
+
+    # Rewriting Python's control flow for TensorFlow takes half a second, and there is none.
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # TensorFlow has no types
+    def handed_over(number: Any, batch: tuple[Features, Any]) -> Any:
+        return traced(number, *batch)
 
     def apply(batches: tf.data.Dataset, first: int) -> tf.data.Dataset:
         numbered = tf.data.Dataset.zip(tf.data.Dataset.counter(first), batches)
         # With op determinism TensorFlow would make a parallel map sequential, and say so on the terminal.
-        return numbered.map(lambda number, batch: traced(number, *batch)).prefetch(2)
+        return numbered.map(handed_over).prefetch(2)
 
     return apply
 

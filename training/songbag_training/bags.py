@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.bags import Bags
+from songbag_store.index import PLACE_COLUMNS
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -25,8 +27,8 @@ class BagDataset(Bags):
     ----------
     store : SongStore
         Where the windows are.
-    song_ids : sequence of str
-        The songs, in any order.
+    songs : sequence of str, or pyarrow.Table
+        Song ids in any order, or their rows of the index.
     labels : sequence of int, or array of shape (n, n_classes)
         Class of each song; of a multi-label task 1 for each class that a song is of, else 0.
     bag_size : int
@@ -64,7 +66,7 @@ class BagDataset(Bags):
     def __init__(
         self,
         store: SongStore,
-        song_ids: Sequence[str],
+        songs: Sequence[str] | pa.Table,
         labels: Sequence[int] | npt.NDArray[Any],
         *,
         bag_size: int = 16,
@@ -75,7 +77,7 @@ class BagDataset(Bags):
         given: npt.NDArray[Any] = np.asarray(labels)
         super().__init__(
             store.reader,
-            store.select_ids(song_ids),
+            songs if isinstance(songs, pa.Table) else store.select_ids(songs, PLACE_COLUMNS),
             given.astype(np.int32 if given.ndim == 1 else np.float32),
             bag_size=bag_size,
             batch_size=batch_size,

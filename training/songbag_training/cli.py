@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -14,8 +15,12 @@ from songbag_training.cli_splits import Group, SavedSplit
 from songbag_training.config import EncoderName, PoolingName, TrainConfig
 from songbag_training.quiet import quiet_start
 
+if TYPE_CHECKING:
+    from songbag_training.preparing import Material
+
 commands = typer.Typer()
 
+_MOSTLY_KNOWN_S = 0.5
 _DEFAULT = TrainConfig()
 _OF_ANY_RUN = {"store", "output", "resume", "storage_option", "cache_dir", "cache_size"}
 _PANEL = "How the training songs are changed (0 turns it off)"
@@ -93,10 +98,22 @@ def train(
     if resume:
         _resume(store, output, _given(context), storage_option, cache_dir, cache_size)
         return
-    opened = open_store(store, storage_option, snapshot, cache_dir, cache_size)
-    with quiet_start():
-        from songbag_training.training import train as run_training
-    run_training(opened, label, output, where=where, split=split, group=group or (), config=config)
+    from songbag_training.preparing import prepare
+
+    def prepared() -> Material:
+        opened = open_store(store, storage_option, snapshot, cache_dir, cache_size)
+        return prepare(opened, label, where, split, group=group or (), config=config)
+
+    # TensorFlow takes as long to load as the songs of a large store to be looked at, so both are done at once; but what
+    # is wrong with the command is mostly known at once, and then nobody should wait for TensorFlow.
+    with ThreadPoolExecutor(1) as aside:
+        preparing = aside.submit(prepared)
+        wait([preparing], timeout=_MOSTLY_KNOWN_S)
+        if preparing.done():
+            preparing.result()
+        with quiet_start():
+            from songbag_training.training import train_on
+    train_on(preparing.result(), output, config=config)
 
 
 def _given(context: typer.Context) -> dict[str, Any]:

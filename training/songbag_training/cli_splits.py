@@ -49,7 +49,8 @@ def split(
     from songbag_training.splits import format_balance
 
     require_new_file(output, ".parquet")
-    labels = labelled_songs(open_store(store, storage_option, snapshot), label, where)
+    also = {"--fold-column": [fold_column] if fold_column else [], "--group": group or ()}
+    labels = labelled_songs(open_store(store, storage_option, snapshot), label, where, also)
     made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group or (), seed=seed)
     made.write(output)
     print(format_balance(made, labels.classes))

@@ -171,7 +171,9 @@ def cross_validate(
     store = store if isinstance(store, SongStore) else SongStore.open(store)
     folder = Path(output)
     store = _at_snapshot_of(folder, store).remembering(memory_bytes)
-    labels = labelled_songs(store, label, where)
+    split = split if split is None or isinstance(split, Split) else Split.read(split)
+    kept = {"--group": group, "group of the split": split.group if split else ()}
+    labels = labelled_songs(store, label, where, {"--fold-column": [fold_column] if fold_column else [], **kept})
     labels, split = _folds(
         store, labels, label, split, folds=folds, fold_column=fold_column, group=group, config=config
     )
@@ -210,7 +212,7 @@ def _folds(
     store: SongStore,
     labels: Labels,
     label: str,
-    split: Split | str | Path | None,
+    split: Split | None,
     *,
     folds: int | None,
     fold_column: str | None,
@@ -225,9 +227,8 @@ def _folds(
         what = "the saved split has its folds and groups already"
         raise UsageError(what, where="--split", remedy="Leave out --folds, --fold-column and --group.")
     else:
-        saved = split if isinstance(split, Split) else Split.read(split)
-        _require_folds(saved)
-        labels, split = apply_split(saved, labels, store.select_songs())
+        _require_folds(split)
+        labels, split = apply_split(split, labels, store.select_songs(columns=["song_id"]))
         require_learnable(labels, label)
     _require_folds(split)
     return labels, split

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from songbag_store import SongStore
 from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
 from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES
+from songbag_store.index import PLACE_COLUMNS
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.files import replacing, write_whole
 from songbag_training.intervals import bootstrap_intervals
@@ -279,7 +280,7 @@ def _score(
     scorer = SongScorer(model)
     probabilities = np.empty((len(true), len(classes)))
     windows = {name: WindowMetrics(len(classes), multi_label=true.ndim == 2) for name in subject.names}
-    pieces = stored_pieces(store, store.select_ids(subject.song_ids), scorer.chunk_windows)
+    pieces = stored_pieces(store, store.select_ids(subject.song_ids, PLACE_COLUMNS), scorer.chunk_windows)
     with writing_windows(folder / "windows.parquet", store.spec, classes) as writer:
         for row, score in enumerate(scorer.score(pieces)):
             probabilities[row] = score.probabilities

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from keras import KerasTensor, ops
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_training import checkpoints
@@ -24,22 +25,23 @@ from songbag_training.guarding import FiniteSteps, LossGuard
 from songbag_training.history import History
 from songbag_training.labels import Labels, Targets, encode_labels
 from songbag_training.metrics import song_metrics
-from songbag_training.model import scaling_statistics, song_model
+from songbag_training.model import song_model
+from songbag_training.preparing import Material
 from songbag_training.progress import EpochProgress, Report
 from songbag_training.runs import Run
 from songbag_training.scoring import SongScorer, stored_pieces
-from songbag_training.splits import Split
 from songbag_training.tasks import SongAccuracy, SongLoss, balanced_weights
 
 CHECKPOINT_S = 60.0
 """Seconds between checkpoints inside an epoch."""
 
 
-def compiled_model(store: SongStore, labels: Labels, split: Split, config: TrainConfig) -> keras.Model:
+def compiled_model(material: Material, config: TrainConfig) -> keras.Model:
     """Build the model, normalised by the training songs, ready to fit."""
+    store, labels, split = material.store, material.labels, material.split
     n_classes = len(labels.classes)
     rows = split.rows_of("train")
-    songs: pa.Table = labels.songs.take(rows)
+    songs: pa.Table = labels.songs.take(pa.array(rows, pa.int64()))
     n_steps = -(-songs.num_rows // config.batch_size)
     balanced = config.class_weight == "balanced"
     weights = balanced_weights(_numbers(labels, rows), n_classes, labels.task) if balanced else None
@@ -51,17 +53,21 @@ def compiled_model(store: SongStore, labels: Labels, split: Split, config: Train
             encoder=config.encoder,
             pooling=config.pooling,
             bag_size=_bag_size(songs, config),
-            scaling=scaling_statistics(songs, store.spec),
+            scaling=material.scaling,
         )
         loss = SongLoss(n_classes, labels.task, class_weights=weights, label_smoothing=config.label_smoothing)
         model.compile(
-            keras.optimizers.AdamW(_learning_rate(config, config.epochs * n_steps), weight_decay=config.weight_decay),
+            keras.optimizers.AdamW(
+                RisingCosine(config.learning_rate, config.epochs * n_steps), weight_decay=config.weight_decay
+            ),
             loss=loss,
             metrics=[SongAccuracy(n_classes, labels.task), FiniteSteps(loss)],
             steps_per_execution=config.steps_per_execution,
             # XLA was slower for both encoders on a CPU: docs/training.md.
             jit_compile=False,
         )
+        # Made by the first step they would have that traced twice.
+        model.optimizer.build(model.trainable_variables)
     return model
 
 
@@ -70,20 +76,41 @@ def _bag_size(songs: pa.Table, config: TrainConfig) -> int:
     return min(config.bag_size, int(np.max(songs["n_windows"].to_numpy())))
 
 
-def _learning_rate(config: TrainConfig, n_steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Return the schedule: up from a twentieth over a tenth of the steps, then down to zero along half a cosine."""
-    rising = n_steps // 10
-    return keras.optimizers.schedules.CosineDecay(
-        config.learning_rate / 20, n_steps - rising, warmup_target=config.learning_rate, warmup_steps=rising
-    )
+class RisingCosine(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Any to mypy
+    """A learning rate that rises from a twentieth over a tenth of the steps, then falls to zero along half a cosine.
+
+    Without a branch in the graph, unlike `keras.optimizers.schedules.CosineDecay` with its warm-up: the optimizer asks
+    twice a variable, and every branch costs time to build and to run.
+
+    Parameters
+    ----------
+    highest : float
+    n_steps : int
+        Of the whole training.
+    """
+
+    def __init__(self, highest: float, n_steps: int) -> None:
+        self.highest = highest
+        self.n_steps = n_steps
+
+    def __call__(self, step: KerasTensor) -> KerasTensor:
+        """Return the rate of a step, counted from 0."""
+        step = ops.cast(step, "float32")
+        n_rising = self.n_steps // 10
+        rise = 0.05 + 0.95 * step / max(1, n_rising)
+        done = ops.clip((step - n_rising) / max(1, self.n_steps - n_rising), 0.0, 1.0)
+        fall = 0.5 + 0.5 * ops.cos(np.pi * done)
+        return self.highest * ops.where(step < n_rising, rise, fall)
+
+    def get_config(self) -> dict[str, float]:
+        """Return what `from_config` needs."""
+        return {"highest": self.highest, "n_steps": self.n_steps}
 
 
 def fit(
     run: Run,
-    store: SongStore,
+    material: Material,
     model: keras.Model,
-    labels: Labels,
-    split: Split,
     *,
     checkpoint_s: float = CHECKPOINT_S,
     report: Report = print,
@@ -95,14 +122,16 @@ def fit(
     best_epoch : int or None
         Counted from 1.
     """
+    store, labels, split = material.store, material.labels, material.split
     config = run.facts.train_config
     reached = read_reached(run.folder / checkpoints.NAME)
     rows = split.rows_of("train")
+    songs = labels.songs.take(pa.array(rows, pa.int64()))
     bags = BagDataset(
         store,
-        [split.song_ids[row] for row in rows],
+        songs,
         _numbers(labels, rows),
-        bag_size=_bag_size(labels.songs.take(rows), config),
+        bag_size=_bag_size(songs, config),
         batch_size=config.batch_size,
         seed=config.seed,
     )

@@ -5,38 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from songbag_store.errors import UsageError
-from songbag_store.index import user_fields
-from songbag_training.labels import is_empty, is_list
-
-Ints = npt.NDArray[np.int64]
-
-CONTENT = "content_sha256"
-"""Column of the index by which byte-identical recordings are known."""
-
-
-def require_columns(songs: pa.Table, columns: Sequence[str], option: str) -> None:
-    """Refuse columns that the songs do not have.
-
-    Raises
-    ------
-    UsageError
-        Naming the option and the columns that there are.
-    """
-    for column in columns:
-        if column not in songs.column_names:
-            own = ", ".join(field.name for field in user_fields(songs.schema)) or "none"
-            raise UsageError(
-                f"there is no column {column!r}; the columns that came with the songs are: {own}",
-                where=option,
-                remedy="Give one of them, or bring columns in with `songbag relabel STORE LABELS`.",
-            )
+from songbag_training.labels import CONTENT, Ints, encoded, is_list, known_values
 
 
 def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
@@ -61,10 +35,14 @@ def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
     heads, tails = [], []
     for column in (*columns, CONTENT):
         rows, values = keys_of(songs[column])
-        heads.append(rows)
-        tails.append(values + n_nodes)
+        # What one song alone has joins nothing, and most have contents of their own.
+        shared = np.bincount(values)[values] > 1
+        heads.append(rows[shared])
+        tails.append(values[shared] + n_nodes)
         n_nodes += int(values.max(initial=-1)) + 1
     edges = (np.concatenate(heads), np.concatenate(tails))
+    if not len(edges[0]):
+        return np.arange(n_songs)
     graph = coo_array((np.ones(len(edges[0]), np.bool_), edges), shape=(n_nodes, n_nodes))
     _, components = connected_components(graph, directed=False)
     _, units = np.unique(components[:n_songs], return_inverse=True)
@@ -81,16 +59,12 @@ def keys_of(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
     if is_list(values.type):
         rows = pc.list_parent_indices(values).to_numpy(zero_copy_only=False).astype(np.int64)
         values = pc.list_flatten(values)
-    if not pa.types.is_dictionary(values.type):
-        values = values.dictionary_encode()
-    numbers = values.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-    # One more for null, whose number is -1.
-    blank = np.array([*map(is_empty, values.dictionary.to_pylist()), True])
-    known = ~blank[numbers]
-    return rows[known], numbers[known]
+    codes, known = known_values(values)
+    rows = rows[known]
+    return rows, codes.indices.filter(pa.array(known)).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def n_duplicates(songs: pa.Table) -> int:
     """Return how many songs are byte-identical copies of another one."""
-    known = songs[CONTENT].drop_null()
-    return len(known) - int(pc.count_distinct(known).as_py())
+    numbers = encoded(songs[CONTENT].combine_chunks()).indices.drop_null().to_numpy()
+    return int(len(numbers) - np.count_nonzero(np.bincount(numbers)))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from songbag_store import FeatureSpec
 from songbag_training.encoders import reference
@@ -19,9 +16,6 @@ from songbag_training.poolings import POOLINGS
 from songbag_training.tasks import n_logits
 
 FloatArray = npt.NDArray[np.float32]
-
-_SMALLEST_STD = 1e-3
-"""dB; a coefficient that varies less is constant but for rounding, and is left on its own scale."""
 
 
 def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_channels: int = 1) -> keras.Model:
@@ -90,7 +84,7 @@ def song_model(
     bag_size : int, optional
         K; None takes bags of any size.
     scaling : tuple of two arrays of shape (C,), optional
-        Mean and standard deviation, see `scaling_statistics`.
+        Mean and standard deviation, see `songbag_training.scaling`.
 
     Returns
     -------
@@ -116,38 +110,3 @@ def song_model(
     logits = UnfoldWindows(name="unfold_logits")(logits, mask)
     song_logits, _ = POOLINGS[pooling](exclusive=task == "single-label", name="pooling")(embeddings, logits, mask)
     return keras.Model({"windows": windows, "mask": mask}, song_logits, name="song_model")
-
-
-def scaling_statistics(songs: pa.Table, spec: FeatureSpec) -> tuple[FloatArray, FloatArray]:
-    """Return mean and standard deviation of each coefficient over some songs, from the index alone.
-
-    Parameters
-    ----------
-    songs : pyarrow.Table
-        Their rows of the index, with `feature_sum`, `feature_sumsq` and `n_windows`.
-    spec : FeatureSpec
-        Says how many frames a window has.
-
-    Returns
-    -------
-    mean, std : float32, shape (C,)
-        In the features' unit. A coefficient that never varies gets a standard deviation of 1.
-    """
-    count = sum(songs["n_windows"].to_pylist()) * spec.n_frames
-    total, squares = (_column_sum(songs, name, spec.window_shape[0]) for name in ("feature_sum", "feature_sumsq"))
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 0.0))
-    return mean.astype(np.float32), np.where(std < _SMALLEST_STD, 1.0, std).astype(np.float32)
-
-
-def _column_sum(songs: pa.Table, name: str, n_coefficients: int) -> npt.NDArray[np.float64]:
-    """Sum a column of lists over the songs."""
-    values: Any = songs[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    if len(values) != songs.num_rows * n_coefficients:
-        raise ModelError(
-            f"the column {name!r} has not {n_coefficients} numbers a song",
-            where="index",
-            remedy="The store lacks the sums that normalisation needs: extract its songs again.",
-        )
-    total: npt.NDArray[np.float64] = values.reshape(songs.num_rows, n_coefficients).sum(axis=0)
-    return total

@@ -76,13 +76,14 @@ class SongScorer:
         # One graph for chunks of every length: the last one, and songs that do not fit together, are shorter.
         # TensorFlow knows functions by their code: it would warn that a lambda becomes another graph each time.
         self._network: Callable[[Any], Any] = tf.function(
-            functools.partial(network, training=False), input_signature=[tf.TensorSpec(shape, kind)]
+            functools.partial(network, training=False), input_signature=[tf.TensorSpec(shape, kind)], autograph=False
         )
         # All windows of a song at once, whatever the chunks: no pooling could be put together from those of chunks.
         signature = [tf.TensorSpec((1, None, output.shape[-1]), output.dtype) for output in network.outputs]
         self._pooling: Callable[..., Any] = tf.function(
             lambda embeddings, logits: pooling(embeddings, logits, tf.ones(tf.shape(logits)[:2])),
             input_signature=signature,
+            autograph=False,
         )
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[SongScore]:

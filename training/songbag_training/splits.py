@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import operator
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.files import replacing
-from songbag_training.grouping import CONTENT, Ints, keys_of, require_columns
-from songbag_training.labels import Label, Labels, classes_of
+from songbag_training.grouping import keys_of
+from songbag_training.labels import CONTENT, Ints, Label, Labels, classes_of, require_columns
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
@@ -25,7 +29,7 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 _METADATA = b"songbag_split"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True)
 class Split:
     """A part for every labelled song, ordered by song id.
 
@@ -42,11 +46,13 @@ class Split:
     parts: tuple[str, ...]
     group: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 over the sorted rows: equal exactly where songs, labels and parts are."""
-        rows = sorted(zip(self.song_ids, self.labels, self.parts, strict=True))
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        """SHA-256 over the rows, ordered by song id: equal exactly where songs, labels and parts are."""
+        columns: Sequence[Sequence[Any]] = (self.song_ids, self.labels, self.parts)
+        if not _are_ascending(self.song_ids):
+            columns = list(zip(*sorted(zip(*columns, strict=True)), strict=True))
+        return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
 
     @property
     def names(self) -> list[str]:
@@ -75,9 +81,11 @@ class Split:
         schema = pa.schema(
             [("song_id", pa.string()), ("label", kind), ("part", pa.string())], {_METADATA: json.dumps(facts).encode()}
         )
-        table = pa.table([list(self.song_ids), list(self.labels), list(self.parts)], schema=schema)
+        table = pa.table([self.song_ids, self.labels, self.parts], schema=schema)
         with replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd")
+            pq.write_table(
+                table, temporary, compression="zstd", use_dictionary=["part"] if multi_label else ["label", "part"]
+            )
 
     @classmethod
     def read(cls, path: str | Path) -> Self:
@@ -106,6 +114,11 @@ class Split:
         return dataclasses.replace(self, parts=tuple("test" if own == name else "train" for own in self.parts))
 
 
+def _are_ascending(song_ids: Sequence[str]) -> bool:
+    """Tell whether every song id comes after the one before it."""
+    return all(map(operator.lt, song_ids, islice(song_ids, 1, None)))
+
+
 def part_order(part: str) -> tuple[int, int, str]:
     """Return by what parts are ordered: train, validation, test; folds by number, then by name."""
     if part in PARTS:
@@ -132,18 +145,18 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
     LeakError
         If copies of a recording, or songs of a group, are on two sides.
     """
-    known = set(every_song["song_id"].to_pylist())
-    gone = [song_id for song_id in split.song_ids if song_id not in known]
+    saved = pa.array(split.song_ids, pa.string())
+    gone = saved.filter(pc.invert(pc.is_in(saved, value_set=every_song["song_id"].combine_chunks()))).to_pylist()
     if gone:
         raise SplitMismatch(f"the store has no features of {len(gone)} songs of the split", gone)
-    part_of = dict(zip(split.song_ids, split.parts, strict=True))
-    ids: list[str] = labels.songs["song_id"].to_pylist()
-    rows = [row for row, song_id in enumerate(ids) if song_id in part_of]
+    ids = labels.songs["song_id"].combine_chunks()
+    places = pc.index_in(ids, value_set=saved)
+    rows = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False)).tolist()
     if not rows:
-        raise SplitMismatch("none of the songs to train on is in the split", ids)
+        raise SplitMismatch("none of the songs to train on is in the split", ids.to_pylist())
     own = labels.take(rows)
-    parts = tuple(part_of[ids[row]] for row in rows)
-    applied = Split(tuple(ids[row] for row in rows), tuple(own.names), parts, split.group)
+    parts = tuple(split.parts[place] for place in places.drop_null().to_pylist())
+    applied = Split(tuple(own.songs["song_id"].to_pylist()), tuple(own.names), parts, split.group)
     check_leaks(applied, own.songs)
     return own, applied
 
@@ -187,19 +200,22 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
     LeakError
         If what is tested on was trained on.
     """
-    twice = [song_id for song_id, n in Counter(split.song_ids).items() if n > 1]
-    if twice:
-        raise LeakError("songs are listed more than once", twice)
-    require_columns(songs, split.group, "group of the split")
-    part_numbers = {part: number for number, part in enumerate(split.names)}
-    number_of = {song_id: part_numbers[part] for song_id, part in zip(split.song_ids, split.parts, strict=True)}
-    ids: list[str] = songs["song_id"].to_pylist()
-    parts = np.array([number_of.get(song_id, -1) for song_id in ids], np.int64)
+    if not _are_ascending(split.song_ids):
+        twice = [song_id for song_id, n in Counter(split.song_ids).items() if n > 1]
+        if twice:
+            raise LeakError("songs are listed more than once", twice)
+    require_columns(songs.schema, split.group, "group of the split")
+    number_of = {part: number for number, part in enumerate(split.names)}
+    parts = np.fromiter(map(number_of.__getitem__, split.parts), np.int64, len(split.parts))
+    ids, listed = songs["song_id"].combine_chunks(), pa.array(split.song_ids, pa.string())
+    if not ids.equals(listed):
+        # One more for songs that are not in the split.
+        parts = np.append(parts, -1)[pc.index_in(ids, value_set=listed).fill_null(-1).to_numpy(zero_copy_only=False)]
     for column in (CONTENT, *split.group):
         members = _first_leak(songs[column], parts)
         if members:
             what = "byte-identical recordings are" if column == CONTENT else f"songs of the same {column!r} are"
-            raise LeakError(f"{what} in two parts", [ids[row] for row in members])
+            raise LeakError(f"{what} in two parts", ids.take(pa.array(members)).to_pylist())
 
 
 def _first_leak(column: pa.ChunkedArray, parts: Ints) -> list[int]:
@@ -224,9 +240,9 @@ def _first_leak(column: pa.ChunkedArray, parts: Ints) -> list[int]:
 def balance(split: Split, classes: Sequence[str]) -> dict[str, dict[str, int]]:
     """Return how many songs of each class are in each part."""
     counts: dict[str, dict[str, int]] = {name: defaultdict(int) for name in classes}
-    for label, part in zip(split.labels, split.parts, strict=True):
+    for (label, part), n in Counter(zip(split.labels, split.parts, strict=True)).items():
         for name in classes_of(label):
-            counts[name][part] += 1
+            counts[name][part] += n
     return counts
 
 

@@ -14,15 +14,15 @@ import tensorflow as tf
 
 import songbag_store
 from songbag_store import SongStore
-from songbag_store.errors import StoreError, UsageError
+from songbag_store.errors import StoreError
 from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES
 from songbag_training.calibration import calibrate
 from songbag_training.config import TrainConfig
-from songbag_training.dividing import choose_split
 from songbag_training.evaluation import evaluate, open_store
 from songbag_training.fitting import CHECKPOINT_S, compiled_model, fit
 from songbag_training.grouping import n_duplicates
-from songbag_training.labels import Labels, encode_labels, labelled_songs
+from songbag_training.labels import encode_labels
+from songbag_training.preparing import Material, prepare
 from songbag_training.progress import Report
 from songbag_training.runs import Run, RunFacts, claim_folder
 from songbag_training.splits import Split
@@ -97,21 +97,26 @@ def train(
     >>> predict(run, "new-songs/")
     """
     store = store if isinstance(store, SongStore) else SongStore.open(store)
+    material = prepare(store, label, where, split, group=group, config=config)
+    return train_on(material, output, config=config, checkpoint_s=checkpoint_s, report=report)
+
+
+def train_on(
+    material: Material,
+    output: str | Path,
+    *,
+    config: TrainConfig = _DEFAULTS,
+    checkpoint_s: float = CHECKPOINT_S,
+    report: Report = print,
+) -> Run:
+    """Train on songs that were prepared; see `train`."""
     folder = Path(output)
-    labels = labelled_songs(store, label, where)
-    saved = split if split is None or isinstance(split, Split) else Split.read(split)
-    labels, split = choose_split(store, labels, label, saved, group=group, seed=config.seed)
-    needing = {"--early-stopping": config.early_stopping, "--calibrate": config.calibrate}
-    for option, asked in needing.items():
-        if asked and not split.rows_of("validation"):
-            what = "the split has no validation songs, which this option needs"
-            raise UsageError(what, where=option, remedy="Leave the option out, or give another split.")
-    _report_songs(labels, split, label, report)
-    model = _repeatable_model(store, labels, split, config)
+    _report_songs(material, report)
+    model = _repeatable_model(material, config)
     claim_folder(folder)
-    run = Run.create(folder, _facts(store, label, where, labels, split, config), split)
-    _pin(run, store, report)
-    return _complete(run, store, model, labels, split, checkpoint_s, report)
+    run = Run.create(folder, _facts(material, config), material.split)
+    _pin(run, material.store, report)
+    return _complete(run, material, model, checkpoint_s, report)
 
 
 def resume(
@@ -165,25 +170,23 @@ def resume(
     opened = (
         store if isinstance(store, SongStore) else open_store(facts, store, storage_options, cache_dir, cache_bytes)
     )
-    labels = labelled_songs(opened, facts.label, facts.where)
-    labels, split = choose_split(opened, labels, facts.label, split, group=(), seed=facts.train_config.seed)
-    model = _repeatable_model(opened, labels, split, facts.train_config)
+    material = prepare(opened, facts.label, facts.where, split, config=facts.train_config)
+    model = _repeatable_model(material, facts.train_config)
     _pin(run, opened, report)
-    return _complete(run, opened, model, labels, split, checkpoint_s, report)
+    return _complete(run, material, model, checkpoint_s, report)
 
 
-def _repeatable_model(store: SongStore, labels: Labels, split: Split, config: TrainConfig) -> keras.Model:
+def _repeatable_model(material: Material, config: TrainConfig) -> keras.Model:
     """Build the model with everything random set by the seed, for this whole process."""
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    return compiled_model(store, labels, split, config)
+    return compiled_model(material, config)
 
 
-def _complete(
-    run: Run, store: SongStore, model: keras.Model, labels: Labels, split: Split, checkpoint_s: float, report: Report
-) -> Run:
+def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: float, report: Report) -> Run:
     """Train what is left to train, evaluate, and end the run."""
-    best_epoch = fit(run, store, model, labels, split, checkpoint_s=checkpoint_s, report=report)
+    store, labels, split = material.store, material.labels, material.split
+    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, report=report)
     # A model in mixed precision is scored as everybody will use it: in float32.
     config = run.facts.train_config
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
@@ -204,11 +207,12 @@ def _complete(
     return run
 
 
-def _report_songs(labels: Labels, split: Split, label: str, report: Report) -> None:
+def _report_songs(material: Material, report: Report) -> None:
+    labels, split = material.labels, material.split
     parts = ", ".join(f"{n} {part}" for part, n in split.counts().items())
     report(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {parts}")
     if labels.n_unlabelled:
-        report(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
+        report(f"{labels.n_unlabelled} songs without a label in {material.label!r} are left out")
     copies = n_duplicates(labels.songs)
     if copies:
         report(f"{copies} songs are byte-identical copies of others; copies stay in one part")
@@ -216,9 +220,8 @@ def _report_songs(labels: Labels, split: Split, label: str, report: Report) -> N
         report(f"songs of the same {' or '.join(split.group)} stay in one part")
 
 
-def _facts(
-    store: SongStore, label: str, where: str | None, labels: Labels, split: Split, config: TrainConfig
-) -> RunFacts:
+def _facts(material: Material, config: TrainConfig) -> RunFacts:
+    store = material.store
     location = store.location if "://" in store.location else str(Path(store.location).absolute())
     return RunFacts(
         run_id=uuid.uuid4().hex,
@@ -229,11 +232,11 @@ def _facts(
         snapshot_sha256=store.snapshot_sha256,
         spec=store.spec.to_dict(),
         fingerprint=store.spec.fingerprint,
-        label=label,
-        where=where,
-        classes=list(labels.classes),
-        task=labels.task,
-        split_sha256=split.digest,
+        label=material.label,
+        where=material.where,
+        classes=list(material.labels.classes),
+        task=material.labels.task,
+        split_sha256=material.split.digest,
         config=config.to_dict(),
         versions={
             "songbag": songbag_store.__version__,
