@@ -3,8 +3,8 @@
     python -m benchmarks.start [--songs 1000000] [--rounds 3] [--folder DIR]
 
 The index is synthetic (benchmarks/million_songs.py), with one window of (4, 22) a song, so that the fragments are real
-and yet small; all hold the same windows. They stand in the index as they were finished, in any order. Between the rounds
-nothing is kept but what the operating system has read. Prints the most memory that the process took, too.
+and yet small; all hold the same windows. They stand in the index in any order, as they may have been finished. Between
+the rounds nothing is kept but what the operating system has read. Prints the most memory that the process took, too.
 """
 
 from __future__ import annotations

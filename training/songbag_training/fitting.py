@@ -24,7 +24,7 @@ from songbag_training.errors import DamagedRun, RunError
 from songbag_training.guarding import FiniteSteps, LossGuard
 from songbag_training.history import History
 from songbag_training.labels import Labels, Targets, encode_labels
-from songbag_training.metrics import song_metrics
+from songbag_training.metrics import losses, predict_classes
 from songbag_training.model import song_model
 from songbag_training.preparing import Material
 from songbag_training.progress import EpochProgress, Report
@@ -209,8 +209,9 @@ def _validation(store: SongStore, model: keras.Model, labels: Labels, rows: list
 
     def validate() -> tuple[float, float]:
         scores = scorer.score(stored_pieces(store, songs, scorer.chunk_windows))
-        metrics = song_metrics(true, np.array([score.probabilities for score in scores]))
-        return float(metrics["log_loss"] or 0.0), float(metrics["accuracy"] or 0.0)
+        shares = np.array([score.probabilities for score in scores])
+        right = predict_classes(shares, multi_label=true.ndim == 2) == true
+        return float(losses(true, shares).mean()), float(right.mean())
 
     return validate
 
