@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import json
 import subprocess
 import sys
 import time
@@ -23,7 +24,6 @@ from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_training import TrainConfig, train
@@ -86,8 +86,7 @@ def poolings(folder: Path, work: Path) -> None:
 def augmentations(folder: Path, work: Path) -> None:
     """Print what the defaults reach with one augmentation off that they have on, or on that they have off."""
     defaults(folder, work)
-    runs = (Run.open(work / "defaults" / f"fold-{fold}") for fold in ABLATED_FOLDS)
-    show("defaults", map(test_accuracy, runs))
+    show_runs("defaults", (Run.open(work / "defaults" / f"fold-{fold}") for fold in ABLATED_FOLDS))
     store = SongStore.open(work / "logmel-5s")
     variants: dict[str, dict[str, Any]] = {
         "without mixup": {"mixup": 0.0},
@@ -127,7 +126,7 @@ def ablate(store: SongStore, variants: Mapping[str, Mapping[str, Any]], work: Pa
     for name, changes in variants.items():
         config = dataclasses.replace(TrainConfig(), **options, **changes)
         runs = (trained(store, fold, config, work / f"{name.replace(' ', '-')}-{fold}") for fold in ABLATED_FOLDS)
-        show(name, map(test_accuracy, runs))
+        show_runs(name, runs)
 
 
 def trained(store: SongStore, fold: str, config: TrainConfig, folder: Path) -> Run:
@@ -140,19 +139,21 @@ def trained(store: SongStore, fold: str, config: TrainConfig, folder: Path) -> R
         return train(store, "label", folder, split=split, config=config, report=lambda line: None)
 
 
-def test_accuracy(run: Run) -> float:
-    """Return the share of the test songs whose class is predicted."""
-    songs = pq.read_table(run.folder / "predictions.parquet", partitioning=None).to_pandas()
-    tested = songs[songs["part"] == "test"]
-    return float((tested["label"] == tested["predicted"]).mean())
+def show_runs(name: str, runs: Iterator[Run]) -> None:
+    """Print accuracy and log loss of the test songs, the mean over folds and each of them."""
+    of_folds = [json.loads((run.folder / "metrics.json").read_bytes())["test"]["song"] for run in runs]
+    print(f"{name:28}", *(told([of[metric] for of in of_folds]) for metric in ("accuracy", "log_loss")), flush=True)
+
+
+def told(values: list[float]) -> str:
+    """Return the mean, and each value behind it."""
+    return f"{np.mean(values):.3f} ({' '.join(f'{value:.3f}' for value in values)})"
 
 
 def show(name: str, accuracies: Iterator[float]) -> None:
     """Print the mean over folds, and each of them, and how long they took."""
     began = time.perf_counter()
-    values = list(accuracies)
-    each = " ".join(f"{value:.3f}" for value in values)
-    print(f"{name:48} {np.mean(values):.3f}  ({each})  {time.perf_counter() - began:.0f} s", flush=True)
+    print(f"{name:48} {told(list(accuracies))}  {time.perf_counter() - began:.0f} s", flush=True)
 
 
 def songs(store: SongStore) -> Arrays:

@@ -63,6 +63,16 @@ def test_intervals_are_those_of_resampling_songs_one_by_one() -> None:
     assert bootstrap_intervals(true, shares)["macro_f1"] == pytest.approx(expected, abs=0.02)
 
 
+def test_songs_of_no_class_at_all_have_finite_intervals() -> None:
+    # Of three songs one is of a class: it is in no resample out of three and a half.
+    true, shares = np.zeros((3, 2), np.float32), np.full((3, 2), 0.1)
+    true[0, 1], shares[0, 1] = 1, 0.9
+    shares[1, 0] = 0.9
+    intervals = bootstrap_intervals(true, shares)
+    assert intervals["macro_f1"] == [0.0, 1.0]
+    assert np.isfinite([ends for ends in intervals.values() if ends is not None]).all()
+
+
 @pytest.mark.parametrize("multi_label", [False, True])
 @pytest.mark.parametrize("right", [True, False])
 def test_of_ten_songs_without_a_mistake_the_accuracy_is_not_certain(multi_label: bool, right: bool) -> None:

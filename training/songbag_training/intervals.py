@@ -82,15 +82,19 @@ def _metrics(sums: npt.NDArray[np.int64], n: int, *, multi_label: bool) -> dict[
     """Return the metrics of each resample, from its sums, shape (resamples, 3 * n_classes + 1)."""
     right, missed, false = np.split(sums[:, :-1].astype(np.float64), 3, axis=1)
     actual, answered = right + missed, 2 * right + missed + false
-    with np.errstate(invalid="ignore"):
-        f1 = np.nanmean(np.where(answered > 0, 2 * right / answered, np.nan), axis=1)
-        if multi_label:
-            n_answers = n * right.shape[1]
-            return {
-                "accuracy": 1 - (missed + false).sum(axis=1) / n_answers,
-                "subset_accuracy": sums[:, -1] / n,
-                "micro_f1": 2 * right.sum(axis=1) / np.maximum(answered.sum(axis=1), 1),
-                "macro_f1": f1,
-            }
-        recall = np.nanmean(np.where(actual > 0, right / actual, np.nan), axis=1)
-    return {"accuracy": right.sum(axis=1) / n, "balanced_accuracy": recall, "macro_f1": f1}
+    f1 = _mean_share(2 * right, answered)
+    if multi_label:
+        n_answers = n * right.shape[1]
+        return {
+            "accuracy": 1 - (missed + false).sum(axis=1) / n_answers,
+            "subset_accuracy": sums[:, -1] / n,
+            "micro_f1": 2 * right.sum(axis=1) / np.maximum(answered.sum(axis=1), 1),
+            "macro_f1": f1,
+        }
+    return {"accuracy": right.sum(axis=1) / n, "balanced_accuracy": _mean_share(right, actual), "macro_f1": f1}
+
+
+def _mean_share(parts: Floats, wholes: Floats) -> Floats:
+    """Return the mean share over the classes that there are, of each resample; 0 where there is none."""
+    mean: Floats = (parts / np.maximum(wholes, 1)).sum(axis=1) / np.maximum((wholes > 0).sum(axis=1), 1)
+    return mean
