@@ -37,14 +37,21 @@ def spec() -> FeatureSpec:
 def make_store() -> MakeStore:
     """Return a function that writes songs (song_id, windows, label and any column) into a new store."""
 
-    def make(folder: Path, songs: Sequence[Song], *, spec: FeatureSpec = SPEC, label_type: Any = None) -> SongStore:
+    def make(
+        folder: Path,
+        songs: Sequence[Song],
+        *,
+        spec: FeatureSpec = SPEC,
+        label_type: Any = None,
+        further: Sequence[pa.Field] = (),
+    ) -> SongStore:
         store = SongStore.open_for_writing(folder, spec)
         fragment = uuid.uuid4().hex
         with WindowSpill(spec) as spill:
             rows = [_row(song, fragment, spill, spec) for song in songs]
             if spill.n_windows:
                 write_fragment(store.storage, fragment, spec, spill)
-        schema = index_schema([pa.field("label", label_type or pa.string())])
+        schema = index_schema([pa.field("label", label_type or pa.string()), *further])
         part = pa.Table.from_pylist(rows, schema=schema).append_column(REPLACES, pa.nulls(len(rows), pa.string()))
         commit(store.storage, store.uuid, lambda base: (apply_part(base.index, part), base.parts | {fragment}))
         return SongStore.open(folder)
