@@ -145,7 +145,10 @@ def test_87_copies_of_one_recording_on_two_sides(tmp_path: Path, make_store: Any
     songs[0]["content_sha256"] = songs[2]["content_sha256"] = "same"
     store = make_store(tmp_path / "store", songs)
     split = _split("a0 a1 a2 b0 b1 b2", "train train test train train test")
-    _refused(tmp_path, store, LeakError, "byte-identical recordings are in two parts: 'a/00', 'a/02'", split=split)
+    message = (
+        r"byte-identical recordings are in two parts: 'a/00', 'a/02'\.\s+Put them .* `songbag split` makes a split"
+    )
+    _refused(tmp_path, store, LeakError, message, split=split)
 
 
 def test_87_an_artist_on_two_sides(tmp_path: Path) -> None:
@@ -153,5 +156,6 @@ def test_87_an_artist_on_two_sides(tmp_path: Path) -> None:
 
     songs = pa.table({"song_id": ["a", "b", "c"], "content_sha256": ["1", "2", "3"], "artist": ["Mia", "Mia", "Ole"]})
     split = Split(("a", "b", "c"), ("x", "x", "y"), ("train", "test", "train"), group=("artist",))
-    with pytest.raises(LeakError, match="songs of the same 'artist' are in two parts: 'a', 'b'"):
+    with pytest.raises(LeakError, match="songs of the same 'artist' are in two parts: 'a', 'b'") as refusal:
         check_leaks(split, songs)
+    assert "`songbag split --group artist` makes a split that keeps them together" in str(refusal.value)

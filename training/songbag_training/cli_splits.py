@@ -44,13 +44,19 @@ def split(
     """Divide the songs of a store once, and save who is where: for `train --split` and `cross-validate --split`."""
     from songbag_training.dividing import make_split
     from songbag_training.files import require_new_file
-    from songbag_training.grouping import n_duplicates
+    from songbag_training.grouping import likely_groups, n_duplicates
     from songbag_training.labels import labelled_songs
     from songbag_training.splits import format_balance
+    from songbag_training.suspicions import group_notes
 
     require_new_file(output, ".parquet")
-    also = {"--fold-column": [fold_column] if fold_column else [], "--group": group or ()}
-    labels = labelled_songs(open_store(store, storage_option, snapshot), label, where, also)
+    opened = open_store(store, storage_option, snapshot)
+    also = {
+        "--fold-column": [fold_column] if fold_column else [],
+        "--group": group or (),
+        "groups": likely_groups(opened.schema),
+    }
+    labels = labelled_songs(opened, label, where, also)
     made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group or (), seed=seed)
     made.write(output)
     print(format_balance(made, labels.classes))
@@ -59,6 +65,8 @@ def split(
         print(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
     kept = ["no recording", *(f"no value of {column!r}" for column in made.group)]
     print(f"no leak: {', '.join(kept)} is in two parts ({n_duplicates(labels.songs)} songs are copies of others)")
+    for note in group_notes(made, labels.songs):
+        print(note)
     print(f"split {made.digest[:12]}: {output}")
 
 

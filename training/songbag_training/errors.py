@@ -54,8 +54,8 @@ class LeakError(SongbagError, ValueError):
         The songs concerned.
     """
 
-    def __init__(self, what: str, song_ids: Sequence[str]) -> None:
-        super().__init__(f"{what}: {some(song_ids)}", where="split", remedy="Put them into one part and train again.")
+    def __init__(self, what: str, song_ids: Sequence[str], remedy: str) -> None:
+        super().__init__(f"{what}: {some(song_ids)}", where="split", remedy=remedy)
         self.song_ids = tuple(song_ids)
 
 

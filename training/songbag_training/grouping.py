@@ -12,6 +12,13 @@ from scipy.sparse.csgraph import connected_components
 
 from songbag_training.labels import CONTENT, Ints, encoded, is_list, known_values
 
+_LIKELY = {"artist", "artists", "album_artist", "albumartist", "album"}
+
+
+def likely_groups(schema: pa.Schema) -> list[str]:
+    """Return the columns of an index that are called artist or album, in whatever case."""
+    return [name for name in schema.names if name.casefold().replace(" ", "_") in _LIKELY]
+
 
 def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
     """Return the number of the unit of each song: songs of one unit must stay together.

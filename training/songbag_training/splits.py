@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import operator
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cached_property
@@ -203,7 +204,7 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
     if not _are_ascending(split.song_ids):
         twice = [song_id for song_id, n in Counter(split.song_ids).items() if n > 1]
         if twice:
-            raise LeakError("songs are listed more than once", twice)
+            raise LeakError("songs are listed more than once", twice, "Leave each in one part alone.")
     require_columns(songs.schema, split.group, "group of the split")
     number_of = {part: number for number, part in enumerate(split.names)}
     parts = np.fromiter(map(number_of.__getitem__, split.parts), np.int64, len(split.parts))
@@ -215,7 +216,9 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
         members = _first_leak(songs[column], parts)
         if members:
             what = "byte-identical recordings are" if column == CONTENT else f"songs of the same {column!r} are"
-            raise LeakError(f"{what} in two parts", ids.take(pa.array(members)).to_pylist())
+            option = "" if column == CONTENT else f" --group {shlex.quote(column)}"
+            remedy = f"Put them into one part; `songbag split{option}` makes a split that keeps them together."
+            raise LeakError(f"{what} in two parts", ids.take(pa.array(members)).to_pylist(), remedy)
 
 
 def _first_leak(column: pa.ChunkedArray, parts: Ints) -> list[int]:

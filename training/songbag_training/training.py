@@ -26,6 +26,7 @@ from songbag_training.preparing import Material, prepare
 from songbag_training.progress import Report
 from songbag_training.runs import Run, RunFacts, claim_folder
 from songbag_training.splits import Split
+from songbag_training.suspicions import group_notes
 from songbag_training.weights import load_weights, save_weights
 
 _DEFAULTS = TrainConfig()
@@ -218,6 +219,8 @@ def _report_songs(material: Material, report: Report) -> None:
         report(f"{copies} songs are byte-identical copies of others; copies stay in one part")
     if split.group:
         report(f"songs of the same {' or '.join(split.group)} stay in one part")
+    for note in group_notes(split, labels.songs):
+        report(note)
 
 
 def _facts(material: Material, config: TrainConfig) -> RunFacts:
