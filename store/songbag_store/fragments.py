@@ -275,9 +275,13 @@ class FragmentReader:
         return windows
 
     def _read_bags(self, spans: Sequence[Span], windows: Ints, out: StoredWindows) -> None:
-        for span, drawn, bag in zip(spans, windows, out, strict=True):
-            with self._naming(span):
-                self._array(span).read_rows(drawn + span.row_start, bag)
+        rows = windows + np.array([[span.row_start] for span in spans])
+        for span, drawn, bag in zip(spans, rows, out, strict=True):
+            try:
+                self._array(span).read_rows(drawn, bag)
+            except Exception:
+                with self._naming(span):
+                    raise
 
     @contextmanager
     def _naming(self, span: Span) -> Iterator[None]:

@@ -12,7 +12,7 @@ import os
 import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import google_crc32c
 import numpy as np
@@ -22,6 +22,8 @@ from numcodecs import blosc
 from songbag_store.chunk_memory import ChunkMemory
 from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
+
+_LOCAL = threading.local()
 
 _ABSENT = 2**64 - 1
 _MOST_BYTES = 1 << 33
@@ -33,6 +35,10 @@ _CHECKED = 0x48674BC7
 """CRC-32C of any data with their own CRC-32C behind them, little-endian: so nothing is cut off to be compared."""
 
 
+Packed: TypeAlias = Any
+"""A chunk as stored: bytes, or an array of uint8."""
+
+
 class Shard(Protocol):
     """The bytes of one shard."""
 
@@ -41,6 +47,10 @@ class Shard(Protocol):
 
     def read(self, start: int, stop: int) -> bytes:
         """Return some bytes, or the last ones with a negative `start` and a `stop` of 0; fewer where it ends."""
+        ...
+
+    def read_chunk(self, start: int, stop: int) -> Packed:
+        """Return some bytes for as long as this thread reads no others."""
         ...
 
 
@@ -65,6 +75,13 @@ class FileShard:
             start, stop = max(0, self._n_bytes + start), self._n_bytes + stop
         return os.pread(self._descriptor, stop - start, start)
 
+    def read_chunk(self, start: int, stop: int) -> Packed:
+        """Return some bytes in memory of this thread: new memory each time would take longer than the reading."""
+        if len(getattr(_LOCAL, "packed", b"")) < stop - start:
+            _LOCAL.packed = np.empty(stop - start, np.uint8)
+        packed: Packed = _LOCAL.packed[: stop - start]
+        return packed[: os.preadv(self._descriptor, [packed], start)]
+
 
 class RemoteShard:
     """A shard in an object store, read by ranges."""
@@ -78,6 +95,10 @@ class RemoteShard:
     def read(self, start: int, stop: int) -> bytes:
         """Return some bytes."""
         return self._read_range(self._key, start, stop)
+
+    def read_chunk(self, start: int, stop: int) -> Packed:
+        """Return some bytes."""
+        return self.read(start, stop)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,7 +118,7 @@ class _Layout:
 
     @property
     def chunk_shape(self) -> tuple[int, int, int]:
-        return self.chunk, *self.shape[1:]
+        return self.chunk, self.shape[1], self.shape[2]
 
     @property
     def chunk_bytes(self) -> int:
@@ -145,6 +166,8 @@ class ShardedArray:
         self._memory = memory
         self.shape = self._layout.shape
         self.dtype_name = self._layout.dtype
+        self._chunks_per_shard = self._layout.chunks_per_shard
+        self._most_bytes = self._layout.chunk_bytes + _PACKING_BYTES
         self._indices: dict[int, npt.NDArray[np.uint64]] = {}
         self._locks = [threading.Lock() for _ in range(8)]
 
@@ -177,16 +200,31 @@ class ShardedArray:
             Inside the array.
         out : array, shape (K, C, T)
         """
+        drawn = rows.tolist()
+        number = min(drawn) // self._layout.chunk
+        if max(drawn) // self._layout.chunk == number:
+            windows = self._unpack(self._one_packed(number), self._scratch())
+            windows.take(rows - number * self._layout.chunk, 0, out, "clip")  # "raise" would buffer
+            return
         numbers = rows // self._layout.chunk
-        first, last = int(numbers.min()), int(numbers.max())
-        for number, packed in self._packed([first] if first == last else np.unique(numbers).tolist()):
+        for number, packed in self._packed(np.unique(numbers).tolist()):
             windows = self._unpack(packed, self._scratch())
-            base = number * self._layout.chunk
-            if first == last:
-                np.take(windows, rows - base, axis=0, out=out, mode="clip")  # "raise" would buffer
-            else:
-                here = numbers == number
-                out[here] = windows[rows[here] - base]
+            here = numbers == number
+            out[here] = windows[rows[here] - number * self._layout.chunk]
+
+    def _one_packed(self, number: int) -> Packed:
+        """Return one chunk as stored, for as long as this thread reads no other, in less time than `_packed` takes."""
+        packed = None if self._memory is None else self._memory.get(self._name, number)
+        if packed is not None:
+            return packed
+        shard_number, place = divmod(number, self._chunks_per_shard)
+        shard = self._open_shard(shard_number)
+        offset, size = self._index(shard_number, shard)[place].tolist()
+        _check_place(offset, size, self._most_bytes)
+        read = _checked(shard.read_chunk(offset, offset + size), size)
+        if self._memory is not None:
+            self._memory.keep(self._name, number, bytes(read))
+        return read
 
     def _packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Yield chunks as stored, those that are kept first."""
@@ -206,7 +244,7 @@ class ShardedArray:
 
     def _read_packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
         """Yield chunks as stored, ascending: those that lie close together in a shard in one request."""
-        per_shard = self._layout.chunks_per_shard
+        per_shard = self._chunks_per_shard
         done = 0
         while done < len(numbers):
             shard_number = numbers[done] // per_shard
@@ -216,7 +254,7 @@ class ShardedArray:
             while end < len(numbers) and numbers[end] // per_shard == shard_number:
                 end += 1
             wanted = [(n, *places[n % per_shard].tolist()) for n in numbers[done:end]]
-            yield from _fetch(shard, wanted, self._layout.chunk_bytes + _PACKING_BYTES)
+            yield from _fetch(shard, wanted, self._most_bytes)
             done = end
 
     def _index(self, number: int, shard: Shard) -> npt.NDArray[np.uint64]:
@@ -234,13 +272,13 @@ class ShardedArray:
 
     def _scratch(self) -> StoredWindows:
         """Return memory of this thread for one chunk."""
-        wanted = self._layout.chunk_bytes
-        if len(getattr(_LOCAL, "scratch", b"")) < wanted:
-            _LOCAL.scratch = bytearray(wanted)
-        n_values = math.prod(self._layout.chunk_shape)
-        return np.frombuffer(_LOCAL.scratch, self.dtype_name, count=n_values).reshape(self._layout.chunk_shape)
+        wanted = self._layout.chunk_shape, self.dtype_name
+        if getattr(_LOCAL, "made_for", None) != wanted:
+            _LOCAL.made_for, _LOCAL.scratch = wanted, np.empty(*wanted)
+        scratch: StoredWindows = _LOCAL.scratch
+        return scratch
 
-    def _unpack(self, packed: bytes, target: StoredWindows) -> StoredWindows:
+    def _unpack(self, packed: Packed, target: StoredWindows) -> StoredWindows:
         """Unpack a chunk into `target`, shape (chunk, C, T), and return that."""
         # Blosc trusts its header with what it reads and writes, so that is compared before.
         if len(packed) < 20 or struct.unpack_from("<I4xI", packed, 4) != (target.nbytes, len(packed) - 4):
@@ -252,16 +290,10 @@ class ShardedArray:
         return target
 
 
-_LOCAL = threading.local()
-
-
 def _fetch(shard: Shard, places: list[tuple[int, int, int]], most_bytes: int) -> Iterator[tuple[int, bytes]]:
     """Yield the chunks at some (number, offset, size) of a shard."""
     for _, offset, size in places:
-        if offset == _ABSENT:
-            raise ValueError("a chunk is missing from its shard")
-        if size > most_bytes or offset + size > _MOST_BYTES:
-            raise ValueError("the list of chunks points beyond any shard")
+        _check_place(offset, size, most_bytes)
     done = 0
     while done < len(places):
         end = _end_of_request(shard.gap_bytes, places, done)
@@ -270,6 +302,13 @@ def _fetch(shard: Shard, places: list[tuple[int, int, int]], most_bytes: int) ->
         for number, offset, size in places[done:end]:
             yield number, _checked(data[offset - begin : offset - begin + size], size)
         done = end
+
+
+def _check_place(offset: int, size: int, most_bytes: int) -> None:
+    if offset == _ABSENT:
+        raise ValueError("a chunk is missing from its shard")
+    if size > most_bytes or offset + size > _MOST_BYTES:
+        raise ValueError("the list of chunks points beyond any shard")
 
 
 def _end_of_request(gap_bytes: int, places: list[tuple[int, int, int]], done: int) -> int:
@@ -283,7 +322,7 @@ def _end_of_request(gap_bytes: int, places: list[tuple[int, int, int]], done: in
     return end
 
 
-def _checked(data: bytes, n_bytes: int) -> bytes:
+def _checked(data: Packed, n_bytes: int) -> Packed:
     """Return data with a checksum at their end, after comparing it."""
     if len(data) != n_bytes or n_bytes < 4:
         raise ValueError("a shard is cut off")
