@@ -31,6 +31,11 @@ def test_evaluating_again_gives_the_same_metrics_and_touches_nothing_else(copy: 
     assert result.confusion.sum() == result.metrics["test"]["song"]["n"]
 
 
+def test_the_metrics_name_the_snapshot_that_was_judged_by(run: Run, store: SongStore) -> None:
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics["snapshot"] == {"store_uuid": store.uuid, "number": 1, "sha256": store.snapshot_sha256}
+
+
 def test_predictions_carry_song_label_part_and_probabilities(run: Run, store: SongStore) -> None:
     predictions = pd.read_parquet(run.folder / "predictions.parquet")
     assert predictions.columns.tolist() == ["song_id", "label", "predicted", "part", "p_folk", "p_jazz", "p_rock"]

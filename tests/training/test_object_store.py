@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.object_storage import ObjectStorage
 from songbag_store.parts import adopt_part
 from songbag_training.bags import BagDataset
+from songbag_training.cli import commands
 from tests import objects
 from tests.conftest import Windows, fill, sixteenths
+from tests.faulty_proxy import FaultyProxy
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 
@@ -57,3 +60,30 @@ def test_a_store_that_remembers_asks_the_bucket_for_a_song_once(
     assert requests == []
     for mine, theirs in zip(first, again, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+def test_commands_that_share_a_cache_read_every_shard_of_a_bucket_once(
+    tmp_path: Path, s3_url: str, s3_endpoint: str, rng: np.random.Generator
+) -> None:
+    songs = {f"{n:02}": sixteenths(rng, 1 + n % 3, SPEC.window_shape) for n in range(20)}
+    store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(s3_endpoint))
+    fragment = fill(store, songs, {"label": ["a", "b"] * 10})
+    store.commit_parts({fragment: adopt_part(store.storage, store.uuid, SPEC, fragment)})
+    run = tmp_path / "run"
+    training = ["--label", "label", "-o", run, "--epochs", 2, "--bag-size", 2, "--encoder", "reference"]
+    fetched: list[int] = []
+    with FaultyProxy(s3_endpoint) as proxy:
+        options = [f"--storage-option={key}={value}" for key, value in objects.options(proxy.url).items()]
+        for command in (
+            ["train", s3_url, *training],
+            ["evaluate", run],
+            ["evaluate", run, s3_url, "-o", tmp_path / "again"],
+            ["predict", run, s3_url, "-o", tmp_path / "out.csv"],
+        ):
+            arguments = [*map(str, command), *options, "--cache-dir", str(tmp_path / "cache"), "--cache-size", "1GB"]
+            done = CliRunner().invoke(commands, arguments, catch_exceptions=False)
+            assert done.exit_code == 0, done.output
+            fetched.append(sum(n_bytes for _, path, n_bytes in proxy.requests if "/c/" in path))
+            proxy.requests.clear()
+    (shard,) = (path for path in (tmp_path / "cache").iterdir() if path.name != "lock")
+    assert fetched == [shard.stat().st_size, 0, 0, 0]

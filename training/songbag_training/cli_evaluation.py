@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from songbag_store.cli_options import Snapshot, StorageOption, open_store
+from songbag_store.cli_options import CacheDir, CacheSize, Snapshot, StorageOption, open_store
 from songbag_store.errors import UsageError
 from songbag_training.cli_prediction import PlugIn, RunFolder
 from songbag_training.quiet import quiet_start
@@ -27,8 +27,11 @@ def evaluate(
     encoder: PlugIn = None,
     snapshot: Snapshot = None,
     storage_option: StorageOption = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = "50GB",
 ) -> None:
     """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
+    from songbag_store.fragment_cache import parse_size
     from songbag_store.object_options import parse_options
 
     if output is None and (label is not None or snapshot is not None):
@@ -43,9 +46,11 @@ def evaluate(
         from songbag_training.tables import format_confusion, format_judgement, format_metrics
     opened = Run.open(run).allow_encoder(encoder)
     if output is None or store is None:
-        result = evaluate_run(opened, store, storage_options=parse_options(storage_option))
+        options, cache_bytes = parse_options(storage_option), parse_size(cache_size)
+        result = evaluate_run(opened, store, storage_options=options, cache_dir=cache_dir, cache_bytes=cache_bytes)
     else:
-        result = evaluate_elsewhere(opened, open_store(store, storage_option, snapshot), output, label=label)
+        other = open_store(store, storage_option, snapshot, cache_dir, cache_size)
+        result = evaluate_elsewhere(opened, other, output, label=label)
     print(format_metrics(result.metrics))
     print()
     if result.confusion is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from songbag_store.cli_options import StorageOption
+from songbag_store.cli_options import CacheDir, CacheSize, StorageOption
 from songbag_training.quiet import quiet_start
 
 _NOTES_SHOWN = 10
@@ -42,11 +42,14 @@ def predict(
     snapshot: Annotated[int | None, typer.Option(min=0, help="Of a store: this snapshot, not the newest.")] = None,
     encoder: PlugIn = None,
     storage_option: StorageOption = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = "50GB",
 ) -> None:
     """Predict the class of each song of a store, or of audio that is in no store."""
+    from songbag_store.fragment_cache import parse_size
     from songbag_store.object_options import parse_options
 
-    options = parse_options(storage_option)
+    options, cache_bytes = parse_options(storage_option), parse_size(cache_size)
     with quiet_start():
         from songbag_training.prediction import predict_to_file
         from songbag_training.runs import Run
@@ -58,6 +61,8 @@ def predict(
         windows=windows,
         snapshot=snapshot,
         storage_options=options,
+        cache_dir=cache_dir,
+        cache_bytes=cache_bytes,
         warn=notes.append,
     )
     for note in notes[:_NOTES_SHOWN]:

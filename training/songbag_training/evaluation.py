@@ -43,7 +43,7 @@ class Evaluation:
         The content of `metrics.json`. Of each part, train, validation and test, or of all songs of another store:
         ``song`` and ``window``, see `songbag_training.metrics.song_metrics` (a window is right if it says the song's
         label); ``intervals``, see `songbag_training.intervals`; ``classes``, precision, recall and F1 of each; and
-        ``mistakes``, the surest first.
+        ``mistakes``, the surest first. And ``snapshot``, what was judged by: uuid of the store, number and digest.
     judged : str
         The part of songs that the model does not know.
     confusion : int64, shape (n_classes, n_classes), or None
@@ -71,6 +71,8 @@ def evaluate(
     store: SongStore | str | Path | None = None,
     *,
     storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
     model: keras.Model | None = None,
 ) -> Evaluation:
     """Score the songs of a run's split and write its metrics, predictions, windows and confusion matrix anew.
@@ -87,6 +89,8 @@ def evaluate(
         Where the store lies now; by default where it lay at training.
     storage_options : mapping of str to str, optional
         Credentials and endpoint, where it lies in an object store.
+    cache_dir, cache_bytes
+        As for `SongStore.open`.
     model : keras.Model, optional
         The run's model, where it is at hand.
 
@@ -96,7 +100,8 @@ def evaluate(
         If the store is another one than the run was trained on: see `evaluate_elsewhere`.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    store = store if isinstance(store, SongStore) else open_store(run.facts, store, storage_options)
+    if not isinstance(store, SongStore):
+        store = open_store(run.facts, store, storage_options, cache_dir, cache_bytes)
     split = run.split()
     subject = _Subject(split.song_ids, split.labels, split.parts, PARTS, "test")
     try:
@@ -193,6 +198,7 @@ def _judge(
         confusion = confusion_matrix(true[rows], probabilities[rows].argmax(axis=1), len(classes))
         draw_confusion(confusion, classes, folder / "confusion.png", title=f"{len(rows)} songs ({subject.judged})")
         metrics[subject.judged]["confusion"] = confusion.tolist()
+    metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.snapshot_sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
     return Evaluation(metrics, subject.judged, confusion)
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
+from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES
 from songbag_store.presenting import plain_text
 from songbag_training.evaluation import refuse_other_spec
 from songbag_training.results import (
@@ -81,6 +82,8 @@ def predict(
     *,
     snapshot: int | None = None,
     storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
     warn: Warn | None = None,
 ) -> pa.Table:
     """Predict the class of every song of a source; `predict_to_file` does the same for more songs than memory holds.
@@ -95,6 +98,8 @@ def predict(
         Of a store: which one; by default the newest.
     storage_options : mapping of str to str, optional
         Credentials and endpoint, where the source lies in an object store.
+    cache_dir, cache_bytes
+        As for `SongStore.open`; where the source is a store.
     warn : callable, optional
         Takes what was left out of a folder or a manifest, and why.
 
@@ -114,7 +119,8 @@ def predict(
         If a snapshot is asked for of what is no store.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    place = _place(run, source, snapshot, storage_options)
+    cache = {"cache_dir": cache_dir, "cache_bytes": cache_bytes}
+    place = _place(run, source, snapshot, storage_options, cache)
     scorer = SongScorer(run.load_model())
     groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, storage_options, warn)
     tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
@@ -129,13 +135,15 @@ def predict_to_file(
     windows: str | Path | None = None,
     snapshot: int | None = None,
     storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
     warn: Warn | None = None,
 ) -> Predicted:
     """Predict the class of every song of a source into a file, with memory for a thousand songs and their windows.
 
     Parameters
     ----------
-    run, source, snapshot, storage_options, warn
+    run, source, snapshot, storage_options, cache_dir, cache_bytes, warn
         As of `predict`.
     output : str or pathlib.Path
         The table that `predict` returns, as CSV or Parquet by its suffix. Written whole or not at all.
@@ -156,7 +164,8 @@ def predict_to_file(
     if explained and explained.resolve() == target.resolve():
         raise UsageError("predictions and windows cannot go into one file", where=str(windows))
     run = run if isinstance(run, Run) else Run.open(run)
-    place = _place(run, source, snapshot, storage_options)
+    cache = {"cache_dir": cache_dir, "cache_bytes": cache_bytes}
+    place = _place(run, source, snapshot, storage_options, cache)
     scorer = SongScorer(run.load_model())
     spec, classes = run.facts.feature_spec, run.facts.classes
     groups = _groups(place, spec, scorer.chunk_windows, storage_options, warn)
@@ -201,13 +210,17 @@ def _count(done: Predicted, failed: list[_Song], n_songs: int) -> None:
 
 
 def _place(
-    run: Run, source: SongStore | str | Path, snapshot: int | None, options: Mapping[str, str] | None
+    run: Run,
+    source: SongStore | str | Path,
+    snapshot: int | None,
+    options: Mapping[str, str] | None,
+    cache: Mapping[str, Any],
 ) -> SongStore | str | Path:
     """Return the store that a source is, if its features are the model's; anything else is audio."""
     if not isinstance(source, SongStore):
         if "://" in str(source) or (Path(source) / "store.json").is_file():
             try:
-                source = SongStore.open(source, snapshot=snapshot, storage_options=options)
+                source = SongStore.open(source, snapshot=snapshot, storage_options=options, **cache)
             except StoreNotFound:
                 if snapshot is not None:
                     raise

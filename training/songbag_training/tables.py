@@ -13,9 +13,10 @@ _MISTAKES = 5
 
 def format_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the metrics of songs and windows of all parts as a table."""
-    names = [name for name in next(iter(metrics.values()))["song"] if name != "n"]
-    rows = [(part, of["song"]) for part, of in metrics.items()]
-    rows += [(f"{part}, windows", of["window"]) for part, of in metrics.items()]
+    parts = {part: of for part, of in metrics.items() if "song" in of}
+    names = [name for name in next(iter(parts.values()))["song"] if name != "n"]
+    rows = [(part, of["song"]) for part, of in parts.items()]
+    rows += [(f"{part}, windows", of["window"]) for part, of in parts.items()]
     return format_table("", rows, names)
 
 
