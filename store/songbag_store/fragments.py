@@ -21,6 +21,7 @@ import zarr
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
+from songbag_store.batch_memory import BatchMemory
 from songbag_store.chunk_memory import ChunkMemory
 from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
@@ -232,6 +233,7 @@ class FragmentReader:
         self._open_cached = open_cached
         self._memory = memory
         self._storage = storage
+        self._batches = BatchMemory()
         self._arrays: KeptOpen[ShardedArray] = KeptOpen(_OPEN_ARRAYS)
         self._shards: KeptOpen[Shard] = KeptOpen(_OPEN_SHARDS)
 
@@ -260,7 +262,8 @@ class FragmentReader:
         """
         if (windows.min(axis=1) < 0).any() or (windows.max(axis=1) >= [span.n_windows for span in spans]).any():
             raise IndexError("a window lies outside its song")
-        out = _aligned((*windows.shape, *self.spec.window_shape), self.spec.encoding)
+        memory = self._batches.take(windows.size * self.spec.window_bytes)
+        out = memory.view(self.spec.encoding).reshape(*windows.shape, *self.spec.window_shape)
         # Of a folder a job is many songs, because handing it over costs as much as reading one.
         per_job = math.ceil(len(spans) / self._n_threads)
         cuts = [slice(first, first + per_job) for first in range(0, len(spans), per_job)]
@@ -349,14 +352,6 @@ class FragmentReader:
             song_ids=[span.song_id],
             remedy="Restore the fragment from a copy of the store, or extract the song again.",
         )
-
-
-def _aligned(shape: tuple[int, ...], encoding: str) -> StoredWindows:
-    """Return new memory at a multiple of 64 bytes, which TensorFlow and PyTorch take over without a copy."""
-    n_bytes = math.prod(shape) * np.dtype(encoding).itemsize
-    memory = np.empty(n_bytes + 64, np.uint8)
-    first = -memory.ctypes.data % 64
-    return memory[first : first + n_bytes].view(encoding).reshape(shape)
 
 
 def create_group(storage: Storage) -> None:
