@@ -2,18 +2,24 @@
 
 python -m benchmarks.extraction            # one core: decoding, one song after the other
 python -m benchmarks.extraction --workers  # `songbag extract` with one worker and with two
+
+The second one also times two processes that do nothing but read songs, each on a core of its own, beside one: what the
+machine itself gives.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE, Popen
 
 import librosa
 import pyarrow as pa
@@ -26,11 +32,13 @@ from songbag_pipeline.batches import Job, run_batch
 from songbag_pipeline.decoding import decode
 from songbag_pipeline.files import open_regular
 from songbag_pipeline.planning import plan
+from songbag_pipeline.songs import read_song
 from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec, SongStore
 
 ROUNDS = 5
 DIFFERENT = 4
+READ = 40
 BATCH = 32
 """Songs of a batch, few beside what a batch of a real run has."""
 SPEC = FeatureSpec()
@@ -126,12 +134,43 @@ def compare_workers(folder: Path) -> None:
     few.mkdir()
     for number in range(2):
         os.link(one, few / f"{number}.flac")
+    ceiling = statistics.median(read_at_once(one, 2) / read_at_once(one, 1) for _ in range(ROUNDS))
     rates = {}
     for workers in (1, 2):
         start_s = run(few, folder / "store", workers)
         rates[workers] = 398 / (run(songs, folder / "store", workers) - start_s)
         print(f"{workers} worker(s): {rates[workers]:6.1f} songs/s, {start_s:.1f} s to start, do two songs and end")
     print(f"two workers do {rates[2] / rates[1]:.2f} times what one does")
+    print(f"two processes that do nothing but read songs do {ceiling:.2f} times what one does")
+
+
+def read_at_once(song: Path, count: int) -> float:
+    """Return the songs per second of some processes that only read, each on a core of its own."""
+    command = [sys.executable, "-c", f"from benchmarks.extraction import read; read({str(song)!r})"]
+    cores = [str(core) for core in sorted(os.sched_getaffinity(0), reverse=True)[:count]]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(Popen(["taskset", "-c", core, *command], stdin=PIPE, stdout=PIPE, env=environment))
+            for core in cores
+        ]
+        ready = [process.stdout.readline() for process in started if process.stdout]
+        assert ready == [b"ready\n"] * count, ready
+        for process in started:
+            if process.stdin:
+                process.stdin.close()
+        return count * READ / max(float(process.stdout.read()) for process in started if process.stdout)
+
+
+def read(song: str) -> None:
+    """Compute a song's features again and again, from the moment that standard input ends; print the seconds."""
+    read_song(song, SPEC, lambda windows: None)
+    print("ready", flush=True)
+    sys.stdin.read()
+    began = time.perf_counter()
+    for _ in range(READ):
+        read_song(song, SPEC, lambda windows: None)
+    print(time.perf_counter() - began)
 
 
 def run(songs: Path, store: Path, workers: int) -> float:

@@ -122,9 +122,14 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    # A worker's log would land in the middle of the progress bar; what concerns a song comes back as its row.
-    quiet = {"distributed.logging.distributed": "critical", "distributed.logging.asyncio": "critical"}
-    with dask.config.set(quiet), _sigint_for_this_process_only():
+    settings = {
+        # A worker's log would land in the middle of the progress bar; what concerns a song comes back as its row.
+        "distributed.logging.distributed": "critical",
+        "distributed.logging.asyncio": "critical",
+        # A hundred times a second it looks at what a worker does, which here is to wait for the process that decodes.
+        "distributed.worker.profile.enabled": False,
+    }
+    with dask.config.set(settings), _sigint_for_this_process_only():
         cluster = LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,

@@ -25,7 +25,7 @@ from songbag_store import SongStore
 from songbag_store.errors import SongbagError
 
 _COMMIT_EVERY_S = 120.0
-_COMMIT_EVERY_SONGS = 100_000
+_COMMIT_EVERY_SONGS = 20_000
 _IN_FLIGHT_PER_WORKER = 2
 _POLL_S = 0.5
 _RESULT_S = 10.0
@@ -35,8 +35,8 @@ _LOOK_AT_FAILURES = "`songbag failures STORE` says why they failed; the same com
 class Coordinator:
     """Keeps a bounded number of batches in flight, and commits what comes back.
 
-    Memory: the songs that are to be done, the rows that are not yet committed (at most 100,000), and while it commits
-    the index of the store.
+    Memory: the songs that are to be done, the rows that are not yet committed (some 20,000), and while it commits the
+    files of the snapshot before and of the new one.
 
     Parameters
     ----------
@@ -80,6 +80,7 @@ class Coordinator:
         self._in_flight: dict[Any, pa.Table] = {}
         self._again: list[pa.Table] = []
         self._suspects: list[pa.Table] = []
+        self._died_alone: set[str] = set()
         self._pending: dict[str, pa.Table] = {}
         self._n_pending = 0
         self._committed_at = time.monotonic()
@@ -96,6 +97,7 @@ class Coordinator:
                 self._commit()
         if stop.signal_number is not None:
             raise Interrupted(stop.signal_number, f"stopped by a signal with {self._how_far()}")
+        self.n_duplicates = count_duplicates(self._store.refreshed())
 
     def _how_far(self) -> str:
         return f"{self.progress.n_done} of {self.progress.n_songs} songs done and committed"
@@ -139,9 +141,7 @@ class Coordinator:
             future.add_done_callback(self._finished.put)
             return
         except KilledWorker:
-            if batch.num_rows > 1 or self._in_flight:
-                middle = batch.num_rows // 2
-                self._suspects += [half for half in (batch.slice(0, middle), batch.slice(middle)) if half.num_rows]
+            if self._suspect(batch):
                 return
             reason = SongError(
                 "decoder-crash", "every worker that was given this file died, of a crash or for want of memory"
@@ -163,6 +163,20 @@ class Coordinator:
             return
         self._take_in(done)
 
+    def _suspect(self, batch: pa.Table) -> bool:
+        """Put a batch whose workers died aside, halved; False if it is one song that they died of twice, alone.
+
+        Once may be chance: on machines that come and go, four workers in a row can be lost during one long song.
+        """
+        song_ids = batch["song_id"].to_pylist()
+        if not self._in_flight and len(song_ids) == 1:
+            if song_ids[0] in self._died_alone:
+                return False
+            self._died_alone.add(song_ids[0])
+        middle = batch.num_rows // 2
+        self._suspects += [half for half in (batch.slice(0, middle), batch.slice(middle)) if half.num_rows]
+        return True
+
     def _take_in(self, done: dict[str, pa.Table]) -> None:
         self._pending |= done
         for rows in done.values():
@@ -174,9 +188,9 @@ class Coordinator:
 
     def _commit(self) -> None:
         if self._pending:
-            committed = self._store.commit_parts(self._pending)
-            self.snapshot, self.n_duplicates = committed.snapshot, count_duplicates(committed.index)
+            self.snapshot = self._store.commit_parts(self._pending).snapshot
             self._pending, self._n_pending = {}, 0
+            pa.default_memory_pool().release_unused()
         self._committed_at = time.monotonic()
 
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.files import file_sha256
 from songbag_pipeline.remote import local_copy
+from songbag_store import SongStore
 from songbag_store.index import REPLACES, user_fields
+
+COLUMNS = ("song_id", "status", "file_bytes", "modified_at", "fragment", "content_sha256")
+"""What a plan takes from the index."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ def plan(
     songs : pyarrow.Table
         As in `songbag_pipeline.sources.Source`.
     index : pyarrow.Table
-        The newest index of the store.
+        The newest index of the store, at least `COLUMNS` and those of the user's that the source gives.
     storage_options : mapping of str to str, optional
         How to reach songs that lie in an object store.
     """
@@ -106,18 +111,18 @@ def _changed_content(
     options: Mapping[str, str],
 ) -> pa.Array:
     """Tell which suspects have another content; a file that cannot be read now keeps the features it has."""
-    stored = index["content_sha256"].take(position)
-    changed = [False] * songs.num_rows
+    changed = np.zeros(songs.num_rows, bool)
     for row in pc.indices_nonzero(suspects).to_pylist():
         try:
             with local_copy(songs["path"][row].as_py(), options) as copy:
-                changed[row] = file_sha256(copy) != stored[row].as_py()
+                changed[row] = file_sha256(copy) != index["content_sha256"][position[row].as_py()].as_py()
         except SongError:
             continue
-    return pa.array(changed, pa.bool_())
+    return pa.array(changed)
 
 
-def count_duplicates(index: pa.Table) -> int:
+def count_duplicates(store: SongStore) -> int:
     """Return how many songs with features are another one byte for byte, each group but its first counted."""
+    index = store.columns(["status", "content_sha256"])
     contents = index["content_sha256"].filter(pc.equal(index["status"], "ok"))
     return len(contents) - int(pc.count_distinct(contents).as_py())

@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from songbag_pipeline.errors import SongsChanged
-from songbag_pipeline.planning import count_duplicates, plan
+from songbag_pipeline.planning import COLUMNS, count_duplicates, plan
 from songbag_pipeline.sources import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import StoreError, StoreNotFound
-from songbag_store.index import REPLACES, join_rows
+from songbag_store.index import REPLACES, join_rows, user_fields
 from songbag_store.parts import finished_parts
 
 
@@ -62,10 +62,12 @@ def prepare(
     found = read_source(source, label_from_folder=label_from_folder, storage_options=storage_options)
     spec = spec or _spec_of(location, storage_options)
     store = SongStore.open_for_writing(location, spec, storage_options=storage_options)
-    before = store.index.num_rows
+    before = store.n_rows
     store, left_out = _adopt(store)
-    _check_columns(store.index, found.songs.drop_columns(["file_bytes", "modified_at"]))
-    planned = plan(found.songs, store.index, retry_failed=retry_failed, storage_options=storage_options)
+    _check_columns(store.schema, found.songs.drop_columns(["file_bytes", "modified_at"]))
+    theirs = [field.name for field in user_fields(found.songs.schema) if field.name in store.schema.names]
+    index = store.columns([*COLUMNS, *theirs])
+    planned = plan(found.songs, index, retry_failed=retry_failed, storage_options=storage_options)
     if planned.changed and not update_changed:
         raise SongsChanged(planned.changed, where=str(source))
     if planned.n_other_columns:
@@ -76,9 +78,9 @@ def prepare(
         todo=planned.todo.slice(0, limit),
         n_known=planned.n_known,
         n_failed_before=planned.n_failed_before,
-        n_adopted=store.index.num_rows - before,
+        n_adopted=store.n_rows - before,
         snapshot=store.snapshot,
-        n_duplicates=count_duplicates(store.index),
+        n_duplicates=count_duplicates(store),
         warnings=(*found.warnings, *left_out),
     )
 
@@ -101,7 +103,7 @@ def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
         Notes on the parts whose columns do not fit the index; their songs are computed again.
     """
     parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
-    fitting, left_out, columns = {}, [], store.index.slice(0, 0)
+    fitting, left_out, columns = {}, [], store.schema.empty_table()
     for name, rows in parts.items():
         try:
             columns = join_rows([columns, rows.slice(0, 0).drop_columns([REPLACES])])
@@ -112,6 +114,6 @@ def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
     return store.commit_parts(fitting), left_out
 
 
-def _check_columns(index: pa.Table, songs: pa.Table) -> None:
+def _check_columns(schema: pa.Schema, songs: pa.Table) -> None:
     """Refuse a source whose columns do not fit those of the index, before any work."""
-    join_rows([index.slice(0, 0), songs.slice(0, 0)])
+    join_rows([schema.empty_table(), songs.slice(0, 0)])

@@ -27,7 +27,7 @@ AUDIO_SUFFIXES = frozenset(
 """Files of a folder with one of these are songs; what they hold is told by their content."""
 
 _MANIFESTS = frozenset({".csv", ".parquet"})
-_ROWS_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 13
 Texts: TypeAlias = list[str] | pa.ChunkedArray
 _OWN = pa.schema(
     [

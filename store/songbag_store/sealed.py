@@ -6,11 +6,12 @@ metadata, the SHA-256 of the whole file as it is with 64 zeros in the digest's p
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,18 +25,35 @@ _DIGEST_KEY = b"songbag.sha256"
 _FACTS_KEY = "songbag.facts"
 _BLANK = b"0" * 64
 _MOST_UNPACKED = 200
+_GROUP_ROWS = 1 << 14
 _PARQUET = ds.ParquetFileFormat()
 # Thrift's compact protocol: the value follows its key as field 2 (0x18) with a length byte (64 = 0x40).
 _SEAL = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x40([0-9a-f]{64})")
 
 
-def seal(table: pa.Table, facts: Mapping[str, Any]) -> bytes:
-    """Return a table and a few JSON facts as a sealed Parquet file.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that are made while they are written, so that they are never in memory together.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        Of every piece.
+    pieces : iterable of pyarrow.Table
+        The rows in order; drawn once.
+    """
+
+    schema: pa.Schema
+    pieces: Iterable[pa.Table]
+
+
+def seal(rows: pa.Table | Rows, facts: Mapping[str, Any]) -> bytes:
+    """Return rows and a few JSON facts as a sealed Parquet file.
 
     Parameters
     ----------
-    table : pyarrow.Table
-        Any table.
+    rows : pyarrow.Table or Rows
+        Any table. Of `Rows` some 16,000 are in memory at a time, beside the file.
     facts : mapping
         JSON values, kept in the footer beside the digest.
     """
@@ -43,16 +61,33 @@ def seal(table: pa.Table, facts: Mapping[str, Any]) -> bytes:
     options: dict[str, Any] = {
         "compression": "zstd",
         "write_page_checksum": True,
-        "use_dictionary": _repetitive(table),
-        "use_byte_stream_split": _lists_of_floats(table),
+        "use_dictionary": _repetitive(rows.schema),
+        "use_byte_stream_split": _lists_of_floats(rows.schema),
     }
-    with pq.ParquetWriter(buffer, table.schema, **options) as writer:
-        writer.write_table(table, row_group_size=1 << 17)
+    with pq.ParquetWriter(buffer, rows.schema, **options) as writer:
+        for group in _groups(rows.pieces if isinstance(rows, Rows) else [rows]):
+            writer.write_table(group, row_group_size=_GROUP_ROWS)
         writer.add_key_value_metadata({_FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): _BLANK.decode()})
-    data = bytearray(buffer.getvalue())
-    start, stop = _find_seal(data)
-    data[start:stop] = hashlib.sha256(data).hexdigest().encode()
-    return bytes(data)
+    with buffer.getbuffer() as data:
+        start, stop = _find_own_seal(data)
+        data[start:stop] = hashlib.sha256(data).hexdigest().encode()
+    return buffer.getvalue()
+
+
+def _groups(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join pieces to tables of whole row groups, the last one aside."""
+    held: list[pa.Table] = []
+    n_rows = 0
+    for piece in pieces:
+        held.append(piece)
+        n_rows += piece.num_rows
+        if n_rows >= _GROUP_ROWS:
+            joined = pa.concat_tables(held)
+            whole = n_rows - n_rows % _GROUP_ROWS
+            yield joined.slice(0, whole)
+            held, n_rows = [joined.slice(whole)], n_rows - whole
+    if n_rows:
+        yield pa.concat_tables(held)
 
 
 class Sealed:
@@ -79,8 +114,8 @@ class Sealed:
             metadata = reader.metadata.metadata or {}
             self.facts: dict[str, Any] = dict(json.loads(metadata[_FACTS_KEY.encode()]))
 
-    def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Decode some columns, or all.
+    def read(self, columns: list[str] | None = None, repetitive: list[str] | None = None) -> pa.Table:
+        """Decode some columns, or all; those of a few different texts as dictionaries on request.
 
         Raises
         ------
@@ -88,22 +123,21 @@ class Sealed:
             If they cannot be decoded, which only a file sealed by somebody else can cause.
         """
         with self._damage():
-            return self._reader().read(columns).replace_schema_metadata()
+            return self._reader(repetitive).read(columns).unify_dictionaries().replace_schema_metadata()
 
-    def pieces(self, columns: list[str]) -> Iterator[pa.Table]:
-        """Decode some columns a row group at a time; raises as `read`."""
+    def pieces(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
+        """Decode some columns, or all, a few thousand rows at a time; errors as of `read`."""
         with self._damage():
-            reader = self._reader()
-            for number in range(reader.num_row_groups):
-                yield reader.read_row_group(number, columns).replace_schema_metadata()
+            for batch in self._reader().iter_batches(_GROUP_ROWS, columns=columns, use_threads=False):
+                yield pa.Table.from_batches([batch]).replace_schema_metadata()
 
     def dataset(self) -> ds.Dataset:
         """Return the rows as a dataset, for an engine that decodes what a question needs."""
         return ds.FileSystemDataset([_PARQUET.make_fragment(pa.BufferReader(self._data))], self.schema, _PARQUET)
 
-    def _reader(self) -> pq.ParquetFile:
+    def _reader(self, repetitive: list[str] | None = None) -> pq.ParquetFile:
         # The digest covers every byte; the checksums of the pages are for other readers.
-        return pq.ParquetFile(pa.BufferReader(self._data))
+        return pq.ParquetFile(pa.BufferReader(self._data), read_dictionary=repetitive)
 
     @contextmanager
     def _damage(self) -> Iterator[None]:
@@ -142,7 +176,14 @@ def _check_size(footer: pq.FileMetaData, n_bytes: int) -> None:
         raise ValueError(f"it says that its {n_bytes:,} bytes are {footer.num_rows:,} rows of {unpacked:,} bytes")
 
 
-def _find_seal(data: bytes | bytearray) -> tuple[int, int]:
+def _find_own_seal(data: memoryview) -> tuple[int, int]:
+    """Return where the digest lies in a file that was just written: looking at a copy of its footer alone."""
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    start, stop = _find_seal(bytes(data[footer:]))
+    return footer + start, footer + stop
+
+
+def _find_seal(data: bytes) -> tuple[int, int]:
     """Return where the digest's 64 characters lie: behind the last occurrence of its key, in the footer."""
     found = _SEAL.search(data, max(0, data.rfind(_DIGEST_KEY)))
     if data[-4:] != b"PAR1" or found is None:
@@ -150,11 +191,11 @@ def _find_seal(data: bytes | bytearray) -> tuple[int, int]:
     return found.span(1)
 
 
-def _repetitive(table: pa.Table) -> list[str]:
+def _repetitive(schema: pa.Schema) -> list[str]:
     """Name the columns where dictionary encoding pays: text, but not the digests."""
-    return [f.name for f in table.schema if pa.types.is_string(f.type) and f.name not in ("song_id", "content_sha256")]
+    return [f.name for f in schema if pa.types.is_string(f.type) and f.name not in ("song_id", "content_sha256")]
 
 
-def _lists_of_floats(table: pa.Table) -> list[str]:
+def _lists_of_floats(schema: pa.Schema) -> list[str]:
     """Name the lists of sums: byte after byte of all their numbers they take 72 % of the space, see docs/scale.md."""
-    return [f"{f.name}.list.element" for f in table.schema if f.type == pa.list_(pa.float64())]
+    return [f"{f.name}.list.element" for f in schema if f.type == pa.list_(pa.float64())]

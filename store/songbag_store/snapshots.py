@@ -16,7 +16,7 @@ import pyarrow.dataset as ds
 
 from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
 from songbag_store.index import empty_index
-from songbag_store.sealed import Sealed, check_seal, seal
+from songbag_store.sealed import Rows, Sealed, seal
 from songbag_store.soundness import check_index
 from songbag_store.storage import KeyExists, Storage, create_once
 
@@ -33,7 +33,7 @@ class Snapshot:
     number : int
         Counts from 1; 0 is the empty state of a store before its first commit.
     content : Sealed or pyarrow.Table
-        One row a song: the checked file, or the rows that were just written.
+        One row a song: the checked file, or a table without rows where there is none.
     parts : frozenset of str
         Every part that this snapshot or one before it has taken in.
     sha256 : str
@@ -61,17 +61,25 @@ class Snapshot:
             return self.content.read(names)
         return self.index.select(names)
 
-    def pieces(self, names: list[str]) -> Iterator[pa.Table]:
-        """Yield some columns of the index a piece at a time, in its order."""
-        whole = isinstance(self.content, Sealed) and "index" not in self.__dict__
-        yield from self.content.pieces(names) if whole else [self.index.select(names)]
+    def pieces(self, names: list[str] | None = None) -> Iterator[pa.Table]:
+        """Yield some columns of the index, or all, a few thousand rows at a time, in its order."""
+        if isinstance(self.content, Sealed) and "index" not in self.__dict__:
+            yield from self.content.pieces(names)
+        else:
+            yield self.index.select(names or self.schema.names)
+
+    @property
+    def n_rows(self) -> int:
+        """Songs of the index."""
+        n_rows: int = self.content.n_rows if isinstance(self.content, Sealed) else self.content.num_rows
+        return n_rows
 
     def dataset(self) -> ds.Dataset:
         """Return the index for an engine that takes the columns a question needs, and no others."""
         return self.content.dataset() if isinstance(self.content, Sealed) else ds.dataset(self.content)
 
 
-Change = Callable[[Snapshot], tuple[pa.Table, frozenset[str]] | None]
+Change = Callable[[Snapshot], tuple[pa.Table | Rows, frozenset[str]] | None]
 """From the newest snapshot to the next index and its parts, or None where nothing is left to change."""
 
 
@@ -172,7 +180,8 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
         }
         data = seal(index, facts)
         if _put(storage, base.number + 1, data):
-            return Snapshot(base.number + 1, index, parts, check_seal(data))
+            sealed = Sealed(data, key=snapshot_key(base.number + 1), where=storage.location)
+            return Snapshot(base.number + 1, sealed, parts, sealed.sha256)
         base = read_snapshot(storage, store_uuid)
         # Writers that collided once would collide again in step.
         time.sleep(random.uniform(0, min(1.0, 0.01 * 2 ** min(attempt, 7))))

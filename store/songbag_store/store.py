@@ -24,7 +24,9 @@ from songbag_store.errors import (
 from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES, FragmentCache
 from songbag_store.fragments import FragmentReader, Span
 from songbag_store.identity import create_identity, read_identity, refuse_foreign_folder, refuse_newer
-from songbag_store.index import PLACE_COLUMNS, apply_parts, empty_index, keep_rows
+from songbag_store.index import PLACE_COLUMNS, empty_index, keep_rows
+from songbag_store.merging import merge_parts
+from songbag_store.sealed import Rows
 from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import KeyExists, LocalStorage, Storage, probe
@@ -174,11 +176,11 @@ class SongStore:
             Rows by fragment, as `songbag_store.parts.read_part` gives them. Those a snapshot has already are left out.
         """
 
-        def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
+        def change(base: Snapshot) -> tuple[Rows, frozenset[str]] | None:
             fresh = {name: rows for name, rows in parts.items() if name not in base.parts}
             if not fresh:
                 return None
-            return apply_parts(base.index, list(fresh.values())), base.parts | fresh.keys()
+            return merge_parts(base, list(fresh.values())), base.parts | fresh.keys()
 
         return self.commit_change(change, note="extract")
 
@@ -233,6 +235,11 @@ class SongStore:
     def index(self) -> pa.Table:
         """The whole index, one row a song, songs that failed included."""
         return self._snapshot.index
+
+    @property
+    def n_rows(self) -> int:
+        """Songs of the index, those that failed included; nothing is decoded."""
+        return self._snapshot.n_rows
 
     @property
     def schema(self) -> pa.Schema:

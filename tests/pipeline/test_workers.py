@@ -128,6 +128,30 @@ def test_a_song_for_which_a_worker_runs_out_of_memory_fails_alone_and_says_so(
     assert "95% memory budget" in (tmp_path / "dask.log").read_text()
 
 
+def test_a_song_that_was_alone_when_workers_were_lost_is_tried_once_more(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = start_scheduler(tmp_path / "scheduler.json", start, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+    work_for(file, start)
+    for name in ("a", "b", "poison", "unlucky"):
+        write(tmp_path / "songs" / f"{name}.wav", chirp(2.0))
+    monkeypatch.setattr(coordinator, "run_batch", dies)
+    summary = extract(tmp_path / "songs", tmp_path / "store", SPEC, scheduler_file=file, console=quiet())
+    assert (summary.n_stored, summary.n_failed) == (3, 1)
+    failed = SongStore.open(tmp_path / "store").sql("select song_id, error_code from failures")
+    assert failed.values.tolist() == [["poison.wav", "decoder-crash"]]
+
+
+def dies(job: Job, songs: pa.Table) -> Any:
+    """Do a batch as always, but end the worker: of one song always, of another with company and once alone."""
+    for path in map(Path, songs["path"].to_pylist()):
+        death = path.with_suffix(".alone" if songs.num_rows == 1 else ".in-company")
+        if path.stem == "poison" or (path.stem == "unlucky" and not death.with_suffix(".alone").exists()):
+            death.touch()
+            os._exit(1)
+    return batches.run_batch(job, songs)
+
+
 def allocates(job: Job, songs: pa.Table) -> Any:
     """Do a batch as always, but take more memory than the worker has if one song is in it."""
     if any("hungry" in path for path in songs["path"].to_pylist()):
