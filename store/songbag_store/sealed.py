@@ -25,7 +25,7 @@ _DIGEST_KEY = b"songbag.sha256"
 _FACTS_KEY = "songbag.facts"
 _BLANK = b"0" * 64
 _MOST_UNPACKED = 200
-_GROUP_ROWS = 1 << 14
+_GROUP_ROWS = 1 << 13
 _PARQUET = ds.ParquetFileFormat()
 # Thrift's compact protocol: the value follows its key as field 2 (0x18) with a length byte (64 = 0x40).
 _SEAL = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x40([0-9a-f]{64})")
@@ -53,7 +53,7 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any]) -> bytes:
     Parameters
     ----------
     rows : pyarrow.Table or Rows
-        Any table. Of `Rows` some 16,000 are in memory at a time, beside the file.
+        Any table. Of `Rows` some 8,000 are in memory at a time, beside the file.
     facts : mapping
         JSON values, kept in the footer beside the digest.
     """
