@@ -190,6 +190,8 @@ class Coordinator:
         if self._pending:
             self.snapshot = self._store.commit_parts(self._pending).snapshot
             self._pending, self._n_pending = {}, 0
+            # Or Arrow keeps what the commit took.
+            pa.default_memory_pool().release_unused()
         self._committed_at = time.monotonic()
 
 

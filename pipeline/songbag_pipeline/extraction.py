@@ -11,7 +11,6 @@ from rich.console import Console
 
 from songbag_pipeline.cluster import ClusterChoice
 from songbag_pipeline.coordinator import Coordinator
-from songbag_pipeline.memory import lean_memory
 from songbag_pipeline.preparation import prepare
 from songbag_store import FeatureSpec
 
@@ -119,20 +118,19 @@ def extract(
     if "://" not in str(store):
         store = os.path.abspath(store)  # a worker of a cluster may have been started anywhere
     options = dict(storage_options or {})
-    with lean_memory():
-        work = prepare(
-            source,
-            store,
-            spec,
-            label_from_folder=label_from_folder,
-            retry_failed=retry_failed,
-            update_changed=update_changed,
-            limit=limit,
-            storage_options=options,
-        )
-        run = Coordinator(work.store, work.todo, options, console or Console(stderr=True), max_failed)
-        if work.todo.num_rows:
-            run.execute(dataclasses.replace(choice, workers=min(choice.workers, work.todo.num_rows)))
+    work = prepare(
+        source,
+        store,
+        spec,
+        label_from_folder=label_from_folder,
+        retry_failed=retry_failed,
+        update_changed=update_changed,
+        limit=limit,
+        storage_options=options,
+    )
+    run = Coordinator(work.store, work.todo, options, console or Console(stderr=True), max_failed)
+    if work.todo.num_rows:
+        run.execute(dataclasses.replace(choice, workers=min(choice.workers, work.todo.num_rows)))
     return Summary(
         n_stored=run.progress.n_done - run.progress.n_failed,
         n_failed=run.progress.n_failed,
