@@ -76,3 +76,31 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
     lines: list[str] = []
     resume(tmp_path / "run", report=lines.append)
     assert lines[0].startswith("resuming")
+
+
+GREEDY = """
+import keras
+from keras import layers, ops
+
+
+class Greedy(layers.Layer):
+    def call(self, features):
+        return features + 1e-30 * ops.sum(ops.tile(features[:, :1, None], (1, 2**20, 2**20)))
+
+
+def greedy(n_bands, n_frames, n_channels):
+    images = keras.Input((n_bands, n_frames, n_channels))
+    return keras.Model(images, Greedy()(layers.GlobalAveragePooling2D()(images)))
+"""
+
+
+def test_too_little_memory_for_a_step_ends_the_training_and_says_what_to_lower(
+    tmp_path: Path, store: SongStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 88."""
+    (tmp_path / "greedy_net.py").write_text(GREEDY)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = dataclasses.replace(CONFIG, encoder="greedy_net:greedy")
+    with pytest.raises(RunError, match=r"too little memory for this batch\.\n.*--batch-size or --bag-size"):
+        train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
