@@ -123,7 +123,9 @@ class Sealed:
             If they cannot be decoded, which only a file sealed by somebody else can cause.
         """
         with self._damage():
-            return self._reader(repetitive).read(columns).unify_dictionaries().replace_schema_metadata()
+            # Not for a few rows: a process that ends while Arrow's threads are being started is aborted.
+            table = self._reader(repetitive).read(columns, use_threads=self.n_rows > _GROUP_ROWS)
+            return table.unify_dictionaries().replace_schema_metadata()
 
     def pieces(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Decode some columns, or all, a few thousand rows at a time; errors as of `read`."""
