@@ -1,4 +1,4 @@
-"""Memory of batches, used again for later ones: having the system clear new pages took half the time of reading."""
+"""Memory of batches, used again for later ones: having the system clear new pages for each takes time of reading."""
 
 from __future__ import annotations
 

@@ -71,9 +71,10 @@ def create_identity(storage: Storage, spec: FeatureSpec) -> None:
 
 
 def refuse_foreign_folder(storage: Storage) -> None:
-    """Never begin a store among somebody's files; what a killed creation left is not somebody's."""
-    strangers = storage.top_level() - {"features.zarr", "parts"}
-    if strangers:
+    """Never begin a store among somebody's files; what a killed creation left, or a present one makes, is nobody's."""
+    names = storage.top_level()
+    strangers = names - {"features.zarr", "parts"}
+    if strangers and "store.json" not in names:
         raise StoreInTheWay(
             f"the place is not empty and not a store (it holds {min(strangers)!r})",
             where=storage.location,

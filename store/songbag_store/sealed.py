@@ -105,7 +105,10 @@ class Sealed:
     """
 
     def __init__(self, data: bytes, *, key: str, where: str) -> None:
-        self._data, self._key, self._where = data, key, where
+        # Kept for as long as this object: what Arrow's threads let go of is then never the last reference to it, for
+        # which a thread needs Python's lock, and is ended without it while the process ends.
+        self._buffer = pa.py_buffer(data)
+        self._key, self._where = key, where
         with self._damage():
             self.sha256 = check_seal(data)
             reader = self._reader()
@@ -135,11 +138,11 @@ class Sealed:
 
     def dataset(self) -> ds.Dataset:
         """Return the rows as a dataset, for an engine that decodes what a question needs."""
-        return ds.FileSystemDataset([_PARQUET.make_fragment(pa.BufferReader(self._data))], self.schema, _PARQUET)
+        return ds.FileSystemDataset([_PARQUET.make_fragment(pa.BufferReader(self._buffer))], self.schema, _PARQUET)
 
     def _reader(self, repetitive: list[str] | None = None) -> pq.ParquetFile:
         # The digest covers every byte; the checksums of the pages are for other readers.
-        return pq.ParquetFile(pa.BufferReader(self._data), read_dictionary=repetitive)
+        return pq.ParquetFile(pa.BufferReader(self._buffer), read_dictionary=repetitive)
 
     @contextmanager
     def _damage(self) -> Iterator[None]:

@@ -85,7 +85,7 @@ class Storage(Protocol):
         ...
 
     def top_level(self) -> set[str]:
-        """Return the names right below the store's root, folders and objects alike."""
+        """Return the names right below the store's root, folders and objects alike; not the halves of objects."""
         ...
 
     def leftovers(self) -> list[StoredObject]:
@@ -205,7 +205,8 @@ class LocalStorage:
         """Return the names in the folder; a file in its place counts as a name of its own."""
         if self.root.is_file():
             return {self.root.name}
-        return set(os.listdir(self.root)) if self.root.is_dir() else set()
+        names = os.listdir(self.root) if self.root.is_dir() else []
+        return {name for name in names if not name.startswith(_TEMPORARY)}
 
     def delete(self, key: str) -> None:
         """Unlink a file."""

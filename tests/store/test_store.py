@@ -18,6 +18,7 @@ from songbag_store.errors import (
     UsageError,
 )
 from songbag_store.parts import part_names, read_part
+from songbag_store.storage import LocalStorage
 from tests.conftest import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -92,6 +93,30 @@ def test_a_creation_that_was_killed_halfway_is_finished_by_the_next(tmp_path: Pa
     SongStore.open_for_writing(tmp_path, FeatureSpec())
     (tmp_path / "store.json").unlink()
     assert SongStore.open_for_writing(tmp_path, FeatureSpec()).snapshot == 0
+
+
+def test_what_another_creation_makes_at_this_moment_is_not_in_the_way(tmp_path: Path) -> None:
+    half = tmp_path / "store" / ".tmp-57af5cc1587d467c9b1facdaf3de1ebd"
+    half.parent.mkdir()
+    half.write_text("{")
+    assert SongStore.open_for_writing(tmp_path / "store", FeatureSpec()).songs().empty
+
+
+def test_a_store_that_another_writer_finishes_at_this_moment_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[SongStore] = []
+    top_level = LocalStorage.top_level
+
+    def after_another(storage: LocalStorage) -> set[str]:
+        monkeypatch.setattr(LocalStorage, "top_level", top_level)
+        others.append(SongStore.open_for_writing(tmp_path / "store", FeatureSpec()))
+        others[0].tag("a-run")
+        return top_level(storage)
+
+    monkeypatch.setattr(LocalStorage, "top_level", after_another)
+    store = SongStore.open_for_writing(tmp_path / "store", FeatureSpec())
+    assert store.uuid == others[0].uuid
 
 
 def test_a_store_of_another_spec_is_refused_with_the_difference(store: SongStore) -> None:
