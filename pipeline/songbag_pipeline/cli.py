@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -49,6 +50,8 @@ def extract(
     Run it again at any time: after new songs came, after an interruption, after a crash. The options under "What to
     compute" are taken from the store where it exists; another value is an error, for a store has one spec.
     """
+    # Arrow's own allocator keeps tens of MB of what a run once needed; it is chosen when Arrow is first loaded.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from songbag_pipeline.extraction import extract as run
     from songbag_store.object_options import parse_options
 

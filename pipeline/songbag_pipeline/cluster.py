@@ -53,10 +53,21 @@ def connected(choice: ClusterChoice) -> Iterator[Any]:
     ClusterError
         If no scheduler answers at the address given.
     """
-    if choice.on_this_machine:
-        with _no_imports_from_here(), _local_cluster(choice.workers) as client:
-            yield client
-        return
+    import dask
+
+    # Dask remembers the last thousand messages of every connection, and each holds a batch or its rows.
+    with dask.config.set({"distributed.admin.low-level-log-length": 10}):
+        if choice.on_this_machine:
+            with _no_imports_from_here(), _local_cluster(choice.workers) as client:
+                yield client
+        else:
+            with _cluster_that_is_there(choice) as client:
+                yield client
+
+
+@contextmanager
+def _cluster_that_is_there(choice: ClusterChoice) -> Iterator[Any]:
+    """Connect to the cluster of a scheduler."""
     from distributed import Client
 
     where = str(choice.scheduler or choice.scheduler_file)

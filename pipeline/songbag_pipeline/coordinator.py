@@ -23,6 +23,7 @@ from songbag_pipeline.signals import StopRequest
 from songbag_pipeline.workers import Crew, Needs, check_workers, on_fit_worker
 from songbag_store import SongStore
 from songbag_store.errors import SongbagError
+from songbag_store.parts import PackedParts
 
 _COMMIT_EVERY_S = 120.0
 _COMMIT_EVERY_SONGS = 20_000
@@ -35,8 +36,8 @@ _LOOK_AT_FAILURES = "`songbag failures STORE` says why they failed; the same com
 class Coordinator:
     """Keeps a bounded number of batches in flight, and commits what comes back.
 
-    Memory: the songs that are to be done, the rows that are not yet committed (some 20,000), and while it commits the
-    files of the snapshot before and of the new one.
+    Memory: the songs that are to be done, the rows that are not yet committed (some 20,000, compressed), and while it
+    commits the files of the snapshot before and of the new one.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ class Coordinator:
         self._again: list[pa.Table] = []
         self._suspects: list[pa.Table] = []
         self._died_alone: set[str] = set()
-        self._pending: dict[str, pa.Table] = {}
+        self._pending = PackedParts()
         self._n_pending = 0
         self._committed_at = time.monotonic()
 
@@ -178,8 +179,8 @@ class Coordinator:
         return True
 
     def _take_in(self, done: dict[str, pa.Table]) -> None:
-        self._pending |= done
-        for rows in done.values():
+        for fragment, rows in done.items():
+            self._pending.pack(fragment, rows)
             self._n_pending += rows.num_rows
             self.progress.advance(rows)
         if self._max_failed is not None and self.progress.n_failed > self._max_failed:
@@ -189,7 +190,7 @@ class Coordinator:
     def _commit(self) -> None:
         if self._pending:
             self.snapshot = self._store.commit_parts(self._pending).snapshot
-            self._pending, self._n_pending = {}, 0
+            self._pending, self._n_pending = PackedParts(), 0
             # Or Arrow keeps what the commit took.
             pa.default_memory_pool().release_unused()
         self._committed_at = time.monotonic()

@@ -13,7 +13,8 @@ from songbag_pipeline.errors import SongError
 from songbag_pipeline.files import file_sha256
 from songbag_pipeline.remote import local_copy
 from songbag_store import SongStore
-from songbag_store.index import REPLACES, user_fields
+from songbag_store.index import REPLACES, keep_rows, user_fields
+from songbag_store.repeats import repeated
 
 COLUMNS = ("song_id", "status", "file_bytes", "modified_at", "fragment", "content_sha256")
 """What a plan takes from the index."""
@@ -76,7 +77,7 @@ def plan(
     changed = _changed_content(songs, index, position, pc.and_not(ok, same_file), storage_options or {})
     todo = pc.or_(pc.or_(new, again), changed)
     return Plan(
-        todo=songs.append_column(REPLACES, present["fragment"]).filter(todo),
+        todo=keep_rows(songs.append_column(REPLACES, present["fragment"]), todo),
         n_known=_count(pc.and_not(ok, changed)),
         n_failed_before=_count(pc.and_not(failed, again)),
         changed=tuple(songs["song_id"].filter(changed).to_pylist()),
@@ -123,6 +124,7 @@ def _changed_content(
 
 def count_duplicates(store: SongStore) -> int:
     """Return how many songs with features are another one byte for byte, each group but its first counted."""
-    index = store.columns(["status", "content_sha256"])
-    contents = index["content_sha256"].filter(pc.equal(index["status"], "ok"))
-    return len(contents) - int(pc.count_distinct(contents).as_py())
+    ok = pc.field("status") == "ok"
+    columns = ["status", "content_sha256"]
+    twice = repeated(lambda: (rows.filter(ok)["content_sha256"] for rows in store.iter_columns(columns)))
+    return twice.total() - len(twice)

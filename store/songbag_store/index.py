@@ -111,6 +111,13 @@ def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
     StoreError
         If a user's column has two types that have none in common.
     """
+    fresh = fresh_rows(index, part)
+    replaced = pc.is_in(index["song_id"], value_set=fresh["song_id"].combine_chunks())
+    return join_rows([keep_rows(index, pc.invert(replaced)), fresh])
+
+
+def fresh_rows(index: pa.Table, part: pa.Table) -> pa.Table:
+    """Return the rows of a part that count, see `apply_part`, with the columns of the user's that the index has."""
     position = pc.index_in(part["song_id"], value_set=index["song_id"].combine_chunks())
     present = index["fragment"].take(position)
     expected = part[REPLACES]
@@ -119,9 +126,7 @@ def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
     for field in user_fields(index.schema):
         if field.name not in part.column_names:
             part = part.append_column(field, index[field.name].take(position))
-    fresh = keep_rows(part, pc.or_(new, swap)).drop_columns([REPLACES])
-    replaced = pc.is_in(index["song_id"], value_set=fresh["song_id"].combine_chunks())
-    return join_rows([keep_rows(index, pc.invert(replaced)), fresh])
+    return keep_rows(part, pc.or_(new, swap)).drop_columns([REPLACES])
 
 
 def keep_rows(table: pa.Table, keep: pa.ChunkedArray) -> pa.Table:

@@ -12,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from songbag_store.errors import UsageError
+from songbag_store.repeats import repeated
 
 
 def load_table(path: Path) -> pa.Table:
@@ -41,7 +42,9 @@ def _read_csv(path: Path, as_text: list[str], *, only_these: bool = False) -> pa
         include_columns=as_text if only_these else [],
     )
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    return pyarrow.csv.read_csv(path, convert_options=options, parse_options=parsing)
+    # Every thread of Arrow's keeps memory of its own for good.
+    reading = pyarrow.csv.ReadOptions(use_threads=False)
+    return pyarrow.csv.read_csv(path, read_options=reading, convert_options=options, parse_options=parsing)
 
 
 def _keep_leading_zeros(path: Path, table: pa.Table) -> pa.Table:
@@ -107,14 +110,13 @@ def refuse_duplicates(path: Path, song_ids: pa.ChunkedArray) -> None:
     UsageError
         If it has.
     """
-    if pc.count_distinct(song_ids).as_py() == len(song_ids):
+    twice = repeated(lambda: song_ids.iterchunks())
+    if not twice:
         return
-    seen: dict[str, int] = {}
-    for row, song_id in enumerate(song_ids.to_pylist()):
-        first = seen.setdefault(song_id, row)
-        if first != row:
-            lines = f"lines {line_of(path, first)} and {line_of(path, row)}"
-            raise fault(path, f"the song_id {song_id!r} stands twice, in {lines}")
+    song_id = next(iter(twice))
+    rows = pc.indices_nonzero(pc.equal(song_ids, song_id)).to_pylist()
+    lines = f"lines {line_of(path, rows[0])} and {line_of(path, rows[1])}"
+    raise fault(path, f"the song_id {song_id!r} stands twice, in {lines}")
 
 
 def line_of(path: Path, row: int) -> int:

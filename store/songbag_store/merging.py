@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_store.index import apply_parts, join_rows
+from songbag_store.index import REPLACES, apply_parts, fresh_rows, join_rows, keep_rows
+from songbag_store.repeats import repeated
 from songbag_store.sealed import Rows
 from songbag_store.snapshots import Snapshot
 
+Tables = Callable[[], Iterable[pa.Table]]
+"""Tables that are drawn one after the other, more than once."""
 
-def merge_parts(base: Snapshot, parts: list[pa.Table]) -> Rows:
+
+def merge_parts(base: Snapshot, parts: Tables) -> Rows:
     """Return the index with the rows of several parts, as `songbag_store.index.apply_parts` does it, row by row.
 
-    In memory are the rows of the parts and of the songs that they name; all other rows pass through.
+    In memory are the rows of one part, the ids of all, and the rows of the songs that they replace; all other rows pass
+    through. Only where two parts have a song in common are the rows of all in memory.
 
     Parameters
     ----------
     base : Snapshot
         The present index.
-    parts : list of pyarrow.Table
-        Rows with the column `replaces`; at least one.
+    parts : callable
+        Gives rows with the column `replaces`, part by part; at least one.
 
     Raises
     ------
     StoreError
         If a user's column has two types that have none in common.
     """
-    present = _rows_of(
-        base, pa.chunked_array([chunk for part in parts for chunk in part["song_id"].chunks], pa.string())
-    )
-    after = apply_parts(present, parts)
-    before = present["fragment"].take(_positions(after["song_id"], present["song_id"]))
-    fresh = after.filter(pc.invert(pc.fill_null(pc.equal(before, after["fragment"]), False)))
-    empty = join_rows([base.schema.empty_table(), fresh.slice(0, 0)])
-    return Rows(empty.schema, _pieces(base, fresh, empty))
+    columns: set[pa.Schema] = set()
+    ids: list[pa.Array] = []
+    for part in parts():
+        columns.add(part.schema.remove_metadata())
+        ids += part["song_id"].chunks
+    song_ids = pa.chunked_array(ids, pa.string())
+    empty = join_rows([base.schema.empty_table(), *(c.empty_table().drop_columns([REPLACES]) for c in columns)])
+    present = _rows_of(base, song_ids)
+    fresh = _fresh(present, parts) if not repeated(song_ids.iterchunks) else _fresh_in_turn(present, parts)
+    return Rows(empty.schema, _pieces(base, fresh, present, empty))
 
 
 def _rows_of(base: Snapshot, song_ids: pa.ChunkedArray) -> pa.Table:
@@ -49,14 +56,25 @@ def _rows_of(base: Snapshot, song_ids: pa.ChunkedArray) -> pa.Table:
     return pa.concat_tables([empty, *hit])
 
 
-def _positions(song_ids: pa.ChunkedArray, among: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.index_in(song_ids, value_set=among.combine_chunks())
+def _fresh(present: pa.Table, parts: Tables) -> Tables:
+    return lambda: (fresh_rows(present, part) for part in parts())
 
 
-def _pieces(base: Snapshot, fresh: pa.Table, empty: pa.Table) -> Iterator[pa.Table]:
+def _fresh_in_turn(present: pa.Table, parts: Tables) -> Tables:
+    """Return what is new when every part is applied on top of the one before it."""
+    after = apply_parts(present, list(parts()))
+    position = pc.index_in(after["song_id"], value_set=present["song_id"].combine_chunks())
+    before = present["fragment"].take(position)
+    fresh = keep_rows(after, pc.invert(pc.fill_null(pc.equal(before, after["fragment"]), False)))
+    return lambda: [fresh]
+
+
+def _pieces(base: Snapshot, fresh: Tables, present: pa.Table, empty: pa.Table) -> Iterator[pa.Table]:
     """Yield the rows that stay, then the new ones."""
-    replaced = fresh["song_id"].combine_chunks()
+    ids = [rows["song_id"] for rows in fresh()] if present.num_rows else []
+    replaced = pa.chunked_array([chunk for one in ids for chunk in one.chunks], pa.string()).combine_chunks()
     for piece in base.pieces():
         stays = pc.invert(pc.is_in(piece["song_id"], value_set=replaced))
-        yield join_rows([empty, piece if pc.all(stays).as_py() else piece.filter(stays)])
-    yield join_rows([empty, fresh])
+        yield join_rows([empty, keep_rows(piece, stays)])
+    for rows in fresh():
+        yield join_rows([empty, rows])

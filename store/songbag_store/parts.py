@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
@@ -10,6 +10,30 @@ from songbag_store.errors import DamagedStore
 from songbag_store.sealed import Sealed, seal
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import ObjectFacts, Storage, create_once
+
+
+class PackedParts(Mapping[str, pa.Table]):
+    """Rows of parts by fragment, compressed while they wait for a commit."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, pa.Buffer] = {}
+
+    def pack(self, fragment: str, rows: pa.Table) -> None:
+        """Add the rows of a part."""
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+        with pa.ipc.new_stream(sink, rows.schema, options=options) as stream:
+            stream.write_table(rows)
+        self._packed[fragment] = sink.getvalue()
+
+    def __getitem__(self, fragment: str) -> pa.Table:
+        return pa.ipc.open_stream(self._packed[fragment], options=pa.ipc.IpcReadOptions(use_threads=False)).read_all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
 
 
 def write_part(

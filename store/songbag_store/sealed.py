@@ -26,6 +26,7 @@ _FACTS_KEY = "songbag.facts"
 _BLANK = b"0" * 64
 _MOST_UNPACKED = 200
 _GROUP_ROWS = 1 << 13
+_WIDE_ROWS = 1 << 10
 _PARQUET = ds.ParquetFileFormat()
 # Thrift's compact protocol: the value follows its key as field 2 (0x18) with a length byte (64 = 0x40).
 _SEAL = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x40([0-9a-f]{64})")
@@ -65,8 +66,10 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any]) -> bytes:
         "use_byte_stream_split": _lists_of_floats(rows.schema),
     }
     with pq.ParquetWriter(buffer, rows.schema, **options) as writer:
-        for group in _groups(rows.pieces if isinstance(rows, Rows) else [rows]):
+        groups = _groups(rows.pieces if isinstance(rows, Rows) else [rows])
+        while (group := next(groups, None)) is not None:
             writer.write_table(group, row_group_size=_GROUP_ROWS)
+            del group  # or it would be there while the next one is made
         writer.add_key_value_metadata({_FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): _BLANK.decode()})
     with buffer.getbuffer() as data:
         start, stop = _find_own_seal(data)
@@ -82,10 +85,15 @@ def _groups(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
         held.append(piece)
         n_rows += piece.num_rows
         if n_rows >= _GROUP_ROWS:
-            joined = pa.concat_tables(held)
+            joined, held = pa.concat_tables(held), []
+            del piece
             whole = n_rows - n_rows % _GROUP_ROWS
-            yield joined.slice(0, whole)
-            held, n_rows = [joined.slice(whole)], n_rows - whole
+            n_rows -= whole
+            if n_rows:
+                held.append(joined.slice(whole))
+            group = [joined.slice(0, whole)]
+            del joined
+            yield group.pop()
     if n_rows:
         yield pa.concat_tables(held)
 
@@ -131,9 +139,10 @@ class Sealed:
             return table.unify_dictionaries().replace_schema_metadata()
 
     def pieces(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Decode some columns, or all, a few thousand rows at a time; errors as of `read`."""
+        """Decode some columns a few thousand rows at a time, or all, a thousand; errors as of `read`."""
+        at_once = _GROUP_ROWS if columns else _WIDE_ROWS
         with self._damage():
-            for batch in self._reader().iter_batches(_GROUP_ROWS, columns=columns, use_threads=False):
+            for batch in self._reader().iter_batches(at_once, columns=columns, use_threads=False):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata()
 
     def dataset(self) -> ds.Dataset:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from songbag_store.errors import DamagedStore
 from songbag_store.index import OWN_FIELDS
+from songbag_store.repeats import repeated
 from songbag_store.sealed import Sealed
 from songbag_store.spec import FeatureSpec
 
@@ -50,47 +51,59 @@ def check_index(index: Sealed, *, key: str, where: str) -> None:
         position = index.schema.get_field_index(field.name)
         if position < 0 or index.schema.field(position).type != field.type:
             raise damage(f"is not an index: the column {field.name!r} is not there once, as {field.type}")
-    # One after the other: together they would take the memory that a commit has to do with.
-    song_ids = index.read(["song_id"])["song_id"]
-    if pc.count_distinct(song_ids).as_py() != len(song_ids):
-        raise damage("has two rows of one song", _twice(song_ids))
-    del song_ids
-    rows = index.read(["status", "fragment", "row_start", "n_windows"], repetitive=["status", "fragment"])
-    ok = _numbers(pc.equal(rows["status"], "ok"), False)
-    starts, counts = _numbers(rows["row_start"], -1), _numbers(rows["n_windows"], 0)
-    nowhere = ok & ((starts < 0) | (starts > _FARTHEST_ROW) | (counts < 1))
-    if nowhere.any():
-        raise damage("points at windows that cannot be", _ids(index, np.flatnonzero(nowhere)))
-    fragments = rows["fragment"].combine_chunks().indices.fill_null(-1).to_numpy()
-    clash = _overlapping(np.flatnonzero(ok), fragments, starts, starts + counts)
+    twice = repeated(lambda: (piece["song_id"] for piece in index.pieces(["song_id"])))
+    if twice:
+        raise damage("has two rows of one song", list(twice)[:6])
+    in_order, last = True, np.empty((4, 0), np.int64)
+    for places in _places(index):
+        rows, _, starts, stops = places
+        nowhere = (starts < 0) | (starts > _FARTHEST_ROW) | (stops <= starts)
+        if nowhere.any():
+            raise damage("points at windows that cannot be", _ids(index, rows[nowhere]))
+        in_order = in_order and _in_order(np.concatenate([last, places], axis=1))
+        last = places[:, -1:] if len(rows) else last
+    # A run leaves them in order, fragment after fragment, and then nothing needs to be held.
+    clash = np.empty(0, np.int64) if in_order else _overlapping(np.concatenate(list(_places(index)), axis=1))
     if len(clash):
         raise damage("gives the same windows to two songs", _ids(index, clash))
 
 
-def _numbers(column: pa.ChunkedArray, absent: float) -> npt.NDArray[Any]:
-    return np.asarray(pc.fill_null(column, absent))
+Integers = npt.NDArray[np.int64]
 
 
-def _twice(song_ids: pa.ChunkedArray) -> list[str]:
-    counts = pa.table({"song_id": song_ids}).group_by("song_id").aggregate([([], "count_all")])
-    return list(counts.filter(pc.field("count_all") > 1)["song_id"].slice(0, 6).to_pylist())
+def _places(index: Sealed) -> Iterator[Integers]:
+    """Yield of ok songs: rows, fragments numbered in the order they come in, first windows, those behind the last."""
+    numbers: dict[str | None, int] = {}
+    first = 0
+    for piece in index.pieces(["status", "fragment", "row_start", "n_windows"]):
+        ok = np.asarray(pc.fill_null(pc.equal(piece["status"], "ok"), False))
+        names = piece["fragment"].combine_chunks().dictionary_encode()
+        codes = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
+        fragments = np.array([*codes, -1])[np.asarray(names.indices.fill_null(-1))]
+        starts, counts = (np.asarray(pc.fill_null(piece[name], -1)) for name in ("row_start", "n_windows"))
+        rows = np.arange(first, first + piece.num_rows)
+        yield np.stack([rows, fragments, starts, starts + counts])[:, ok]
+        first += piece.num_rows
 
 
-def _ids(index: Sealed, rows: npt.NDArray[np.int64]) -> list[str]:
+def _ids(index: Sealed, rows: Integers) -> list[str]:
     return list(index.read(["song_id"])["song_id"].take(pa.array(rows[:6])).to_pylist())
 
 
-def _overlapping(
-    rows: npt.NDArray[np.int64],
-    fragments: npt.NDArray[np.int32],
-    starts: npt.NDArray[np.int64],
-    stops: npt.NDArray[np.int64],
-) -> npt.NDArray[np.int64]:
-    """Return the first two rows of one fragment whose windows overlap, or none."""
-    ordered = rows[np.lexsort((starts[rows], fragments[rows]))]
+def _in_order(places: Integers) -> bool:
+    """Tell whether every song's windows lie behind those of the song before it, or in a fragment that comes later."""
+    _, fragments, starts, stops = places
+    same = fragments[:-1] == fragments[1:]
+    return bool(((fragments[:-1] < fragments[1:]) | (same & (stops[:-1] <= starts[1:]))).all())
+
+
+def _overlapping(places: Integers) -> Integers:
+    """Return the rows of the first two songs of one fragment whose windows overlap, or none."""
+    rows, fragments, starts, stops = places
+    ordered = np.lexsort((starts, fragments))
     before, after = ordered[:-1], ordered[1:]
     clash = np.flatnonzero((fragments[before] == fragments[after]) & (starts[after] < stops[before]))
-    return ordered[clash[0] : clash[0] + 2] if len(clash) else clash
+    return rows[ordered[clash[0] : clash[0] + 2]] if len(clash) else clash
 
 
 def check_array_metadata(text: bytes, spec: FeatureSpec) -> None:

@@ -167,20 +167,21 @@ class SongStore:
             )
         return store
 
-    def commit_parts(self, parts: dict[str, pa.Table]) -> Self:
+    def commit_parts(self, parts: Mapping[str, pa.Table]) -> Self:
         """Take the rows of finished parts into a new snapshot and return the store at it.
 
         Parameters
         ----------
-        parts : dict
-            Rows by fragment, as `songbag_store.parts.read_part` gives them. Those a snapshot has already are left out.
+        parts : mapping
+            Rows by fragment, as `songbag_store.parts.read_part` gives them, drawn part by part. Those a snapshot has
+            already are left out.
         """
 
         def change(base: Snapshot) -> tuple[Rows, frozenset[str]] | None:
-            fresh = {name: rows for name, rows in parts.items() if name not in base.parts}
+            fresh = [name for name in parts if name not in base.parts]
             if not fresh:
                 return None
-            return merge_parts(base, list(fresh.values())), base.parts | fresh.keys()
+            return merge_parts(base, lambda: (parts[name] for name in fresh)), base.parts.union(fresh)
 
         return self.commit_change(change, note="extract")
 

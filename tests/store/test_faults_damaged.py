@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec, SongStore, sealed
 from songbag_store.errors import DamagedStore, NewerFormat, StoreInTheWay, StoreNotFound
 from songbag_store.index import index_schema
 from songbag_store.parts import read_part
@@ -136,6 +136,21 @@ def test_row_66_rows_that_point_nowhere_or_overlap_are_an_error_at_open(
 ) -> None:
     by_hand(store, with_column(store.index, column, values))
     with pytest.raises(DamagedStore, match=said):
+        reopened(store)
+
+
+@pytest.mark.parametrize("rows_at_once", [1, 2, 8192])
+def test_row_66_overlaps_are_found_and_nothing_else_however_the_rows_come(
+    store: SongStore, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
+) -> None:
+    monkeypatch.setattr(sealed, "_GROUP_ROWS", rows_at_once)
+    index = with_column(store.index, "fragment", ["f", "g", "f"])
+    index = with_column(index, "row_start", [3, 3, 0])
+    by_hand(store, with_column(index, "n_windows", [1, 1, 3]))
+    assert reopened(store).n_rows == 3
+    Path(store.location, snapshot_key(2)).unlink()
+    by_hand(store, with_column(index, "n_windows", [1, 1, 4]))
+    with pytest.raises(DamagedStore, match=r"two songs \(songs hit: '[ac]', '[ac]'\)"):
         reopened(store)
 
 

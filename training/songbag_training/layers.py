@@ -1,4 +1,4 @@
-"""Layers of a song model besides its pooling: normalisation, windows folded into the batch, a quick convolution."""
+"""Layers of a song model besides encoder and pooling: normalisation, and windows folded into the batch."""
 
 from __future__ import annotations
 
@@ -72,45 +72,6 @@ class UnfoldWindows(keras.layers.Layer):
     def compute_output_spec(self, values: KerasTensor, mask: KerasTensor) -> KerasTensor:
         """K may be unknown while the network is built."""
         return KerasTensor((mask.shape[0], mask.shape[1], values.shape[-1]), dtype=values.dtype)
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class PooledConvolution(keras.layers.Layer):
-    """What `Conv2D` with a ReLU and then `MaxPooling2D` compute, in less time: bias and ReLU come after the pooling.
-
-    A bias and a ReLU never put one number above another that was higher, rounded or not: the highest of a patch is
-    the same before and after them, to the last bit, and gradients are but for the order of sums. After the pooling
-    they touch less memory, by the size of the patch, and that is what they cost on a CPU. Nothing is padded.
-
-    Parameters
-    ----------
-    filters : int
-    kernel_size, pool_size : tuple of two int
-        Over bands and frames.
-    """
-
-    def __init__(self, filters: int, kernel_size: tuple[int, int], pool_size: tuple[int, int], **options: Any) -> None:
-        super().__init__(**options)
-        self.filters = filters
-        self.kernel_size = tuple(kernel_size)
-        self.pool_size = tuple(pool_size)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
-        own = {"filters": self.filters, "kernel_size": self.kernel_size, "pool_size": self.pool_size}
-        return {**super().get_config(), **own}
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create kernel and bias, as `Conv2D` does."""
-        shape = (*self.kernel_size, input_shape[-1], self.filters)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
-        self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
-
-    def call(self, images: KerasTensor) -> KerasTensor:
-        """Turn (N, bands, frames, channels) into (N, fewer bands, fewer frames, filters)."""
-        convolved = ops.conv(images, self.kernel, padding="valid")
-        highest = ops.max_pool(convolved, self.pool_size, padding="valid")
-        return ops.relu(highest + self.bias)
 
 
 def channels_last(values: Any, n_channels: int) -> Any:
