@@ -3,9 +3,9 @@
     python -m benchmarks.training [--songs 2000] [--rounds 7]
 
 prints an epoch of the reference network (batches of 32 bags of 16 windows) fed from the store through `tf.data`, over
-the same fed from tensors in memory; and a training step of the network with its windows folded into the batch axis,
-beside the same network in `TimeDistributed`, and beside itself under XLA. Ratios are medians over rounds in which the
-two take turns.
+the same fed from tensors in memory; and a training step of each encoder beside the same under XLA, in mixed precision
+and with several steps to an execution, and of the reference network beside the same of Keras's own layers in
+`TimeDistributed`. Ratios are medians over rounds in which the two take turns.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
+from keras import layers
 
 from benchmarks.stores import CLASSES, SPEC, music_windows, write_store
 from songbag_store import SongStore
-from songbag_training import BagDataset, window_model
+from songbag_training import BagDataset
+from songbag_training.devices import precision
+from songbag_training.encoders import ENCODERS
 from songbag_training.layers import FeatureScaling
 from songbag_training.model import song_model
+from songbag_training.poolings import MeanPooling
 from songbag_training.scaling import scaling_statistics
 from songbag_training.tasks import SongLoss
 
@@ -52,32 +57,46 @@ def paired_ratio(first: Callable[[], object], second: Callable[[], object], roun
     return statistics.median(firsts), statistics.median(seconds), ratio
 
 
-def folded(store: SongStore, *, xla: bool = False) -> keras.Model:
-    """Return the reference network as songbag trains it, compiled."""
-    model = song_model(
-        SPEC,
-        CLASSES,
-        encoder="reference",
-        bag_size=BAG_SIZE,
-        scaling=scaling_statistics(store, store.select_songs()["song_id"]),
-    )
-    model.compile(keras.optimizers.Adam(), loss=SongLoss(CLASSES), jit_compile=xla)
+def folded(
+    store: SongStore, encoder: str = "reference", *, xla: bool = False, mixed: bool = False, at_once: int = 1
+) -> keras.Model:
+    """Return a network as songbag trains it, compiled; `at_once` is the steps of one execution."""
+    with precision(mixed):
+        model = song_model(SPEC, CLASSES, encoder=encoder, bag_size=BAG_SIZE, scaling=_statistics(store))
+        optimizer = keras.optimizers.Adam()
+        model.compile(optimizer, loss=SongLoss(CLASSES), jit_compile=xla, steps_per_execution=at_once)
     return model
 
 
 def time_distributed(store: SongStore) -> keras.Model:
-    """Return the same network with one copy of it applied to each window, compiled."""
+    """Return the reference network of Keras's own layers, one copy of it applied to each window, compiled."""
     scaling = FeatureScaling(name="scaling", dtype="float32")
     windows = keras.Input((BAG_SIZE, *SPEC.window_shape), dtype=SPEC.encoding, name="windows")
     mask = keras.Input((BAG_SIZE,), name="mask")
     scaled = scaling(windows)
-    scaling.set_statistics(*scaling_statistics(store, store.select_songs()["song_id"]))
-    network = window_model(SPEC.n_bands, SPEC.n_frames, CLASSES)
-    logits = keras.layers.TimeDistributed(network)(keras.layers.Reshape((BAG_SIZE, *SPEC.window_shape, 1))(scaled))
-    pooled = keras.layers.Dot(axes=1)([keras.layers.UnitNormalization(axis=1, name="shares")(mask), logits])
-    model = keras.Model({"windows": windows, "mask": mask}, pooled)
+    scaling.set_statistics(*_statistics(store))
+    network = keras.Sequential(
+        [
+            keras.Input((SPEC.n_bands, SPEC.n_frames, 1)),
+            layers.Conv2D(16, 3, activation="relu"),
+            layers.MaxPooling2D((2, 3)),
+            layers.Conv2D(16, 3, activation="relu"),
+            layers.MaxPooling2D((2, 2)),
+            layers.Flatten(),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(CLASSES),
+        ]
+    )
+    logits = layers.TimeDistributed(network)(layers.Reshape((BAG_SIZE, *SPEC.window_shape, 1))(scaled))
+    song_logits, _ = MeanPooling()(logits, logits, mask)
+    model = keras.Model({"windows": windows, "mask": mask}, song_logits)
     model.compile(keras.optimizers.Adam(), loss=SongLoss(CLASSES), jit_compile=False)
     return model
+
+
+def _statistics(store: SongStore) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    return scaling_statistics(store, store.select_songs()["song_id"])
 
 
 def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
@@ -101,14 +120,23 @@ def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
 
 
 def measure_step(store: SongStore, bags: BagDataset, rounds: int) -> None:
-    """Print steps in `TimeDistributed` and under XLA over one with folded windows."""
+    """Print steps of the reference network in `TimeDistributed`, and of both encoders in other ways, over songbag's."""
     batch = bags.batch(0, 0)
     element = ({"windows": batch.windows, "mask": batch.mask}, bags.labels[batch.songs])
     data = tf.data.Dataset.from_tensors(element).cache().repeat(STEPS)
-    plain = folded(store)
-    for name, other in (("in TimeDistributed", time_distributed(store)), ("under XLA", folded(store, xla=True))):
-        slow, fast, ratio = paired_ratio(partial(steps, other, data), partial(steps, plain, data), rounds)
-        print(f"step: {name} {1e3 * slow / STEPS:.0f} ms, folded {1e3 * fast / STEPS:.0f} ms, ratio {ratio:.2f}")
+    for encoder in ENCODERS:
+        others = {
+            "under XLA": folded(store, encoder, xla=True),
+            "in mixed precision": folded(store, encoder, mixed=True),
+            f"{STEPS} to an execution": folded(store, encoder, at_once=STEPS),
+        }
+        if encoder == "reference":
+            others = {"in TimeDistributed": time_distributed(store), **others}
+        own = folded(store, encoder)
+        for name, other in others.items():
+            slow, fast, ratio = paired_ratio(partial(steps, other, data), partial(steps, own, data), rounds)
+            times = f"{1e3 * slow / STEPS:.1f} ms, songbag's {1e3 * fast / STEPS:.1f} ms, ratio {ratio:.2f}"
+            print(f"step of the encoder {encoder}: {name} {times}", flush=True)
 
 
 def steps(model: keras.Model, data: tf.data.Dataset) -> None:

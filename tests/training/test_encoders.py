@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import layers
 
 from songbag_training import window_model
 from songbag_training.encoders import compact, reference
 from songbag_training.errors import ModelError
+from songbag_training.layers import PooledConvolution
 
 
 def test_the_reference_network_has_21075_parameters() -> None:
@@ -29,6 +33,63 @@ def test_one_class_is_refused() -> None:
 
 def test_the_smallest_window_of_the_reference_works() -> None:
     assert reference(10, 14).output.shape == (None, 32)
+
+
+def _plain_reference(shape: tuple[int, int, int]) -> keras.Model:
+    """Return the reference encoder as anybody would write it down."""
+    return keras.Sequential(
+        [
+            keras.Input(shape),
+            layers.Conv2D(16, 3, activation="relu"),
+            layers.MaxPooling2D((2, 3)),
+            layers.Conv2D(16, 3, activation="relu"),
+            layers.MaxPooling2D((2, 2)),
+            layers.Flatten(),
+            layers.Dense(32, activation="relu"),
+            layers.Dense(32, activation="relu"),
+        ]
+    )
+
+
+# Of (10, 14) the poolings leave out nothing, of (13, 19) as much as they can.
+@pytest.mark.parametrize("shape", [(13, 216, 1), (40, 101, 3), (10, 14, 1), (13, 19, 2)])
+def test_the_reference_computes_what_the_plain_layers_do(shape: tuple[int, int, int]) -> None:
+    quick, plain = reference(*shape), _plain_reference(shape)
+    rng = np.random.default_rng(5)
+    # Biases of some size: where they are added is what differs.
+    for own, other in zip(quick.weights, plain.weights, strict=True):
+        own.assign(rng.normal(0, 0.3, own.shape))
+        other.assign(own)
+    windows = tf.constant(rng.normal(size=(6, *shape)), tf.float32)
+    found = []
+    for network in (quick, plain):
+        with tf.GradientTape() as tape:
+            tape.watch(windows)
+            vectors = network(windows)
+            total = tf.reduce_sum(vectors**2)
+        variables = [weight.value for weight in network.trainable_weights]
+        found.append([vectors, *tape.gradient(total, [windows, *variables])])
+    for own, other in zip(*found, strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-5, atol=1e-5 * np.abs(other).max())
+    assert {path: weight.shape for weight in quick.weights if "bias" in (path := weight.path)} == {
+        "conv_1/bias": (16,),
+        "conv_2/bias": (16,),
+        "dense_1/bias": (32,),
+        "dense_2/bias": (32,),
+    }
+
+
+def test_a_pooled_convolution_is_that_of_the_plain_layers_to_the_last_bit() -> None:
+    rng = np.random.default_rng(6)
+    windows = rng.normal(size=(64, 12, 31, 2)).astype(np.float32)
+    quick, plain = PooledConvolution(8, (3, 3), (2, 3)), layers.Conv2D(8, 3)
+    convolved = plain(windows)
+    quick(windows)
+    bias = rng.normal(size=8).astype(np.float32)
+    quick.set_weights([np.asarray(plain.kernel), bias])
+    expected = layers.MaxPooling2D((2, 3))(tf.nn.relu(convolved + bias))
+    np.testing.assert_array_equal(quick(windows), expected)
+    assert 0.1 < np.mean(expected == 0) < 0.9
 
 
 @pytest.mark.parametrize(("n_bands", "n_frames"), [(9, 216), (13, 13)])

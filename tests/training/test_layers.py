@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+import json
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
-from songbag_training.layers import FeatureScaling, FoldWindows, UnfoldWindows, channels_last
+from songbag_training.layers import (
+    FeatureScaling,
+    FoldWindows,
+    FusedBatchNormalization,
+    PooledConvolution,
+    UnfoldWindows,
+    channels_last,
+)
 
 
 @pytest.fixture
@@ -44,6 +54,32 @@ def test_unfolding_undoes_folding(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(back, windows.reshape(3, 5, 24))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("shape", [(6, 5, 7, 3), (1, 1, 1, 2)])
+def test_fused_batch_normalisation_is_that_of_keras(
+    rng: np.random.Generator, shape: tuple[int, ...], dtype: str
+) -> None:
+    images, weights = rng.normal(1, 3, (2, *shape)).astype(np.float32)
+    found = []
+    for kind in (FusedBatchNormalization, keras.layers.BatchNormalization):
+        layer = kind(momentum=0.9, dtype=dtype)
+        layer.build(shape)
+        layer.gamma.assign(np.linspace(-1, 2, shape[-1]))
+        layer.beta.assign(np.linspace(-1, 3, shape[-1]))
+        values = tf.constant(images, layer.compute_dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            normal = layer(values, training=True)
+            total = tf.reduce_sum(tf.cast(normal, "float32") * weights)
+        gradients = tape.gradient(total, [values, layer.gamma.value, layer.beta.value])
+        frozen = kind(dtype=dtype, trainable=False)(values, training=True)
+        found.append([normal, *gradients, layer.moving_mean, layer.moving_variance, layer(values), frozen])
+    for own, other in zip(*found, strict=True):
+        assert own.dtype == other.dtype
+        close = 1e-5 if dtype == "float32" else 1e-2
+        np.testing.assert_allclose(own, other, rtol=close, atol=close)
+
+
 def test_channels_stored_one_after_the_other_come_last(rng: np.random.Generator) -> None:
     features, deltas = rng.normal(size=(2, 7, 13, 9)).astype(np.float32)
     images = channels_last(ops.convert_to_tensor(np.concatenate([features, deltas], axis=1)), 2)
@@ -52,7 +88,12 @@ def test_channels_stored_one_after_the_other_come_last(rng: np.random.Generator)
     np.testing.assert_array_equal(images[..., 1], deltas)
 
 
-@pytest.mark.parametrize("layer", [FeatureScaling(), FoldWindows(), UnfoldWindows()])
+@pytest.mark.parametrize(
+    "layer",
+    [FeatureScaling(), FoldWindows(), UnfoldWindows(), PooledConvolution(8, (3, 5), (2, 3)), FusedBatchNormalization()],
+)
 def test_layers_survive_keras_serialisation(layer: keras.layers.Layer) -> None:
     document = keras.saving.serialize_keras_object(layer)
-    assert type(keras.saving.deserialize_keras_object(document)) is type(layer)
+    read = keras.saving.deserialize_keras_object(json.loads(json.dumps(document)))
+    assert type(read) is type(layer)
+    assert read.get_config() == layer.get_config()

@@ -13,6 +13,7 @@ import keras
 from keras import KerasTensor, layers
 
 from songbag_training.errors import ModelError
+from songbag_training.layers import FusedBatchNormalization, PooledConvolution
 
 Encoder = Callable[[int, int, int], keras.Model]
 
@@ -22,7 +23,9 @@ EMBEDDING_NAME = "encoder"
 def reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     """Two valid convolutions of 16 filters with pooling (2, 3) and (2, 2), then two dense layers of 32.
 
-    For windows of (13, 216) and three classes it has, with its head, 21,075 parameters.
+    For windows of (13, 216) and three classes it has, with its head, 21,075 parameters. A pooling leaves out the bands
+    and frames at the end that fill no patch of it; those that reach no output are cut off at once instead of being
+    convolved: of (13, 216) three bands and four frames.
 
     Raises
     ------
@@ -36,14 +39,20 @@ def reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
             remedy="Use the encoder 'compact', which takes windows of any size.",
         )
     windows = keras.Input((n_bands, n_frames, n_channels), name="image")
-    x = layers.Conv2D(16, 3, activation="relu", name="conv_1")(windows)
-    x = layers.MaxPooling2D((2, 3), name="pool_1")(x)
-    x = layers.Conv2D(16, 3, activation="relu", name="conv_2")(x)
-    x = layers.MaxPooling2D((2, 2), name="pool_2")(x)
+    unseen = _unseen(n_bands, 2, 2), _unseen(n_frames, 3, 2)
+    x = layers.Cropping2D([(0, n) for n in unseen], name="seen")(windows)
+    x = PooledConvolution(16, (3, 3), (2, 3), name="conv_1")(x)
+    x = PooledConvolution(16, (3, 3), (2, 2), name="conv_2")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(32, activation="relu", name="dense_1")(x)
     x = layers.Dense(32, activation="relu", name="dense_2")(x)
     return keras.Model(windows, x, name=EMBEDDING_NAME)
+
+
+def _unseen(length: int, first_pool: int, second_pool: int) -> int:
+    """Return how much at the end of an axis reaches no output, after two convolutions of 3 that are each pooled."""
+    n_outputs = ((length - 2) // first_pool - 2) // second_pool
+    return length - ((n_outputs * second_pool + 2) * first_pool + 2)
 
 
 def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
@@ -79,7 +88,7 @@ def _convolution(
     name = f"conv_{number}"
     x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, name=name)(x)
     # With Keras's 0.99, the averages of a small collection would still be the initial ones when training ends.
-    x = layers.BatchNormalization(momentum=0.9, name=f"norm_{number}")(x)
+    x = FusedBatchNormalization(momentum=0.9, name=f"norm_{number}")(x)
     return layers.Activation("relu", name=f"relu_{number}")(x)
 
 

@@ -26,12 +26,13 @@ from keras import KerasTensor, ops
 import songbag_store
 from songbag_store.errors import MissingExtra, UsageError
 from songbag_training.files import creating
-from songbag_training.layers import FeatureScaling
+from songbag_training.layers import FeatureScaling, FusedBatchNormalization, PooledConvolution
 from songbag_training.runs import Run
 
 ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
 
 _SUFFIXES: dict[ExportFormat, str] = {"keras": ".keras", "savedmodel": "", "tflite": ".tflite", "onnx": ".onnx"}
+_TWINS = (PooledConvolution, FusedBatchNormalization)
 _OUTPUTS = ("song_probabilities", "window_probabilities", "weights")
 
 
@@ -108,18 +109,34 @@ def portable_model(model: keras.Model) -> keras.Model:
 
 
 def _without_own_layers(network: keras.Model) -> keras.Model:
-    """Return the window network, (N, C, T) in float32 to embeddings and logits, with operations for the scaling."""
+    """Return the window network, (N, C, T) in float32 to embeddings and logits, or its encoder, without own layers."""
 
     def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
-        if not isinstance(layer, FeatureScaling):
-            return layer(*arguments, **options)
-        mean, std = (np.asarray(weight)[:, None] for weight in (layer.mean, layer.std))
-        return (arguments[0] - mean) / std
+        if isinstance(layer, FeatureScaling):
+            mean, std = (np.asarray(weight)[:, None] for weight in (layer.mean, layer.std))
+            return (arguments[0] - mean) / std
+        if isinstance(layer, PooledConvolution):
+            return _plain_convolution(layer, arguments[0])
+        if isinstance(layer, FusedBatchNormalization):
+            plain = keras.layers.BatchNormalization.from_config(layer.get_config())
+            normal = plain(*arguments, **options)
+            plain.set_weights(layer.get_weights())
+            return normal
+        if isinstance(layer, keras.Model) and any(isinstance(inner, _TWINS) for inner in layer.layers):
+            return _without_own_layers(layer)(*arguments, **options)
+        return layer(*arguments, **options)
 
-    windows = keras.Input(network.input.shape[1:], name="window")
+    windows = keras.Input(network.input.shape[1:], name=network.input.name)
     return keras.models.clone_model(
         network, input_tensors=windows, clone_function=lambda layer: layer, call_function=call
     )
+
+
+def _plain_convolution(layer: PooledConvolution, images: KerasTensor) -> KerasTensor:
+    convolution = keras.layers.Conv2D(layer.filters, layer.kernel_size, activation="relu", name=layer.name)
+    convolved = convolution(images)
+    convolution.set_weights(layer.get_weights())
+    return keras.layers.MaxPooling2D(layer.pool_size, name=f"{layer.name}_pool")(convolved)
 
 
 def _places(mask: KerasTensor) -> KerasTensor:
