@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from songbag_store.drawing import Ints, draw_windows, song_order, stretch_starts
 from songbag_store.encoding import StoredWindows
 from songbag_store.errors import UsageError
-from songbag_store.fragments import FragmentReader, Pending, Span
 from songbag_store.index import is_ascending
+from songbag_store.reading import FragmentReader, Pending, Span
 
 AHEAD_BYTES = 64 << 20
 """The most bytes of batches that are read before they are asked for; at least one batch is, however large."""

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from songbag_store.errors import DamagedStore
-from songbag_store.fragments import GROUP
 from songbag_store.history import Event, read_events, read_tags
 from songbag_store.parts import finished_parts
+from songbag_store.reading import GROUP
 from songbag_store.snapshots import snapshot_key
 from songbag_store.storage import Storage, StoredObject, create_once
 from songbag_store.store import SongStore

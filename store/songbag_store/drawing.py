@@ -6,6 +6,8 @@ years later. Here the lots are hashes: sorting positions by them is a shuffle.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -38,21 +40,32 @@ def splitmix64(values: Lots) -> Lots:
 
 def lots(*keys: npt.ArrayLike) -> Lots:
     """Hash several integers, broadcast against each other, to one; the order of the keys counts."""
-    state = np.zeros(1, np.uint64)
+    return _and_lots(np.zeros(1, np.uint64), *keys)
+
+
+def _and_lots(state: Lots, *keys: npt.ArrayLike) -> Lots:
     for key in keys:
         state = splitmix64(state ^ splitmix64(np.atleast_1d(np.asarray(key)).astype(np.uint64)))
     return state
 
 
+@lru_cache(maxsize=64)
+def _lots_of_epoch(seed: int, purpose: int, epoch: int) -> Lots:
+    """Return what the lots of every batch of an epoch begin with: as long to hash as a batch of songs."""
+    return lots(seed, purpose, epoch)
+
+
 def song_order(n_songs: int, *, seed: int, epoch: int) -> Ints:
     """Return the order of the songs in an epoch, a permutation of ``range(n_songs)``."""
-    return np.argsort(lots(seed, _SONGS, epoch, np.arange(n_songs)), kind="stable")
+    return np.argsort(_and_lots(_lots_of_epoch(seed, _SONGS, epoch), np.arange(n_songs)), kind="stable")
 
 
 def stretch_starts(songs: Ints, n_windows: Ints, longest: int, *, seed: int, epoch: int) -> Ints:
     """Return where the stretch of at most `longest` windows begins that is read of each song, shape (B,)."""
     room = np.maximum(n_windows - longest, 0) + 1
-    return (lots(seed, _STRETCH, epoch, songs) % room.astype(np.uint64)).astype(np.int64)
+    if room.max() == 1:
+        return np.zeros(len(songs), np.int64)
+    return (_and_lots(_lots_of_epoch(seed, _STRETCH, epoch), songs) % room.astype(np.uint64)).astype(np.int64)
 
 
 def draw_windows(songs: Ints, n_windows: Ints, bag_size: int, *, seed: int, epoch: int) -> Ints:
@@ -73,7 +86,7 @@ def draw_windows(songs: Ints, n_windows: Ints, bag_size: int, *, seed: int, epoc
         A song with fewer than K windows has all of them, then them again from the first: slots to be masked.
     """
     slots = np.arange(max(int(n_windows.max()), bag_size))
-    tickets = lots(seed, _WINDOWS, epoch, songs[:, None], slots[None, :])
+    tickets = _and_lots(_lots_of_epoch(seed, _WINDOWS, epoch), songs[:, None], slots[None, :])
     tickets[slots[None, :] >= n_windows[:, None]] = np.iinfo(np.uint64).max
     drawn = np.sort(np.argsort(tickets, axis=1, kind="stable")[:, :bag_size], axis=1)
     return np.where(n_windows[:, None] <= bag_size, slots[None, :bag_size] % n_windows[:, None], drawn)

@@ -5,9 +5,6 @@ docs/decisions/0010 and 0030 say why songbag reads what it wrote itself.
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 import os
 import struct
 import threading
@@ -19,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numcodecs import blosc
 
+from songbag_store.array_metadata import ArrayLayout
 from songbag_store.chunk_memory import ChunkMemory
 from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
@@ -29,8 +27,6 @@ _ABSENT = 2**64 - 1
 _MOST_BYTES = 1 << 33
 _REQUEST_BYTES = 8 << 20
 _PACKING_BYTES = 1024
-_INNER = ["bytes", "blosc", "crc32c"]
-_DTYPES = ("int16", "float32")
 _CHECKED = 0x48674BC7
 """CRC-32C of any data with their own CRC-32C behind them, little-endian: so nothing is cut off to be compared."""
 
@@ -101,37 +97,13 @@ class RemoteShard:
         return self.read(start, stop)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Layout:
-    shape: tuple[int, int, int]
-    dtype: str
-    shard: int
-    chunk: int
-
-    @property
-    def chunks_per_shard(self) -> int:
-        return self.shard // self.chunk
-
-    @property
-    def index_bytes(self) -> int:
-        return 16 * self.chunks_per_shard + 4
-
-    @property
-    def chunk_shape(self) -> tuple[int, int, int]:
-        return self.chunk, self.shape[1], self.shape[2]
-
-    @property
-    def chunk_bytes(self) -> int:
-        return math.prod(self.chunk_shape) * np.dtype(self.dtype).itemsize
-
-
 class ShardedArray:
     """A fragment's array, of which only what is asked for is fetched. Safe to use from several threads.
 
     Parameters
     ----------
-    metadata : bytes
-        The array's ``zarr.json``.
+    layout : ArrayLayout
+        What the array's ``zarr.json`` says.
     open_shard : callable
         Returns the shard of a number, or raises `FileNotFoundError`.
     name : str
@@ -145,29 +117,24 @@ class ShardedArray:
         (rows, C, T).
     dtype_name : str
         ``int16`` or ``float32``.
-
-    Raises
-    ------
-    ValueError
-        If it is not an array that songbag writes.
     """
 
     def __init__(
         self,
-        metadata: bytes,
+        layout: ArrayLayout,
         open_shard: Callable[[int], Shard],
         *,
         name: str = "",
         memory: ChunkMemory | None = None,
     ) -> None:
-        self._layout = _parse(metadata)
+        self._layout = layout
         self._open_shard = open_shard
         self._name = name
         self._memory = memory
-        self.shape = self._layout.shape
-        self.dtype_name = self._layout.dtype
-        self._chunks_per_shard = self._layout.chunks_per_shard
-        self._most_bytes = self._layout.chunk_bytes + _PACKING_BYTES
+        self.shape = layout.shape
+        self.dtype_name = layout.dtype
+        self._chunks_per_shard = layout.chunks_per_shard
+        self._most_bytes = layout.chunk_bytes + _PACKING_BYTES
         self._indices: dict[int, npt.NDArray[np.uint64]] = {}
         self._locks = [threading.Lock() for _ in range(8)]
 
@@ -329,46 +296,3 @@ def _checked(data: Packed, n_bytes: int) -> Packed:
     if google_crc32c.value(data) != _CHECKED:
         raise ValueError("a checksum does not match: the shard was changed or cut off")
     return data
-
-
-def _parse(text: bytes) -> _Layout:
-    """Read an array's zarr.json; anything but what songbag writes is refused."""
-    try:
-        document = json.loads(text)
-        (sharding,) = document["codecs"]
-        inner = sharding["configuration"]
-        layout = _Layout(
-            shape=tuple(map(_size, document["shape"])),  # type: ignore[arg-type]  # three, or the next check fails
-            dtype=document["data_type"],
-            shard=_size(document["chunk_grid"]["configuration"]["chunk_shape"][0]),
-            chunk=_size(inner["chunk_shape"][0]),
-        )
-        fits = (
-            document["zarr_format"] == 3
-            and document["node_type"] == "array"
-            and sharding["name"] == "sharding_indexed"
-            and inner["index_location"] == "end"
-            and [codec["name"] for codec in inner["codecs"]] == _INNER
-            and [codec["name"] for codec in inner["index_codecs"]] == ["bytes", "crc32c"]
-            and document["chunk_key_encoding"]["name"] == "default"
-            and layout.dtype in _DTYPES
-            and len(layout.shape) == 3
-            and layout.shard % layout.chunk == 0
-            and layout.chunks_per_shard < 1 << 24
-            and all(list(part[1:]) == list(layout.shape[1:]) for part in _chunk_shapes(document, inner))
-        )
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
-        raise ValueError(f"its zarr.json is not what songbag writes ({type(error).__name__})") from error
-    if not fits:
-        raise ValueError("its zarr.json is not what songbag writes")
-    return layout
-
-
-def _chunk_shapes(document: dict[str, Any], inner: dict[str, Any]) -> tuple[list[int], list[int]]:
-    return document["chunk_grid"]["configuration"]["chunk_shape"], inner["chunk_shape"]
-
-
-def _size(value: object) -> int:
-    if type(value) is not int or value < 1:
-        raise ValueError(f"{value!r} is not a length")
-    return value

@@ -1,12 +1,10 @@
-"""Is what was read what songbag would write? Asked of an index and of an array's metadata before either is trusted.
+"""Is what was read what songbag would write? Asked of an index before it is trusted.
 
 A digest tells a changed file from a whole one, not a foreign or a hand-made one from songbag's.
 """
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -18,16 +16,7 @@ from songbag_store.errors import DamagedStore
 from songbag_store.index import OWN_FIELDS
 from songbag_store.repeats import repeated
 from songbag_store.sealed import Sealed
-from songbag_store.spec import FeatureSpec
 
-_CODECS = ["bytes", "blosc", "crc32c"]
-_INDEX_CODECS = ["bytes", "crc32c"]
-_FIELDS = frozenset(
-    {"shape", "data_type", "chunk_grid", "chunk_key_encoding", "fill_value", "codecs", "attributes"}
-    | {"dimension_names", "zarr_format", "node_type", "storage_transformers"}
-)
-_LARGEST_METADATA_BYTES = 1 << 20
-_LARGEST_SHARD_BYTES = 1 << 30
 _FARTHEST_ROW = 1 << 48
 
 
@@ -104,42 +93,3 @@ def _overlapping(places: Integers) -> Integers:
     before, after = ordered[:-1], ordered[1:]
     clash = np.flatnonzero((fragments[before] == fragments[after]) & (starts[after] < stops[before]))
     return rows[ordered[clash[0] : clash[0] + 2]] if len(clash) else clash
-
-
-def check_array_metadata(text: bytes, spec: FeatureSpec) -> None:
-    """Refuse metadata that are not those of an array of songbag, before any reader acts on them.
-
-    Codecs, chunk grid and fields are compared with an allow-list, and a shard's size has a bound: whoever made the
-    metadata can neither have another codec run nor a read take any amount of memory.
-
-    Parameters
-    ----------
-    text : bytes
-        An array's ``zarr.json``.
-
-    Raises
-    ------
-    ValueError
-        With the reason.
-    """
-    if len(text) > _LARGEST_METADATA_BYTES:
-        raise ValueError(f"its metadata take {len(text):,} bytes")
-    try:
-        metadata = json.loads(text)
-        unknown = sorted(set(metadata) - _FIELDS)
-        (sharding,) = metadata["codecs"]
-        inner = sharding["configuration"]
-        names = [[codec["name"] for codec in inner[part]] for part in ("codecs", "index_codecs")]
-        shard = [int(n) for n in metadata["chunk_grid"]["configuration"]["chunk_shape"]]
-        chunk = [int(n) for n in inner["chunk_shape"]]
-        fixed = (metadata["zarr_format"], metadata["node_type"], metadata["chunk_grid"]["name"], sharding["name"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ValueError("its metadata are not those of an array of songbag") from error
-    if unknown:
-        raise ValueError(f"its metadata have fields that songbag does not know: {', '.join(unknown)[:100]}")
-    if fixed != (3, "array", "regular", "sharding_indexed") or names != [_CODECS, _INDEX_CODECS]:
-        raise ValueError(f"it uses codecs that songbag does not write: {names}"[:200])
-    if metadata["data_type"] not in ("int16", "float32") or metadata.get("storage_transformers"):
-        raise ValueError(f"it holds {str(metadata['data_type'])[:100]!r} instead of int16 or float32")
-    if min(*shard, *chunk) < 1 or 4 * math.prod(shard) > max(_LARGEST_SHARD_BYTES, 4 * spec.window_bytes):
-        raise ValueError(f"its shards of {shard} windows are larger than songbag's"[:200])

@@ -22,10 +22,10 @@ from songbag_store.errors import (
     UsageError,
 )
 from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES, FragmentCache
-from songbag_store.fragments import FragmentReader, Span
 from songbag_store.identity import create_identity, read_identity, refuse_foreign_folder, refuse_newer
 from songbag_store.index import PLACE_COLUMNS, empty_index, keep_rows
 from songbag_store.merging import merge_parts
+from songbag_store.reading import FragmentReader, Span
 from songbag_store.sealed import Rows
 from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.spec import FeatureSpec

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from songbag_store.encoding import decode
 from songbag_store.errors import DamagedStore
-from songbag_store.fragments import GROUP
 from songbag_store.history import read_events, read_tags
 from songbag_store.parts import read_part_facts
 from songbag_store.presenting import plain_text
+from songbag_store.reading import GROUP
 from songbag_store.snapshots import Snapshot, snapshot_key
 from songbag_store.store import SongStore
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from songbag_store import FeatureSpec, SongStore, fragments
+from songbag_store import FeatureSpec, SongStore, reading
 from songbag_store.encoding import UnencodableFeatures, decode, encode
 from songbag_store.errors import DamagedStore
 from songbag_store.fragments import SHARD_BYTES, WindowSpill
@@ -147,8 +147,8 @@ def test_a_window_outside_its_song_is_refused(store: SongStore) -> None:
 def test_more_shards_than_are_kept_open_are_read_and_closed(
     make_store: MakeStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fragments, "_OPEN_SHARDS", 2)
-    monkeypatch.setattr(fragments, "_OPEN_ARRAYS", 2)
+    monkeypatch.setattr(reading, "_OPEN_SHARDS", 2)
+    monkeypatch.setattr(reading, "_OPEN_ARRAYS", 2)
     store = make_store({"0": sixteenths(rng, 2, SPEC.window_shape)})
     for name in "123456":
         fragment = fill(store, {name: sixteenths(rng, 2, SPEC.window_shape)})

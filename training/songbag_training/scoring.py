@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.encoding import StoredWindows
-from songbag_store.fragments import Pending, Span
+from songbag_store.reading import Pending, Span
 from songbag_training.labels import Task
 from songbag_training.tasks import probabilities
 
@@ -156,7 +156,7 @@ def _cut(spans: Iterable[Span], longest: int) -> Iterator[tuple[Span, bool]]:
     for span in spans:
         for first in range(0, span.n_windows, longest):
             length = min(longest, span.n_windows - first)
-            part = dataclasses.replace(span, row_start=span.row_start + first, n_windows=length)
+            part = span._replace(row_start=span.row_start + first, n_windows=length)
             yield part, first + length == span.n_windows
 
 

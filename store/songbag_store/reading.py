@@ -1,0 +1,262 @@
+"""Windows read from the fragments of a store, by threads or, for a long time in a folder, by processes beside this one.
+
+docs/decisions/0031 says why processes.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from songbag_store.array_metadata import read_layout
+from songbag_store.batch_memory import BatchMemory
+from songbag_store.chunk_memory import ChunkMemory
+from songbag_store.drawing import Ints
+from songbag_store.encoding import StoredWindows
+from songbag_store.errors import DamagedStore, StoreError
+from songbag_store.kept_open import KeptOpen
+from songbag_store.reading_process import ReadingProcess
+from songbag_store.sharded_arrays import FileShard, RemoteShard, Shard, ShardedArray
+from songbag_store.spec import FeatureSpec
+from songbag_store.storage import Storage
+
+GROUP = "features.zarr"
+PROCESSES_AFTER_BYTES = 256 << 20
+"""Bags of so many bytes are read before processes are started for more: they take 0.2 s of a core to begin."""
+
+_MOST_PROCESSES = 4
+_OPEN_ARRAYS = 4096
+_OPEN_SHARDS = 256
+_REQUESTS_AT_ONCE = 32
+_FRAGMENT = re.compile(r"[0-9a-f]{32}")
+
+
+class Span(NamedTuple):
+    """Where windows of one song lie: `n_windows` rows of a fragment from `row_start` on."""
+
+    song_id: str
+    fragment: str
+    row_start: int
+    n_windows: int
+
+
+class Pending(Protocol):
+    """Windows that are being read."""
+
+    def result(self) -> StoredWindows:
+        """Wait for the windows, as stored, and return them.
+
+        Raises
+        ------
+        DamagedStore
+            If a fragment or a shard is missing, cut off or changed, or is not what the index says.
+        """
+        ...
+
+
+class _PendingBags:
+    """Bags that several jobs fill."""
+
+    def __init__(self, bags: StoredWindows, jobs: Sequence[Callable[[], None]]) -> None:
+        self._bags = bags
+        self._jobs = jobs
+
+    def result(self) -> StoredWindows:
+        for wait in self._jobs:
+            wait()
+        return self._bags
+
+
+class FragmentReader:
+    """Reads windows; many reads may be under way at once, for any number of threads.
+
+    A missing, cut-off or changed shard is an error, never zeros.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the arrays lie.
+    spec : FeatureSpec
+        What their windows must look like; kept as an attribute.
+    open_cached : callable, optional
+        Returns a file descriptor of a remote shard that is kept on this machine, or None; from its key.
+    memory : ChunkMemory, optional
+        Keeps what is read, as far as there is room.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        spec: FeatureSpec,
+        open_cached: Callable[[str], int | None] | None = None,
+        memory: ChunkMemory | None = None,
+    ) -> None:
+        self.spec = spec
+        self._open_cached = open_cached
+        self._memory = memory
+        self._storage = storage
+        self._arrays: KeptOpen[ShardedArray] = KeptOpen(_OPEN_ARRAYS)
+        self._shards: KeptOpen[Shard] = KeptOpen(_OPEN_SHARDS)
+        self._begin_here()
+
+    def _begin_here(self) -> None:
+        """Make what belongs to one process: a fork shares its parent's memory of batches, and has not its threads."""
+        self._process = os.getpid()
+        self._batches = BatchMemory()
+        self._processes: list[ReadingProcess] = []
+        self._n_bytes_read = 0
+        self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="songbag-read")
+
+    def read(self, span: Span) -> Pending:
+        """Start to read the windows of a song, shape (N, C, T)."""
+        if self._process != os.getpid():
+            self._begin_here()
+        return self._threads.submit(self._read_span, span)
+
+    def read_all(self, spans: Sequence[Span]) -> list[StoredWindows]:
+        """Read several songs at once."""
+        return [one.result() for one in [self.read(span) for span in spans]]
+
+    def read_bags(self, spans: Sequence[Span], windows: Ints) -> Pending:
+        """Start to read some windows of each of several songs, shape (B, K, C, T).
+
+        Parameters
+        ----------
+        spans : sequence of Span
+            The songs.
+        windows : int64, shape (B, K)
+            Which windows of each song, counted from the start of its span.
+
+        Raises
+        ------
+        IndexError
+            If a window lies outside its span.
+        """
+        if self._process != os.getpid():
+            self._begin_here()
+        if (windows.min(axis=1) < 0).any() or (windows.max(axis=1) >= [span.n_windows for span in spans]).any():
+            raise IndexError("a window lies outside its song")
+        memory = self._batches.take(windows.size * self.spec.window_bytes)
+        bags = memory.view(self.spec.encoding).reshape(*windows.shape, *self.spec.window_shape)
+        processes = self._processes_for(memory.nbytes)
+        # Of a folder a job is many songs, because handing it over costs as much as reading one.
+        per_job = math.ceil(len(spans) / (len(processes) or self._n_threads))
+        jobs = []
+        for number, first in enumerate(range(0, len(spans), per_job)):
+            cut = slice(first, first + per_job)
+            process = processes[number] if processes else None
+            jobs.append(self._begin(process, spans[cut], windows[cut], bags[cut]))
+        return _PendingBags(bags, jobs)
+
+    def _begin(
+        self, process: ReadingProcess | None, spans: Sequence[Span], windows: Ints, bags: StoredWindows
+    ) -> Callable[[], None]:
+        """Have bags filled by a process if there is one that will, else by a thread; return what waits for it."""
+        place = None if process is None else self._batches.place(bags.view(np.uint8))
+        if process is not None and place is not None:
+            job = process.begin(place, spans, windows, bags)
+            if job is not None:
+                # What a process cannot read is read here again: either it works, or the error has its place.
+                return lambda: None if process.wait(job) else self.fill_bags(spans, windows, bags)
+        return self._threads.submit(self.fill_bags, spans, windows, bags).result
+
+    def _processes_for(self, n_bytes: int) -> list[ReadingProcess]:
+        """Return the processes that read, if all are ready; start them when it is worth it."""
+        if any(one.is_gone for one in self._processes):
+            self._processes, self._n_bytes_read = [], 0
+        before, self._n_bytes_read = self._n_bytes_read, self._n_bytes_read + n_bytes
+        if before <= PROCESSES_AFTER_BYTES < self._n_bytes_read and self._n_processes > 1:
+            folder, file = self._storage.local_path(""), self._batches.file
+            if folder is not None and file is not None:
+                self._processes = [ReadingProcess(folder, self.spec, file) for _ in range(self._n_processes)]
+        return self._processes if all(one.is_ready() for one in self._processes) else []
+
+    def _read_span(self, span: Span) -> StoredWindows:
+        with self._naming(span):
+            array = self._array(span)
+            windows = np.empty((span.n_windows, *array.shape[1:]), array.dtype_name)
+            array.read_span(span.row_start, windows)
+        return windows
+
+    def fill_bags(self, spans: Sequence[Span], windows: Ints, bags: StoredWindows) -> None:
+        """Read some windows of each of several songs into `bags`, in this thread; see `read_bags`."""
+        rows = windows + np.array([[span.row_start] for span in spans])
+        for span, drawn, bag in zip(spans, rows, bags, strict=True):
+            try:
+                self._array(span).read_rows(drawn, bag)
+            except Exception:
+                with self._naming(span):
+                    raise
+
+    @contextmanager
+    def _naming(self, span: Span) -> Iterator[None]:
+        """Name the fragment and the song in what goes wrong with them."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except (ValueError, FileNotFoundError) as error:
+            raise self._damage(str(error), span) from error
+        except OSError as error:
+            key = f"{self._storage.location}/{GROUP}/{span.fragment}"
+            raise StoreError(f"cannot be read ({error.strerror or error})", where=key) from error
+
+    def _array(self, span: Span) -> ShardedArray:
+        """Return the array of a span that lies in it."""
+        array = self._arrays.get(span.fragment, self._open_array)
+        stop = span.row_start + span.n_windows
+        if span.row_start < 0 or span.n_windows < 1 or stop > array.shape[0]:
+            raise ValueError(f"has {array.shape[0]} windows, but the index points at {span.row_start} to {stop}")
+        return array
+
+    def _open_array(self, fragment: str) -> ShardedArray:
+        if not _FRAGMENT.fullmatch(fragment):
+            raise ValueError("is not the name of a fragment")
+        key = f"{GROUP}/{fragment}"
+        try:
+            metadata = self._storage.get(f"{key}/zarr.json")
+        except FileNotFoundError as error:
+            raise ValueError("has no zarr.json") from error
+        return ShardedArray(
+            read_layout(metadata, self.spec),
+            lambda number: self._shards.get(f"{key}/c/{number}/0/0", self._open_shard),
+            name=fragment,
+            memory=self._memory,
+        )
+
+    def _open_shard(self, key: str) -> Shard:
+        path = self._storage.local_path(key)
+        if path is not None:
+            return FileShard(os.open(path, os.O_RDONLY))
+        descriptor = self._open_cached(key) if self._open_cached else None
+        return RemoteShard(self._storage.read_range, key) if descriptor is None else FileShard(descriptor)
+
+    @cached_property
+    def _n_threads(self) -> int:
+        """As many as there are cores for a folder; for an object store as many as may wait for its answers."""
+        return _REQUESTS_AT_ONCE if self._storage.local_path("") is None else len(os.sched_getaffinity(0))
+
+    @cached_property
+    def _n_processes(self) -> int:
+        """One a core, but none for an object store, or where this process is one of several that share the machine."""
+        is_one_of_many = multiprocessing.parent_process() is not None
+        alone = self._storage.local_path("") is None or self._memory is not None or is_one_of_many
+        return 0 if alone else min(self._n_threads, _MOST_PROCESSES)
+
+    def _damage(self, what: str, span: Span) -> DamagedStore:
+        return DamagedStore(
+            what,
+            key=f"{GROUP}/{span.fragment}",
+            where=self._storage.location,
+            song_ids=[span.song_id],
+            remedy="Restore the fragment from a copy of the store, or extract the song again.",
+        )

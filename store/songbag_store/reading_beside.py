@@ -1,0 +1,53 @@
+"""What runs in a `songbag_store.reading_process.ReadingProcess`: jobs come, bags are filled, a byte answers."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+from songbag_store.reading import FragmentReader, Span
+from songbag_store.reading_process import DONE, FAILED
+from songbag_store.spec import FeatureSpec
+from songbag_store.storage import LocalStorage
+
+
+def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> None:
+    """Serve until whoever asks is gone.
+
+    Parameters
+    ----------
+    folder : str
+        Of the store.
+    spec_text : str
+        The store's spec as JSON.
+    requests_file, memory_file : str
+        Descriptors of the socket that jobs come from and of the file that bags lie in.
+    """
+    spec = FeatureSpec.from_dict(json.loads(spec_text))
+    reader = FragmentReader(LocalStorage(Path(folder)), spec)
+    requests, memory = Connection(int(requests_file)), mmap.mmap(int(memory_file), 0)
+    os.write(requests.fileno(), DONE)
+    while True:
+        try:
+            place, spans, windows = requests.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        shape = (*windows.shape, *spec.window_shape)
+        bags = np.ndarray(shape, spec.encoding, memory, place)
+        try:
+            reader.fill_bags([Span(*span) for span in spans], windows, bags)
+        except Exception:  # whoever asked reads it again, and then says what is wrong
+            answer = FAILED
+        else:
+            answer = DONE
+        os.write(requests.fileno(), answer)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
