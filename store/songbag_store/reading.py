@@ -247,10 +247,11 @@ class FragmentReader:
 
     @cached_property
     def _n_processes(self) -> int:
-        """One a core, but none for an object store, or where this process is one of several that share the machine."""
-        is_one_of_many = multiprocessing.parent_process() is not None
-        alone = self._storage.local_path("") is None or self._memory is not None or is_one_of_many
-        return 0 if alone else min(self._n_threads, _MOST_PROCESSES)
+        """One a core, but none for an object store, or in a worker of a pool, which is to have no children."""
+        in_pool = multiprocessing.current_process().daemon
+        if in_pool or self._memory is not None or self._storage.local_path("") is None:
+            return 0
+        return min(self._n_threads, _MOST_PROCESSES)
 
     def _damage(self, what: str, span: Span) -> DamagedStore:
         return DamagedStore(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -94,7 +95,7 @@ def test_processes_begin_only_when_much_is_read_of_a_folder_by_a_process_of_its_
         reader = FragmentReader(store.storage, SPEC)
         reader.__dict__.update(of_one_core)
         assert reader._n_processes < 2
-    monkeypatch.setattr(reading.multiprocessing, "parent_process", object)
+    monkeypatch.setitem(multiprocessing.current_process()._config, "daemon", True)  # type: ignore[attr-defined]
     assert FragmentReader(store.storage, SPEC)._n_processes == 0
 
 
