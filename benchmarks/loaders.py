@@ -4,7 +4,8 @@
     python -m benchmarks.loaders [--songs 2000] [--rounds 7]
 
 2,000 songs of 23 windows (13, 216), bags of 16 windows, batches of 32, all of this machine's cores, warm page cache.
-The contestants take turns; the ratio is the median over the rounds. A peer that is not installed is left out.
+The contestants take turns; those that wait are stopped, for the threads of some never rest. The ratio is the median over
+the rounds. A peer that is not installed is left out.
 
 TFRecord, MDS and WebDataset store the same int16 as songbag, without compression, which they read fastest; Lhotse its
 lilcom-compressed arrays. Each shuffles as it can: TFRecord and WebDataset within a buffer of 512 songs, MDS and Lhotse
@@ -17,6 +18,7 @@ import argparse
 import importlib.util
 import multiprocessing
 import os
+import signal
 import statistics
 import tempfile
 import time
@@ -65,17 +67,32 @@ def main() -> None:
         _compare(contestants, sizes, args)
 
 
+Turn = Callable[[], tuple[int, float]]
+"""Has a contestant read an epoch; gives the songs it read and the seconds it took."""
+
+
 @contextmanager
-def _process(make: Maker, root: Path) -> Iterator[Connection]:
+def _process(make: Maker, root: Path) -> Iterator[Turn]:
     """Run a contestant in a process of its own: TensorFlow and PyTorch do not always bear each other."""
     here, there = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(make, root, there))
     process.start()
     there.close()
+    group = process.pid or 0
+
+    def turn() -> tuple[int, float]:
+        os.killpg(group, signal.SIGCONT)
+        here.send(None)
+        n_songs, seconds = here.recv()
+        os.killpg(group, signal.SIGSTOP)
+        return n_songs, seconds
+
     try:
         here.recv()
-        yield here
+        os.killpg(group, signal.SIGSTOP)
+        yield turn
     finally:
+        os.killpg(group, signal.SIGCONT)
         here.close()
         process.join(20)
         process.kill()
@@ -83,6 +100,7 @@ def _process(make: Maker, root: Path) -> Iterator[Connection]:
 
 def _serve(make: Maker, root: Path, connection: Connection) -> None:
     """Write what the contestant reads, then run an epoch for every message."""
+    os.setpgid(0, 0)
     folder = root / make.__name__
     folder.mkdir()
     run = make(folder, np.load(root / "raw.npy", mmap_mode="c"))
@@ -95,12 +113,11 @@ def _serve(make: Maker, root: Path, connection: Connection) -> None:
             connection.send((n_songs, time.perf_counter() - began))
 
 
-def _compare(contestants: dict[str, Connection], sizes: dict[str, float], args: Any) -> None:
+def _compare(contestants: dict[str, Turn], sizes: dict[str, float], args: Any) -> None:
     rates: dict[str, list[float]] = {name: [] for name in contestants}
     for number in range(args.rounds + 1):
-        for name, connection in contestants.items():
-            connection.send(None)
-            n_songs, seconds = connection.recv()
+        for name, turn in contestants.items():
+            n_songs, seconds = turn()
             # MDS repeats a few songs so that its workers have the same number.
             assert args.songs <= n_songs <= args.songs + 2 * BATCH, f"{name}: {n_songs} songs"
             if number:
