@@ -4,8 +4,8 @@
     python -m benchmarks.loaders [--songs 2000] [--rounds 7]
 
 2,000 songs of 23 windows (13, 216), bags of 16 windows, batches of 32, all of this machine's cores, warm page cache.
-The contestants take turns; those that wait are stopped, for the threads of some never rest. The ratio is the median over
-the rounds. A peer that is not installed is left out.
+The contestants take turns; those that wait are stopped, for the threads of some never rest. The ratio is the median
+over the rounds. A peer that is not installed is left out.
 
 TFRecord, MDS and WebDataset store the same int16 as songbag, without compression, which they read fastest; Lhotse its
 lilcom-compressed arrays. Each shuffles as it can: TFRecord and WebDataset within a buffer of 512 songs, MDS and Lhotse

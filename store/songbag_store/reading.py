@@ -91,6 +91,8 @@ class FragmentReader:
         Returns a file descriptor of a remote shard that is kept on this machine, or None; from its key.
     memory : ChunkMemory, optional
         Keeps what is read, as far as there is room.
+    file_shard : type of FileShard
+        Reads the shards that are files.
     """
 
     def __init__(
@@ -99,10 +101,12 @@ class FragmentReader:
         spec: FeatureSpec,
         open_cached: Callable[[str], int | None] | None = None,
         memory: ChunkMemory | None = None,
+        file_shard: type[FileShard] = FileShard,
     ) -> None:
         self.spec = spec
         self._open_cached = open_cached
         self._memory = memory
+        self._file_shard = file_shard
         self._storage = storage
         self._arrays: KeptOpen[ShardedArray] = KeptOpen(_OPEN_ARRAYS)
         self._shards: KeptOpen[Shard] = KeptOpen(_OPEN_SHARDS)
@@ -236,9 +240,9 @@ class FragmentReader:
     def _open_shard(self, key: str) -> Shard:
         path = self._storage.local_path(key)
         if path is not None:
-            return FileShard(os.open(path, os.O_RDONLY))
+            return self._file_shard(os.open(path, os.O_RDONLY))
         descriptor = self._open_cached(key) if self._open_cached else None
-        return RemoteShard(self._storage.read_range, key) if descriptor is None else FileShard(descriptor)
+        return RemoteShard(self._storage.read_range, key) if descriptor is None else self._file_shard(descriptor)
 
     @cached_property
     def _n_threads(self) -> int:

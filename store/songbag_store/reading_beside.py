@@ -13,6 +13,7 @@ import numpy as np
 
 from songbag_store.reading import FragmentReader, Span
 from songbag_store.reading_process import DONE, FAILED
+from songbag_store.sharded_arrays import MappedShard
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import LocalStorage
 
@@ -30,7 +31,7 @@ def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> N
         Descriptors of the socket that jobs come from and of the file that bags lie in.
     """
     spec = FeatureSpec.from_dict(json.loads(spec_text))
-    reader = FragmentReader(LocalStorage(Path(folder)), spec)
+    reader = FragmentReader(LocalStorage(Path(folder)), spec, file_shard=MappedShard)
     requests, memory = Connection(int(requests_file)), mmap.mmap(int(memory_file), 0)
     os.write(requests.fileno(), DONE)
     while True:

@@ -125,6 +125,17 @@ def test_what_a_process_cannot_read_is_an_error_that_names_the_song(store: SongS
     assert not any(one.is_gone for one in processes)
 
 
+def test_a_shard_that_is_cut_off_while_it_is_mapped_ends_the_process_and_not_this_one(store: SongStore) -> None:
+    bags = made(store)
+    processes = ready(bags)
+    list(bags.batches(stop_epoch=1))
+    for shard in (Path(store.location) / "features.zarr").glob("*/c/0/0/0"):
+        os.truncate(shard, 4096)
+    with pytest.raises(DamagedStore, match="cut off"):
+        list(bags.batches(stop_epoch=1))
+    assert any(one.is_gone for one in processes)
+
+
 def test_memory_of_a_batch_that_nobody_waits_for_is_not_another_ones_before_it_is_read(store: SongStore) -> None:
     bags = made(store)
     processes = ready(bags)
