@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
 
 import numpy as np
 
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.features import FloatArray
 from songbag_pipeline.ffmpeg import open_ffmpeg
+from songbag_pipeline.files import RegularFile
 from songbag_pipeline.frames import open_frames
 from songbag_pipeline.libsndfile import open_libsndfile
 from songbag_pipeline.recordings import Recording
@@ -24,14 +24,14 @@ _OPENERS = {"libsndfile": open_libsndfile, "ffmpeg": open_ffmpeg, "frames": open
 
 @contextmanager
 def decode(
-    file: BufferedReader, max_duration_s: float | None = None, *, leniently: bool = False
+    file: RegularFile, max_duration_s: float | None = None, *, leniently: bool = False
 ) -> Iterator[tuple[Recording, Iterator[FloatArray]]]:
     """Decode an open file as a stream.
 
     Parameters
     ----------
-    file : binary file
-        A regular file; read from its beginning.
+    file : RegularFile
+        Read from its beginning, and hashed by the way where that was begun.
     max_duration_s : float, optional
         Stop after this much of the recording, in seconds.
     leniently : bool
@@ -74,7 +74,7 @@ def _counted(recording: Recording, blocks: Iterator[FloatArray], limit: int | No
     """Pass blocks on up to a limit in frames; count them and refuse what is not finite."""
     for block in blocks:
         kept = block if limit is None else block[: limit - recording.decoded_frames]
-        if not np.isfinite(kept).all():
+        if not recording.integers and not np.isfinite(kept).all():
             at_s = recording.decoded_frames / recording.sample_rate_hz
             raise SongError("non-finite", f"there are NaN or infinite samples after {at_s:.1f} s")
         recording.decoded_frames += len(kept)

@@ -21,7 +21,7 @@ FloatArray = npt.NDArray[np.float32]
 _FLOOR_NEPER = np.float32(np.log(1e-10))
 _DB_PER_NEPER = 10 / np.log(10)
 _BANDS_PER_GROUP = 16
-_BLOCK_SAMPLES = 1 << 17
+_BLOCK_SAMPLES = 1 << 18
 _DELTA_FRAMES = 9
 
 

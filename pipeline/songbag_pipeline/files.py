@@ -3,18 +3,62 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from io import BufferedReader
+from typing import Any
 
 from songbag_pipeline.errors import SongError
 
+_HASHED_AT_ONCE = 1 << 18
+
+
+class RegularFile(io.BufferedReader):
+    """A file that can be hashed by the way while it is read, instead of being read twice."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(io.FileIO(descriptor))
+        self._digest: Any = None
+        self._hashed = 0
+
+    def hash_while_read(self) -> None:
+        """Begin to hash; whatever `read_at` does not come by is left for `sha256`."""
+        self._digest = hashlib.sha256()
+
+    def read_at(self, n_bytes: int, at: int) -> bytes:
+        """Return what lies at a place, at most so many bytes."""
+        data = os.pread(self.fileno(), n_bytes, at)
+        if self._digest is not None and at >= self._hashed:
+            self._hash_to(at)
+            if at == self._hashed:
+                self._digest.update(data)
+                self._hashed += len(data)
+        return data
+
+    def sha256(self) -> str:
+        """Return the SHA-256 of the file's content, in hexadecimal."""
+        if self._digest is None:
+            self.hash_while_read()
+        self._hash_to(None)
+        digest: str = self._digest.hexdigest()
+        return digest
+
+    def _hash_to(self, end: int | None) -> None:
+        """Hash what comes next, up to some place or to the end."""
+        while end is None or self._hashed < end:
+            wanted = _HASHED_AT_ONCE if end is None else min(_HASHED_AT_ONCE, end - self._hashed)
+            data = os.pread(self.fileno(), wanted, self._hashed)
+            if not data:
+                return
+            self._digest.update(data)
+            self._hashed += len(data)
+
 
 @contextmanager
-def open_regular(path: str) -> Iterator[BufferedReader]:
+def open_regular(path: str) -> Iterator[RegularFile]:
     """Open a regular file for reading; never wait for a pipe or a device.
 
     Raises
@@ -33,7 +77,7 @@ def open_regular(path: str) -> Iterator[BufferedReader]:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise SongError("not-a-file", "this is not a regular file")
-    with os.fdopen(descriptor, "rb") as file:
+    with RegularFile(descriptor) as file:
         yield file
 
 
@@ -52,10 +96,4 @@ def file_sha256(path: str) -> str:
         If it cannot be read.
     """
     with open_regular(path) as file:
-        return sha256_of(file)
-
-
-def sha256_of(file: BufferedReader) -> str:
-    """Return the SHA-256 of an open file's content, in hexadecimal."""
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()
+        return file.sha256()

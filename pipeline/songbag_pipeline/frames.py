@@ -19,6 +19,7 @@ import av
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.features import FloatArray
 from songbag_pipeline.ffmpeg import CODEC_OPTIONS, Joiner, open_ffmpeg
+from songbag_pipeline.files import RegularFile
 from songbag_pipeline.flac_frames import FlacFrames
 from songbag_pipeline.mpeg_frames import frame_bytes, mpeg_frame_bytes, read_first_frame
 from songbag_pipeline.recordings import Blocks, Damaged, Recording
@@ -110,7 +111,7 @@ class Mp3Frames:
 
 
 @contextmanager
-def open_frames(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
+def open_frames(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
     """Open an MP3 or FLAC file; see `songbag_pipeline.decoding.decode`."""
     frames: Frames | None = (FlacFrames if form.name == "flac" else Mp3Frames).read(file, form.start)
     if frames is None:
@@ -118,10 +119,11 @@ def open_frames(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recor
             yield opened
         return
     recording = Recording(form.name, frames.sample_rate_hz, frames.channels, frames.declared_frames)
+    recording.integers = form.name == "flac"
     yield recording, partial(_music, file, frames)
 
 
-def _music(file: BufferedReader, frames: Frames, recording: Recording) -> Iterator[FloatArray]:
+def _music(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[FloatArray]:
     """Leave out what an encoder put before and behind the music."""
     seen = 0
     for block in _decoded(file, frames, recording):
@@ -133,12 +135,12 @@ def _music(file: BufferedReader, frames: Frames, recording: Recording) -> Iterat
             yield kept
 
 
-def _decoded(file: BufferedReader, frames: Frames, recording: Recording) -> Iterator[FloatArray]:
+def _decoded(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[FloatArray]:
     joiner, codec = Joiner(recording), _codec(frames)
     rest, end = b"", _end(file)
     at = frames.first
     try:
-        while piece := os.pread(file.fileno(), min(frames.bytes_at_once, end - at), at):
+        while piece := file.read_at(min(frames.bytes_at_once, end - at), at):
             at += len(piece)
             data, begin = rest + piece, 0
             for stop, n_frames in frames.cuts(data):

@@ -38,6 +38,8 @@ class Recording:
         Frames decoded so far.
     truncated : bool
         Whether the file ended before it should have; known when the last block is out.
+    integers : bool
+        Whether the format knows no other samples, so that none is NaN or infinite.
     """
 
     source_format: str
@@ -46,6 +48,7 @@ class Recording:
     declared_frames: int | None
     decoded_frames: int = 0
     truncated: bool = False
+    integers: bool = False
 
     @property
     def declared_s(self) -> float | None:

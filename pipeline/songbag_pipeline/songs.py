@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
-from io import BufferedReader
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,15 @@ from songbag_pipeline.decoding import decode
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.facts import Sink, SongFacts
 from songbag_pipeline.features import FloatArray, Windower
-from songbag_pipeline.files import modification_time, open_regular, sha256_of
+from songbag_pipeline.files import RegularFile, modification_time, open_regular
 from songbag_pipeline.recordings import Damaged, Recording
 from songbag_store import FeatureSpec
 from songbag_store.encoding import StoredWindows, UnencodableFeatures, encode
 from songbag_store.encoding import decode as decode_windows
 from songbag_store.errors import StoreError
 
-_WINDOWS_BYTES = 8 << 20
-_SAMPLES_AT_ONCE = 1 << 19
+_WINDOWS_BYTES = 4 << 20
+_SAMPLES_AT_ONCE = 1 << 20
 """Samples that are windowed at once: decoder and kernel drive each other's data out of the cache at every change."""
 
 
@@ -53,7 +52,7 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
             before = os.fstat(file.fileno())
             facts.file_bytes = before.st_size
             facts.modified_at = modification_time(before)
-            facts.content_sha256 = sha256_of(file)
+            file.hash_while_read()
             passed_on = _PassedOn(sink, spec)
             try:
                 _windows_of(file, spec, facts, passed_on)
@@ -61,6 +60,8 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
                 # What lies before the damage comes out the same again.
                 passed_on.again()
                 _windows_of(file, spec, facts, passed_on, leniently=True)
+            finally:
+                facts.content_sha256 = file.sha256()
             facts.n_windows = passed_on.n_windows
             facts.feature_sum, facts.feature_sumsq = passed_on.total.tolist(), passed_on.squares.tolist()
             after = os.fstat(file.fileno())
@@ -101,7 +102,7 @@ def read_audio(path: str, *, sample_rate_hz: int = 22050, max_duration_s: float 
             return _samples(file, sample_rate_hz, max_duration_s, leniently=True)
 
 
-def _samples(file: BufferedReader, sample_rate_hz: int, max_duration_s: float | None, *, leniently: bool) -> FloatArray:
+def _samples(file: RegularFile, sample_rate_hz: int, max_duration_s: float | None, *, leniently: bool) -> FloatArray:
     with decode(file, max_duration_s, leniently=leniently) as (recording, blocks):
         return np.concatenate(list(_resampled(recording, blocks, sample_rate_hz)))
 
@@ -134,24 +135,20 @@ class _PassedOn:
             self._sink(fresh)
 
 
-def _windows_of(
-    file: BufferedReader, spec: FeatureSpec, facts: SongFacts, sink: Sink, *, leniently: bool = False
-) -> None:
+def _windows_of(file: RegularFile, spec: FeatureSpec, facts: SongFacts, sink: Sink, *, leniently: bool = False) -> None:
     windower = Windower(spec)
 
     def keep(windows: FloatArray) -> None:
         if len(windows):
             sink(encode(windows, spec))
 
-    # Windows that follow each other closely are many in a block of samples.
-    step = spec.window_hop_samples * max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
     with decode(file, spec.max_duration_s, leniently=leniently) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
         facts.declared_duration_s = recording.declared_s
-        for samples in _gathered(_resampled(recording, blocks, spec.sample_rate_hz)):
-            for start in range(0, len(samples), step):
-                keep(windower.push(samples[start : start + step]))
+        for pieces in _gathered(_resampled(recording, blocks, spec.sample_rate_hz)):
+            for windows in _windows(windower, spec, pieces):
+                keep(windows)
     facts.duration_s = recording.decoded_frames / recording.sample_rate_hz
     facts.declared_duration_s, facts.truncated = recording.declared_s, recording.truncated
     facts.padded = windower.n_windows == 0
@@ -160,16 +157,38 @@ def _windows_of(
         keep(windower.pad())
 
 
-def _gathered(pieces: Iterator[FloatArray]) -> Iterator[FloatArray]:
-    """Join pieces to longer ones."""
+def _gathered(pieces: Iterator[FloatArray]) -> Iterator[list[FloatArray]]:
+    """Yield pieces many at a time."""
     gathered: list[FloatArray] = []
+    n_samples = 0
     for piece in pieces:
         gathered.append(piece)
-        if sum(map(len, gathered)) >= _SAMPLES_AT_ONCE:
-            yield np.concatenate(gathered)
-            gathered.clear()
+        n_samples += len(piece)
+        if n_samples >= _SAMPLES_AT_ONCE:
+            yield gathered
+            gathered, n_samples = [], 0
     if gathered:
-        yield np.concatenate(gathered)
+        yield gathered
+
+
+def _windows(windower: Windower, spec: FeatureSpec, pieces: list[FloatArray]) -> Iterator[FloatArray]:
+    """Yield the windows that pieces complete, as many at a time as may be in memory."""
+    at_once = max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
+    # Windows that follow each other closely are many in a piece.
+    step = spec.window_hop_samples * at_once
+    done: list[FloatArray] = []
+    n_done = 0
+    for piece in pieces:
+        for start in range(0, len(piece), step):
+            windows = windower.push(piece[start : start + step])
+            if len(windows):
+                done.append(windows)
+                n_done += len(windows)
+            if n_done >= at_once:
+                yield np.concatenate(done)
+                done, n_done = [], 0
+    if done:
+        yield np.concatenate(done)
 
 
 def _check_length(duration_s: float, n_samples: int, spec: FeatureSpec) -> None:
