@@ -17,6 +17,8 @@ from songbag_store.sharded_arrays import MappedShard
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import LocalStorage
 
+_NICE = 10
+
 
 def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> None:
     """Serve until whoever asks is gone.
@@ -30,6 +32,8 @@ def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> N
     requests_file, memory_file : str
         Descriptors of the socket that jobs come from and of the file that bags lie in.
     """
+    # What trains comes first: batches to come are read in its pauses.
+    os.nice(_NICE)
     spec = FeatureSpec.from_dict(json.loads(spec_text))
     reader = FragmentReader(LocalStorage(Path(folder)), spec, file_shard=MappedShard)
     requests, memory = Connection(int(requests_file)), mmap.mmap(int(memory_file), 0)
