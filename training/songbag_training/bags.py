@@ -111,4 +111,7 @@ class BagDataset(Bags):
         # from_generator holds the interpreter's lock per element, so an element is a whole batch.
         made = tf.data.Dataset.from_generator(elements, output_signature=(signature, labels))
         n_batches = (stop_epoch - start[0]) * self.n_steps - start[1]
-        return made.apply(tf.data.experimental.assert_cardinality(n_batches)).prefetch(2)
+        options = tf.data.Options()
+        # There is nothing to tune, and the end of an epoch would wait for the tuner's thread: 0.1 s in every other one.
+        options.autotune.enabled = False
+        return made.apply(tf.data.experimental.assert_cardinality(n_batches)).prefetch(2).with_options(options)
