@@ -37,6 +37,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = SongStore.open(args.store) if args.store else write_store(Path(folder), music_windows(args.songs))
         bags = store.bags(bag_size=16, batch_size=32)
+        # Of processes beside this one the processor time would not be counted.
+        bags._reader.__dict__["_n_processes"] = 0
         arrays = {name: _opened(store, name) for name in bags._names}
         contestants: dict[str, Callable[[], Iterator[Any]]] = {
             "songbag": lambda: bags.batches(stop_epoch=1),
