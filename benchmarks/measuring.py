@@ -56,14 +56,14 @@ def measure(contestants: Mapping[str, Callable[[], object]], rounds: int) -> dic
         run()
     for _ in range(rounds):
         for name, run in contestants.items():
-            processor, wall = _processor_s(), time.perf_counter()
+            processor, wall = processor_s(), time.perf_counter()
             run()
             times[name].wall.append(time.perf_counter() - wall)
-            times[name].processor.append(_processor_s() - processor)
+            times[name].processor.append(processor_s() - processor)
     return times
 
 
-def _processor_s() -> float:
+def processor_s() -> float:
     """Processor time of this process and of its children that are alive."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     # The clock of another process, as clock_getcpuclockid(3) makes its number.

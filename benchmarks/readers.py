@@ -1,9 +1,9 @@
-"""The reader of fragments beside tensorstore on the same store: bags of 16 of 23 windows, in random order.
+"""The reader of fragments, by threads and by processes, beside tensorstore: bags of 16 of 23 windows in random order.
 
     python -m benchmarks.readers [--songs 2000]
 
 prints songs/s on the clock and per second of processor time, medians of rounds in which the contestants take turns.
-docs/decisions/0030 draws on it.
+docs/decisions/0030 and 0031 draw on it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import tensorstore
 
+from benchmarks.measuring import processor_s
 from benchmarks.stores import music_windows, write_store
 from songbag_store import SongStore
 from songbag_store.bags import BagPlan, Bags
+from songbag_store.reading import FragmentReader
 
 ROUNDS = 9
 AHEAD = 8
@@ -36,12 +38,12 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = SongStore.open(args.store) if args.store else write_store(Path(folder), music_windows(args.songs))
-        bags = store.bags(bag_size=16, batch_size=32)
-        # Of processes beside this one the processor time would not be counted.
+        bags, beside = store.bags(bag_size=16, batch_size=32), _read_beside(store)
         bags._reader.__dict__["_n_processes"] = 0
         arrays = {name: _opened(store, name) for name in bags._names}
         contestants: dict[str, Callable[[], Iterator[Any]]] = {
             "songbag": lambda: bags.batches(stop_epoch=1),
+            "songbag, by processes": lambda: beside.batches(stop_epoch=1),
             "tensorstore, a future a song": lambda: _ahead(bags, lambda plan: _by_song(bags, arrays, plan)),
             "tensorstore, the same in a Batch": lambda: _ahead(bags, lambda plan: _by_song(bags, arrays, plan, True)),
             "tensorstore, the rows alone": lambda: _ahead(bags, lambda plan: _by_rows(bags, arrays, plan)),
@@ -49,14 +51,23 @@ def main() -> None:
         _compare(contestants)
 
 
+def _read_beside(store: SongStore) -> Bags:
+    """Return bags of a reader of its own, whose processes are ready."""
+    bags = Bags(FragmentReader(store.storage, store.spec), store.select_songs(), bag_size=16, batch_size=32)
+    while not (bags._reader._processes and all(one.is_ready() for one in bags._reader._processes)):
+        assert bags._reader._n_processes > 1, "processes read where there are two cores or more"
+        bags.batch(0, 0)
+    return bags
+
+
 def _compare(contestants: dict[str, Callable[[], Iterator[Any]]]) -> None:
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for number in range(ROUNDS + 1):
         for name, run in contestants.items():
-            clock, processor = time.perf_counter(), time.process_time()
+            clock, processor = time.perf_counter(), processor_s()
             n_songs = sum(len(batch.songs) for batch in run())
             if number:
-                took = time.perf_counter() - clock, time.process_time() - processor
+                took = time.perf_counter() - clock, processor_s() - processor
                 rates[name].append((n_songs / took[0], n_songs / took[1]))
     own = rates["songbag"]
     for name, pairs in rates.items():

@@ -75,9 +75,19 @@ def time_distributed(store: SongStore) -> keras.Model:
     mask = keras.Input((BAG_SIZE,), name="mask")
     scaled = scaling(windows)
     scaling.set_statistics(*_statistics(store))
-    network = keras.Sequential(
+    network = keras.Sequential([plain_reference((SPEC.n_bands, SPEC.n_frames, 1)), layers.Dense(CLASSES)])
+    logits = layers.TimeDistributed(network)(layers.Reshape((BAG_SIZE, *SPEC.window_shape, 1))(scaled))
+    song_logits, _ = MeanPooling()(logits, logits, mask)
+    model = keras.Model({"windows": windows, "mask": mask}, song_logits)
+    model.compile(keras.optimizers.Adam(), loss=SongLoss(CLASSES), jit_compile=False)
+    return model
+
+
+def plain_reference(shape: tuple[int, int, int]) -> keras.Model:
+    """Return the reference encoder as anybody would write it down."""
+    return keras.Sequential(
         [
-            keras.Input((SPEC.n_bands, SPEC.n_frames, 1)),
+            keras.Input(shape),
             layers.Conv2D(16, 3, activation="relu"),
             layers.MaxPooling2D((2, 3)),
             layers.Conv2D(16, 3, activation="relu"),
@@ -85,14 +95,8 @@ def time_distributed(store: SongStore) -> keras.Model:
             layers.Flatten(),
             layers.Dense(32, activation="relu"),
             layers.Dense(32, activation="relu"),
-            layers.Dense(CLASSES),
         ]
     )
-    logits = layers.TimeDistributed(network)(layers.Reshape((BAG_SIZE, *SPEC.window_shape, 1))(scaled))
-    song_logits, _ = MeanPooling()(logits, logits, mask)
-    model = keras.Model({"windows": windows, "mask": mask}, song_logits)
-    model.compile(keras.optimizers.Adam(), loss=SongLoss(CLASSES), jit_compile=False)
-    return model
 
 
 def _statistics(store: SongStore) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -54,6 +54,7 @@ def connected(choice: ClusterChoice) -> Iterator[Any]:
         If no scheduler answers at the address given.
     """
     import dask
+    import distributed  # noqa: F401  # its defaults, if loaded inside of `set`, would be gone behind it
 
     # Dask remembers the last thousand messages of every connection, and each holds a batch or its rows.
     with dask.config.set({"distributed.admin.low-level-log-length": 10}):

@@ -88,6 +88,8 @@ class Coordinator:
 
     def execute(self, choice: ClusterChoice) -> None:
         """Run all batches; whatever ends the run, what was finished is committed first."""
+        # Or Arrow keeps what reading the source and comparing it took.
+        pa.default_memory_pool().release_unused()
         with StopRequest() as stop, self.progress, connected(choice) as client:
             where = dashboard(client, choice)
             self._console.print(f"Dashboard of the cluster: {where}", highlight=False, markup=False)

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import pyarrow as pa
 from rich.console import Console
 
 from songbag_pipeline.cluster import ClusterChoice
@@ -129,8 +128,6 @@ def extract(
         limit=limit,
         storage_options=options,
     )
-    # Or Arrow keeps what reading the source and comparing it took.
-    pa.default_memory_pool().release_unused()
     run = Coordinator(work.store, work.todo, options, console or Console(stderr=True), max_failed)
     if work.todo.num_rows:
         run.execute(dataclasses.replace(choice, workers=min(choice.workers, work.todo.num_rows)))

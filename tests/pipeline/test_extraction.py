@@ -281,6 +281,23 @@ def test_a_file_named_as_a_module_of_python_where_the_run_is_started_harms_nothi
     assert "6 songs stored, 2 failed" in done.stdout
 
 
+def test_one_process_may_extract_twice_and_dask_keeps_its_settings(folder: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+from songbag_pipeline import extract
+if __name__ == "__main__":
+    for store in sys.argv[2:]:
+        extract(sys.argv[1], store, workers=1, limit=1)
+    import dask
+    assert dask.config.get("distributed.comm.timeouts.connect")
+"""
+    script = tmp_path / "twice.py"
+    script.write_text(code)
+    command = [sys.executable, str(script), str(folder), str(tmp_path / "a"), str(tmp_path / "b")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_second_signal_ends_the_run_at_once(long_folder: Path, tmp_path: Path) -> None:
     process = start(long_folder, tmp_path / "store")
     wait_for_parts(tmp_path / "store", 1)

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
 
+from benchmarks.training import plain_reference
 from songbag_training import window_model
 from songbag_training.encoders import compact, reference
 from songbag_training.errors import ModelError
@@ -35,26 +35,10 @@ def test_the_smallest_window_of_the_reference_works() -> None:
     assert reference(10, 14).output.shape == (None, 32)
 
 
-def _plain_reference(shape: tuple[int, int, int]) -> keras.Model:
-    """Return the reference encoder as anybody would write it down."""
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            layers.Conv2D(16, 3, activation="relu"),
-            layers.MaxPooling2D((2, 3)),
-            layers.Conv2D(16, 3, activation="relu"),
-            layers.MaxPooling2D((2, 2)),
-            layers.Flatten(),
-            layers.Dense(32, activation="relu"),
-            layers.Dense(32, activation="relu"),
-        ]
-    )
-
-
 # Of (10, 14) the poolings leave out nothing, of (13, 19) as much as they can.
 @pytest.mark.parametrize("shape", [(13, 216, 1), (40, 101, 3), (10, 14, 1), (13, 19, 2)])
 def test_the_reference_computes_what_the_plain_layers_do(shape: tuple[int, int, int]) -> None:
-    quick, plain = reference(*shape), _plain_reference(shape)
+    quick, plain = reference(*shape), plain_reference(shape)
     rng = np.random.default_rng(5)
     # Biases of some size: where they are added is what differs.
     for own, other in zip(quick.weights, plain.weights, strict=True):
