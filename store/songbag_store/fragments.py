@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import tempfile
@@ -11,14 +12,17 @@ from typing import Any, Self
 
 import numpy as np
 import zarr
+from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.array_spec import ArraySpec
 
 from songbag_store.encoding import StoredWindows
 from songbag_store.errors import StoreError, no_temporary_room
 from songbag_store.reading import GROUP
 from songbag_store.spec import INT16_STEP, FeatureSpec
 from songbag_store.storage import ObjectFacts, Storage, create_once
+from songbag_store.window_blocks import pack_by_window
 
 SHARD_BYTES = 64 << 20
 """Raw size that a shard stays under; a writer holds about three times this in memory."""
@@ -127,6 +131,14 @@ def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill) -> tuple[int, int]:
     return chunk, chunk * max(1, min(per_shard // chunk, math.ceil(spill.n_windows / chunk)))
 
 
+class _BloscByWindow(BloscCodec):
+    """Packs chunks so that each window is a block; for zarr.json, and whoever reads, it is Blosc."""
+
+    async def _encode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
+        packed = await asyncio.to_thread(pack_by_window, chunk_bytes.as_numpy_array(), self._blosc_codec)
+        return chunk_spec.prototype.buffer.from_bytes(packed)
+
+
 def _create_array(
     target: Path | Store, fragment: str, spec: FeatureSpec, shape: tuple[int, ...], lengths: tuple[int, int]
 ) -> zarr.Array[Any]:
@@ -134,6 +146,7 @@ def _create_array(
     attributes: dict[str, Any] = {"fingerprint": spec.fingerprint}
     if spec.encoding == "int16":
         attributes |= {"scale_factor": INT16_STEP, "add_offset": 0.0}
+    codec = _BloscByWindow(cname="lz4", shuffle="bitshuffle", clevel=9, blocksize=spec.window_bytes)
     # An all-zero chunk left out on purpose could not be told from a lost one.
     with zarr.config.set({"array.write_empty_chunks": True}):
         return zarr.create_array(
@@ -142,7 +155,7 @@ def _create_array(
             dtype=spec.encoding,
             chunks=(chunk, *shape[1:]),
             shards=(shard, *shape[1:]),
-            compressors=[BloscCodec(cname="lz4", shuffle="bitshuffle", clevel=5), Crc32cCodec()],
+            compressors=[codec, Crc32cCodec()],
             fill_value=0,
             zarr_format=3,
             # xarray opens the group as one dataset, where a dimension has one length: rows are each fragment's own.

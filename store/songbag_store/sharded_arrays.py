@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import struct
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias
@@ -15,14 +14,12 @@ from typing import Any, Protocol, TypeAlias
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
-from numcodecs import blosc
 
 from songbag_store.array_metadata import ArrayLayout
 from songbag_store.chunk_memory import ChunkMemory
 from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
-
-_LOCAL = threading.local()
+from songbag_store.window_blocks import memory_of_this_thread, unpack_windows
 
 _ABSENT = 2**64 - 1
 _MOST_BYTES = 1 << 33
@@ -73,11 +70,9 @@ class FileShard:
         return os.pread(self._descriptor, stop - start, start)
 
     def read_chunk(self, start: int, stop: int) -> Packed:
-        """Return some bytes in memory of this thread: new memory each time would take longer than the reading."""
-        if len(getattr(_LOCAL, "packed", b"")) < stop - start:
-            _LOCAL.packed = np.empty(stop - start, np.uint8)
-        packed: Packed = _LOCAL.packed[: stop - start]
-        return packed[: os.preadv(self._descriptor, [packed], start)]
+        """Return some bytes in memory of this thread, which may be written."""
+        packed = memory_of_this_thread(stop - start)
+        return packed[: os.preadv(self._descriptor, [packed.data], start)]
 
 
 class MappedShard(FileShard):
@@ -167,11 +162,7 @@ class ShardedArray:
         for number, packed in self._packed(range(start // chunk, (stop - 1) // chunk + 1)):
             base = number * chunk
             low, high = max(start, base), min(stop, base + chunk)
-            target = out[low - start : high - start]
-            if high - low == chunk and target.flags.c_contiguous:
-                self._unpack(packed, target)
-            else:
-                target[:] = self._unpack(packed, self._scratch())[low - base : high - base]
+            unpack_windows(packed, np.arange(low - base, high - base), chunk, out[low - start : high - start])
 
     def read_rows(self, rows: Ints, out: StoredWindows) -> None:
         """Read some rows, in any order, into `out`; chunks that hold none are left alone. Raises as `read_span`.
@@ -182,17 +173,17 @@ class ShardedArray:
             Inside the array.
         out : array, shape (K, C, T)
         """
-        drawn = rows.tolist()
-        number = min(drawn) // self._layout.chunk
-        if max(drawn) // self._layout.chunk == number:
-            windows = self._unpack(self._one_packed(number), self._scratch())
-            windows.take(rows - number * self._layout.chunk, 0, out, "clip")  # "raise" would buffer
+        chunk, drawn = self._layout.chunk, rows.tolist()
+        number = min(drawn) // chunk
+        if max(drawn) // chunk == number:
+            unpack_windows(self._one_packed(number), rows - number * chunk, chunk, out)
             return
-        numbers = rows // self._layout.chunk
+        numbers = rows // chunk
         for number, packed in self._packed(np.unique(numbers).tolist()):
-            windows = self._unpack(packed, self._scratch())
-            here = numbers == number
-            out[here] = windows[rows[here] - number * self._layout.chunk]
+            (here,) = np.nonzero(numbers == number)
+            windows = np.empty((len(here), *self.shape[1:]), self.dtype_name)
+            unpack_windows(packed, rows[here] - number * chunk, chunk, windows)
+            out[here] = windows
 
     def _one_packed(self, number: int) -> Packed:
         """Return one chunk as stored, for as long as this thread reads no other, in less time than `_packed` takes."""
@@ -251,25 +242,6 @@ class ShardedArray:
                     -1, 2
                 )
             return self._indices[number]
-
-    def _scratch(self) -> StoredWindows:
-        """Return memory of this thread for one chunk."""
-        wanted = self._layout.chunk_shape, self.dtype_name
-        if getattr(_LOCAL, "made_for", None) != wanted:
-            _LOCAL.made_for, _LOCAL.scratch = wanted, np.empty(*wanted)
-        scratch: StoredWindows = _LOCAL.scratch
-        return scratch
-
-    def _unpack(self, packed: Packed, target: StoredWindows) -> StoredWindows:
-        """Unpack a chunk into `target`, shape (chunk, C, T), and return that."""
-        # Blosc trusts its header with what it reads and writes, so that is compared before.
-        if len(packed) < 20 or struct.unpack_from("<I4xI", packed, 4) != (target.nbytes, len(packed) - 4):
-            raise ValueError("a chunk has another size than the array's")
-        try:
-            blosc.decompress(memoryview(packed)[:-4], target)
-        except RuntimeError as error:
-            raise ValueError(f"a chunk cannot be unpacked ({error})") from error
-        return target
 
 
 def _fetch(shard: Shard, places: list[tuple[int, int, int]], most_bytes: int) -> Iterator[tuple[int, bytes]]:

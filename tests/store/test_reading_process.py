@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 import pytest
 
 from songbag_store import FeatureSpec, SongStore, reading
-from songbag_store.bags import Bags, Batch
+from songbag_store.bags import Bags
 from songbag_store.errors import DamagedStore
 from songbag_store.reading import FragmentReader
 from songbag_store.reading_process import ReadingProcess
@@ -158,16 +157,22 @@ def test_memory_of_a_batch_that_nobody_waits_for_is_not_another_ones_before_it_i
 def test_an_interrupted_wait_leaves_a_reader_that_goes_on(store: SongStore, monkeypatch: pytest.MonkeyPatch) -> None:
     bags = made(store)
     processes = ready(bags)
-    batches: Iterator[Batch] = bags.batches(stop_epoch=1)
-    next(batches)
+    for one in processes:  # what was answered already is not waited for
+        os.kill(pid(one), signal.SIGSTOP)
+    pending = bags._begin(bags.plan(0, 0))
 
     def interrupt(*_: object) -> bytes:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "read", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            list(batches)
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "read", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                pending.result()
+    finally:
+        for one in processes:
+            if not one.is_gone:
+                os.kill(pid(one), signal.SIGCONT)
     assert any(one.is_gone for one in processes)
     for batch, windows in zip(bags.batches(stop_epoch=1), as_read_here(store), strict=True):
         np.testing.assert_array_equal(batch.windows, windows)
