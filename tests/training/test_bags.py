@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from songbag_store import SongStore
 from songbag_store.errors import SongNotFound, UsageError
@@ -23,6 +24,35 @@ def test_tensorflow_gets_the_same_batches_epoch_after_epoch(store: SongStore, id
         np.testing.assert_array_equal(inputs["windows"], batch.windows)
         np.testing.assert_array_equal(inputs["mask"], batch.mask)
         np.testing.assert_array_equal(given, batch.labels)
+
+
+def test_a_dataset_begins_anew_whenever_it_is_iterated(store: SongStore, ids: list[str]) -> None:
+    bags = BagDataset(store, ids, [0] * len(ids), bag_size=2, batch_size=3)
+    dataset, other = bags.dataset((2, 0), stop_epoch=3), bags.dataset((0, 1), stop_epoch=2)
+    whole = [inputs["windows"].numpy() for inputs, _ in dataset]
+    assert len(whole) == len(dataset) == bags.n_steps
+    next(iter(dataset))  # left before its end
+    expected = [batch.windows for batch in bags.batches((0, 1), stop_epoch=2)]
+    for one, ((inputs, _), (others, _)) in enumerate(zip(dataset, other, strict=False)):
+        np.testing.assert_array_equal(inputs["windows"], whole[one])
+        np.testing.assert_array_equal(others["windows"], expected[one])
+
+
+def test_a_dataset_that_broke_off_does_not_end_early_the_next_time(
+    store: SongStore, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bags = BagDataset(store, ids, [0] * len(ids), bag_size=2, batch_size=3)
+    dataset = bags.dataset(stop_epoch=1)
+
+    def broken(*_: object) -> None:
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bags, "_finish", broken)
+        with pytest.raises(tf.errors.OpError, match="the disk is gone"):
+            list(dataset)
+    assert str(bags.failure) == "the disk is gone"
+    assert len(list(dataset)) == bags.n_steps
 
 
 def test_labels_of_several_classes_stay_with_their_songs(store: SongStore, ids: list[str]) -> None:

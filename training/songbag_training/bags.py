@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,11 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from songbag_store import SongStore
-from songbag_store.bags import Bags
+from songbag_store.bags import Bags, Batch
 from songbag_store.index import PLACE_COLUMNS
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+_NOTHING_AHEAD: tuple[tuple[int, int], Iterator[Batch]] = (-1, -1), iter(())
 
 
 class BagDataset(Bags):
@@ -85,6 +90,8 @@ class BagDataset(Bags):
             shard=shard,
         )
         self.failure: Exception | None = None
+        self._ahead = _NOTHING_AHEAD
+        self._reading = threading.Lock()
 
     def dataset(self, start: tuple[int, int] = (0, 0), *, stop_epoch: int) -> tf.data.Dataset:
         """Return the batches as a `tf.data.Dataset` of ``({"windows", "mask"}, labels)``, one after the other.
@@ -94,24 +101,55 @@ class BagDataset(Bags):
         """
         import tensorflow as tf
 
-        def elements() -> Iterator[tuple[dict[str, npt.NDArray[Any]], npt.NDArray[Any]]]:
-            try:
-                for batch in self.batches(start, stop_epoch=stop_epoch):
-                    yield {"windows": batch.windows, "mask": batch.mask}, self.labels[batch.songs]
-            except Exception as error:
-                self.failure = error
-                raise
+        first, stop = start[0] * self.n_steps + start[1], stop_epoch * self.n_steps
+        read = self._traced_read
 
-        spec = self._reader.spec
-        signature = {
-            "windows": tf.TensorSpec((None, self.bag_size, *spec.window_shape), spec.encoding),
-            "mask": tf.TensorSpec((None, self.bag_size), "float32"),
-        }
-        labels = tf.TensorSpec((None, *self.labels.shape[1:]), self.labels.dtype)
-        # from_generator holds the interpreter's lock per element, so an element is a whole batch.
-        made = tf.data.Dataset.from_generator(elements, output_signature=(signature, labels))
-        n_batches = (stop_epoch - start[0]) * self.n_steps - start[1]
+        # Rewriting Python's control flow for TensorFlow takes long, and there is none.
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # TensorFlow has no types
+        def of_number(number: Any) -> Any:
+            return read(number, tf.constant(stop, tf.int64))
+
         options = tf.data.Options()
         # There is nothing to tune, and the end of an epoch would wait for the tuner's thread: 0.1 s in every other one.
         options.autotune.enabled = False
-        return made.apply(tf.data.experimental.assert_cardinality(n_batches)).prefetch(2).with_options(options)
+        # Nor to rewrite: looking for it takes longer than the first batch.
+        options.experimental_optimization.apply_default_optimizations = False
+        return tf.data.Dataset.range(first, stop).map(of_number).prefetch(2).with_options(options)
+
+    @cached_property
+    def _traced_read(self) -> Any:
+        """What `dataset` maps the numbers of batches with, traced once for all epochs.
+
+        `tf.data.Dataset.from_generator` is traced for each dataset, which takes longer than a step.
+        """
+        import tensorflow as tf
+
+        spec = self._reader.spec
+        shapes = (
+            (None, self.bag_size, *spec.window_shape),
+            (None, self.bag_size),
+            (None, *self.labels.shape[1:]),
+        )
+        kinds = spec.encoding, "float32", self.labels.dtype
+
+        def read(number: Any, stop: Any) -> tuple[dict[str, Any], Any]:
+            # Python's lock is taken once for an element, so an element is a whole batch.
+            arrays = tf.numpy_function(self._read, (number, stop), kinds)
+            windows, mask, labels = (tf.ensure_shape(*pair) for pair in zip(arrays, shapes, strict=True))
+            return {"windows": windows, "mask": mask}, labels
+
+        return tf.function(read, autograph=False)
+
+    def _read(self, number: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
+        """Return windows, mask and labels of a batch, counted over all epochs, and let those after it be read."""
+        with self._reading:
+            (expected, batches), self._ahead = self._ahead, _NOTHING_AHEAD
+            try:
+                if expected != (number, stop):
+                    batches = self.batches(divmod(int(number), self.n_steps), stop_epoch=int(stop) // self.n_steps)
+                batch = next(batches)
+                self._ahead = (number + 1, stop), batches
+            except Exception as error:
+                self.failure = error
+                raise
+        return batch.windows, batch.mask, self.labels[batch.songs]
