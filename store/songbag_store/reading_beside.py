@@ -33,8 +33,7 @@ def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> N
     requests_file, memory_file : str
         Descriptors of the socket that jobs come from and of the file that bags lie in.
     """
-    # What trains comes first: batches to come are read in its pauses.
-    os.nice(_NICE)
+    _give_way()
     # Nor are there threads: for a chunk of 100 kB, waking them takes longer than unpacking it.
     blosc.use_threads = False
     spec = FeatureSpec.from_dict(json.loads(spec_text))
@@ -55,6 +54,14 @@ def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> N
         else:
             answer = DONE
         os.write(requests.fileno(), answer)
+
+
+def _give_way() -> None:
+    """Let what trains come first: batches to come are read in its pauses."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):
+        os.nice(_NICE)
 
 
 if __name__ == "__main__":

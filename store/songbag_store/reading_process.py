@@ -27,6 +27,10 @@ DONE, FAILED = b"+", b"-"
 Place: TypeAlias = tuple[str, str, int, int]
 """A `songbag_store.reading.Span`: song id, fragment, row, number of windows."""
 
+PATIENCE_S = 1.0
+"""A process that lets somebody wait for longer is given up: it runs only where nothing else does, and here something
+else seems to run all the time."""
+
 _MOST_WAITING = 64
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -83,12 +87,15 @@ class ReadingProcess:
     def is_ready(self) -> bool:
         """Say whether it takes jobs."""
         if self._n_answered == 0 and not self.is_gone:
-            poll = select.poll()
-            poll.register(self._requests.fileno(), select.POLLIN)
-            if not poll.poll(0):
+            if not self._has_answered(0):
                 return False
             self.wait(0)
         return not self.is_gone
+
+    def _has_answered(self, within_s: float) -> bool:
+        poll = select.poll()
+        poll.register(self._requests.fileno(), select.POLLIN)
+        return bool(poll.poll(1000 * within_s))
 
     def begin(self, place: int, spans: Sequence[Place], windows: Ints, bags: StoredWindows) -> int | None:
         """Have some windows of each of several songs read.
@@ -116,9 +123,11 @@ class ReadingProcess:
         return job
 
     def wait(self, job: int) -> bool:
-        """Wait for the answer to a job; return whether it was done."""
+        """Wait for the answer to a job, for `PATIENCE_S` at most; return whether it was done."""
         with self._receiving, self._giving_up():
             while self._n_answered <= job and not self.is_gone:
+                if not self._has_answered(PATIENCE_S):
+                    raise TimeoutError
                 answers = os.read(self._requests.fileno(), _MOST_WAITING)
                 if not answers:
                     raise EOFError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from songbag_store import FeatureSpec, SongStore, reading
+from songbag_store import FeatureSpec, SongStore, reading, reading_process
 from songbag_store.bags import Bags
 from songbag_store.errors import DamagedStore
 from songbag_store.reading import FragmentReader
@@ -161,12 +161,12 @@ def test_an_interrupted_wait_leaves_a_reader_that_goes_on(store: SongStore, monk
         os.kill(pid(one), signal.SIGSTOP)
     pending = bags._begin(bags.plan(0, 0))
 
-    def interrupt(*_: object) -> bytes:
+    def interrupt(*_: object) -> bool:
         raise KeyboardInterrupt
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(os, "read", interrupt)
+            patch.setattr(ReadingProcess, "_has_answered", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 pending.result()
     finally:
@@ -176,6 +176,23 @@ def test_an_interrupted_wait_leaves_a_reader_that_goes_on(store: SongStore, monk
     assert any(one.is_gone for one in processes)
     for batch, windows in zip(bags.batches(stop_epoch=1), as_read_here(store), strict=True):
         np.testing.assert_array_equal(batch.windows, windows)
+
+
+def test_a_process_that_does_not_get_to_work_is_given_up(store: SongStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading_process, "PATIENCE_S", 0.2)
+    bags = made(store)
+    processes = ready(bags)
+    os.kill(pid(processes[0]), signal.SIGSTOP)
+    for batch, windows in zip(bags.batches(stop_epoch=1), as_read_here(store), strict=True):
+        np.testing.assert_array_equal(batch.windows, windows)
+    assert processes[0].is_gone
+    assert not processes[1].is_gone
+
+
+def test_the_processes_give_way_to_what_trains(store: SongStore) -> None:
+    for process in ready(made(store)):
+        idle = os.sched_getscheduler(pid(process)) == os.SCHED_IDLE
+        assert idle or os.getpriority(os.PRIO_PROCESS, pid(process)) >= 10
 
 
 ORPHANED = """
