@@ -20,7 +20,7 @@ class FlacFrames:
     """The frames of a FLAC file whose blocks are all of one size, which is what encoders write."""
 
     codec = "flac"
-    bytes_at_once = 1 << 17
+    bytes_at_once = 1 << 18
     ends_whole = True
     start = 0
     stop: int | None = None
@@ -94,11 +94,18 @@ def _number(header: bytes) -> int | None:
     return number if len(header) > end and _crc8(header[:end]) == header[end] else None
 
 
+def _crc8_of_byte(crc: int) -> int:
+    for _ in range(8):
+        crc = (crc << 1 ^ (0x107 if crc & 0x80 else 0)) & 0x1FF
+    return crc
+
+
+_CRC8 = [_crc8_of_byte(byte) for byte in range(256)]
+
+
 def _crc8(data: bytes) -> int:
     """CRC of a frame's header: x^8 + x^2 + x + 1, from 0 (RFC 9639, 9.1.8)."""
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc << 1 ^ (0x107 if crc & 0x80 else 0)) & 0x1FF
-    return crc & 0xFF
+        crc = _CRC8[crc ^ byte]
+    return crc

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.features import FloatArray
 
-BLOCK_FRAMES = 1 << 15
+BLOCK_FRAMES = 1 << 16
 """Frames decoded at once: enough that a step costs more than its call, little enough to stay in the cache."""
 
 _TRUNCATED_BEYOND = 0.01
@@ -94,7 +94,7 @@ def mono(channels: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]) -> FloatArray:
         scale /= middle or info.max + 1
     total = first.astype(np.float32)
     for channel in others:
-        total += channel
+        total += channel.astype(np.float32)  # adding integers to it would turn them over piece by piece
     if middle:
         total -= np.float32(middle * len(channels))
     if scale != 1:
