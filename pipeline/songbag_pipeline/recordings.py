@@ -94,7 +94,7 @@ def mono(channels: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]) -> FloatArray:
         scale /= middle or info.max + 1
     total = first.astype(np.float32)
     for channel in others:
-        total += channel.astype(np.float32)  # adding integers to it would turn them over piece by piece
+        total += channel.astype(np.float32)  # numpy would convert integers in small pieces
     if middle:
         total -= np.float32(middle * len(channels))
     if scale != 1:
