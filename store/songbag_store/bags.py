@@ -17,7 +17,8 @@ from songbag_store.drawing import Ints, draw_windows, song_order, stretch_starts
 from songbag_store.encoding import StoredWindows
 from songbag_store.errors import UsageError
 from songbag_store.index import is_ascending
-from songbag_store.reading import FragmentReader, Pending, Span
+from songbag_store.reading import FragmentReader, Pending
+from songbag_store.spans import Spans
 
 AHEAD_BYTES = 64 << 20
 """The most bytes of batches that are read before they are asked for; at least one batch is, however large."""
@@ -246,11 +247,10 @@ class Bags:
         labels = None if self.labels is None else self.labels[plan.songs]
         return Batch(pending.result(), plan.mask, labels, plan.songs, plan.epoch, plan.step)
 
-    def _spans(self, plan: BagPlan) -> list[Span]:
-        starts = self._row_starts[plan.songs] + plan.first
-        columns = (plan.songs, self._fragments[plan.songs], starts, plan.length)
-        places = zip(*(column.tolist() for column in columns), strict=True)
-        return [Span(self.song_ids[song], self._names[name], start, length) for song, name, start, length in places]
+    def _spans(self, plan: BagPlan) -> Spans:
+        song_ids = [self.song_ids[song] for song in plan.songs.tolist()]
+        fragments = [self._names[name] for name in self._fragments[plan.songs].tolist()]
+        return Spans(song_ids, fragments, self._row_starts[plan.songs] + plan.first, plan.length)
 
 
 def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int) -> None:

@@ -22,29 +22,32 @@ class KeptOpen(Generic[_T]):
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._kept: OrderedDict[str, Future[_T]] = OrderedDict()
+        self._kept: OrderedDict[str, _T] = OrderedDict()
+        self._opening: dict[str, Future[_T]] = {}
         self._lock = threading.Lock()
 
     def get(self, name: str, open_it: Callable[[str], _T]) -> _T:
         """Return what `open_it` made of this name, now or before; what it raises is raised, and not kept."""
         with self._lock:
-            known = self._kept.get(name)
-            if known is not None:
+            if name in self._kept:
                 self._kept.move_to_end(name)
-            else:
-                mine: Future[_T] = Future()
-                self._kept[name] = mine
-                if len(self._kept) > self._most:
-                    self._kept.popitem(last=False)
-        if known is not None:
-            return known.result()
+                return self._kept[name]
+            theirs = self._opening.get(name)
+            if theirs is None:
+                mine = self._opening[name] = Future()
+        if theirs is not None:
+            return theirs.result()
         try:
             opened = open_it(name)
         except BaseException as error:
             with self._lock:
-                if self._kept.get(name) is mine:
-                    del self._kept[name]
+                del self._opening[name]
             mine.set_exception(error)
             raise
+        with self._lock:
+            del self._opening[name]
+            self._kept[name] = opened
+            if len(self._kept) > self._most:
+                self._kept.popitem(last=False)
         mine.set_result(opened)
         return opened

@@ -9,11 +9,11 @@ import math
 import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from songbag_store.errors import DamagedStore, StoreError
 from songbag_store.kept_open import KeptOpen
 from songbag_store.reading_process import ReadingProcess
 from songbag_store.sharded_arrays import FileShard, RemoteShard, Shard, ShardedArray
+from songbag_store.spans import Span, Spans
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import Storage
 
@@ -34,19 +35,11 @@ PROCESSES_AFTER_BYTES = 256 << 20
 """Bags of so many bytes are read before processes are started for more: they take 0.2 s of a core to begin."""
 
 _MOST_PROCESSES = 4
+_JOB_BYTES = 4 << 20
 _OPEN_ARRAYS = 4096
 _OPEN_SHARDS = 256
 _REQUESTS_AT_ONCE = 32
 _FRAGMENT = re.compile(r"[0-9a-f]{32}")
-
-
-class Span(NamedTuple):
-    """Where windows of one song lie: `n_windows` rows of a fragment from `row_start` on."""
-
-    song_id: str
-    fragment: str
-    row_start: int
-    n_windows: int
 
 
 class Pending(Protocol):
@@ -126,16 +119,16 @@ class FragmentReader:
             self._begin_here()
         return self._threads.submit(self._read_span, span)
 
-    def read_all(self, spans: Sequence[Span]) -> list[StoredWindows]:
+    def read_all(self, spans: Iterable[Span]) -> list[StoredWindows]:
         """Read several songs at once."""
         return [one.result() for one in [self.read(span) for span in spans]]
 
-    def read_bags(self, spans: Sequence[Span], windows: Ints) -> Pending:
+    def read_bags(self, spans: Spans, windows: Ints) -> Pending:
         """Start to read some windows of each of several songs, shape (B, K, C, T).
 
         Parameters
         ----------
-        spans : sequence of Span
+        spans : Spans
             The songs.
         windows : int64, shape (B, K)
             Which windows of each song, counted from the start of its span.
@@ -147,22 +140,26 @@ class FragmentReader:
         """
         if self._process != os.getpid():
             self._begin_here()
-        if (windows.min(axis=1) < 0).any() or (windows.max(axis=1) >= [span.n_windows for span in spans]).any():
+        if windows.min() < 0 or (windows >= spans.n_windows[:, None]).any():
             raise IndexError("a window lies outside its song")
         memory = self._batches.take(windows.size * self.spec.window_bytes)
         bags = memory.view(self.spec.encoding).reshape(*windows.shape, *self.spec.window_shape)
         processes = self._processes_for(memory.nbytes)
-        # Of a folder a job is many songs, because handing it over costs as much as reading one.
-        per_job = math.ceil(len(spans) / (len(processes) or self._n_threads))
+        n_jobs = self._n_threads
+        if processes:
+            # Other batches keep the others busy, and handing over a job costs as much as reading two songs.
+            n_jobs = min(len(processes), math.ceil(memory.nbytes / _JOB_BYTES))
+        per_job = math.ceil(len(spans) / n_jobs)
         jobs = []
-        for number, first in enumerate(range(0, len(spans), per_job)):
+        for first in range(0, len(spans), per_job):
             cut = slice(first, first + per_job)
-            process = processes[number] if processes else None
+            # The first one, if it has nothing to do: two that take turns would both find their caches cold.
+            process = min(processes, key=ReadingProcess.n_waiting, default=None)
             jobs.append(self._begin(process, spans[cut], windows[cut], bags[cut]))
         return _PendingBags(bags, jobs)
 
     def _begin(
-        self, process: ReadingProcess | None, spans: Sequence[Span], windows: Ints, bags: StoredWindows
+        self, process: ReadingProcess | None, spans: Spans, windows: Ints, bags: StoredWindows
     ) -> Callable[[], None]:
         """Have bags filled by a process if there is one that will, else by a thread; return what waits for it."""
         place = None if process is None else self._batches.place(bags.view(np.uint8))
@@ -186,20 +183,32 @@ class FragmentReader:
 
     def _read_span(self, span: Span) -> StoredWindows:
         with self._naming(span):
-            array = self._array(span)
+            array = self._arrays.get(span.fragment, self._open_array)
+            _check_inside(array.shape[0], span.row_start, span.n_windows)
             windows = np.empty((span.n_windows, *array.shape[1:]), array.dtype_name)
             array.read_span(span.row_start, windows)
         return windows
 
-    def fill_bags(self, spans: Sequence[Span], windows: Ints, bags: StoredWindows) -> None:
+    def fill_bags(self, spans: Spans, windows: Ints, bags: StoredWindows) -> None:
         """Read some windows of each of several songs into `bags`, in this thread; see `read_bags`."""
-        rows = windows + np.array([[span.row_start] for span in spans])
-        for span, drawn, bag in zip(spans, rows, bags, strict=True):
-            try:
-                self._array(span).read_rows(drawn, bag)
-            except Exception:
+        try:
+            self._fill(spans, windows, bags)
+        except Exception:
+            # Once more, one by one, for the error to have its song.
+            for number, span in enumerate(spans):
+                one = slice(number, number + 1)
                 with self._naming(span):
-                    raise
+                    self._fill(spans[one], windows[one], bags[one])
+
+    def _fill(self, spans: Spans, windows: Ints, bags: StoredWindows) -> None:
+        opened = {name: self._arrays.get(name, self._open_array) for name in set(spans.fragments)}
+        arrays = [opened[name] for name in spans.fragments]
+        places = zip(arrays, spans.row_starts.tolist(), spans.n_windows.tolist(), strict=True)
+        for array, start, n_windows in places:
+            _check_inside(array.shape[0], start, n_windows)
+        rows = windows + spans.row_starts[:, None]
+        for array, drawn, bag in zip(arrays, rows, bags, strict=True):
+            array.read_rows(drawn, bag)
 
     @contextmanager
     def _naming(self, span: Span) -> Iterator[None]:
@@ -213,14 +222,6 @@ class FragmentReader:
         except OSError as error:
             key = f"{self._storage.location}/{GROUP}/{span.fragment}"
             raise StoreError(f"cannot be read ({error.strerror or error})", where=key) from error
-
-    def _array(self, span: Span) -> ShardedArray:
-        """Return the array of a span that lies in it."""
-        array = self._arrays.get(span.fragment, self._open_array)
-        stop = span.row_start + span.n_windows
-        if span.row_start < 0 or span.n_windows < 1 or stop > array.shape[0]:
-            raise ValueError(f"has {array.shape[0]} windows, but the index points at {span.row_start} to {stop}")
-        return array
 
     def _open_array(self, fragment: str) -> ShardedArray:
         if not _FRAGMENT.fullmatch(fragment):
@@ -265,3 +266,8 @@ class FragmentReader:
             song_ids=[span.song_id],
             remedy="Restore the fragment from a copy of the store, or extract the song again.",
         )
+
+
+def _check_inside(n_rows: int, start: int, n_windows: int) -> None:
+    if start < 0 or n_windows < 1 or start + n_windows > n_rows:
+        raise ValueError(f"has {n_rows} windows, but the index points at {start} to {start + n_windows}")

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numcodecs import blosc
 
-from songbag_store.reading import FragmentReader, Span
+from songbag_store.reading import FragmentReader
 from songbag_store.reading_process import DONE, FAILED
 from songbag_store.sharded_arrays import MappedShard
+from songbag_store.spans import Spans
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import LocalStorage
 
@@ -42,13 +43,14 @@ def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> N
     os.write(requests.fileno(), DONE)
     while True:
         try:
-            place, spans, windows = requests.recv()
+            place, fragments, numbers = requests.recv()
         except (EOFError, ConnectionResetError):
             return
-        shape = (*windows.shape, *spec.window_shape)
-        bags = np.ndarray(shape, spec.encoding, memory, place)
+        row_starts, n_windows, windows = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
+        bags = np.ndarray((*windows.shape, *spec.window_shape), spec.encoding, memory, place)
         try:
-            reader.fill_bags([Span(*span) for span in spans], windows, bags)
+            # Their ids are for messages, which nobody reads here.
+            reader.fill_bags(Spans(fragments, fragments, row_starts, n_windows), windows, bags)
         except Exception:  # whoever asked reads it again, and then says what is wrong
             answer = FAILED
         else:

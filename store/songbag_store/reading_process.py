@@ -13,19 +13,18 @@ import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TypeAlias
+
+import numpy as np
 
 from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
+from songbag_store.spans import Spans
 from songbag_store.spec import FeatureSpec
 
 DONE, FAILED = b"+", b"-"
-
-Place: TypeAlias = tuple[str, str, int, int]
-"""A `songbag_store.reading.Span`: song id, fragment, row, number of windows."""
 
 PATIENCE_S = 1.0
 """A process that lets somebody wait for longer is given up: it runs only where nothing else does, and here something
@@ -65,6 +64,8 @@ class ReadingProcess:
         self._sending, self._receiving = threading.Lock(), threading.Lock()
         here, there = socket.socketpair()
         self._requests = Connection(here.detach())
+        self._answers = select.poll()
+        self._answers.register(self._requests.fileno(), select.POLLIN)
         with there:
             inherited = there.fileno(), file
             arguments = map(str, (folder, json.dumps(spec.to_dict()), *inherited))
@@ -86,18 +87,20 @@ class ReadingProcess:
 
     def is_ready(self) -> bool:
         """Say whether it takes jobs."""
-        if self._n_answered == 0 and not self.is_gone:
-            if not self._has_answered(0):
-                return False
-            self.wait(0)
-        return not self.is_gone
+        return not self.is_gone and (self._n_answered > 0 or self.n_waiting() == 0)
 
-    def _has_answered(self, within_s: float) -> bool:
-        poll = select.poll()
-        poll.register(self._requests.fileno(), select.POLLIN)
-        return bool(poll.poll(1000 * within_s))
+    def n_waiting(self) -> int:
+        """Return how many jobs it has yet to do; before it is ready that is one."""
+        # While another thread waits for an answer there is one to wait for.
+        if self._receiving.acquire(blocking=False):
+            try:
+                with self._giving_up():
+                    self._take_answers(0)
+            finally:
+                self._receiving.release()
+        return self._n_begun - self._n_answered
 
-    def begin(self, place: int, spans: Sequence[Place], windows: Ints, bags: StoredWindows) -> int | None:
+    def begin(self, place: int, spans: Spans, windows: Ints, bags: StoredWindows) -> int | None:
         """Have some windows of each of several songs read.
 
         Parameters
@@ -119,24 +122,31 @@ class ReadingProcess:
             self._jobs.append(bags)
             job, self._n_begun = self._n_begun, self._n_begun + 1
             with self._giving_up():
-                self._requests.send_bytes(pickle.dumps((place, list(map(tuple, spans)), windows)))
+                numbers = np.column_stack([spans.row_starts, spans.n_windows, windows])
+                self._requests.send_bytes(pickle.dumps((place, spans.fragments, numbers)))
         return job
 
     def wait(self, job: int) -> bool:
         """Wait for the answer to a job, for `PATIENCE_S` at most; return whether it was done."""
         with self._receiving, self._giving_up():
             while self._n_answered <= job and not self.is_gone:
-                if not self._has_answered(PATIENCE_S):
+                if not self._take_answers(PATIENCE_S):
                     raise TimeoutError
-                answers = os.read(self._requests.fileno(), _MOST_WAITING)
-                if not answers:
-                    raise EOFError
-                for answer in answers:
-                    if answer != DONE[0]:
-                        self._failed.add(self._n_answered)
-                    self._jobs.popleft()
-                    self._n_answered += 1
         return job < self._n_answered and job not in self._failed
+
+    def _take_answers(self, within_s: float) -> bool:
+        """Take the answers that there are, or come in time; say whether there were any."""
+        if not self._answers.poll(1000 * within_s):
+            return False
+        answers = os.read(self._requests.fileno(), _MOST_WAITING)
+        if not answers:
+            raise EOFError
+        for answer in answers:
+            if answer != DONE[0]:
+                self._failed.add(self._n_answered)
+            self._jobs.popleft()
+            self._n_answered += 1
+        return True
 
     @contextlib.contextmanager
     def _giving_up(self) -> Iterator[None]:

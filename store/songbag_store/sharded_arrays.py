@@ -9,7 +9,8 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeAlias
+from itertools import groupby
+from typing import Protocol, TypeAlias, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -19,32 +20,35 @@ from songbag_store.array_metadata import ArrayLayout
 from songbag_store.chunk_memory import ChunkMemory
 from songbag_store.drawing import Ints
 from songbag_store.encoding import StoredWindows
-from songbag_store.window_blocks import memory_of_this_thread, unpack_windows
+from songbag_store.window_blocks import Bytes, copied_for_this_thread, memory_of_this_thread, unpack_windows
 
 _ABSENT = 2**64 - 1
 _MOST_BYTES = 1 << 33
+_GAP_BYTES = 256 << 10
+"""Bytes between two chunks that are read along rather than made a request of their own."""
 _REQUEST_BYTES = 8 << 20
 _PACKING_BYTES = 1024
 _CHECKED = 0x48674BC7
 """CRC-32C of any data with their own CRC-32C behind them, little-endian: so nothing is cut off to be compared."""
 
 
-Packed: TypeAlias = Any
-"""A chunk as stored: bytes, or an array of uint8."""
+Place: TypeAlias = Sequence[int]
+"""Offset and size of a chunk in its shard."""
 
 
 class Shard(Protocol):
     """The bytes of one shard."""
 
-    gap_bytes: int
-    """Bytes between two chunks that are read along rather than made a request of their own."""
-
     def read(self, start: int, stop: int) -> bytes:
         """Return some bytes, or the last ones with a negative `start` and a `stop` of 0; fewer where it ends."""
         ...
 
-    def read_chunk(self, start: int, stop: int) -> Packed:
-        """Return some bytes for as long as this thread reads no others."""
+    def read_chunk(self, place: Place) -> Bytes:
+        """Return what lies at a place, or less where the shard ends, in memory of this thread, always the same."""
+        ...
+
+    def read_chunks(self, places: Sequence[Place]) -> Iterator[Bytes]:
+        """Yield what lies at some places, ascending, one after the other in that memory."""
         ...
 
 
@@ -53,8 +57,6 @@ class FileShard:
 
     Not mapped into memory: a file that another process cuts off would then end this one (SIGBUS).
     """
-
-    gap_bytes = 0
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -69,10 +71,15 @@ class FileShard:
             start, stop = max(0, self._n_bytes + start), self._n_bytes + stop
         return os.pread(self._descriptor, stop - start, start)
 
-    def read_chunk(self, start: int, stop: int) -> Packed:
-        """Return some bytes in memory of this thread, which may be written."""
-        packed = memory_of_this_thread(stop - start)
-        return packed[: os.preadv(self._descriptor, [packed.data], start)]
+    def read_chunk(self, place: Place) -> Bytes:
+        """Return what lies at a place."""
+        offset, size = place
+        memory = memory_of_this_thread(size)
+        return memory[: os.preadv(self._descriptor, [memory.data], offset)]
+
+    def read_chunks(self, places: Sequence[Place]) -> Iterator[Bytes]:
+        """Yield what lies at some places."""
+        return map(self.read_chunk, places)
 
 
 class MappedShard(FileShard):
@@ -84,15 +91,14 @@ class MappedShard(FileShard):
         super().__init__(descriptor)
         self._mapped = np.frombuffer(mmap.mmap(descriptor, 0, prot=mmap.PROT_READ), np.uint8)
 
-    def read_chunk(self, start: int, stop: int) -> Packed:
-        """Return some bytes, of which nothing is read before it is used."""
-        return self._mapped[start:stop]
+    def read_chunk(self, place: Place) -> Bytes:
+        """Return what lies at a place."""
+        offset, size = place
+        return copied_for_this_thread(self._mapped[offset : offset + size])
 
 
 class RemoteShard:
-    """A shard in an object store, read by ranges."""
-
-    gap_bytes = 256 << 10
+    """A shard in an object store, read by ranges: chunks that lie close together by one."""
 
     def __init__(self, read_range: Callable[[str, int, int], bytes], key: str) -> None:
         self._read_range = read_range
@@ -102,9 +108,31 @@ class RemoteShard:
         """Return some bytes."""
         return self._read_range(self._key, start, stop)
 
-    def read_chunk(self, start: int, stop: int) -> Packed:
-        """Return some bytes."""
-        return self.read(start, stop)
+    def read_chunk(self, place: Place) -> Bytes:
+        """Return what lies at a place."""
+        return next(self.read_chunks([place]))
+
+    def read_chunks(self, places: Sequence[Place]) -> Iterator[Bytes]:
+        """Yield what lies at some places."""
+        done = 0
+        while done < len(places):
+            end = _end_of_request(places, done)
+            begin, stop = places[done][0], sum(places[end - 1])
+            data = np.frombuffer(self.read(begin, stop), np.uint8)
+            for offset, size in places[done:end]:
+                yield copied_for_this_thread(data[offset - begin : offset - begin + size])
+            done = end
+
+
+def _end_of_request(places: Sequence[Place], done: int) -> int:
+    """Return before which chunk the request ends that begins with chunk `done`."""
+    begin, stop, end = places[done][0], sum(places[done]), done + 1
+    while end < len(places):
+        offset, size = places[end]
+        if not 0 <= offset - stop <= _GAP_BYTES or offset + size - begin > _REQUEST_BYTES:
+            break
+        stop, end = offset + size, end + 1
+    return end
 
 
 class ShardedArray:
@@ -174,61 +202,54 @@ class ShardedArray:
         out : array, shape (K, C, T)
         """
         chunk, drawn = self._layout.chunk, rows.tolist()
-        number = min(drawn) // chunk
-        if max(drawn) // chunk == number:
-            unpack_windows(self._one_packed(number), rows - number * chunk, chunk, out)
+        first, last = min(drawn) // chunk, max(drawn) // chunk
+        if first == last:
+            unpack_windows(self._one_packed(first), rows - first * chunk, chunk, out)
             return
         numbers = rows // chunk
         for number, packed in self._packed(np.unique(numbers).tolist()):
             (here,) = np.nonzero(numbers == number)
-            windows = np.empty((len(here), *self.shape[1:]), self.dtype_name)
+            in_a_row = slice(here[0], here[-1] + 1)
+            side_by_side = len(here) == here[-1] + 1 - here[0]
+            windows = out[in_a_row] if side_by_side else np.empty((len(here), *self.shape[1:]), self.dtype_name)
             unpack_windows(packed, rows[here] - number * chunk, chunk, windows)
-            out[here] = windows
+            if not side_by_side:
+                out[here] = windows
 
-    def _one_packed(self, number: int) -> Packed:
-        """Return one chunk as stored, for as long as this thread reads no other, in less time than `_packed` takes."""
-        packed = None if self._memory is None else self._memory.get(self._name, number)
-        if packed is not None:
-            return packed
-        shard_number, place = divmod(number, self._chunks_per_shard)
+    def _one_packed(self, number: int) -> Bytes:
+        """Return one chunk, in less time than `_packed` takes."""
+        kept = None if self._memory is None else self._memory.get(self._name, number)
+        if kept is not None:
+            return copied_for_this_thread(np.frombuffer(kept, np.uint8))
+        shard_number, number_there = divmod(number, self._chunks_per_shard)
         shard = self._open_shard(shard_number)
-        offset, size = self._index(shard_number, shard)[place].tolist()
-        _check_place(offset, size, self._most_bytes)
-        read = _checked(shard.read_chunk(offset, offset + size), size)
+        place = self._index(shard_number, shard)[number_there].tolist()
+        _check_place(place, self._most_bytes)
+        packed = _checked(shard.read_chunk(place), place[1])
         if self._memory is not None:
-            self._memory.keep(self._name, number, bytes(read))
-        return read
+            self._memory.keep(self._name, number, packed.tobytes())
+        return packed
 
-    def _packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield chunks as stored, those that are kept first."""
-        if self._memory is None:
-            yield from self._read_packed(numbers)
-            return
-        missing = []
-        for number in numbers:
-            packed = self._memory.get(self._name, number)
-            if packed is None:
-                missing.append(number)
-            else:
-                yield number, packed
-        for number, packed in self._read_packed(missing):
-            self._memory.keep(self._name, number, packed)
-            yield number, packed
-
-    def _read_packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """Yield chunks as stored, ascending: those that lie close together in a shard in one request."""
-        per_shard = self._chunks_per_shard
-        done = 0
-        while done < len(numbers):
-            shard_number = numbers[done] // per_shard
+    def _packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, Bytes]]:
+        """Yield chunks as stored, each for as long as this thread asks for no other; those that are kept first."""
+        if self._memory is not None:
+            kept = {number: self._memory.get(self._name, number) for number in numbers}
+            for number, packed in kept.items():
+                if packed is not None:
+                    yield number, copied_for_this_thread(np.frombuffer(packed, np.uint8))
+            numbers = [number for number, packed in kept.items() if packed is None]
+        for shard_number, of_shard in groupby(numbers, lambda number: number // self._chunks_per_shard):
+            here = list(of_shard)
             shard = self._open_shard(shard_number)
-            places = self._index(shard_number, shard)
-            end = done + 1
-            while end < len(numbers) and numbers[end] // per_shard == shard_number:
-                end += 1
-            wanted = [(n, *places[n % per_shard].tolist()) for n in numbers[done:end]]
-            yield from _fetch(shard, wanted, self._most_bytes)
-            done = end
+            index = self._index(shard_number, shard)
+            places = [index[number % self._chunks_per_shard].tolist() for number in here]
+            for place in places:
+                _check_place(place, self._most_bytes)
+            for number, (_, size), read in zip(here, places, shard.read_chunks(places), strict=True):
+                checked = _checked(read, size)
+                if self._memory is not None:
+                    self._memory.keep(self._name, number, checked.tobytes())
+                yield number, checked
 
     def _index(self, number: int, shard: Shard) -> npt.NDArray[np.uint64]:
         """Return offset and size of the chunks of a shard, shape (chunks, 2); read once."""
@@ -244,39 +265,18 @@ class ShardedArray:
             return self._indices[number]
 
 
-def _fetch(shard: Shard, places: list[tuple[int, int, int]], most_bytes: int) -> Iterator[tuple[int, bytes]]:
-    """Yield the chunks at some (number, offset, size) of a shard."""
-    for _, offset, size in places:
-        _check_place(offset, size, most_bytes)
-    done = 0
-    while done < len(places):
-        end = _end_of_request(shard.gap_bytes, places, done)
-        begin, stop = places[done][1], places[end - 1][1] + places[end - 1][2]
-        data = shard.read(begin, stop)
-        for number, offset, size in places[done:end]:
-            yield number, _checked(data[offset - begin : offset - begin + size], size)
-        done = end
-
-
-def _check_place(offset: int, size: int, most_bytes: int) -> None:
+def _check_place(place: Place, most_bytes: int) -> None:
+    offset, size = place
     if offset == _ABSENT:
         raise ValueError("a chunk is missing from its shard")
     if size > most_bytes or offset + size > _MOST_BYTES:
         raise ValueError("the list of chunks points beyond any shard")
 
 
-def _end_of_request(gap_bytes: int, places: list[tuple[int, int, int]], done: int) -> int:
-    """Return before which chunk the request ends that begins with chunk `done`."""
-    begin, stop, end = places[done][1], places[done][1] + places[done][2], done + 1
-    while end < len(places):
-        offset, size = places[end][1:]
-        if not 0 <= offset - stop <= gap_bytes or offset + size - begin > _REQUEST_BYTES:
-            break
-        stop, end = offset + size, end + 1
-    return end
+_Data = TypeVar("_Data", bytes, Bytes)
 
 
-def _checked(data: Packed, n_bytes: int) -> Packed:
+def _checked(data: _Data, n_bytes: int) -> _Data:
     """Return data with a checksum at their end, after comparing it."""
     if len(data) != n_bytes or n_bytes < 4:
         raise ValueError("a shard is cut off")

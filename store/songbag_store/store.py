@@ -25,9 +25,10 @@ from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES, FragmentCache
 from songbag_store.identity import create_identity, read_identity, refuse_foreign_folder, refuse_newer
 from songbag_store.index import PLACE_COLUMNS, empty_index, keep_rows
 from songbag_store.merging import merge_parts
-from songbag_store.reading import FragmentReader, Span
+from songbag_store.reading import FragmentReader
 from songbag_store.sealed import Rows
 from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
+from songbag_store.spans import Spans
 from songbag_store.spec import FeatureSpec
 from songbag_store.storage import KeyExists, LocalStorage, Storage, probe
 
@@ -312,10 +313,9 @@ class SongStore:
         """Where the windows of every song lie."""
         return self.select_songs(columns=PLACE_COLUMNS)
 
-    def spans(self, songs: pa.Table) -> list[Span]:
+    def spans(self, songs: pa.Table) -> Spans:
         """Return where the windows of some rows of the index lie, in the order of the rows."""
-        rows = zip(*(songs[name].to_pylist() for name in PLACE_COLUMNS), strict=True)
-        return [Span(*row) for row in rows]
+        return Spans.of(songs)
 
     def windows(self, song_id: str) -> FloatWindows:
         """Return the windows of one song.

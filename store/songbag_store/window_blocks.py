@@ -59,13 +59,13 @@ def pack_by_window(chunk: Bytes, codec: blosc.Blosc) -> bytes:
     return b"".join([header, starts.tobytes(), *(window[_ONE_BLOCK:] for window in windows)])
 
 
-def unpack_windows(packed: Bytes | bytes, windows: Ints, n_windows: int, out: StoredWindows) -> None:
+def unpack_windows(packed: Bytes, windows: Ints, n_windows: int, out: StoredWindows) -> None:
     """Unpack some windows of a chunk.
 
     Parameters
     ----------
-    packed : uint8, shape (bytes,), or bytes
-        The chunk and four bytes more. An array that can be written is changed.
+    packed : uint8, shape (bytes,)
+        The chunk, which is changed, and four bytes more.
     windows : int64, shape (K,)
         Which, in the order wanted.
     n_windows : int
@@ -78,37 +78,30 @@ def unpack_windows(packed: Bytes | bytes, windows: Ints, n_windows: int, out: St
     ValueError
         If the chunk is not of so many windows, or Blosc cannot unpack it.
     """
-    chunk = (np.frombuffer(packed, np.uint8) if isinstance(packed, bytes) else packed)[:-4]
-    window_bytes = out.nbytes // len(windows)
+    n_wanted = len(windows)
+    window_bytes = out.nbytes // n_wanted
+    chunk = packed[:-4]
     # Blosc trusts its header with what it reads and writes, so that is compared before.
     if len(chunk) < _HEADER.size:
         raise ValueError("a chunk is shorter than its header")
-    kind, n_bytes, block_bytes, n_packed = _HEADER.unpack_from(chunk.data)
+    kind, n_bytes, block_bytes, n_packed = _HEADER.unpack_from(packed.data)
     if n_bytes != n_windows * window_bytes or n_packed != len(chunk):
         raise ValueError("a chunk has another size than the array's")
-    if len(windows) < n_windows and block_bytes == window_bytes and not kind[_FLAGS] & _COPIED:
-        _unpack(_keep_windows(chunk, windows, n_windows, window_bytes), out)
-    elif len(windows) == n_windows and (windows == np.arange(n_windows)).all():
+    if n_wanted < n_windows and block_bytes == window_bytes and not kind[_FLAGS] & _COPIED:
+        list_end = _HEADER.size + 4 * n_windows
+        if list_end > n_packed:
+            raise ValueError("a chunk is shorter than the list of its blocks")
+        # With other blocks in its list, and as many as its header says, it is a chunk of these windows.
+        starts = packed[_HEADER.size : list_end].view(np.int32)
+        starts[:n_wanted] = starts[windows]
+        _SIZE.pack_into(packed.data, 4, out.nbytes)
+        _unpack(chunk, out)
+    elif n_wanted == n_windows and (windows == np.arange(n_windows)).all():
         _unpack(chunk, out)
     else:
         whole = _whole_of_this_thread((n_windows, *out.shape[1:]), out.dtype)
         _unpack(chunk, whole)
         whole.take(windows, 0, out, "clip")  # "raise" would buffer
-
-
-def _keep_windows(chunk: Bytes, windows: Ints, n_windows: int, window_bytes: int) -> Bytes:
-    """Make of a chunk one of fewer windows: nothing but the list of its blocks changes."""
-    if not chunk.flags.writeable:
-        copied = memory_of_this_thread(len(chunk))
-        copied[:] = chunk
-        chunk = copied
-    begin, stop = _HEADER.size, _HEADER.size + 4 * n_windows
-    if stop > len(chunk):
-        raise ValueError("a chunk is shorter than the list of its blocks")
-    starts = chunk[begin:stop].view("<i4").take(windows)
-    chunk[begin : begin + starts.nbytes] = starts.view(np.uint8)
-    _SIZE.pack_into(chunk.data, 4, len(windows) * window_bytes)
-    return chunk
 
 
 def _unpack(chunk: Bytes, out: StoredWindows) -> None:
@@ -123,6 +116,13 @@ def memory_of_this_thread(n_bytes: int) -> Bytes:
     if len(getattr(_LOCAL, "packed", b"")) < n_bytes:
         _LOCAL.packed = np.empty(n_bytes, np.uint8)
     memory: Bytes = _LOCAL.packed[:n_bytes]
+    return memory
+
+
+def copied_for_this_thread(packed: Bytes) -> Bytes:
+    """Return a packed chunk in memory of this thread."""
+    memory = memory_of_this_thread(len(packed))
+    memory[:] = packed
     return memory
 
 

@@ -24,13 +24,18 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows with every read of a file, by its bytes."""
     done: list[int] = []
-    pread = os.pread
+    pread, preadv = os.pread, os.preadv
 
     def noting(descriptor: int, length: int, offset: int) -> bytes:
         done.append(length)
         return pread(descriptor, length, offset)
 
+    def noting_too(descriptor: int, buffers: list[memoryview], offset: int) -> int:
+        done.append(sum(buffer.nbytes for buffer in buffers))
+        return preadv(descriptor, buffers, offset)
+
     monkeypatch.setattr(os, "pread", noting)
+    monkeypatch.setattr(os, "preadv", noting_too)
     return done
 
 

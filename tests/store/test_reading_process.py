@@ -166,7 +166,7 @@ def test_an_interrupted_wait_leaves_a_reader_that_goes_on(store: SongStore, monk
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(ReadingProcess, "_has_answered", interrupt)
+            patch.setattr(ReadingProcess, "_take_answers", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 pending.result()
     finally:
@@ -187,6 +187,33 @@ def test_a_process_that_does_not_get_to_work_is_given_up(store: SongStore, monke
         np.testing.assert_array_equal(batch.windows, windows)
     assert processes[0].is_gone
     assert not processes[1].is_gone
+
+
+def test_the_first_process_reads_alone_for_as_long_as_it_keeps_up(store: SongStore) -> None:
+    bags = made(store)
+    processes = ready(bags)
+    for step in range(5):
+        bags.batch(0, step)
+    assert [one._n_begun for one in processes] == [6, 1]
+    os.kill(pid(processes[0]), signal.SIGSTOP)
+    pending = [bags._begin(bags.plan(0, step)) for step in range(3)]
+    assert [one._n_begun for one in processes] == [8, 2]
+    os.kill(pid(processes[0]), signal.SIGCONT)
+    for expected, one in zip(as_read_here(store), pending, strict=False):
+        np.testing.assert_array_equal(one.result(), expected)
+
+
+def test_processes_share_a_batch_that_is_large(store: SongStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_JOB_BYTES", 8 * 4 * SPEC.window_bytes // 2)
+    bags = made(store)
+    processes = ready(bags)
+    for one in processes:  # for it may be that the first has done its half before the other half is handed over
+        os.kill(pid(one), signal.SIGSTOP)
+    pending = bags._begin(bags.plan(0, 3))
+    for one in processes:
+        os.kill(pid(one), signal.SIGCONT)
+    np.testing.assert_array_equal(pending.result(), as_read_here(store)[3])
+    assert [one._n_begun for one in processes] == [2, 2]
 
 
 def test_the_processes_give_way_to_what_trains(store: SongStore) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -53,6 +56,19 @@ def test_a_dataset_that_broke_off_does_not_end_early_the_next_time(
             list(dataset)
     assert str(bags.failure) == "the disk is gone"
     assert len(list(dataset)) == bags.n_steps
+
+
+def test_bags_live_for_as_long_as_their_datasets(store: SongStore, ids: list[str]) -> None:
+    bags = BagDataset(store, ids, [0] * len(ids), bag_size=2, batch_size=3)
+    expected = [batch.songs for batch in bags.batches(stop_epoch=1)]
+    numbered = bags.dataset(stop_epoch=1).map(lambda inputs, labels: (inputs["windows"], labels)).take(2)
+    alive = weakref.ref(bags)
+    del bags
+    gc.collect()
+    assert [len(labels) for _, labels in numbered] == [len(songs) for songs in expected[:2]]
+    del numbered
+    gc.collect()
+    assert alive() is None
 
 
 def test_labels_of_several_classes_stay_with_their_songs(store: SongStore, ids: list[str]) -> None:

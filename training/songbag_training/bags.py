@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -102,46 +103,68 @@ class BagDataset(Bags):
         import tensorflow as tf
 
         first, stop = start[0] * self.n_steps + start[1], stop_epoch * self.n_steps
-        read = self._traced_read
-
-        # Rewriting Python's control flow for TensorFlow takes long, and there is none.
-        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # TensorFlow has no types
-        def of_number(number: Any) -> Any:
-            return read(number, tf.constant(stop, tf.int64))
-
+        read, element = self._traced_read
+        kinds = tf.nest.flatten(element)
+        # `Dataset.map` would trace a function for each dataset, which takes longer than a step, and run it in the
+        # threads that train, one of which would wait for the batch.
+        batches = tf.data.experimental.from_variant(
+            tf.raw_ops.MapDataset(
+                input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.range(first, stop)),
+                other_arguments=[tf.constant(stop, tf.int64)],
+                f=read,
+                output_types=[kind.dtype for kind in kinds],
+                output_shapes=[kind.shape for kind in kinds],
+                use_inter_op_parallelism=False,
+                preserve_cardinality=True,
+            ),
+            element,
+        )
+        # The function does not keep them alive: see there.
+        batches.bags = self
         options = tf.data.Options()
         # There is nothing to tune, and the end of an epoch would wait for the tuner's thread: 0.1 s in every other one.
         options.autotune.enabled = False
         # Nor to rewrite: looking for it takes longer than the first batch.
         options.experimental_optimization.apply_default_optimizations = False
-        return tf.data.Dataset.range(first, stop).map(of_number).prefetch(2).with_options(options)
+        return batches.prefetch(2).with_options(options)
 
     @cached_property
-    def _traced_read(self) -> Any:
-        """What `dataset` maps the numbers of batches with, traced once for all epochs.
-
-        `tf.data.Dataset.from_generator` is traced for each dataset, which takes longer than a step.
-        """
+    def _traced_read(self) -> tuple[Any, Any]:
+        """What makes a batch of its number and the number to stop before, traced once for all epochs; and its type."""
         import tensorflow as tf
 
         spec = self._reader.spec
-        shapes = (
-            (None, self.bag_size, *spec.window_shape),
-            (None, self.bag_size),
-            (None, *self.labels.shape[1:]),
+        element = (
+            {
+                "windows": tf.TensorSpec((None, self.bag_size, *spec.window_shape), spec.encoding),
+                "mask": tf.TensorSpec((None, self.bag_size), tf.float32),
+            },
+            tf.TensorSpec((None, *self.labels.shape[1:]), self.labels.dtype),
         )
-        kinds = spec.encoding, "float32", self.labels.dtype
 
-        def read(number: Any, stop: Any) -> tuple[dict[str, Any], Any]:
+        # TensorFlow keeps what a graph calls to the end of the process.
+        weakly = weakref.WeakMethod(self._read)
+
+        def read_batch(number: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
+            method = weakly()
+            assert method is not None
+            return method(number, stop)
+
+        def read(number: Any, stop: Any) -> Any:
             # Python's lock is taken once for an element, so an element is a whole batch.
-            arrays = tf.numpy_function(self._read, (number, stop), kinds)
-            windows, mask, labels = (tf.ensure_shape(*pair) for pair in zip(arrays, shapes, strict=True))
-            return {"windows": windows, "mask": mask}, labels
+            kinds = tf.nest.flatten(element)
+            arrays = tf.numpy_function(read_batch, (number, stop), [kind.dtype for kind in kinds])
+            shaped = [tf.ensure_shape(array, kind.shape) for array, kind in zip(arrays, kinds, strict=True)]
+            return tf.nest.pack_sequence_as(element, shaped)
 
-        return tf.function(read, autograph=False)
+        number = tf.TensorSpec((), tf.int64)
+        return tf.function(read, autograph=False).get_concrete_function(number, number), element
 
     def _read(self, number: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
-        """Return windows, mask and labels of a batch, counted over all epochs, and let those after it be read."""
+        """Return mask, windows and labels of a batch, counted over all epochs, and let those after it be read.
+
+        (In the order in which TensorFlow makes a list of a dict: of its keys.)
+        """
         with self._reading:
             (expected, batches), self._ahead = self._ahead, _NOTHING_AHEAD
             try:
@@ -152,4 +175,4 @@ class BagDataset(Bags):
             except Exception as error:
                 self.failure = error
                 raise
-        return batch.windows, batch.mask, self.labels[batch.songs]
+        return batch.mask, batch.windows, self.labels[batch.songs]

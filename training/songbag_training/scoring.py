@@ -20,7 +20,8 @@ import tensorflow as tf
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.encoding import StoredWindows
-from songbag_store.reading import Pending, Span
+from songbag_store.reading import Pending
+from songbag_store.spans import Span
 from songbag_training.labels import Task
 from songbag_training.tasks import probabilities
 
