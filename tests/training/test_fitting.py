@@ -18,6 +18,7 @@ import tensorflow as tf
 
 from songbag_store import SongStore
 from songbag_training import TrainConfig, resume, train
+from songbag_training.bags import BagDataset
 from songbag_training.checkpoints import NAME, read_reached
 from songbag_training.errors import RunError
 from songbag_training.evaluation import evaluate
@@ -40,6 +41,29 @@ def test_mixed_precision_leaves_float32_weights_whose_metrics_anybody_gets(tmp_p
     values = {value.tag: value.simple_value for value in written[-1].summary.value}
     assert [event.step for event in written] == history["epoch"].tolist()
     assert values["epoch_val_loss"] == pytest.approx(history["val_loss"].iloc[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("steps_per_execution", "calls"), [(1, [((0, 0), 2)]), (5, [((0, 0), 1), ((1, 0), 2)])])
+def test_epochs_that_executions_divide_are_fed_from_one_dataset(
+    tmp_path: Path,
+    store: SongStore,
+    monkeypatch: pytest.MonkeyPatch,
+    steps_per_execution: int,
+    calls: list[tuple[tuple[int, int], int]],
+) -> None:
+    made: list[tuple[tuple[int, int], int]] = []
+    dataset = BagDataset.dataset
+
+    def noting(bags: BagDataset, start: tuple[int, int], *, stop_epoch: int) -> tf.data.Dataset:
+        assert bags.n_steps % 5
+        made.append((start, stop_epoch))
+        return dataset(bags, start, stop_epoch=stop_epoch)
+
+    monkeypatch.setattr(BagDataset, "dataset", noting)
+    config = dataclasses.replace(CONFIG, steps_per_execution=steps_per_execution)
+    run = train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    assert made == calls
+    assert len(pd.read_csv(run.folder / "history.csv")) == CONFIG.epochs
 
 
 def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Path, store: SongStore) -> None:

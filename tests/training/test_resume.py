@@ -102,7 +102,8 @@ def test_a_training_killed_at_a_random_moment_and_resumed_is_as_if_undisturbed(
 
 
 @pytest.mark.parametrize(
-    ("n_checkpoints", "n_steps", "options"), [(5, 5, {}), (12, 12, {}), (5, 22, {"steps_per_execution": 5})]
+    ("n_checkpoints", "n_steps", "options"),
+    [(5, 5, {}), (12, 12, {}), (5, 22, {"steps_per_execution": 5}), (5, 20, {"steps_per_execution": 4})],
 )
 def test_a_training_goes_on_inside_an_epoch_and_between_two(
     tmp_path: Path,

@@ -147,42 +147,57 @@ def fit(
         if config.tensorboard:
             callbacks.append(Board(run.folder, keeper.history))
         try:
-            _fit_epochs(model, _epochs(store.spec, model, bags, labels, config), reached, config, callbacks)
+            batches = _batches(store.spec, model, bags, labels, config)
+            _fit_epochs(model, batches, bags.n_steps, reached, config, callbacks)
         except tf.errors.OpError as error:
             _raise_cause(error, bags, run.folder)
             raise
     return keeper.history.best_epoch
 
 
-def _epochs(
+def _batches(
     spec: FeatureSpec, model: keras.Model, bags: BagDataset, labels: Labels, config: TrainConfig
-) -> Callable[[int, int], tf.data.Dataset]:
-    """Return the function that gives the rest of an epoch from a step on, counted from 0, its songs changed."""
+) -> Callable[[int, int, int], tf.data.Dataset]:
+    """Return the function that gives the batches from a step of an epoch to another epoch, their songs changed.
+
+    All are counted from 0.
+    """
     mean = model.get_layer("window_network").get_layer("scaling").mean.numpy()
     changed = augmentation(config, spec=spec, mean=mean, n_classes=len(labels.classes))
-    return lambda epoch, step: changed(bags.dataset((epoch, step), stop_epoch=epoch + 1), epoch * bags.n_steps + step)
+    return lambda epoch, step, stop: changed(bags.dataset((epoch, step), stop_epoch=stop), epoch * bags.n_steps + step)
 
 
 def _fit_epochs(
     model: keras.Model,
-    epochs: Callable[[int, int], tf.data.Dataset],
+    batches: Callable[[int, int, int], tf.data.Dataset],
+    n_steps: int,
     reached: Reached,
     config: TrainConfig,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
-    """Fit the epochs that are left, one call each.
+    """Fit the epochs that are left, as far as can be in one call: an epoch then finds its first batches read.
 
-    A dataset ends with its epoch: a last execution of fewer than `steps_per_execution` steps would take the rest of its
-    steps from the next one.
+    A call of its own have the rest of an epoch, and every epoch of which an execution of `steps_per_execution` steps
+    would be left over: it would take the rest of its steps from the next one, were the dataset not at its end.
     """
     if History(reached.rows).has_waited(config.early_stopping):
         return
-    for epoch in range(reached.epoch, config.epochs):
-        step = reached.step if epoch == reached.epoch else 0
-        data = epochs(epoch, step)
-        model.fit(data, initial_epoch=epoch, epochs=epoch + 1, callbacks=callbacks, shuffle=False, verbose=0)
+    epoch, step = reached.epoch, reached.step
+    while epoch < config.epochs:
+        alone = step or n_steps % config.steps_per_execution
+        stop = epoch + 1 if alone else config.epochs
+        model.fit(
+            batches(epoch, step, stop),
+            initial_epoch=epoch,
+            epochs=stop,
+            steps_per_epoch=None if alone else n_steps,
+            callbacks=callbacks,
+            shuffle=False,
+            verbose=0,
+        )
         if model.stop_training:
             return
+        epoch, step = stop, 0
 
 
 def _report_resumed(reached: Reached, config: TrainConfig, bags: BagDataset, report: Report) -> None:
