@@ -11,6 +11,7 @@ beside the same of Keras's own layers in `TimeDistributed`. Ratios are medians o
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -119,7 +120,7 @@ def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
     # As `songbag train` fits them: one call for all epochs.
     fit = partial(model.fit, epochs=EPOCHS, verbose=0)
     fed = partial(fit, steps_per_epoch=bags.n_steps, shuffle=False)
-    starts = iter(range(0, 1000, EPOCHS))
+    starts = itertools.count(step=EPOCHS)
 
     def from_store() -> None:
         start = next(starts)

@@ -83,7 +83,7 @@ class FileShard:
 
 
 class MappedShard(FileShard):
-    """A shard in a file that is mapped into memory: a seventh less time for a song, and the end of the process (SIGBUS)
+    """A shard in a file that is mapped into memory: a tenth less time for a song, and the end of the process (SIGBUS)
     if the file is cut off meanwhile. So it is for processes that may end: see docs/decisions/0031.
     """
 

@@ -119,7 +119,7 @@ class BagDataset(Bags):
             ),
             element,
         )
-        # The function does not keep them alive: see there.
+        # The traced function does not keep these bags alive, so the dataset has to.
         batches.bags = self
         options = tf.data.Options()
         # There is nothing to tune, and the end of an epoch would wait for the tuner's thread: 0.1 s in every other one.

@@ -177,8 +177,8 @@ def _fit_epochs(
 ) -> None:
     """Fit the epochs that are left, as far as can be in one call: an epoch then finds its first batches read.
 
-    A call of its own have the rest of an epoch, and every epoch of which an execution of `steps_per_execution` steps
-    would be left over: it would take the rest of its steps from the next one, were the dataset not at its end.
+    The rest of an epoch has a call of its own, and so has every epoch whose last execution is of fewer steps than
+    `steps_per_execution`: that would take the missing ones from the next epoch, were the dataset not at its end.
     """
     if History(reached.rows).has_waited(config.early_stopping):
         return
