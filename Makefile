@@ -20,7 +20,7 @@ test: lint
 
 test-long: $(VENV)/installed-dev
 	@echo "songbag: the protocol in 20,000 schedules, 200 rounds of killed writers, 10 of killed trainings"
-	SONGBAG_LONG=1 $(BIN)/pytest tests/store/test_protocol.py tests/test_kill_loop.py tests/training/test_resume.py
+	SONGBAG_LONG=1 $(BIN)/pytest tests/store/commits/test_protocol.py tests/test_kill_loop.py tests/training/fit/test_resume.py
 
 lint: $(VENV)/installed-dev
 	@echo "songbag: checking style and types"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from songbag_pipeline.facts import Sink, SongFacts
+from songbag_pipeline.songs.facts import Sink, SongFacts
 from songbag_store import FeatureSpec
 
 _FILE_BYTES = 4 << 20
@@ -43,8 +43,8 @@ def stand_in(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
 
 def extract_with_stand_in(manifest: str, store: str) -> None:
     """Run the command `extract` with the stand-in, and print its peak memory in bytes."""
-    from songbag_pipeline import containment
-    from songbag_pipeline.cli import extract
+    from songbag_pipeline.cli.commands import extract
+    from songbag_pipeline.songs import containment
 
     reader = functools.partial(containment.Containment, reader="benchmarks.bookkeeping:stand_in")
     containment.Containment = reader  # type: ignore[assignment,misc]

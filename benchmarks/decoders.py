@@ -1,6 +1,6 @@
 """Which decoder for which format: 60 s of stereo to mono blocks with libsndfile and with FFmpeg, one core.
 
-"frames" is FFmpeg given many frames at once, see `songbag_pipeline.frames`.
+"frames" is FFmpeg given many frames at once, see `songbag_pipeline.audio.decoders.frames`.
 
 python -m benchmarks.decoders
 """
@@ -15,8 +15,8 @@ from typing import get_args
 
 from benchmarks.extraction import KINDS, decode_alone
 from benchmarks.measuring import measure, music, pin_to_one_core, write_song
-from songbag_pipeline import decoding
-from songbag_pipeline.sniffing import Decoder
+from songbag_pipeline.audio import decode as decoding
+from songbag_pipeline.audio.sniff import Decoder
 
 CONTAINERS = {"mp3": "mp3", "flac": "flac", "ogg": "ogg", "opus": "ogg", "wav": "wav"}
 ROUNDS = 5

@@ -28,11 +28,11 @@ import numpy.typing as npt
 from songbag_store import SongStore
 from songbag_training import TrainConfig, train
 from songbag_training.config import PoolingName
-from songbag_training.dividing import make_split
 from songbag_training.errors import RunNotFound
-from songbag_training.labels import labelled_songs
-from songbag_training.runs import Run
-from songbag_training.training import resume
+from songbag_training.fit.train import resume
+from songbag_training.runs.run import Run
+from songbag_training.songs.labels import labelled_songs
+from songbag_training.splits.deal import make_split
 
 FOLDS = ("1", "2", "3", "4", "5")
 LOGMEL = ("--features", "logmel", "--n-mels", "64")

@@ -28,12 +28,12 @@ from rich.console import Console
 
 from benchmarks.measuring import measure, music, pin_to_one_core, write_song
 from songbag_pipeline import extract
-from songbag_pipeline.batches import Job, run_batch
-from songbag_pipeline.decoding import decode
-from songbag_pipeline.files import open_regular
-from songbag_pipeline.planning import plan
-from songbag_pipeline.songs import read_song
-from songbag_pipeline.sources import read_source
+from songbag_pipeline.audio.decode import decode
+from songbag_pipeline.audio.files import open_regular
+from songbag_pipeline.run.batch import Job, run_batch
+from songbag_pipeline.run.plan import plan
+from songbag_pipeline.songs.song import read_song
+from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 
 ROUNDS = 5

@@ -33,8 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.stores import music_windows, write_store
-from songbag_store.encoding import decode, encode
-from songbag_store.spec import FeatureSpec
+from songbag_store.format.encoding import decode, encode
+from songbag_store.format.spec import FeatureSpec
 
 BAG, BATCH, BUFFER = 16, 32, 512
 SHAPE = (23, 13, 216)

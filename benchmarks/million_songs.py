@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.index import index_schema
+from songbag_store.format.index import index_schema
 
 _LINKS = 50_000
 _PER_FRAGMENT = 1000

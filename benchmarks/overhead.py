@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from songbag_pipeline.facts import Sink, SongFacts
+from songbag_pipeline.songs.facts import Sink, SongFacts
 from songbag_store import FeatureSpec
 
 ROUNDS = 5
@@ -72,9 +72,10 @@ def run(songs: Path, store: Path, workers: int) -> list[tuple[float, float]]:
 
 def command() -> None:
     """Be the command, with the reader that notes."""
-    from songbag_pipeline import batches, coordinator
-    from songbag_pipeline.containment import Containment
-    from songbag_store.cli import main as songbag
+    from songbag_pipeline.run import batch as batches
+    from songbag_pipeline.run import coordinator
+    from songbag_pipeline.songs.containment import Containment
+    from songbag_store.cli.root import main as songbag
 
     containment = Containment(reader="benchmarks.overhead:noting_read")
     coordinator.Job = functools.partial(batches.Job, containment=containment)  # type: ignore[assignment,misc]
@@ -83,7 +84,7 @@ def command() -> None:
 
 def noting_read(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
     """Read a song as always, and note when it began and when it ended."""
-    from songbag_pipeline.songs import read_song
+    from songbag_pipeline.songs.song import read_song
 
     began = time.time()
     facts = read_song(path, spec, sink)

@@ -23,8 +23,8 @@ import tensorstore
 from benchmarks.measuring import processor_s
 from benchmarks.stores import music_windows, write_store
 from songbag_store import SongStore
-from songbag_store.bags import BagPlan, Bags
-from songbag_store.reading import FragmentReader
+from songbag_store.bags.bags import BagPlan, Bags
+from songbag_store.windows.reader import FragmentReader
 
 ROUNDS = 9
 AHEAD = 8

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from songbag_training.dividing import make_folds
-from songbag_training.labels import read_labels
+from songbag_training.songs.labels import read_labels
+from songbag_training.splits.deal import make_folds
 
 Ints = npt.NDArray[np.int64]
 

@@ -24,8 +24,8 @@ import pyarrow as pa
 
 from benchmarks.million_songs import song_ids, synthetic_index
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.encoding import encode
-from songbag_store.fragments import WindowSpill, write_fragment
+from songbag_store.format.encoding import encode
+from songbag_store.windows.writer import WindowSpill, write_fragment
 
 SPEC = FeatureSpec(n_mfcc=4, window_s=0.5, n_mels=32)
 _PER_FRAGMENT = 1000
@@ -38,7 +38,7 @@ import importlib.abc, importlib.machinery
 
 class Notice(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name != "songbag_training.fitting":
+        if name != "songbag_training.fit.fit":
             return None
         sys.meta_path.remove(self)
         from songbag_training.guarding import LossGuard

@@ -18,10 +18,10 @@ import pyarrow as pa
 from songbag_pipeline import window_features
 from songbag_pipeline.demo.genres import GENRES, synthesise
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.encoding import encode
-from songbag_store.fragments import WindowSpill, write_fragment
-from songbag_store.index import REPLACES, index_schema
-from songbag_store.parts import adopt_part, write_part
+from songbag_store.commits.parts import adopt_part, write_part
+from songbag_store.format.encoding import encode
+from songbag_store.format.index import REPLACES, index_schema
+from songbag_store.windows.writer import WindowSpill, write_fragment
 
 SPEC = FeatureSpec()
 SONGS_PER_FRAGMENT = 500

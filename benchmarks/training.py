@@ -28,13 +28,13 @@ from keras import layers
 from benchmarks.stores import CLASSES, SPEC, music_windows, write_store
 from songbag_store import SongStore
 from songbag_training import BagDataset
-from songbag_training.devices import precision
-from songbag_training.encoders import ENCODERS
-from songbag_training.layers import FeatureScaling
-from songbag_training.model import song_model
-from songbag_training.poolings import MeanPooling
-from songbag_training.scaling import scaling_statistics
-from songbag_training.tasks import SongLoss
+from songbag_training.fit.devices import precision
+from songbag_training.models.encoders import ENCODERS
+from songbag_training.models.layers import FeatureScaling
+from songbag_training.models.model import song_model
+from songbag_training.models.poolings import MeanPooling
+from songbag_training.models.task import SongLoss
+from songbag_training.songs.scaling import scaling_statistics
 
 BAG_SIZE = 16
 BATCH_SIZE = 32

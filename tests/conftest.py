@@ -17,11 +17,11 @@ import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.encoding import encode
-from songbag_store.fragments import WindowSpill, write_fragment
-from songbag_store.index import REPLACES, index_schema
-from songbag_store.parts import write_part
-from tests import objects
+from songbag_store.commits.parts import write_part
+from songbag_store.format.encoding import encode
+from songbag_store.format.index import REPLACES, index_schema
+from songbag_store.windows.writer import WindowSpill, write_fragment
+from tests.support import objects
 
 Windows = npt.NDArray[np.float32]
 MakeStore = Callable[..., SongStore]
@@ -86,7 +86,7 @@ def make_store(tmp_path: Path) -> MakeStore:
         spec: FeatureSpec | None = None,
         name: str = "store",
     ) -> SongStore:
-        from songbag_store.parts import read_part
+        from songbag_store.commits.parts import read_part
 
         store = SongStore.open_for_writing(tmp_path / name, spec or FeatureSpec())
         fragment = fill(store, songs, columns)
@@ -116,7 +116,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def s3_endpoint() -> Iterator[str]:
-    """Address of a real S3 server process with the bucket `tests.objects.BUCKET`."""
+    """Address of a real S3 server process with the bucket `tests.support.objects.BUCKET`."""
     with objects.s3_server() as endpoint:
         yield endpoint
 

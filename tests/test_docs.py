@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from songbag_store import cli
+from songbag_store.cli import root as cli
 from tests.conftest import songbag
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The arrows between the packages: pipeline -> store <- training, held in fresh interpreters."""
+"""The arrows between packages and between their rooms, read from one table and held for every import."""
 
 from __future__ import annotations
 
@@ -11,57 +11,128 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = {
-    name: ROOT / name.removeprefix("songbag_") / name
-    for name in ("songbag_store", "songbag_pipeline", "songbag_training")
+
+ROOMS: dict[str, tuple[str, ...]] = {
+    "songbag_store": (
+        "cli",
+        "upkeep",
+        "store",
+        "bags",
+        "windows",
+        "sql",
+        "commits",
+        "storage",
+        "format",
+        "errors",
+        "types",
+    ),
+    "songbag_pipeline": ("cli", "demo", "run", "songs", "sources", "audio", "features", "errors", "types"),
+    "songbag_training": (
+        "cli",
+        "apply",
+        "fit",
+        "runs",
+        "evaluation",
+        "splits",
+        "models",
+        "songs",
+        "files",
+        "config",
+        "errors",
+        "types",
+    ),
 }
+"""The rooms of each package from the highest floor to the lowest: a room may import itself and the rooms behind it."""
+
+PACKAGES = {name: ROOT / name.removeprefix("songbag_") / name for name in ROOMS}
 ALLOWED = {
     "songbag_store": set(),
     "songbag_pipeline": {"songbag_store"},
     "songbag_training": {"songbag_store"},
 }
+MOST_FILES = 16
+"""Files in one folder."""
 
 
 def modules(package: str) -> list[Path]:
     return sorted(PACKAGES[package].rglob("*.py"))
 
 
+def dotted(package: str, path: Path) -> str:
+    name = ".".join(path.relative_to(PACKAGES[package].parent).with_suffix("").parts)
+    return name.removesuffix(".__init__")
+
+
 def imports(tree: ast.AST) -> set[str]:
+    """Return every songbag module that a file imports; `from room import file` counts as the file."""
+    known = {dotted(package, path) for package in PACKAGES for path in modules(package)}
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
-    return {name for name in names if name.startswith("songbag_")}
+            whole = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= whole if whole <= known else whole | {node.module}
+    return names & known
+
+
+def upward(package: str) -> list[str]:
+    """Return every import of a room that lies above the importing one, or of a room that is not in the table."""
+    floors = {room: floor for floor, room in enumerate(ROOMS[package])}
+    wrong = []
+    for path in modules(package):
+        own = path.relative_to(PACKAGES[package]).with_suffix("").parts[0]
+        if own in ("__init__", "__main__"):
+            continue
+        for name in imports(ast.parse(path.read_text())):
+            _, _, inside = name.partition(f"{package}.")
+            room = inside.partition(".")[0]
+            if name.startswith(f"{package}.") and not floors.get(own, 99) <= floors.get(room, -1):
+                wrong.append(f"{dotted(package, path)} imports {name}")
+    return wrong
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_room_imports_only_rooms_below_it(package: str) -> None:
+    assert upward(package) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_table_names_the_rooms_that_there_are(package: str) -> None:
+    there = {path.relative_to(PACKAGES[package]).with_suffix("").parts[0] for path in modules(package)}
+    assert there - {"__init__", "__main__"} == set(ROOMS[package])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_folder_is_full(package: str) -> None:
+    folders = {path.parent for path in modules(package)}
+    assert {folder: n for folder in folders if (n := len(list(folder.glob("*.py")))) > MOST_FILES} == {}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_names_only_the_packages_it_may_know(package: str) -> None:
-    foreign = []
+    foreign = set()
     for path in modules(package):
         for name in imports(ast.parse(path.read_text())):
             top = name.partition(".")[0]
-            if top != package and top not in ALLOWED[package]:
-                foreign.append((path.name, name))
+            if top not in {package, *ALLOWED[package]}:
+                foreign.add((path.name, top))
     # The one exception is held by the next test.
-    assert [name for _, name in foreign] in ([], ["songbag_pipeline"] if package == "songbag_training" else [])
+    assert foreign == ({("predict.py", "songbag_pipeline")} if package == "songbag_training" else set())
 
 
 def test_only_predicting_from_audio_imports_the_pipeline_and_only_inside_its_function() -> None:
-    found = []
+    found = set()
     for path in modules("songbag_training"):
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef):
-                found += [(path.stem, node.name) for name in imports(node) if name.startswith("songbag_pipeline")]
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef) and any(n.startswith("songbag_pipeline") for n in imports(node)):
+                found.add((path.stem, node.name))
     assert len(found) == 1
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_fresh_interpreter_loads_only_the_packages_it_may_know(package: str) -> None:
-    names = [".".join(path.relative_to(PACKAGES[package].parent).with_suffix("").parts) for path in modules(package)]
-    wanted = [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
+    wanted = [name for path in modules(package) if not (name := dotted(package, path)).endswith("__main__")]
     code = f"import importlib, sys; [importlib.import_module(n) for n in {wanted!r}]; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split() if name.startswith("songbag_")}
@@ -72,7 +143,9 @@ def test_a_fresh_interpreter_loads_only_the_packages_it_may_know(package: str) -
 def test_no_module_imports_itself_by_a_detour(package: str) -> None:
     graph = {}
     for path in modules(package):
-        name = ".".join(path.relative_to(PACKAGES[package].parent).with_suffix("").parts)
-        graph[name] = {found for found in imports(ast.parse(path.read_text())) if found.startswith(package + ".")}
+        # The package's own `__init__` imports nothing when it is loaded, see there.
+        found = imports(ast.parse(path.read_text())) - {package, dotted(package, path)}
+        graph[dotted(package, path)] = {name for name in found if name.startswith(f"{package}.")}
+    del graph[package]
     TopologicalSorter(graph).prepare()
     assert len(graph) > 3

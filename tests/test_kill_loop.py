@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from songbag_store import SongStore
-from tests import objects
-from tests.songs import SPEC, windows_of
+from tests.support import objects
+from tests.support.songs import SPEC, windows_of
 
 ROOT = Path(__file__).parents[1]
 N_ROUNDS = 200 if os.environ.get("SONGBAG_LONG") == "1" else 10
@@ -46,7 +46,15 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str
 
 
 def start(place: tuple[str, dict[str, str]], seed: int, n_songs: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.writer_process", place[0], json.dumps(place[1]), str(seed), str(n_songs)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.writer_process",
+        place[0],
+        json.dumps(place[1]),
+        str(seed),
+        str(n_songs),
+    ]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
 

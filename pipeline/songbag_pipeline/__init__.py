@@ -10,20 +10,20 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from songbag_pipeline.direct import SongFeatures, features_of
-    from songbag_pipeline.extraction import Summary, extract
-    from songbag_pipeline.features import window_features
-    from songbag_pipeline.songs import read_audio
+    from songbag_pipeline.features.kernel import window_features
+    from songbag_pipeline.run.extract import Summary, extract
+    from songbag_pipeline.songs.direct import SongFeatures, features_of
+    from songbag_pipeline.songs.song import read_audio
 
 __all__ = ["SongFeatures", "Summary", "extract", "features_of", "read_audio", "window_features"]
 
 _HOMES = {
-    "SongFeatures": "direct",
-    "Summary": "extraction",
-    "extract": "extraction",
-    "features_of": "direct",
-    "read_audio": "songs",
-    "window_features": "features",
+    "SongFeatures": "songs.direct",
+    "Summary": "run.extract",
+    "extract": "run.extract",
+    "features_of": "songs.direct",
+    "read_audio": "songs.song",
+    "window_features": "features.kernel",
 }
 
 

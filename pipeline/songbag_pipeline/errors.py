@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from songbag_store.errors import SongbagError, UsageError
-from songbag_store.failures import REMEDIES
+from songbag_store.format.failure_codes import REMEDIES
 
 
 class SourceError(UsageError, FileNotFoundError):
@@ -38,7 +38,7 @@ class SongError(SongbagError, ValueError):
     Attributes
     ----------
     code : str
-        A key of `songbag_store.failures.REMEDIES`.
+        A key of `songbag_store.format.failure_codes.REMEDIES`.
     """
 
     def __init__(self, code: str, what: str, *, where: str = "") -> None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from songbag_store.errors import SongbagError
-    from songbag_store.spec import FeatureSpec
+    from songbag_store.format.spec import FeatureSpec
     from songbag_store.store import SongStore
 
 __all__ = ["FeatureSpec", "SongStore", "SongbagError"]
 __version__ = "0.1.0"
 
-_HOMES = {"FeatureSpec": "spec", "SongStore": "store", "SongbagError": "errors"}
+_HOMES = {"FeatureSpec": "format.spec", "SongStore": "store", "SongbagError": "errors"}
 
 
 def __getattr__(name: str) -> object:

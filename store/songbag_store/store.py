@@ -12,31 +12,28 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_store import query
-from songbag_store.chunk_memory import ChunkMemory
-from songbag_store.encoding import FloatWindows, decode
-from songbag_store.errors import (
-    SongNotFound,
-    SpecMismatch,
-    StoreNotFound,
-    UsageError,
-)
-from songbag_store.fragment_cache import DEFAULT_CACHE_BYTES, FragmentCache
-from songbag_store.identity import create_identity, read_identity, refuse_foreign_folder, refuse_newer
-from songbag_store.index import PLACE_COLUMNS, empty_index, keep_rows
-from songbag_store.merging import merge_parts
-from songbag_store.reading import FragmentReader
-from songbag_store.sealed import Rows
-from songbag_store.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
-from songbag_store.spans import Spans
-from songbag_store.spec import FeatureSpec
-from songbag_store.storage import KeyExists, LocalStorage, Storage, probe
+from songbag_store.commits.identity import create_identity, read_identity, refuse_foreign_folder, refuse_newer
+from songbag_store.commits.merge import merge_parts
+from songbag_store.commits.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
+from songbag_store.errors import SongNotFound, SpecMismatch, StoreNotFound, UsageError
+from songbag_store.format.encoding import decode
+from songbag_store.format.index import PLACE_COLUMNS, empty_index, keep_rows
+from songbag_store.format.sealed import Rows
+from songbag_store.format.spec import FeatureSpec
+from songbag_store.sql import query
+from songbag_store.storage.location import open_storage
+from songbag_store.storage.storage import KeyExists, Storage, probe
+from songbag_store.types import FloatWindows
+from songbag_store.windows.cache import DEFAULT_CACHE_BYTES, FragmentCache
+from songbag_store.windows.chunk_memory import ChunkMemory
+from songbag_store.windows.reader import FragmentReader
+from songbag_store.windows.spans import Spans
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from songbag_store.bags import Bags
+    from songbag_store.bags.bags import Bags
 
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
@@ -174,7 +171,7 @@ class SongStore:
         Parameters
         ----------
         parts : mapping
-            Rows by fragment, as `songbag_store.parts.read_part` gives them, drawn part by part. Those a snapshot has
+            Rows by fragment, as `read_part` gives them, drawn part by part. Those a snapshot has
             already are left out.
         """
 
@@ -187,7 +184,7 @@ class SongStore:
         return self.commit_change(change, note="extract")
 
     def commit_change(self, change: Change, *, note: str) -> Self:
-        """Commit a change of the index, see `songbag_store.snapshots.commit`; return the store at the new snapshot.
+        """Commit a change of the index, see `commit`; return the store at the new snapshot.
 
         Raises
         ------
@@ -369,7 +366,7 @@ class SongStore:
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
     ) -> Bags:
-        """Return bags of windows in shuffled batches of NumPy arrays, for any learner; see `songbag_store.bags.Bags`.
+        """Return bags of windows in shuffled batches of NumPy arrays, for any learner; see `Bags`.
 
         Parameters
         ----------
@@ -391,7 +388,7 @@ class SongStore:
         >>> next(iter(bags)).windows.shape
         (32, 16, 13, 216)
         """
-        from songbag_store.bags import Bags, column_labels
+        from songbag_store.bags.bags import Bags, column_labels
 
         columns: list[str] | None = list(PLACE_COLUMNS)
         if isinstance(labels, str) and labels not in PLACE_COLUMNS:
@@ -432,20 +429,3 @@ class SongStore:
             self.storage.delete(f"tags/{name}.json")
             what = f"snapshot {self.snapshot} is being deleted by `songbag gc`"
             raise StoreNotFound(what, where=self.location, remedy="Open the store at a newer snapshot.")
-
-
-def open_storage(location: str | Path, options: Mapping[str, str] | None = None) -> Storage:
-    """Return the place of a store: an object store where the address has a scheme, else a local folder.
-
-    A folder needs no options; they may be meant for where the songs come from.
-
-    Raises
-    ------
-    UsageError
-        If the address or an option is none.
-    """
-    if isinstance(location, str) and "://" in location:
-        from songbag_store.object_storage import ObjectStorage
-
-        return ObjectStorage(location, options)
-    return LocalStorage(Path(location))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from tests.pipeline.clusters import N_SONGS, Start, importable, kill_tree, start_scheduler
+from tests.support.clusters import N_SONGS, Start, importable, kill_tree, start_scheduler
 
 Audio = npt.NDArray[np.float32]
 

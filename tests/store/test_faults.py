@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 
 from songbag_store import SongStore
+from songbag_store.commits.parts import part_names, read_part
+from songbag_store.commits.snapshots import snapshot_key
 from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable
-from songbag_store.object_storage import ObjectStorage
-from songbag_store.parts import part_names, read_part
-from songbag_store.sealed import Sealed, seal
-from songbag_store.snapshots import snapshot_key
-from tests import objects
+from songbag_store.format.sealed import Sealed, seal
+from songbag_store.storage.objects import ObjectStorage
 from tests.conftest import fill, sixteenths
-from tests.faulty_proxy import FaultyProxy, times
-from tests.songs import SPEC, windows_of
+from tests.support import objects
+from tests.support.faulty_proxy import FaultyProxy, times
+from tests.support.songs import SPEC, windows_of
 from tests.test_kill_loop import begin, hold, start
 
 ROOT = Path(__file__).parents[2]
@@ -209,7 +209,18 @@ def test_56_a_clock_that_is_days_off_changes_nothing(tmp_path: Path, shift: str)
     store = SongStore.open_for_writing(tmp_path / "store", SPEC)
     fill(store, {"song-0000": windows_of("song-0000")})
     commit_all(store)
-    command = ["faketime", "-f", shift, sys.executable, "-m", "tests.writer_process", store.location, "{}", "1", "10"]
+    command = [
+        "faketime",
+        "-f",
+        shift,
+        sys.executable,
+        "-m",
+        "tests.support.writer_process",
+        store.location,
+        "{}",
+        "1",
+        "10",
+    ]
     done = subprocess.run(command, input="\n", capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     fill(store, {"now": windows_of("now")})

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.collection import collect, find_garbage
-from songbag_store.compaction import compact
-from songbag_store.history import history_table
-from songbag_store.parts import read_part
-from songbag_store.relabeling import relabel
-from songbag_store.removal import remove_songs
-from songbag_store.verification import repair, verify
-from tests import objects
+from songbag_store.commits.history import history_table
+from songbag_store.commits.parts import read_part
+from songbag_store.upkeep.compact import compact
+from songbag_store.upkeep.garbage import collect, find_garbage
+from songbag_store.upkeep.relabel import relabel
+from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.verify import repair, verify
 from tests.conftest import fill, sixteenths
+from tests.support import objects
 
 SHAPE = FeatureSpec().window_shape
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits.parts import part_names, read_part
 from songbag_store.errors import (
     DamagedStore,
     NewerFormat,
@@ -17,8 +18,7 @@ from songbag_store.errors import (
     StoreNotFound,
     UsageError,
 )
-from songbag_store.parts import part_names, read_part
-from songbag_store.storage import LocalStorage
+from songbag_store.storage.storage import LocalStorage
 from tests.conftest import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape

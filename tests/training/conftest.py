@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.encoding import decode, encode
-from songbag_store.fragments import WindowSpill, write_fragment
-from songbag_store.index import REPLACES, apply_part, index_schema
-from songbag_store.snapshots import commit
+from songbag_store.commits.snapshots import commit
+from songbag_store.format.encoding import decode, encode
+from songbag_store.format.index import REPLACES, apply_part, index_schema
+from songbag_store.windows.writer import WindowSpill, write_fragment
 from songbag_training import TrainConfig, train
-from songbag_training.runs import Run
+from songbag_training.runs.run import Run
 
 Song = dict[str, Any]
 MakeStore = Callable[..., SongStore]

@@ -11,13 +11,13 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from songbag_training.bags import BagDataset
+    from songbag_training.apply.export import export
+    from songbag_training.apply.predict import predict, predict_to_file
     from songbag_training.config import TrainConfig
-    from songbag_training.evaluation import evaluate
-    from songbag_training.exporting import export
-    from songbag_training.model import song_model, window_model
-    from songbag_training.prediction import predict, predict_to_file
-    from songbag_training.training import resume, train
+    from songbag_training.fit.train import resume, train
+    from songbag_training.models.model import song_model, window_model
+    from songbag_training.runs.evaluate import evaluate
+    from songbag_training.songs.bags import BagDataset
 
 __all__ = [
     "BagDataset",
@@ -33,16 +33,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BagDataset": "bags",
+    "BagDataset": "songs.bags",
     "TrainConfig": "config",
-    "evaluate": "evaluation",
-    "export": "exporting",
-    "predict": "prediction",
-    "predict_to_file": "prediction",
-    "resume": "training",
-    "song_model": "model",
-    "train": "training",
-    "window_model": "model",
+    "evaluate": "runs.evaluate",
+    "export": "apply.export",
+    "predict": "apply.predict",
+    "predict_to_file": "apply.predict",
+    "resume": "fit.train",
+    "song_model": "models.model",
+    "train": "fit.train",
+    "window_model": "models.model",
 }
 
 # Keras chooses its backend, and TensorFlow how much it logs, when they are imported, by whichever module is first.

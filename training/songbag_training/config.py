@@ -46,9 +46,9 @@ class TrainConfig:
     """
 
     encoder: str = "compact"
-    """Network that looks at one window: see `songbag_training.encoders`; one of your own as ``module:function``."""
+    """Network that looks at one window: see `models.encoders`; one of your own as ``module:function``."""
     pooling: PoolingName = "mean"
-    """Layer that joins the windows of a song: see `songbag_training.poolings`."""
+    """Layer that joins the windows of a song: see `songbag_training.models.poolings`."""
     bag_size: int = 8
     """Windows of a song in one training step, or as many as the longest song has."""
     batch_size: int = 8
@@ -62,7 +62,7 @@ class TrainConfig:
     class_weight: ClassWeight = "none"
     """Whether songs of rare classes count more in the loss, so that each class counts the same."""
     label_smoothing: float = 0.0
-    """Share of each target that is spread over all answers, below 1: see `songbag_training.tasks.SongLoss`."""
+    """Share of each target that is spread over all answers, below 1: see `songbag_training.models.task.SongLoss`."""
     mixup: float = 0.3
     """Bags are mixed in pairs by shares drawn from Beta(mixup, mixup), and their labels alike; 0 mixes none."""
     gain_db: float = 0.0
@@ -78,7 +78,7 @@ class TrainConfig:
     early_stopping: int | None = None
     """Stop after so many epochs without a lower validation loss; None trains all of them."""
     calibrate: bool = False
-    """At the end, set the temperature by the validation songs: see `songbag_training.calibration`."""
+    """At the end, set the temperature by the validation songs: see `songbag_training.evaluation.calibration`."""
     seed: int = 0
     """Decides the split, the order, the windows drawn and the initial weights."""
     mixed_precision: bool = False

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from songbag_pipeline.demo.genres import GENRES, FloatArray, Genre, synthesise
+from songbag_pipeline.demo.genres import GENRES, Genre, synthesise
+from songbag_pipeline.types import FloatArray
 
 ENCODINGS = {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LAYER_III"}
 """Suffix to libsndfile's name of the encoding."""

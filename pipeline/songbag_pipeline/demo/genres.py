@@ -16,11 +16,11 @@ from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.random import Generator
-from numpy.typing import NDArray
 from scipy import fft, signal
 
+from songbag_pipeline.types import FloatArray
+
 T = TypeVar("T")
-FloatArray = NDArray[np.float32]
 
 Instrument = Callable[[float, float, int, Generator], FloatArray]
 """Plays ``(frequency_hz, duration_s, sample_rate_hz, rng)`` as one note: float32, shape (S,), roughly in [-1, 1]."""

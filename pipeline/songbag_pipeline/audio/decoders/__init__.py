@@ -1,0 +1,1 @@
+"""The decoders: libsndfile, FFmpeg through PyAV, and FFmpeg frame by frame."""

@@ -1,0 +1,1 @@
+"""The feature function: windows of samples in, windows of features out."""

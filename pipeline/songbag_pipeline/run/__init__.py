@@ -1,0 +1,1 @@
+"""A run of extraction: plan, coordinate, batch, cluster, workers."""

@@ -1,0 +1,146 @@
+"""A run: from a source to a store, on a Dask cluster, committing what is finished again and again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+
+from songbag_pipeline.run.cluster import ClusterChoice
+from songbag_pipeline.run.coordinator import Coordinator
+from songbag_pipeline.run.prepare import prepare
+from songbag_store import FeatureSpec
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did.
+
+    Attributes
+    ----------
+    n_stored, n_failed : int
+        Songs of this run.
+    n_known, n_failed_before : int
+        Songs of the source that were in the store, with features and as failures.
+    n_adopted : int
+        Songs that an earlier run had finished and not committed.
+    n_windows, audio_s, elapsed_s
+        Windows, seconds of audio and of time of this run.
+    snapshot : int
+        The store's newest snapshot.
+    warnings : tuple of str
+        What was left out of the source, and why.
+    n_duplicates : int
+        Songs of the store that are another one byte for byte, each group but its first counted.
+    """
+
+    n_stored: int
+    n_failed: int
+    n_known: int
+    n_failed_before: int
+    n_adopted: int
+    n_windows: int
+    audio_s: float
+    elapsed_s: float
+    snapshot: int
+    warnings: tuple[str, ...]
+    n_duplicates: int = 0
+
+
+def extract(
+    source: str | Path,
+    store: str | Path,
+    spec: FeatureSpec | None = None,
+    *,
+    label_from_folder: bool = False,
+    workers: int | None = None,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    update_changed: bool = False,
+    max_failed: int | None = None,
+    scheduler: str | None = None,
+    scheduler_file: str | Path | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    console: Console | None = None,
+) -> Summary:
+    """Compute the features of every song of a source that the store does not have yet.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        A folder, a prefix of an object store or a manifest, see `songbag_pipeline.sources.source.read_source`.
+    store : str or pathlib.Path
+        The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none.
+    spec : FeatureSpec, optional
+        What to compute; by default what the store holds, or the reference recipe for a new one.
+    label_from_folder : bool
+        Put the first folder of each song into a column ``label``.
+    workers : int, optional
+        Worker processes on this machine; by default one per core.
+    limit : int, optional
+        Compute at most this many songs.
+    retry_failed : bool
+        Try songs again that failed before, though their files did not change.
+    update_changed : bool
+        Compute songs anew whose content changed; without it they are an error before any work.
+    max_failed : int, optional
+        Stop when more songs than this have failed.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are used instead.
+    scheduler_file : str or pathlib.Path, optional
+        File that a Dask scheduler has written with its address.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint of the object stores among source and store; they travel to the workers.
+    console : rich.console.Console, optional
+        Where to show progress; by default standard error.
+
+    Raises
+    ------
+    SourceError, ManifestError
+        If the source cannot be used; nothing was done.
+    SongsChanged
+        If files changed and `update_changed` is not given; nothing was done.
+    SpecMismatch
+        If the store holds features of another spec.
+    ClusterError
+        If the cluster cannot do the work, or was lost; what was finished is committed.
+    TooManyFailures
+        If more than `max_failed` songs failed; what was finished is committed.
+    Interrupted
+        After SIGINT or SIGTERM, when what was finished is committed.
+    """
+    choice = ClusterChoice(
+        workers=workers or len(os.sched_getaffinity(0)), scheduler=scheduler, scheduler_file=scheduler_file
+    )
+    if "://" not in str(store):
+        store = os.path.abspath(store)  # a worker of a cluster may have been started anywhere
+    options = dict(storage_options or {})
+    work = prepare(
+        source,
+        store,
+        spec,
+        label_from_folder=label_from_folder,
+        retry_failed=retry_failed,
+        update_changed=update_changed,
+        limit=limit,
+        storage_options=options,
+    )
+    run = Coordinator(work.store, work.todo, options, console or Console(stderr=True), max_failed)
+    if work.todo.num_rows:
+        run.execute(dataclasses.replace(choice, workers=min(choice.workers, work.todo.num_rows)))
+    return Summary(
+        n_stored=run.progress.n_done - run.progress.n_failed,
+        n_failed=run.progress.n_failed,
+        n_known=work.n_known,
+        n_failed_before=work.n_failed_before,
+        n_adopted=work.n_adopted,
+        n_windows=run.progress.n_windows,
+        audio_s=run.progress.audio_s,
+        elapsed_s=run.progress.elapsed_s,
+        snapshot=work.snapshot if run.snapshot is None else run.snapshot,
+        warnings=work.warnings,
+        n_duplicates=work.n_duplicates if run.n_duplicates is None else run.n_duplicates,
+    )

@@ -1,0 +1,119 @@
+"""Before a run: source and store are read, and what no earlier run has finished is the work."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+
+from songbag_pipeline.errors import SongsChanged
+from songbag_pipeline.run.plan import COLUMNS, count_duplicates, plan
+from songbag_pipeline.sources.source import read_source
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits.parts import finished_parts
+from songbag_store.errors import StoreError, StoreNotFound
+from songbag_store.format.index import REPLACES, join_rows, user_fields
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What a run is to do, and what it found.
+
+    Attributes
+    ----------
+    store : SongStore
+        Without its index: a run of hours is not to hold it in memory.
+    todo : pyarrow.Table
+        As `songbag_pipeline.run.plan.Plan.todo`.
+    n_known, n_failed_before : int
+        Songs of the source that are in the store, with features and as failures.
+    n_adopted : int
+        Songs that an earlier run had finished and not committed.
+    snapshot, n_duplicates : int
+        The newest snapshot, and its songs that are another one byte for byte.
+    warnings : tuple of str
+        What was left out, and why.
+    """
+
+    store: SongStore
+    todo: pa.Table
+    n_known: int
+    n_failed_before: int
+    n_adopted: int
+    snapshot: int
+    n_duplicates: int
+    warnings: tuple[str, ...]
+
+
+def prepare(
+    source: str | Path,
+    location: str | Path,
+    spec: FeatureSpec | None,
+    *,
+    label_from_folder: bool,
+    retry_failed: bool,
+    update_changed: bool,
+    limit: int | None,
+    storage_options: Mapping[str, str],
+) -> Work:
+    """Find out what there is to do; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
+    found = read_source(source, label_from_folder=label_from_folder, storage_options=storage_options)
+    spec = spec or _spec_of(location, storage_options)
+    store = SongStore.open_for_writing(location, spec, storage_options=storage_options)
+    before = store.n_rows
+    store, left_out = _adopt(store)
+    _check_columns(store.schema, found.songs.drop_columns(["file_bytes", "modified_at"]))
+    theirs = [field.name for field in user_fields(found.songs.schema) if field.name in store.schema.names]
+    index = store.columns([*COLUMNS, *theirs])
+    planned = plan(found.songs, index, retry_failed=retry_failed, storage_options=storage_options)
+    if planned.changed and not update_changed:
+        raise SongsChanged(planned.changed, where=str(source))
+    if planned.n_other_columns:
+        what = f"{planned.n_other_columns} songs have other columns in the store than the source gives"
+        left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")
+    return Work(
+        store=SongStore.open_identity(location, storage_options=storage_options),
+        todo=planned.todo.slice(0, limit),
+        n_known=planned.n_known,
+        n_failed_before=planned.n_failed_before,
+        n_adopted=store.n_rows - before,
+        snapshot=store.snapshot,
+        n_duplicates=count_duplicates(store),
+        warnings=(*found.warnings, *left_out),
+    )
+
+
+def _spec_of(store: str | Path, options: Mapping[str, str]) -> FeatureSpec:
+    try:
+        return SongStore.open_identity(store, storage_options=options).spec
+    except StoreNotFound:
+        return FeatureSpec()
+
+
+def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
+    """Take in the parts that an earlier run finished and no snapshot has.
+
+    Returns
+    -------
+    store : SongStore
+        At the snapshot that has them.
+    left_out : list of str
+        Notes on the parts whose columns do not fit the index; their songs are computed again.
+    """
+    parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
+    fitting, left_out, columns = {}, [], store.schema.empty_table()
+    for name, rows in parts.items():
+        try:
+            columns = join_rows([columns, rows.slice(0, 0).drop_columns([REPLACES])])
+        except StoreError as error:
+            left_out.append(f"part {name} of an earlier run left out: {error.what}")
+        else:
+            fitting[name] = rows
+    return store.commit_parts(fitting), left_out
+
+
+def _check_columns(schema: pa.Schema, songs: pa.Table) -> None:
+    """Refuse a source whose columns do not fit those of the index, before any work."""
+    join_rows([schema.empty_table(), songs.slice(0, 0)])

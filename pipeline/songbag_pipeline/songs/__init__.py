@@ -1,0 +1,1 @@
+"""One song: its windows and its facts, read in a process that may die of it."""

@@ -1,0 +1,89 @@
+"""Features straight from audio files, without a store: for predicting on songs that are seen once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.songs.containment import ContainedReader
+from songbag_pipeline.songs.facts import SongFacts
+from songbag_pipeline.sources.bucket import local_copy
+from songbag_pipeline.sources.source import read_source
+from songbag_store import FeatureSpec
+from songbag_store.types import StoredWindows
+from songbag_store.windows.writer import WindowSpill
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SongFeatures:
+    """Features of one song.
+
+    Attributes
+    ----------
+    windows : array, shape (N, C, T), or None
+        As a store would hold them, in a temporary file; None if the song failed.
+    error_code, error : str or None
+        Why it failed; a code of `songbag_store.format.failure_codes.REMEDIES`.
+    """
+
+    song_id: str
+    path: str
+    windows: StoredWindows | None
+    error_code: str | None
+    error: str | None
+
+
+def features_of(
+    source: str | Path,
+    spec: FeatureSpec,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    warn: Callable[[str], object] | None = None,
+) -> Iterator[SongFeatures]:
+    """Compute the features of every song of a source, one song after the other, in a contained process.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        A folder, a manifest or an audio file; any of them may lie in an object store.
+    spec : FeatureSpec
+        What to compute.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint of the object store.
+    warn : callable, optional
+        Takes what was left out of the source, and why, before the first song.
+
+    Yields
+    ------
+    song : SongFeatures
+        A song that fails is yielded with its reason. Windows are valid until the next song is asked for.
+
+    Raises
+    ------
+    SourceError, ManifestError
+        If the source cannot be used.
+    """
+    options = storage_options or {}
+    found = read_source(source, storage_options=options)
+    if warn is not None:
+        for warning in found.warnings:
+            warn(warning)
+    songs = found.songs
+    with ContainedReader() as reader:
+        for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
+            with WindowSpill(spec) as spill:
+                facts = _read(reader, path, spec, spill, options)
+                windows = spill.windows() if facts.status == "ok" else None
+                yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)
+
+
+def _read(
+    reader: ContainedReader, path: str, spec: FeatureSpec, spill: WindowSpill, options: Mapping[str, str]
+) -> SongFacts:
+    try:
+        with local_copy(path, options) as copy:
+            return reader.read(copy, spec, spill.append)
+    except SongError as error:
+        return SongFacts(status="failed", error_code=error.code, error=error.what)

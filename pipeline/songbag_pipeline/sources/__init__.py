@@ -1,0 +1,1 @@
+"""What is to be extracted: a folder, a manifest, a bucket."""

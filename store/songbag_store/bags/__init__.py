@@ -1,0 +1,1 @@
+"""Bags of windows in batches, in an order that is a pure function of integers."""

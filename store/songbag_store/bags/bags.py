@@ -1,0 +1,294 @@
+"""`Bags`: bags of windows from a store, in whole NumPy batches, in an order that any step can be entered at."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_store.bags.lots import draw_windows, song_order, stretch_starts
+from songbag_store.errors import UsageError
+from songbag_store.format.index import is_ascending
+from songbag_store.types import Ints, StoredWindows
+from songbag_store.windows.reader import FragmentReader, Pending
+from songbag_store.windows.spans import Spans
+
+AHEAD_BYTES = 64 << 20
+"""The most bytes of batches that are read before they are asked for; at least one batch is, however large."""
+
+_AHEAD_BATCHES = 8
+
+_STRETCH_WINDOWS = 1024
+"""Of a longer song, a bag is drawn from so many windows in a row (43 minutes by default), another stretch each epoch:
+a day-long recording must not be read as a whole for sixteen windows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BagPlan:
+    """What one batch consists of, before anything is read.
+
+    Attributes
+    ----------
+    epoch, step : int
+        Which batch it is, counted from 0.
+    songs : int64, shape (B,)
+        Positions in `Bags.song_ids`.
+    first : int64, shape (B,)
+        First window that is read of each song.
+    length : int64, shape (B,)
+        How many are read, in a row.
+    windows : int64, shape (B, K)
+        Which of these fill the bag.
+    mask : float32, shape (B, K)
+        1 where a slot holds a window of its own, 0 where it repeats one for want of more.
+    """
+
+    epoch: int
+    step: int
+    songs: Ints
+    first: Ints
+    length: Ints
+    windows: Ints
+    mask: npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Batch:
+    """Bags of B songs.
+
+    Attributes
+    ----------
+    windows : int16 or float32, shape (B, K, C, T)
+        As stored; `songbag_store.format.encoding.decode` makes numbers of them.
+    mask : float32, shape (B, K)
+        1 for real windows, 0 for padding.
+    labels : array, shape (B, ...), or None
+        What was given for the songs.
+    songs : int64, shape (B,)
+        Positions in `Bags.song_ids`.
+    epoch, step : int
+        Which batch it is, counted from 0.
+    """
+
+    windows: StoredWindows
+    mask: npt.NDArray[np.float32]
+    labels: npt.NDArray[Any] | None
+    songs: Ints
+    epoch: int
+    step: int
+
+
+class Bags:
+    """Bags of a fixed number of windows of each song, in batches; made by `SongStore.bags`.
+
+    Each song comes once an epoch. What a batch holds is a pure function of the songs, `seed`, epoch and step, so that
+    any step can be entered directly, and nothing but (epoch, step) need be kept to go on later. A song with fewer
+    windows than the bag has its windows repeated in the free slots, and those masked: zeros there would pollute batch
+    normalisation. One with more is sampled without replacement, other windows in each epoch.
+
+    Parameters
+    ----------
+    reader : FragmentReader
+        Of the store.
+    songs : pyarrow.Table
+        Their rows of the index, in any order.
+    labels : array, shape (songs, ...), optional
+        A label for each row.
+    bag_size : int
+        K, windows of a song in a batch.
+    batch_size : int
+        The most songs in a batch; the batches of an epoch differ by one song at most. (With a batch size of 1 and
+        shards that do not divide the songs, some batches hold 2: one without songs would be worse.)
+    seed : int
+        Another seed gives another order and other windows.
+    shard : tuple of int
+        ``(index, count)``: this is one of `count` hosts that share the songs. In every step each has songs of its own;
+        together they have every song once an epoch, and each has as many steps as the others.
+
+    Attributes
+    ----------
+    song_ids : list of str
+        All songs, those of the other shards too, ordered; what a batch calls `songs` are positions here.
+    labels : array or None
+        Of these songs.
+
+    Raises
+    ------
+    UsageError
+        If there are no songs or fewer than shards, songs come twice, or the labels are not as many.
+    """
+
+    def __init__(
+        self,
+        reader: FragmentReader,
+        songs: pa.Table,
+        labels: npt.ArrayLike | None = None,
+        *,
+        bag_size: int = 16,
+        batch_size: int = 8,
+        seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        _check(bag_size, batch_size, shard, songs.num_rows)
+        self.labels = None if labels is None else _labels(labels, songs.num_rows)
+        if not is_ascending(songs["song_id"].combine_chunks()):
+            order = pc.sort_indices(songs["song_id"])
+            songs = songs.take(order)
+            self.labels = None if self.labels is None else self.labels[order.to_numpy()]
+            if not is_ascending(songs["song_id"].combine_chunks()):
+                raise UsageError("a song is given more than once", where="bags", remedy="Give every song once.")
+        self.song_ids: list[str] = songs["song_id"].to_pylist()
+        self.bag_size = bag_size
+        self.batch_size = batch_size
+        self.seed = seed
+        self.shard = shard
+        self._reader = reader
+        fragments = songs["fragment"].combine_chunks()
+        if not pa.types.is_dictionary(fragments.type):
+            fragments = fragments.dictionary_encode()
+        self._names: list[str] = fragments.dictionary.to_pylist()
+        self._fragments = fragments.indices.to_numpy()
+        self._row_starts = songs["row_start"].to_numpy()
+        self._n_windows = songs["n_windows"].to_numpy().astype(np.int64)
+        self._order: tuple[int, Ints] | None = None
+
+    @property
+    def n_steps(self) -> int:
+        """Batches of an epoch, the same number for every shard."""
+        n_songs, count = len(self.song_ids), self.shard[1]
+        return min(math.ceil(n_songs / (self.batch_size * count)), n_songs // count)
+
+    def plan(self, epoch: int, step: int) -> BagPlan:
+        """Return what a batch consists of; nothing is read.
+
+        Parameters
+        ----------
+        epoch, step : int
+            Counted from 0; `step` below `n_steps`.
+        """
+        if not 0 <= step < self.n_steps:
+            raise IndexError(f"step {step} of {self.n_steps}")
+        songs = self._songs_of(epoch, step)
+        n_windows = self._n_windows[songs]
+        longest = max(_STRETCH_WINDOWS, self.bag_size)
+        first = stretch_starts(songs, n_windows, longest, seed=self.seed, epoch=epoch)
+        length = np.minimum(n_windows, longest)
+        windows = draw_windows(songs, length, self.bag_size, seed=self.seed, epoch=epoch)
+        mask = (np.arange(self.bag_size)[None, :] < length[:, None]).astype(np.float32)
+        return BagPlan(epoch, step, songs, first, length, windows, mask)
+
+    def _songs_of(self, epoch: int, step: int) -> Ints:
+        """Return the songs of a step: a cut of the epoch's order, and of that this shard's cut."""
+        drawn = self._order
+        if drawn is None or drawn[0] != epoch:
+            self._order = drawn = epoch, song_order(len(self.song_ids), seed=self.seed, epoch=epoch)
+        index, count = self.shard
+        return _cut(_cut(drawn[1], step, self.n_steps), index, count)
+
+    def plans(self, start: tuple[int, int] = (0, 0), stop_epoch: int | None = None) -> Iterator[BagPlan]:
+        """Yield the plans from (epoch, step) to the end of the epoch before `stop_epoch`, or for ever."""
+        epoch, step = start
+        while stop_epoch is None or epoch < stop_epoch:
+            for one in range(step, self.n_steps):
+                yield self.plan(epoch, one)
+            epoch, step = epoch + 1, 0
+
+    def batch(self, epoch: int, step: int) -> Batch:
+        """Read one batch; see `plan`."""
+        plan = self.plan(epoch, step)
+        return self._finish(plan, self._begin(plan))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield batches from the first on, epoch after epoch, without an end; see `batches`."""
+        return self.batches()
+
+    def batches(self, start: tuple[int, int] = (0, 0), *, stop_epoch: int | None = None) -> Iterator[Batch]:
+        """Yield batch after batch, with those to come already being read: eight, or `AHEAD_BYTES`.
+
+        Parameters
+        ----------
+        start : tuple of int
+            Epoch and step of the first batch.
+        stop_epoch : int, optional
+            The epoch before which to end; by default there is no end.
+
+        Raises
+        ------
+        songbag_store.errors.DamagedStore
+            If windows are missing or not what was written.
+        """
+        under_way: deque[tuple[BagPlan, Pending]] = deque()
+        ahead = 0
+        for plan in self.plans(start, stop_epoch):
+            while under_way and (len(under_way) == _AHEAD_BATCHES or ahead + self._n_bytes(plan) > AHEAD_BYTES):
+                ahead -= self._n_bytes(under_way[0][0])
+                yield self._finish(*under_way.popleft())
+            under_way.append((plan, self._begin(plan)))
+            ahead += self._n_bytes(plan)
+        while under_way:
+            yield self._finish(*under_way.popleft())
+
+    def _n_bytes(self, plan: BagPlan) -> int:
+        """Return what a batch takes."""
+        return plan.windows.size * self._reader.spec.window_bytes
+
+    def _begin(self, plan: BagPlan) -> Pending:
+        """Start all reads of a batch at once."""
+        return self._reader.read_bags(self._spans(plan), plan.windows)
+
+    def _finish(self, plan: BagPlan, pending: Pending) -> Batch:
+        labels = None if self.labels is None else self.labels[plan.songs]
+        return Batch(pending.result(), plan.mask, labels, plan.songs, plan.epoch, plan.step)
+
+    def _spans(self, plan: BagPlan) -> Spans:
+        song_ids = [self.song_ids[song] for song in plan.songs.tolist()]
+        fragments = [self._names[name] for name in self._fragments[plan.songs].tolist()]
+        return Spans(song_ids, fragments, self._row_starts[plan.songs] + plan.first, plan.length)
+
+
+def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int) -> None:
+    if bag_size < 1 or batch_size < 1:
+        raise UsageError("bag_size and batch_size must be at least 1", where="bags")
+    index, count = shard
+    if not 0 <= index < count:
+        raise UsageError(f"shard {index} of {count} is none", where="bags", remedy="Count the hosts from 0.")
+    if n_songs < count:
+        what = "there are no songs" if count == 1 else f"{n_songs} songs are too few for {count} shards"
+        raise UsageError(what, where="bags")
+
+
+def _labels(labels: npt.ArrayLike, n_songs: int) -> npt.NDArray[Any]:
+    array = np.asarray(labels)
+    if array.ndim == 0 or len(array) != n_songs:
+        n_labels = 1 if array.ndim == 0 else len(array)
+        raise UsageError(f"{n_songs} songs and {n_labels} labels do not make bags", where="bags")
+    return array
+
+
+def column_labels(songs: pa.Table, column: str) -> npt.NDArray[Any]:
+    """Return the labels of songs that a column of the index holds.
+
+    Raises
+    ------
+    UsageError
+        If there is no such column, or a song has nothing in it.
+    """
+    if column not in songs.column_names:
+        named = ", ".join(songs.column_names[:30])
+        raise UsageError(f"the index has no column {column!r}", where="bags", remedy=f"There are: {named}.")
+    if n_without := songs[column].null_count:
+        remedy = "Leave out the songs where it is null."
+        raise UsageError(f"{n_without} songs have no {column!r}", where="bags", remedy=remedy)
+    return np.array(songs[column].to_pylist())
+
+
+def _cut(songs: Ints, index: int, count: int) -> Ints:
+    """Return one of `count` cuts of nearly equal length."""
+    return songs[index * len(songs) // count : (index + 1) * len(songs) // count]

@@ -1,0 +1,141 @@
+"""The `songbag` command: its root, the commands that only read a store, and the last place an error reaches.
+
+The other packages add theirs through the entry-point group ``songbag.commands``. Heavy imports happen in the commands.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+import signal
+import sys
+import traceback
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from songbag_store.cli import upkeep as cli_store
+from songbag_store.cli.options import Snapshot, StorageOption, Store, open_store
+from songbag_store.errors import MissingExtra, SongbagError
+
+_GROUP = "songbag.commands"
+
+app = typer.Typer(
+    name="songbag",
+    help="Decode a music collection once; query it and train song-level models from it as often as wanted.",
+    epilog="Any command: --debug shows the traceback of an error.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class QueryFormat(enum.StrEnum):
+    """Formats of `songbag query`."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+    PARQUET = "parquet"
+
+
+@app.callback()
+def root() -> None:
+    """Decode a music collection once; query it and train song-level models from it as often as wanted."""
+
+
+@app.command()
+def info(
+    store: Store,
+    snapshot: Snapshot = None,
+    storage_option: StorageOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what is in a store: songs, windows, hours, bytes, classes, spec and snapshots."""
+    import json
+
+    from songbag_store.sql.output import lines_of
+    from songbag_store.upkeep.summary import describe, summarize
+
+    facts = summarize(open_store(store, storage_option, snapshot))
+    print(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
+
+
+@app.command()
+def query(
+    store: Store,
+    sql: Annotated[str, typer.Argument(metavar="SQL", help='One SELECT over songs, failures or "index".')],
+    snapshot: Snapshot = None,
+    form: Annotated[QueryFormat, typer.Option("--format", help="How to write the result.")] = QueryFormat.TABLE,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
+    from songbag_store.sql.output import write_table
+
+    write_table(open_store(store, storage_option, snapshot).select(sql), form.value, output)
+
+
+@app.command()
+def failures(store: Store, snapshot: Snapshot = None, storage_option: StorageOption = None) -> None:
+    """List the songs that failed, why, and what to do about each."""
+    from songbag_store.upkeep.failures import report
+
+    print(report(open_store(store, storage_option, snapshot).index))
+
+
+app.add_typer(cli_store.commands)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 done, 1 could not do its job, 2 wrong usage, 130 interrupted."""
+    signal.signal(signal.SIGINT, lambda number, frame: sys.exit(130))
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    extras = _add_commands()
+    try:
+        app(arguments, prog_name="songbag")
+    except SongbagError as error:
+        _fail(error, error.exit_code, debug)
+    except ModuleNotFoundError as error:
+        extra = next((extras[a] for a in arguments if a in extras), None)
+        if extra is None or (error.name or "songbag_").startswith("songbag_"):
+            _fail(error, 1, debug)
+        _fail(MissingExtra(extra, error.name or "", where=f"songbag {arguments[0]}"), 1, debug)
+    except BrokenPipeError:
+        # Whoever read our output has gone; Python would complain once more while flushing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:  # the last resort: a fault of songbag itself
+        _fail(error, 1, debug)
+    sys.exit(0)
+
+
+def _add_commands() -> dict[str, str]:
+    """Add the other packages' commands; return, for each, the extra that brings what it needs."""
+    extras = {}
+    for entry in metadata.entry_points(group=_GROUP):
+        try:
+            commands = entry.load()
+        except Exception as error:  # a broken package of commands must not take the others with it
+            print(f"songbag: the commands of {entry.value} cannot be loaded ({error})", file=sys.stderr)
+            continue
+        app.add_typer(commands)
+        for command in commands.registered_commands:
+            extras[command.name or command.callback.__name__.replace("_", "-")] = entry.name
+    return extras
+
+
+def _fail(error: Exception, exit_code: int, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exception(error)
+    elif isinstance(error, SongbagError):
+        print(f"songbag: {error}", file=sys.stderr)
+    else:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(f"songbag: unexpected error ({reason}).\n  Run again with --debug and report it.", file=sys.stderr)
+    sys.exit(exit_code)

@@ -1,0 +1,151 @@
+"""The commands for the life of a store: relabel, remove, compact, gc, history, verify and repair."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from songbag_store.cli.options import Snapshot, StorageOption, Store, open_store
+
+commands = typer.Typer()
+
+Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, windows and their sums.")]
+
+
+@commands.command()
+def relabel(
+    store: Store,
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="CSV or Parquet: song_id and columns.")],
+    storage_option: StorageOption = None,
+) -> None:
+    """Join new or corrected columns to the songs of a store, by song_id; no feature is touched."""
+    from songbag_store.upkeep.relabel import relabel as run
+
+    opened = open_store(store, storage_option)
+    after, n_matched = run(opened, labels)
+    if after.snapshot == opened.snapshot:
+        print(f"{n_matched:,} songs matched; the store says the same already. Snapshot {after.snapshot}.")
+        return
+    print(f"{n_matched:,} of {after.index.num_rows:,} songs matched; snapshot {after.snapshot} of {store}.")
+
+
+@commands.command()
+def remove(
+    store: Store,
+    where: Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")],
+    storage_option: StorageOption = None,
+) -> None:
+    """Take songs out of the index at once; their bytes go with compact and gc."""
+    from songbag_store.upkeep.remove import remove_songs
+
+    after, n_removed = remove_songs(open_store(store, storage_option), where)
+    if n_removed == 0:
+        print(f"No song matches. Snapshot {after.snapshot}.")
+        return
+    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} of {store} has {after.index.num_rows:,}.")
+    print("An extract that lists them finds them as new. Their bytes go with: songbag compact, then songbag gc")
+
+
+@commands.command()
+def compact(store: Store, storage_option: StorageOption = None) -> None:
+    """Rewrite fragments that hold windows of removed songs, and join small ones."""
+    from songbag_store.sql.output import bytes_text
+    from songbag_store.upkeep.compact import compact as run
+
+    after, done = run(open_store(store, storage_option))
+    if done.n_before == 0:
+        print(f"There is nothing to compact. Snapshot {after.snapshot}.")
+        return
+    print(
+        f"{done.n_before:,} fragments became {done.n_after:,}: {done.n_songs:,} songs copied,"
+        f" {bytes_text(done.n_freed_bytes)} of removed windows (uncompressed) left out."
+    )
+    print(
+        f"Snapshot {after.snapshot} of {store}. The old fragments serve older snapshots until songbag gc deletes them."
+    )
+
+
+@commands.command()
+def gc(
+    store: Store,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
+    storage_option: StorageOption = None,
+) -> None:
+    """Delete what no kept snapshot reaches.
+
+    Kept are the last 10 snapshots, every tagged one and all of the last 30 days. Nothing younger than 7 days goes.
+    """
+    from songbag_store.sql.output import bytes_text
+    from songbag_store.upkeep.garbage import collect, find_garbage
+
+    opened = open_store(store, storage_option)
+    garbage = collect(opened) if yes else find_garbage(opened)
+    verb = "deleted" if yes else "to delete"
+    if garbage.snapshots:
+        print(f"snapshots {verb}: {', '.join(map(str, garbage.snapshots))}")
+    print(f"{len(garbage.objects):,} objects, {bytes_text(garbage.n_bytes)} {verb}.")
+    if garbage.n_young:
+        print(f"{garbage.n_young:,} more are out of use and kept, for they may be younger than 7 days.")
+    if garbage.objects and not yes:
+        print(f"Nothing was deleted. To do it: songbag gc {store} --yes")
+
+
+@commands.command()
+def history(store: Store, storage_option: StorageOption = None) -> None:
+    """List the snapshots, newest first: number, time, songs, what changed, tags."""
+    from songbag_store.commits.history import history_table
+    from songbag_store.sql.output import print_table
+    from songbag_store.storage.options import parse_options
+    from songbag_store.store import SongStore
+
+    opened = SongStore.open_identity(store, storage_options=parse_options(storage_option))
+    table = history_table(opened.storage, opened.uuid)
+    if table.num_rows == 0:
+        print("Nothing was committed yet.")
+        return
+    print_table(table)
+
+
+@commands.command()
+def verify(store: Store, snapshot: Snapshot = None, full: Full = False, storage_option: StorageOption = None) -> None:
+    """Check that everything is there and is what was written; name the songs hit; exit 1 if any is."""
+    from songbag_store.upkeep.verify import report
+    from songbag_store.upkeep.verify import verify as run
+
+    opened = open_store(store, storage_option, snapshot)
+    damages = list(run(opened, full=full))
+    if not damages:
+        how = "every byte" if full else "every size"
+        print(
+            f"Snapshot {opened.snapshot} of {store} is whole: {opened.select_songs().num_rows:,} songs, {how} checked."
+        )
+        return
+    print(report(damages))
+    hit = {song_id for damage in damages for song_id in damage.song_ids}
+    print(f"{len(damages):,} objects damaged, {len(hit):,} songs hit.")
+    if hit:
+        print(f"Restore the objects from a copy, or take the songs out: songbag repair {store}{' --full' * full}")
+    raise typer.Exit(1)
+
+
+@commands.command()
+def repair(store: Store, full: Full = False, storage_option: StorageOption = None) -> None:
+    """Take the songs that verify names out of the index, so that the next extract computes them again."""
+    from songbag_store.upkeep.verify import repair as run
+    from songbag_store.upkeep.verify import report, verify
+
+    opened = open_store(store, storage_option)
+    damages = list(verify(opened, full=full))
+    if not damages:
+        print(f"Nothing is damaged. Snapshot {opened.snapshot}.")
+        return
+    print(report(damages))
+    after, n_removed = run(opened, damages)
+    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} of {store} has {after.index.num_rows:,}.")
+    if n_removed:
+        print(
+            "The next extract computes them again. Columns that came by relabel are to be given again; they are in"
+            f" snapshot {opened.snapshot}."
+        )

@@ -1,0 +1,131 @@
+"""Parts: what one task leaves behind when all its songs are done; written last, taken in by the next commit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+
+from songbag_store.errors import DamagedStore
+from songbag_store.format.sealed import Sealed, seal
+from songbag_store.format.spec import FeatureSpec
+from songbag_store.storage.storage import ObjectFacts, Storage, create_once
+
+
+class PackedParts(Mapping[str, pa.Table]):
+    """Rows of parts by fragment, compressed while they wait for a commit."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, pa.Buffer] = {}
+
+    def pack(self, fragment: str, rows: pa.Table) -> None:
+        """Add the rows of a part."""
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
+        with pa.ipc.new_stream(sink, rows.schema, options=options) as stream:
+            stream.write_table(rows)
+        self._packed[fragment] = sink.getvalue()
+
+    def __getitem__(self, fragment: str) -> pa.Table:
+        return pa.ipc.open_stream(self._packed[fragment], options=pa.ipc.IpcReadOptions(use_threads=False)).read_all()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._packed)
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+
+def write_part(
+    storage: Storage,
+    store_uuid: str,
+    spec: FeatureSpec,
+    fragment: str,
+    rows: pa.Table,
+    objects: Mapping[str, ObjectFacts],
+) -> None:
+    """Create the part of a fragment: from here on its songs survive any crash.
+
+    Parameters
+    ----------
+    rows : pyarrow.Table
+        Index rows of the batch, ok and failed, with the column `replaces`.
+    objects : mapping
+        Size and SHA-256 of every object of the fragment, by key.
+    """
+    facts = {"store": store_uuid, "fingerprint": spec.fingerprint, "objects": objects}
+    create_once(storage, part_key(fragment), seal(rows, facts))
+
+
+def read_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
+    """Return the rows of a part.
+
+    Raises
+    ------
+    DamagedStore
+        If it is not what was written, or was written for another store or spec.
+    """
+    return read_part_facts(storage, store_uuid, spec, fragment)[0]
+
+
+def read_part_facts(
+    storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str
+) -> tuple[pa.Table, dict[str, ObjectFacts]]:
+    """Return the rows of a part, and size and SHA-256 of every object of its fragment, by key.
+
+    Raises
+    ------
+    DamagedStore
+        If it is not there or not what was written, or was written for another store or spec.
+    """
+    key = part_key(fragment)
+    try:
+        data = storage.get(key)
+    except FileNotFoundError as error:
+        raise DamagedStore("is missing", key=key, where=storage.location) from error
+    part = Sealed(data, key=key, where=storage.location)
+    if part.facts.get("store") != store_uuid or part.facts.get("fingerprint") != spec.fingerprint:
+        raise DamagedStore("belongs to another store", key=key, where=storage.location)
+    return part.read(), part.facts["objects"]
+
+
+def finished_parts(
+    storage: Storage, store_uuid: str, spec: FeatureSpec, taken: frozenset[str]
+) -> tuple[dict[str, pa.Table], list[str]]:
+    """Read the parts that a run finished and no snapshot has taken in.
+
+    Returns
+    -------
+    parts : dict
+        Rows by fragment.
+    damaged : list of str
+        Parts that cannot be read; their songs are computed again.
+    """
+    parts, damaged = {}, []
+    for name in sorted(part_names(storage) - taken):
+        try:
+            parts[name] = adopt_part(storage, store_uuid, spec, name)
+        except DamagedStore:
+            damaged.append(name)
+    return parts, damaged
+
+
+def adopt_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
+    """Return the rows of a part that somebody else has finished, for a commit; see `read_part`.
+
+    Its writer may have died before the part's name was on disk, so that is made sure of first.
+    """
+    rows = read_part(storage, store_uuid, spec, fragment)
+    storage.make_durable(part_key(fragment))
+    return rows
+
+
+def part_names(storage: Storage) -> set[str]:
+    """Return the fragments that have a part."""
+    keys = (entry.key for entry in storage.entries("parts"))
+    return {key.removeprefix("parts/").removesuffix(".parquet") for key in keys if key.endswith(".parquet")}
+
+
+def part_key(fragment: str) -> str:
+    """Return the key of a part."""
+    return f"parts/{fragment}.parquet"

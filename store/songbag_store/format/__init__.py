@@ -1,0 +1,1 @@
+"""The disk format: every key, document and column, parsed once and strictly."""

@@ -1,0 +1,25 @@
+"""The codes that a failed song can bear in the index, and what a user can do about each."""
+
+REMEDIES = {
+    "missing": "Put the file back, or take the song out of the manifest.",
+    "permission-denied": "Give the user who runs the workers read access, then extract with --retry-failed.",
+    "not-a-file": "Give a regular file: folders, pipes and devices are not read.",
+    "unreadable-file": "Reading gave an error: check disk and network, then extract with --retry-failed.",
+    "changed-while-read": "Something wrote to the file during extraction: extract with --retry-failed when it is done.",
+    "empty-file": "The file has no bytes: fetch it again.",
+    "not-audio": "The content is of no audio format that songbag knows, whatever the name says: replace or remove it.",
+    "unreadable-header": "The file is cut off or damaged at its start: fetch it again.",
+    "unsupported-codec": "Convert it, for instance to FLAC; protected (DRM) files cannot be read.",
+    "no-audio": "The file has a valid start and no samples: fetch it again.",
+    "corrupt": "Too much of the file could not be decoded: fetch it again.",
+    "too-short": "The song is shorter than the spec allows; leave it out, or use a store with a shorter window.",
+    "non-finite": "The samples hold NaN or infinite values: export the file again.",
+    "out-of-range": "The samples are far beyond +-1, or the store needs --encoding float32.",
+    "bad-sample-rate": "The header gives a rate outside 1 to 768 kHz: repair it.",
+    "too-many-channels": "More than 64 channels: mix it down first.",
+    "decoder-crash": "The decoder died on this file, alone in its process: convert the file, or report it.",
+    "decoder-hang": "The decoder came to no end on this file and was stopped: convert the file, or report it.",
+    "out-of-memory": "Reading took more memory than a song may: take a shorter window, convert the file, or report it.",
+    "internal-error": "This is a fault of songbag: please report it with the error text.",
+}
+"""Remedy by error code. The codes are part of the store's format: never renamed, only added to."""

@@ -1,0 +1,3 @@
+"""Keys of a store's objects."""
+
+GROUP = "features.zarr"

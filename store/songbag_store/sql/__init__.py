@@ -1,0 +1,1 @@
+"""Queries over the index, and tables in and out."""

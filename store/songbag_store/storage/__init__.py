@@ -1,0 +1,1 @@
+"""Where a store's objects lie: a folder or an object store, their options and their refusals."""

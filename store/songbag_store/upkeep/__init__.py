@@ -1,0 +1,1 @@
+"""The life of a store: relabel, remove, compact, gc, verify, repair, and what is in it."""

@@ -1,0 +1,190 @@
+"""Garbage: what no snapshot that is kept can reach, and that is old by the store's own clocks.
+
+docs/decisions/0020-what-gc-may-delete.md has the reasoning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from songbag_store.commits.history import Event, read_events, read_tags
+from songbag_store.commits.parts import finished_parts
+from songbag_store.commits.snapshots import snapshot_key
+from songbag_store.errors import DamagedStore
+from songbag_store.format.keys import GROUP
+from songbag_store.storage.storage import Storage, StoredObject, create_once
+from songbag_store.store import SongStore
+
+_NEWEST_KEPT = 10
+_KEPT_FOR = timedelta(days=30)
+_YOUNG = timedelta(days=7)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Garbage:
+    """What may be deleted.
+
+    Attributes
+    ----------
+    snapshots : tuple of int
+        Snapshots that are neither among the newest, nor young, nor tagged.
+    objects : tuple of StoredObject
+        Their files, and the objects of fragments, parts and half-written files that nothing reaches.
+    n_young : int
+        Objects that nothing reaches either, kept because they are young.
+    """
+
+    snapshots: tuple[int, ...]
+    objects: tuple[StoredObject, ...]
+    n_young: int
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of what may be deleted."""
+        return sum(entry.n_bytes for entry in self.objects)
+
+
+def find_garbage(store: SongStore) -> Garbage:
+    """Return what `collect` would delete, without deleting anything.
+
+    Raises
+    ------
+    DamagedStore
+        If a snapshot or a tag cannot be read: what it reaches is unknown, so that nothing may go.
+    """
+    now = _Clocks(datetime.now(UTC), _stamp_of_now(store.storage))
+    # Listed before the snapshots are read: what is written meanwhile is not in question.
+    listed = {entry.key: entry for entry in store.storage.entries("")}
+    events = read_events(store.storage, store.uuid)
+    kept = _kept(events, _tagged(store.storage), listed, now)
+    dropped = tuple(event.snapshot for event in events if event not in kept)
+    objects, n_young = _unreached(store, kept, listed, now)
+    return Garbage(dropped, (*(listed[snapshot_key(number)] for number in dropped), *objects), n_young)
+
+
+def collect(store: SongStore) -> Garbage:
+    """Delete what nothing reaches and what is old; return what that was.
+
+    Parts that a run finished and nobody committed are taken into the index first, as the next extract would do.
+    Snapshots go first, and whatever none of those left reaches goes then: a snapshot that somebody pinned at that very
+    moment is put back, and keeps what it reaches.
+    """
+    parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
+    store = store.commit_parts(parts)
+    garbage = find_garbage(store)
+    dropped = {number for number in garbage.snapshots if _drop(store.storage, number)}
+    now = _Clocks(datetime.now(UTC), _stamp_of_now(store.storage))
+    listed = {entry.key: entry for entry in store.storage.entries("")}
+    objects, n_young = _unreached(store, read_events(store.storage, store.uuid), listed, now)
+    # A part goes before its fragment, so that nobody takes in a part whose windows are gone.
+    for entry in sorted(objects, key=lambda entry: (entry.key.startswith(GROUP), entry.key)):
+        store.storage.delete(entry.key)
+    files = tuple(entry for entry in garbage.objects if entry.key in {snapshot_key(number) for number in dropped})
+    return Garbage(tuple(sorted(dropped)), (*files, *objects), n_young)
+
+
+def _drop(storage: Storage, number: int) -> bool:
+    """Delete a snapshot's file; put it back where a tag pins it by now, and tell whether it is gone.
+
+    Whoever pins a snapshot looks for its file after that (`SongStore.tag`): either the tag is seen here, or its maker
+    sees that the snapshot is gone.
+    """
+    key = snapshot_key(number)
+    data = storage.get(key)
+    storage.delete(key)
+    if number not in _tagged(storage):
+        return True
+    create_once(storage, key, data)
+    return False
+
+
+def _unreached(
+    store: SongStore, kept: list[Event], listed: dict[str, StoredObject], now: _Clocks
+) -> tuple[list[StoredObject], int]:
+    """Return the old objects of fragments, parts and half-written files that no kept snapshot reaches.
+
+    And the number of the young ones.
+    """
+    _refuse_damage(kept, store.location)
+    # Finished work that no snapshot has taken in yet is the next run's to adopt, however old.
+    waiting, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
+    reached = frozenset().union(*(event.fragments for event in kept), waiting)
+    unreached = [entry for entry in listed.values() if (name := _fragment_of(entry.key)) and name not in reached]
+    groups: dict[str, list[StoredObject]] = {}
+    for entry in [*unreached, *store.storage.leftovers()]:
+        groups.setdefault(_fragment_of(entry.key) or entry.key, []).append(entry)
+    old = [group for group in groups.values() if all(now.is_old(entry, _YOUNG) for entry in group)]
+    return [entry for group in old for entry in group], sum(map(len, groups.values())) - sum(map(len, old))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Clocks:
+    """Two clocks, each compared with itself alone: the writers' (in the facts) and the storage's (in its listings)."""
+
+    writers: datetime
+    storage: datetime | None
+
+    def is_old(self, entry: StoredObject, age: timedelta) -> bool:
+        known = self.storage is not None and entry.stamped_at is not None
+        return known and self.storage - entry.stamped_at > age  # type: ignore[operator]
+
+    def is_older(self, event: Event, entry: StoredObject, age: timedelta) -> bool:
+        said = event.committed_at is not None and self.writers - event.committed_at > age
+        return said and self.is_old(entry, age)
+
+
+def _stamp_of_now(storage: Storage) -> datetime | None:
+    """Ask the storage what time it is: by the stamp of an object made at this moment."""
+    key = f"parts/clock-{uuid.uuid4().hex}"
+    storage.create(key, b"what time is it?")
+    try:
+        return next((entry.stamped_at for entry in storage.entries("parts") if entry.key == key), None)
+    finally:
+        storage.delete(key)
+
+
+def _tagged(storage: Storage) -> set[int]:
+    tags = read_tags(storage)
+    broken = [tag.name for tag in tags if tag.snapshot is None]
+    if broken:
+        raise DamagedStore(
+            "is damaged, so that the snapshot it pins is unknown",
+            key=f"tags/{broken[0]}.json",
+            where=storage.location,
+            remedy="Nothing was deleted. Restore the tag's file from a copy, or delete it if it is not needed.",
+        )
+    return {tag.snapshot for tag in tags if tag.snapshot is not None}
+
+
+def _kept(events: list[Event], tagged: set[int], listed: dict[str, StoredObject], now: _Clocks) -> list[Event]:
+    kept = []
+    for position, event in enumerate(reversed(events)):
+        # One committed since the listing is the newest of all.
+        entry = listed.get(snapshot_key(event.snapshot))
+        old = entry is not None and now.is_older(event, entry, _KEPT_FOR)
+        if position < _NEWEST_KEPT or event.snapshot in tagged or not old:
+            kept.append(event)
+    return kept
+
+
+def _refuse_damage(kept: Iterable[Event], where: str) -> None:
+    for event in kept:
+        if not event.whole:
+            raise DamagedStore(
+                f"{event.change}, so that what it reaches is unknown",
+                key=snapshot_key(event.snapshot),
+                where=where,
+                remedy="Nothing was deleted. Restore the file from a copy; `songbag history` shows the others.",
+            )
+
+
+def _fragment_of(key: str) -> str | None:
+    """Return the fragment that an object belongs to; None for whatever belongs to none."""
+    if key.startswith(f"{GROUP}/") and key.count("/") >= 2:
+        return key.split("/")[1]
+    if key.startswith("parts/"):
+        return key.removeprefix("parts/").removesuffix(".parquet")
+    return None

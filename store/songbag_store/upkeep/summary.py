@@ -1,0 +1,90 @@
+"""What is in a store, in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_store.format.index import user_fields
+from songbag_store.sql.output import bytes_text
+from songbag_store.store import SongStore
+
+_MOST_CLASSES = 50
+_LONGEST_CLASS = 60
+_COLUMNS = ["status", "n_windows", "duration_s", "truncated", "padded"]
+
+
+def summarize(store: SongStore) -> dict[str, Any]:
+    """Return songs, windows, hours, bytes, classes, spec and snapshots of a store, as JSON types."""
+    rows = store.columns([*_COLUMNS, *(field.name for field in user_fields(store.schema))])
+    songs = rows.filter(pc.field("status") == "ok")
+    objects = store.storage.entries("")
+    return {
+        "location": store.location,
+        "uuid": store.uuid,
+        "snapshot": store.snapshot,
+        "snapshots": store.snapshots(),
+        "songs": songs.num_rows,
+        "failed": rows.num_rows - songs.num_rows,
+        "windows": _sum(songs["n_windows"]),
+        "hours": round(_sum(songs["duration_s"]) / 3600, 4),
+        "truncated": _sum(songs["truncated"]),
+        "padded": _sum(songs["padded"]),
+        "bytes": sum(entry.n_bytes for entry in objects),
+        "objects": len(objects),
+        "columns": [field.name for field in user_fields(songs.schema)],
+        "classes": {f.name: counts for f in user_fields(songs.schema) if (counts := _classes(songs, f))},
+        "spec": store.spec.to_dict(),
+        "fingerprint": store.spec.fingerprint,
+    }
+
+
+def _sum(column: pa.ChunkedArray) -> Any:
+    return pc.sum(column).as_py() or 0
+
+
+def _classes(songs: pa.Table, field: pa.Field) -> dict[str, int]:
+    """Count the values of a column of text with few of them: what a model could be trained for."""
+    if not pa.types.is_string(field.type):
+        return {}
+    counts = songs[field.name].drop_null().value_counts()
+    longest = pc.max(pc.utf8_length(counts.field("values"))).as_py() or 0
+    if not 0 < len(counts) <= _MOST_CLASSES or longest > _LONGEST_CLASS:
+        return {}
+    return dict(sorted((entry["values"].as_py(), entry["counts"].as_py()) for entry in counts))
+
+
+def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what `summarize` returned, as names and values for a person."""
+    spec = facts["spec"]
+    yield "store", facts["location"]
+    yield "songs", f"{facts['songs']:,} ({facts['failed']:,} more failed)" if facts["failed"] else f"{facts['songs']:,}"
+    yield "audio", f"{facts['hours']:,.2f} hours"
+    yield "windows", f"{facts['windows']:,} of {spec['window_s']:g} s every {spec['window_hop_s']:g} s"
+    yield "features", _features(spec)
+    yield "on disk", f"{bytes_text(facts['bytes'])} in {facts['objects']:,} files"
+    for column, counts in facts["classes"].items():
+        yield column, ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    other = [name for name in facts["columns"] if name not in facts["classes"]]
+    if other:
+        yield "more columns", ", ".join(other)
+    for flag in ("truncated", "padded"):
+        if facts[flag]:
+            yield flag, f"{facts[flag]:,} songs"
+    numbers = facts["snapshots"]
+    yield "snapshot", f"{facts['snapshot']} of {numbers[0]} to {numbers[-1]}" if numbers else "none yet"
+    yield "fingerprint", facts["fingerprint"]
+
+
+def _features(spec: dict[str, Any]) -> str:
+    what = (
+        f"{spec['n_mfcc']} MFCC of {spec['n_mels']} mel bands"
+        if spec["kind"] == "mfcc"
+        else f"{spec['n_mels']} log-mel"
+    )
+    deltas = f", deltas of order 1 to {spec['deltas']}" if spec["deltas"] else ""
+    frames = f"n_fft {spec['n_fft']}, hop {spec['hop_length']}"
+    return f"{what}{deltas}, {spec['sample_rate_hz']:,} Hz, {frames}, {spec['encoding']}"

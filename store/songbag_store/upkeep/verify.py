@@ -1,0 +1,222 @@
+"""Is everything there that was written, and is it what was written? And a snapshot without the songs hit."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_store.commits.history import read_events, read_tags
+from songbag_store.commits.parts import read_part_facts
+from songbag_store.commits.snapshots import Snapshot, snapshot_key
+from songbag_store.errors import DamagedStore
+from songbag_store.format.encoding import decode
+from songbag_store.format.keys import GROUP
+from songbag_store.sql.output import plain_text
+from songbag_store.store import SongStore
+
+_COLUMNS = ["song_id", "fragment", "row_start", "n_windows", "feature_sum", "feature_sumsq"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Damage:
+    """One thing that is not as it was written.
+
+    Attributes
+    ----------
+    key : str
+        The object.
+    what : str
+        What is wrong with it.
+    songs : tuple of (str, str)
+        Song id and fragment of every song that cannot be trusted because of it.
+    """
+
+    key: str
+    what: str
+    songs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def song_ids(self) -> tuple[str, ...]:
+        """The songs' ids."""
+        return tuple(song_id for song_id, _ in self.songs)
+
+
+def verify(store: SongStore, *, full: bool = False) -> Iterator[Damage]:
+    """Compare what is there with what was written, and yield every difference.
+
+    The quick way lists the store once and compares sizes with those that the parts recorded. The full way also reads
+    every byte: digests, and for every song its windows, their number, whether they are finite and whether they add up
+    to the sums in the index. Other processes may read and write meanwhile.
+
+    Parameters
+    ----------
+    store : SongStore
+        Its snapshot is what is checked; `full` looks at the files of the others too.
+    """
+    sizes = {entry.key: entry.n_bytes for entry in store.storage.entries(GROUP)}
+    if f"{GROUP}/zarr.json" not in sizes:
+        yield Damage(f"{GROUP}/zarr.json", "is missing: other tools do not find the arrays without it")
+    songs = store.columns([*_COLUMNS, "status"]).filter(pc.field("status") == "ok")
+    songs = songs.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
+    for fragment, rows in _by_fragment(songs):
+        yield from _verify_fragment(store, fragment, rows, sizes, full)
+    if full:
+        yield from _verify_past(store)
+
+
+def repair(store: SongStore, damages: list[Damage]) -> tuple[SongStore, int]:
+    """Commit a snapshot without the songs hit, so that the next extract computes them again.
+
+    A song that somebody has computed anew since is kept.
+
+    Returns
+    -------
+    store : SongStore
+        At the new snapshot, or at the newest where no song is hit.
+    n_removed : int
+        Songs that left the index.
+    """
+    hit = sorted({song for damage in damages for song in damage.songs})
+    song_ids, fragments = (pa.array([song[i] for song in hit], pa.string()) for i in (0, 1))
+    n_removed = 0
+
+    def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
+        nonlocal n_removed
+        position = pc.index_in(base.index["song_id"], value_set=song_ids)
+        gone = pc.fill_null(pc.equal(base.index["fragment"], fragments.take(position.combine_chunks())), False)
+        n_removed = pc.sum(gone).as_py() or 0
+        return (base.index.filter(pc.invert(gone)), base.parts) if n_removed else None
+
+    return store.commit_change(change, note="repair"), n_removed
+
+
+def _by_fragment(songs: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Cut songs, sorted by fragment, into the runs of each."""
+    runs = pc.run_end_encode(songs["fragment"].combine_chunks())
+    start = 0
+    for fragment, stop in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        yield fragment, songs.slice(start, stop - start)
+        start = stop
+
+
+def _verify_fragment(
+    store: SongStore, fragment: str, songs: pa.Table, sizes: dict[str, int], full: bool
+) -> Iterator[Damage]:
+    everyone = _named(songs)
+    try:
+        rows, objects = read_part_facts(store.storage, store.uuid, store.spec, fragment)
+    except DamagedStore as error:
+        yield Damage(error.key, error.what.removeprefix(f"{error.key}: "), everyone)
+        return
+    bad = {key: what for key, facts in objects.items() if (what := _object_fault(store, key, facts, sizes, full))}
+    metadata = f"{GROUP}/{fragment}/zarr.json"
+    if metadata in objects and metadata not in bad:
+        n_rows = pc.sum(rows["n_windows"]).as_py() or 0
+        try:
+            n_claimed, n_per_shard = _shape(store, metadata)
+        except (ValueError, KeyError, TypeError, IndexError, RecursionError, FileNotFoundError):
+            yield Damage(metadata, "is not the metadata of an array of songbag", everyone)
+            return
+        if n_claimed != n_rows:
+            yield Damage(metadata, f"says {n_claimed:,} windows; its part has {n_rows:,}", everyone)
+            return
+        hit = {key: _hit(songs, key, n_per_shard) for key in bad}
+    else:
+        hit = dict.fromkeys(bad, everyone)
+    # A shard of removed songs alone is of no use to this snapshot.
+    yield from (Damage(key, what, hit[key]) for key, what in bad.items() if hit[key])
+    if full:
+        known = {song for damaged in hit.values() for song in damaged}
+        yield from _verify_windows(store, songs, known)
+
+
+def _object_fault(store: SongStore, key: str, facts: dict[str, Any], sizes: dict[str, int], full: bool) -> str | None:
+    """Say what is wrong with an object, if anything."""
+    if key not in sizes:
+        return "is missing"
+    if sizes[key] != facts["bytes"]:
+        return f"has {sizes[key]:,} bytes instead of {facts['bytes']:,}"
+    if full:
+        try:
+            data = store.storage.get(key)
+        except FileNotFoundError:
+            return "is missing"
+        if hashlib.sha256(data).hexdigest() != facts["sha256"]:
+            return "is not what was written: its digest is another"
+    return None
+
+
+def _shape(store: SongStore, key: str) -> tuple[int, int]:
+    """Return how many windows an array and a shard of it have, as its metadata says."""
+    metadata = json.loads(store.storage.get(key))
+    return int(metadata["shape"][0]), int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
+
+
+def _hit(songs: pa.Table, key: str, n_per_shard: int) -> tuple[tuple[str, str], ...]:
+    """Return the songs with windows in a shard; all of them for another object of the fragment."""
+    number = key.split("/")[3:4] if "/c/" in key else []
+    if not number or not number[0].isdecimal():
+        return _named(songs)
+    start, stop = int(number[0]) * n_per_shard, (int(number[0]) + 1) * n_per_shard
+    ends = pc.add(songs["row_start"], songs["n_windows"])
+    return _named(songs.filter(pc.and_(pc.less(songs["row_start"], stop), pc.greater(ends, start))))
+
+
+def _named(songs: pa.Table) -> tuple[tuple[str, str], ...]:
+    return tuple(zip(songs["song_id"].to_pylist(), songs["fragment"].to_pylist(), strict=True))
+
+
+def _verify_windows(store: SongStore, songs: pa.Table, known: set[tuple[str, str]]) -> Iterator[Damage]:
+    """Read every song that is not known to be hit, and compare its windows with its row of the index."""
+    sums = zip(songs["feature_sum"].to_pylist(), songs["feature_sumsq"].to_pylist(), strict=True)
+    for span, expected in zip(store.spans(songs), sums, strict=True):
+        song = (span.song_id, span.fragment)
+        if song in known:
+            continue
+        try:
+            windows = decode(store.reader.read_all([span])[0]).astype(np.float64)
+        except DamagedStore as error:
+            yield Damage(error.key, error.what.removeprefix(f"{error.key}: ").partition(" (songs hit")[0], (song,))
+            continue
+        if what := _windows_fault(windows, expected):
+            yield Damage(f"{GROUP}/{span.fragment}", f"song {span.song_id!r} {what}", (song,))
+
+
+def _windows_fault(windows: np.ndarray[Any, Any], expected: tuple[list[float] | None, list[float] | None]) -> str:
+    if not np.isfinite(windows).all():
+        return "has windows that are not finite"
+    found = windows.sum(axis=(0, 2)), np.square(windows).sum(axis=(0, 2))
+    scale = np.abs(windows).sum(axis=(0, 2)), found[1]
+    for name, given, sums, size in zip(("feature_sum", "feature_sumsq"), expected, found, scale, strict=True):
+        if given is None or len(given) != len(sums):
+            return f"has no {name} for each of its coefficients"
+        # The order of adding may differ; what remains is the rounding of float64 over the song's values.
+        if not np.allclose(given, sums, rtol=0, atol=1e-9 * max(1.0, float(size.max()))):
+            return f"has windows that do not add up to its {name}"
+    return ""
+
+
+def _verify_past(store: SongStore) -> Iterator[Damage]:
+    """Check the files of all snapshots and tags, and every part of failed songs."""
+    for event in read_events(store.storage, store.uuid):
+        if not event.whole:
+            yield Damage(snapshot_key(event.snapshot), event.change.removeprefix(f"{snapshot_key(event.snapshot)}: "))
+    for tag in read_tags(store.storage):
+        if tag.snapshot is None:
+            yield Damage(f"tags/{tag.name}.json", "is damaged: nobody can tell which snapshot it pins")
+
+
+def report(damages: list[Damage]) -> str:
+    """Return damages as text, each with its songs by name."""
+    lines = []
+    for damage in damages:
+        lines.append(f"{damage.key}: {damage.what}")
+        lines += [f"  song {plain_text(song_id)}" for song_id in damage.song_ids]
+    return "\n".join(lines)

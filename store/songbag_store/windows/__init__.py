@@ -1,0 +1,1 @@
+"""The windows of songs: fragments written and read, the shards and the cache below them."""

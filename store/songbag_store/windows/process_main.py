@@ -1,0 +1,70 @@
+"""What runs in a `songbag_store.windows.process.ReadingProcess`: jobs come, bags are filled, a byte answers."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+from numcodecs import blosc
+
+from songbag_store.format.spec import FeatureSpec
+from songbag_store.storage.storage import LocalStorage
+from songbag_store.windows.process import DONE, FAILED
+from songbag_store.windows.reader import FragmentReader
+from songbag_store.windows.shards import MappedShard
+from songbag_store.windows.spans import Spans
+
+_NICE = 10
+
+
+def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> None:
+    """Serve until whoever asks is gone.
+
+    Parameters
+    ----------
+    folder : str
+        Of the store.
+    spec_text : str
+        The store's spec as JSON.
+    requests_file, memory_file : str
+        Descriptors of the socket that jobs come from and of the file that bags lie in.
+    """
+    _give_way()
+    # Nor are there threads: for a chunk of 100 kB, waking them takes longer than unpacking it.
+    blosc.use_threads = False
+    spec = FeatureSpec.from_dict(json.loads(spec_text))
+    reader = FragmentReader(LocalStorage(Path(folder)), spec, file_shard=MappedShard)
+    requests, memory = Connection(int(requests_file)), mmap.mmap(int(memory_file), 0)
+    os.write(requests.fileno(), DONE)
+    while True:
+        try:
+            place, fragments, numbers = requests.recv()
+        except (EOFError, ConnectionResetError):
+            return
+        row_starts, n_windows, windows = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
+        bags = np.ndarray((*windows.shape, *spec.window_shape), spec.encoding, memory, place)
+        try:
+            # Their ids are for messages, which nobody reads here.
+            reader.fill_bags(Spans(fragments, fragments, row_starts, n_windows), windows, bags)
+        except Exception:  # whoever asked reads it again, and then says what is wrong
+            answer = FAILED
+        else:
+            answer = DONE
+        os.write(requests.fileno(), answer)
+
+
+def _give_way() -> None:
+    """Let what trains come first: batches to come are read in its pauses."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):
+        os.nice(_NICE)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

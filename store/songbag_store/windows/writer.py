@@ -1,0 +1,162 @@
+"""Fragments: immutable Zarr v3 arrays of windows, written with zarr-python; `windows.reader` reads them."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from zarr.abc.buffer import Buffer
+from zarr.abc.store import Store
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.array_spec import ArraySpec
+
+from songbag_store.errors import StoreError, no_temporary_room
+from songbag_store.format.keys import GROUP
+from songbag_store.format.spec import INT16_STEP, FeatureSpec
+from songbag_store.storage.storage import ObjectFacts, Storage
+from songbag_store.types import StoredWindows
+from songbag_store.windows.blocks import pack_by_window
+
+SHARD_BYTES = 64 << 20
+"""Raw size that a shard stays under; a writer holds about three times this in memory."""
+
+_CHUNK_BYTES = 4 << 20
+
+
+class WindowSpill:
+    """Windows of one or more songs in an unnamed temporary file: how many there are is known only after decoding.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+        Decides shape and encoding of a window.
+    """
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        self.n_windows = 0
+        self.songs: list[int] = []
+        self._spec = spec
+        self._file = tempfile.TemporaryFile(prefix="songbag-")  # noqa: SIM115 (closed by __exit__)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._file.close()
+
+    def append(self, windows: StoredWindows) -> None:
+        """Add windows, shape (N, C, T), to the song being written."""
+        try:
+            self._file.write(np.ascontiguousarray(windows).data)
+        except OSError as error:
+            raise no_temporary_room("the windows of a batch", error) from error
+        self.n_windows += len(windows)
+
+    def end_song(self) -> None:
+        """Note that the windows since the last song are a whole one."""
+        self.songs.append(self.n_windows - sum(self.songs))
+
+    def drop_song(self) -> None:
+        """Forget the windows of a song that failed halfway."""
+        self.n_windows = sum(self.songs)
+        self._file.seek(self.n_windows * self._spec.window_bytes)
+        self._file.truncate()
+
+    def windows(self) -> StoredWindows:
+        """Return all windows, shape (N, C, T), mapped from the file and not in memory."""
+        shape = (self.n_windows, *self._spec.window_shape)
+        if self.n_windows == 0:
+            return np.empty(shape, self._spec.encoding)
+        self._file.flush()
+        return np.memmap(self._file, dtype=self._spec.encoding, mode="r", shape=shape)
+
+
+def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: WindowSpill) -> dict[str, ObjectFacts]:
+    """Write the windows of a batch of songs as one array and force it to disk.
+
+    Parameters
+    ----------
+    storage : Storage
+        Where the array goes.
+    fragment : str
+        Its name, 32 hexadecimal digits, new for every attempt.
+    spec : FeatureSpec
+        What the windows are.
+    spill : WindowSpill
+        The windows; at least one.
+
+    Returns
+    -------
+    objects : dict
+        Size and SHA-256 of every object written, by key.
+
+    Raises
+    ------
+    StoreError
+        If the disk is full or cannot be written.
+    """
+    key = f"{GROUP}/{fragment}"
+    windows = spill.windows()
+    try:
+        written = storage.new_array(key)
+        array = _create_array(written.target, fragment, spec, windows.shape, _chunk_and_shard(spec, spill))
+        step = array.shards[0] if array.shards else array.chunks[0]
+        for start in range(0, len(windows), step):
+            array[start : start + step] = windows[start : start + step]
+        return written.finish()
+    except StoreError:
+        raise
+    except OSError as error:
+        raise StoreError(
+            f"the features could not be written ({error.strerror or error})",
+            where=f"{storage.location}/{key}",
+            remedy="Nothing that was committed is touched; make room or give access, and run the same again.",
+        ) from error
+
+
+def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill) -> tuple[int, int]:
+    """Choose lengths in windows: a chunk is a typical song, a shard as many chunks as stay under `SHARD_BYTES`.
+
+    Of songs of many hours a chunk is a part, for it is unpacked as a whole for any window in it.
+    """
+    per_shard = max(1, SHARD_BYTES // spec.window_bytes)
+    chunk = min(max(1, int(np.median(spill.songs))), max(1, _CHUNK_BYTES // spec.window_bytes))
+    return chunk, chunk * max(1, min(per_shard // chunk, math.ceil(spill.n_windows / chunk)))
+
+
+class _BloscByWindow(BloscCodec):
+    """Packs chunks so that each window is a block; for zarr.json, and whoever reads, it is Blosc."""
+
+    async def _encode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
+        # Here and now: threads would wait for one another between any two windows.
+        return chunk_spec.prototype.buffer.from_bytes(pack_by_window(chunk_bytes.as_numpy_array(), self._blosc_codec))
+
+
+def _create_array(
+    target: Path | Store, fragment: str, spec: FeatureSpec, shape: tuple[int, ...], lengths: tuple[int, int]
+) -> zarr.Array[Any]:
+    chunk, shard = lengths
+    attributes: dict[str, Any] = {"fingerprint": spec.fingerprint}
+    if spec.encoding == "int16":
+        attributes |= {"scale_factor": INT16_STEP, "add_offset": 0.0}
+    codec = _BloscByWindow(cname="lz4", shuffle="bitshuffle", clevel=9, blocksize=spec.window_bytes)
+    # An all-zero chunk left out on purpose could not be told from a lost one.
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        return zarr.create_array(
+            target,
+            shape=shape,
+            dtype=spec.encoding,
+            chunks=(chunk, *shape[1:]),
+            shards=(shard, *shape[1:]),
+            compressors=[codec, Crc32cCodec()],
+            fill_value=0,
+            zarr_format=3,
+            # xarray opens the group as one dataset, where a dimension has one length: rows are each fragment's own.
+            dimension_names=(f"window_{fragment}", "coefficient", "frame"),
+            attributes=attributes,
+        )

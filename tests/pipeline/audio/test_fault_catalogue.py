@@ -1,0 +1,164 @@
+"""Rows 1 to 28 of the fault catalogue, bad audio, in one run of `extract`: each with its outcome, good songs stored.
+
+What needs more than an outcome is in `test_songs`, `test_bad_audio` and `test_containment`.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import soundfile
+from rich.console import Console
+
+from songbag_pipeline import extract
+from songbag_pipeline.run import batch as batches
+from songbag_pipeline.run import coordinator
+from songbag_pipeline.songs.containment import Containment
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.format.failure_codes import REMEDIES
+from songbag_store.upkeep.failures import report
+from tests.pipeline.audio.test_bad_audio import silent_mp4, sparse_wav, unknown_codec, write_claiming_4_gb
+from tests.pipeline.conftest import ENCODINGS, chirp, write
+from tests.pipeline.songs.test_songs import (
+    broken_flac,
+    cut,
+    header_only,
+    id3_only,
+    patched_wav,
+    with_samples,
+    write_aac,
+)
+
+SPEC = FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=30.0)
+Make = Callable[[Path], object]
+OK, FLAGGED = "ok", "ok, truncated"
+
+
+def beginning(n_bytes: int) -> Make:
+    return lambda path: path.write_bytes(write(path, chirp(1.0, 48000), 48000).read_bytes()[:n_bytes])
+
+
+def cut_off(keep: float) -> Make:
+    return lambda path: cut(write(path, chirp(10.0, 48000, 2), 48000), keep)
+
+
+def noisy(start: float, n_bytes: int) -> Make:
+    def make(path: Path) -> None:
+        data = bytearray(write(path, chirp(10.0)).read_bytes())
+        place = int(len(data) * start)
+        data[place : place + n_bytes] = bytes(255 - b for b in data[place : place + n_bytes])
+        path.write_bytes(data)
+
+    return make
+
+
+def zeros_from(start: int) -> Make:
+    def make(path: Path) -> None:
+        data = write(path, chirp(10.0)).read_bytes()
+        path.write_bytes(data[:start] + bytes(len(data) - start))
+
+    return make
+
+
+def sound(rate_hz: int = 22050, channels: int = 1, subtype: str = "PCM_16", duration_s: float = 2.0) -> Make:
+    return lambda path: soundfile.write(path, chirp(duration_s, rate_hz, channels), rate_hz, subtype=subtype)
+
+
+def as_if(encoding: str) -> Make:
+    return lambda path: write(path, chirp(2.0), encoding=encoding)
+
+
+CATALOGUE: list[tuple[str, Make, str]] = [
+    ("1.wav", lambda p: p.write_bytes(b""), "empty-file"),
+    ("1.mp3", lambda p: p.write_bytes(b""), "empty-file"),
+    *((f"2.{suffix}", beginning(20), "unreadable-header") for suffix in ENCODINGS),
+    ("3.wav", cut_off(0.5), FLAGGED),
+    ("4.mp3", cut_off(0.5), FLAGGED),
+    ("5.ogg", cut_off(0.5), FLAGGED),
+    ("6.flac", cut_off(0.5), FLAGGED),
+    ("7.m4a", lambda p: cut(write_aac(p, chirp(3.0, 44100, 2)), 0.5), "unreadable-header"),
+    ("8.mp3", noisy(0.5, 200), OK),
+    ("8.wav", noisy(0.5, 200), OK),
+    ("9.flac", broken_flac, "corrupt"),
+    ("9-once.flac", lambda p: broken_flac(p, holes=1), OK),
+    ("10.ogg", zeros_from(4500), "no-audio"),
+    ("11.mp3", lambda p: p.write_text("dear diary, " * 500), "not-audio"),
+    ("11.m4a", lambda p: p.write_text("<html>" * 500), "not-audio"),
+    ("12.mp3", as_if("flac"), OK),
+    ("12.wav", as_if("mp3"), OK),
+    ("13.mp3", id3_only, "no-audio"),
+    ("14.wav", header_only, "no-audio"),
+    ("15.wav", sound(duration_s=1 / 22050), "too-short"),
+    ("15-padded.wav", sound(duration_s=0.3), OK),
+    ("16.wav", lambda p: sparse_wav(p, hours=0.001), OK),
+    ("17-nan.wav", with_samples(float("nan")), "non-finite"),
+    ("17-inf.wav", with_samples(float("inf")), "non-finite"),
+    ("18.wav", with_samples(1e30), "out-of-range"),
+    ("19-low.wav", sound(8000), OK),
+    ("19-high.wav", sound(192000), OK),
+    ("20-8.wav", sound(channels=8), OK),
+    ("20-24.wav", sound(subtype="PCM_24"), OK),
+    ("20-32.wav", sound(subtype="PCM_32"), OK),
+    ("21-none.wav", patched_wav(24, b"\0\0\0\0"), "unreadable-header"),
+    ("21-huge.wav", patched_wav(24, b"\xff\xff\xff\x7f"), "bad-sample-rate"),
+    ("22.wav", sound(channels=1024, duration_s=0.1), "too-many-channels"),
+    ("23.wav", write_claiming_4_gb, OK),
+    ("24.wav", lambda p: sparse_wav(p, hours=10, rate_hz=22050, channels=1), OK),
+    ("25.m4a", unknown_codec, "unsupported-codec"),
+    ("25-silent.mp4", silent_mp4, "no-audio"),
+    ("26.mp3", lambda p: p.write_text("ffconcat version 1.0\nfile 'good.wav'\n" * 20), "not-audio"),
+    ("segfault-27.wav", as_if("wav"), "decoder-crash"),
+    ("abort-27.wav", as_if("wav"), "decoder-crash"),
+    ("allocate-27.wav", as_if("wav"), "out-of-memory"),
+    ("28.wav", lambda p: None, "missing"),
+    ("touch-28.wav", as_if("wav"), "changed-while-read"),
+    ("good.wav", sound(44100, 2), OK),
+    ("good.mp3", as_if("mp3"), OK),
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> SongStore:
+    """The store after a run over the whole catalogue."""
+    folder = tmp_path_factory.mktemp("catalogue")
+    with (folder / "songs.csv").open("w", newline="") as file:
+        manifest = csv.writer(file)
+        manifest.writerow(["song_id", "path"])
+        for name, make, _ in CATALOGUE:
+            make(folder / name)
+            manifest.writerow([name, name])
+    faulty = Containment(reader="tests.support.decoder_faults:read")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coordinator, "Job", functools.partial(batches.Job, containment=faulty))
+        extract(folder / "songs.csv", folder / "store", SPEC, workers=1, console=Console(quiet=True))
+    return SongStore.open(folder / "store")
+
+
+@pytest.mark.parametrize(("name", "expected"), [(name, expected) for name, _, expected in CATALOGUE])
+def test_a_row_of_the_catalogue_ends_as_it_says(store: SongStore, name: str, expected: str) -> None:
+    row: dict[str, Any] = store.index.filter(pc.field("song_id") == name).to_pylist()[0]
+    if not expected.startswith(OK):
+        assert (row["status"], row["error_code"], row["n_windows"]) == ("failed", expected, 0)
+        assert row["error"]
+        return
+    assert (row["status"], row["error"]) == ("ok", None)
+    assert (bool(row["truncated"]), bool(row["padded"])) == (expected == FLAGGED, "padded" in name)
+    windows = store.windows(name)
+    assert len(windows) == row["n_windows"] > 0
+    assert np.isfinite(windows).all()
+
+
+def test_every_reason_is_shown_with_its_own_remedy(store: SongStore) -> None:
+    failed = {name: code for name, _, code in CATALOGUE if not code.startswith(OK)}
+    text = report(store.index)
+    for code in set(failed.values()):
+        assert f"{code} ({list(failed.values()).count(code)}): {REMEDIES[code]}" in text
+    assert all(f"  {name}: " in text for name in failed)
+    assert store.sql("select distinct error_code from failures").size == len(set(failed.values()))

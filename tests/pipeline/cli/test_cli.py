@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from songbag_pipeline.run.extract import Summary
+from songbag_store import SongStore
+from tests.conftest import songbag
+from tests.pipeline.conftest import chirp, write
+
+
+def test_options_decide_the_spec_and_a_later_run_takes_it_from_the_store(tmp_path: Path) -> None:
+    write(tmp_path / "songs" / "rock" / "x.wav", chirp(3.0))
+    options = "--window 1 --window-hop 0.5 --features logmel+delta --n-mels 32 --encoding float32 --label-from-folder"
+    done = songbag("extract", tmp_path / "songs", tmp_path / "store", *options.split())
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("1 songs stored, 0 failed; snapshot 1")
+    spec = SongStore.open(tmp_path / "store").spec
+    assert (spec.kind, spec.deltas, spec.n_mels, spec.window_s, spec.encoding) == ("logmel", 1, 32, 1.0, "float32")
+    again = songbag("extract", tmp_path / "songs", tmp_path / "store", "--label-from-folder")
+    assert again.returncode == 0
+    assert "Nothing is new" in again.stdout
+
+
+def test_failures_are_counted_in_the_last_line_and_explained_by_a_command(tmp_path: Path) -> None:
+    write(tmp_path / "songs" / "x.wav", chirp(6.0))
+    (tmp_path / "songs" / "bad.mp3").write_bytes(b"")
+    done = songbag("extract", tmp_path / "songs", tmp_path / "store")
+    assert done.returncode == 0
+    assert "1 songs stored, 1 failed" in done.stdout.splitlines()[-1]
+    told = songbag("failures", tmp_path / "store").stdout
+    assert "empty-file (1): The file has no bytes" in told
+    assert "bad.mp3: the file is empty" in told
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("nowhere", "no such folder"), ("empty", "no song"), ("twice.csv", "'x' stands twice, in lines 2 and 3")],
+)
+def test_a_source_that_cannot_be_used_is_wrong_usage_and_makes_no_store(tmp_path: Path, source: str, said: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "twice.csv").write_text("path,song_id\na.mp3,x\nb.mp3,x\n")
+    done = songbag("extract", tmp_path / source, tmp_path / "store")
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_store_below_a_file_is_refused_with_the_file(tmp_path: Path) -> None:
+    song = write(tmp_path / "songs" / "x.wav", chirp(6.0))
+    done = songbag("extract", tmp_path / "songs", song / "deep" / "store")
+    assert done.returncode == 1
+    assert f"{song}: this is a file, and a folder is needed here" in done.stderr
+
+
+def test_a_limit_changed_songs_and_too_many_failures_each_do_what_their_option_says(tmp_path: Path) -> None:
+    songs, store = tmp_path / "songs", tmp_path / "store"
+    write(songs / "x.wav", chirp(6.0))
+    write(songs / "y.wav", chirp(6.0))
+    (songs / "bad.mp3").write_bytes(b"")
+    limited = songbag("extract", songs, store, "--limit", "2", "--workers", "1")
+    assert "1 songs stored, 1 failed" in limited.stdout
+    write(songs / "x.wav", chirp(8.0))
+    refused = songbag("extract", songs, store)
+    assert (refused.returncode, "'x.wav'" in refused.stderr, "--update-changed" in refused.stderr) == (1, True, True)
+    options = ("--update-changed", "--retry-failed", "--max-failed", "0", "--workers", "1")
+    failed = songbag("extract", songs, store, *options)
+    assert (failed.returncode, "1 songs failed, more than the 0 allowed" in failed.stderr) == (1, True)
+    last = songbag("extract", songs, store, *options[:2], "--workers", "1")
+    assert last.returncode == 0, last.stderr
+    assert len(SongStore.open(store).windows("x.wav")) == 2
+    assert SongStore.open(store).index.num_rows == 3
+
+
+def test_a_spec_that_cannot_be_is_wrong_usage(tmp_path: Path) -> None:
+    write(tmp_path / "songs" / "x.wav", chirp(6.0))
+    done = songbag("extract", tmp_path / "songs", tmp_path / "store", "--n-mels", "2000")
+    assert (done.returncode, "n_mels is 2000" in done.stderr) == (2, True)
+
+
+def test_the_report_is_grammatical_for_nothing_new() -> None:
+    from songbag_pipeline.cli.commands import _report
+
+    assert _report(Summary(0, 0, 3, 1, 0, 0, 0.0, 0.0, 4, ()), "s") == [
+        "Nothing is new: 3 songs were in the store already, 1 had failed before (--retry-failed tries them again)."
+        " Snapshot 4."
+    ]

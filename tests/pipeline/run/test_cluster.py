@@ -1,0 +1,158 @@
+"""Clusters of real processes over TCP: found, checked, losing workers, losing the scheduler."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from songbag_pipeline import extract
+from songbag_pipeline.errors import ClusterError
+from songbag_pipeline.run import cluster, coordinator, workers
+from songbag_pipeline.run.cluster import ClusterChoice, connected
+from songbag_store import SongStore
+from songbag_store.errors import UsageError
+from tests.support.clusters import (
+    N_SONGS,
+    PATIENCE_S,
+    SPEC,
+    Start,
+    command,
+    kill_tree,
+    quiet,
+    slow_songs,
+    songs_in,
+    wait_for_parts,
+    work_for,
+)
+
+
+def test_a_cluster_started_by_hand_does_the_work_and_its_workers_need_not_share_a_folder_with_the_coordinator(
+    tmp_path: Path, songs: Path, scheduler_file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_for(scheduler_file, start, 2)
+    monkeypatch.chdir(tmp_path)
+    console = Console(record=True, file=io.StringIO(), width=200)
+    summary = extract("songs", "store", SPEC, scheduler_file=scheduler_file, console=console)
+    assert (summary.n_stored, summary.n_failed) == (N_SONGS, 0)
+    assert "Dashboard of the cluster: http://" in console.export_text()
+    assert not (tmp_path / "elsewhere" / "store").exists()
+
+
+def test_a_scheduler_that_is_not_there_is_an_error_with_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_S", 2)
+    with (
+        pytest.raises(ClusterError, match=r"no Dask scheduler answers"),
+        connected(ClusterChoice(workers=1, scheduler="tcp://127.0.0.1:9")),
+    ):
+        pass
+    with (
+        pytest.raises(ClusterError, match="no such scheduler file"),
+        connected(ClusterChoice(workers=1, scheduler_file=tmp_path / "none.json")),
+    ):
+        pass
+    with pytest.raises(UsageError, match="both name a cluster"):
+        ClusterChoice(workers=1, scheduler="tcp://127.0.0.1:9", scheduler_file="x")
+
+
+def test_a_run_without_any_worker_ends_instead_of_waiting_for_ever(
+    tmp_path: Path, songs: Path, scheduler_file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_FIRST_WORKER_S", 1)
+    with pytest.raises(ClusterError, match="no worker joined the cluster within 1 s"):
+        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, console=quiet())
+
+
+def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
+    tmp_path: Path, scheduler_file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "_WITHOUT_WORKERS_S", 2.0)
+    monkeypatch.setattr(workers, "_LOOK_S", 0.5)
+    worker, songs = work_for(scheduler_file, start)[0], slow_songs(tmp_path)
+
+    def kill() -> None:
+        wait_for_parts(tmp_path / "store")
+        kill_tree(worker)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ClusterError, match=r"no worker has been there for 2 s.*\n.*run the same command again"):
+        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, console=quiet())
+    killer.join()
+    assert songs_in(tmp_path / "store")
+
+
+def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path: Path, scheduler_file: Path, start: Start) -> None:
+    songs = slow_songs(tmp_path)
+    both = work_for(scheduler_file, start, 2)
+    run = command(songs, tmp_path / "store", "--scheduler-file", scheduler_file)
+    wait_for_parts(tmp_path / "store")
+    kill_tree(both[0])
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 0, said
+    assert songs_in(tmp_path / "store") == sorted(path.name for path in songs.iterdir())
+    assert SongStore.open(tmp_path / "store").select_songs().num_rows == len(list(songs.iterdir()))
+
+
+def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_on(
+    tmp_path: Path, start: Start, scheduler_file: Path
+) -> None:
+    songs = slow_songs(tmp_path)
+    work_for(scheduler_file, start)
+    run = command(songs, tmp_path / "store", "--scheduler-file", scheduler_file)
+    wait_for_parts(tmp_path / "store")
+    scheduler = next(p for p in psutil.process_iter(["cmdline"]) if str(scheduler_file) in (p.info["cmdline"] or []))
+    os.kill(scheduler.pid, signal.SIGKILL)
+    _, said = run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == 1
+    assert "the Dask cluster was lost" in said
+    assert "run the same command again" in said
+    assert "Traceback" not in said
+    again = command(songs, tmp_path / "store", "--workers", "1")
+    _, said = again.communicate(timeout=PATIENCE_S)
+    assert again.returncode == 0, said
+    assert songs_in(tmp_path / "store") == sorted(path.name for path in songs.iterdir())
+
+
+@pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
+def test_workers_that_die_at_random_lose_no_song(
+    tmp_path: Path, songs: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed.chaos import KillWorker
+
+    ordinary = coordinator.connected
+
+    @contextlib.contextmanager
+    def chaotic(choice: ClusterChoice) -> Iterator[object]:
+        with ordinary(choice) as client:
+            client.register_plugin(KillWorker(delay="4 s", mode=mode))
+            yield client
+
+    monkeypatch.setattr(coordinator, "connected", chaotic)
+    summary = extract(songs, tmp_path / "store", SPEC, workers=2, console=quiet())
+    assert summary.n_stored == N_SONGS
+    assert SongStore.open(tmp_path / "store").select_songs().num_rows == N_SONGS
+
+
+def test_workers_killed_again_and_again_while_they_start_are_back_in_the_end() -> None:
+    with connected(ClusterChoice(workers=2)) as client:
+        stop = time.monotonic() + 5
+        while time.monotonic() < stop:
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    if "spawn_main" in " ".join(child.cmdline()):
+                        child.kill()
+            time.sleep(0.3)
+        client.wait_for_workers(2, timeout=PATIENCE_S)
+        assert client.submit(abs, -1).result(timeout=PATIENCE_S) == 1

@@ -1,0 +1,313 @@
+"""Runs on a real Dask cluster: worker processes, TCP, real files."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from songbag_pipeline import Summary, extract
+from songbag_pipeline.errors import SongsChanged, TooManyFailures
+from songbag_pipeline.run import batch as batches
+from songbag_pipeline.run import coordinator
+from songbag_pipeline.songs.containment import Containment
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import SpecMismatch
+from tests.pipeline.conftest import chirp, write
+
+SPEC = FeatureSpec(window_s=0.5, n_mels=40)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Six good songs in two folders, and two broken ones."""
+    for genre, seed in (("high", 1), ("low", 2)):
+        for number in range(3):
+            suffix = ("wav", "flac", "mp3")[number]
+            write(tmp_path / "songs" / genre / f"{number}.{suffix}", chirp(1.0 + number, seed=10 * seed + number))
+    (tmp_path / "songs" / "low" / "empty.mp3").write_bytes(b"")
+    (tmp_path / "songs" / "low" / "text.wav").write_text("no audio at all")
+    return tmp_path / "songs"
+
+
+def run(source: Path, store: Path, spec: FeatureSpec | None = SPEC, **options: object) -> Summary:
+    return extract(source, store, spec, console=Console(quiet=True), workers=2, **options)  # type: ignore[arg-type]
+
+
+def test_good_songs_are_stored_and_bad_ones_are_rows_with_their_reason(folder: Path, tmp_path: Path) -> None:
+    summary = run(folder, tmp_path / "store", label_from_folder=True)
+    assert (summary.n_stored, summary.n_failed, summary.snapshot) == (6, 2, 1)
+    store = SongStore.open(tmp_path / "store")
+    assert store.sql("select label, count(*) n from songs group by 1 order by 1").to_dict("list") == {
+        "label": ["high", "low"],
+        "n": [3, 3],
+    }
+    reasons = store.sql("select song_id, error_code from failures order by 1").to_dict("list")
+    assert reasons == {"song_id": ["low/empty.mp3", "low/text.wav"], "error_code": ["empty-file", "not-audio"]}
+    assert store.windows("high/2.mp3").shape == (11, 13, 22)
+
+
+def test_the_same_songs_give_the_same_bytes_with_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "one")
+    extract(folder, tmp_path / "two", SPEC, workers=1, console=Console(quiet=True))
+    one, two = (dict(SongStore.open(tmp_path / name).iter_windows()) for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    for song_id, windows in one.items():
+        np.testing.assert_array_equal(windows, two[song_id])
+
+
+def test_the_batch_a_song_is_in_changes_no_bit_of_it(folder: Path, tmp_path: Path) -> None:
+    from songbag_pipeline.run.plan import plan
+    from songbag_pipeline.sources.source import read_source
+
+    def windows(name: str, batch_songs: int) -> tuple[dict[str, bytes], list[object]]:
+        store = SongStore.open_for_writing(tmp_path / name, SPEC)
+        todo = plan(read_source(folder).songs, store.index).todo
+        job = batches.Job(store.location, SPEC, name)
+        for start in range(0, todo.num_rows, batch_songs):
+            store = store.commit_parts(batches.run_batch(job, todo.slice(start, batch_songs)))
+        sums = store.index.sort_by("song_id").select(["song_id", "feature_sum", "feature_sumsq"])
+        return {song_id: found.tobytes() for song_id, found in store.iter_windows()}, sums.to_pylist()
+
+    alone = windows("alone", 1)
+    assert len(alone[0]) == 6
+    assert windows("by three", 3) == alone
+    assert windows("together", 100) == alone
+
+
+def test_a_batch_that_becomes_far_larger_than_expected_makes_several_fragments(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from songbag_pipeline.run.plan import plan
+    from songbag_pipeline.sources.source import read_source
+
+    monkeypatch.setattr(batches, "LARGEST_FRAGMENT_BYTES", 8 * SPEC.window_bytes)
+    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    todo = plan(read_source(folder).songs, store.index).todo
+    rows = batches.run_batch(batches.Job(store.location, SPEC, "run"), todo)
+    windows = [sum(part["n_windows"].to_pylist()) for part in rows.values()]
+    assert len(windows) > 2
+    assert max(windows) < 8 + 11
+    store = store.commit_parts(rows)
+    assert store.index["song_id"].to_pylist() == todo["song_id"].to_pylist()
+    assert store.windows("low/2.mp3").shape == (11, 13, 22)
+
+
+def test_a_second_run_does_only_what_is_new(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "store")
+    again = run(folder, tmp_path / "store", None)
+    assert (again.n_stored, again.n_known, again.n_failed_before, again.snapshot) == (0, 6, 2, 1)
+    write(folder / "new.wav", chirp(1.0))
+    write(folder / "low" / "empty.mp3", chirp(1.0))
+    third = run(folder, tmp_path / "store", None)
+    assert (third.n_stored, third.n_known, third.n_failed_before) == (2, 6, 1)
+    assert run(folder, tmp_path / "store", None, retry_failed=True).n_failed == 1
+    assert SongStore.open(tmp_path / "store").index.num_rows == 9
+
+
+def test_a_changed_song_stops_the_run_before_any_work_unless_it_is_to_be_updated(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "store")
+    before = SongStore.open(tmp_path / "store")
+    write(folder / "low" / "0.wav", chirp(4.0, seed=9))
+    write(folder / "new.wav", chirp(1.0))
+    with pytest.raises(SongsChanged, match=r"low/0\.wav"):
+        run(folder, tmp_path / "store")
+    assert before.refreshed().snapshot == 1
+    assert run(folder, tmp_path / "store", update_changed=True).n_stored == 2
+    now = before.refreshed()
+    assert len(now.windows("low/0.wav")) == 15
+    assert len(SongStore.open(tmp_path / "store", snapshot=1).windows("low/0.wav")) == 3
+    assert now.index.num_rows == 9
+
+
+def test_a_limit_takes_the_first_and_the_next_run_goes_on(folder: Path, tmp_path: Path) -> None:
+    assert run(folder, tmp_path / "store", limit=3).n_stored == 3
+    assert run(folder, tmp_path / "store").n_known == 3
+
+
+def test_another_spec_is_refused_for_a_store_that_exists(folder: Path, tmp_path: Path) -> None:
+    run(folder, tmp_path / "store")
+    with pytest.raises(SpecMismatch, match="n_mfcc"):
+        run(folder, tmp_path / "store", FeatureSpec(window_s=0.5, n_mels=40, n_mfcc=20))
+
+
+def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_path: Path) -> None:
+    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    from songbag_pipeline.run.plan import plan
+    from songbag_pipeline.sources.source import read_source
+
+    songs = plan(read_source(folder).songs, store.index).todo
+    batches.run_batch(batches.Job(store.location, SPEC, "killed run"), songs.slice(0, 4))
+    summary = run(folder, tmp_path / "store")
+    assert (summary.n_adopted, summary.n_stored + summary.n_failed) == (4, 4)
+    assert store.refreshed().index["song_id"].to_pylist().count("high/0.wav") == 1
+
+
+def test_a_song_that_kills_its_worker_fails_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison = write(folder / "high" / "poison.wav", chirp(1.0))
+    monkeypatch.setattr(coordinator, "run_batch", _KillsOn(str(poison)))
+    summary = run(folder, tmp_path / "store")
+    assert (summary.n_stored, summary.n_failed) == (6, 3)
+    failed = SongStore.open(tmp_path / "store").sql("select song_id from failures where error_code = 'decoder-crash'")
+    assert failed["song_id"].tolist() == ["high/poison.wav"]
+    assert run(folder, tmp_path / "store").n_failed_before == 3
+
+
+def test_songs_that_crash_hang_or_exhaust_the_decoder_fail_alone_and_at_once(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = {"segfault": "decoder-crash", "loop": "decoder-hang", "allocate": "out-of-memory"}
+    for fault in codes:
+        write(folder / "high" / f"{fault}-x.wav", chirp(1.0))
+    faulty = Containment(reader="tests.support.decoder_faults:read", patience_s=10.0)
+    monkeypatch.setattr(coordinator, "Job", functools.partial(batches.Job, containment=faulty))
+    summary = run(folder, tmp_path / "store")
+    assert (summary.n_stored, summary.n_failed) == (6, 5)
+    store = SongStore.open(tmp_path / "store")
+    failed = store.sql("select song_id, error_code from failures where song_id like 'high/%'")
+    assert dict(zip(failed["song_id"], failed["error_code"], strict=True)) == {
+        f"high/{fault}-x.wav": code for fault, code in codes.items()
+    }
+    assert store.windows("high/2.mp3").shape == (11, 13, 22)
+    assert run(folder, tmp_path / "store").n_failed_before == 5
+
+
+class _KillsOn:
+    """Does a batch as always, but dies as a native crash would if one song is in it."""
+
+    def __init__(self, poison: str) -> None:
+        self.poison = poison
+
+    def __call__(self, job: batches.Job, songs: object) -> object:
+        if self.poison in songs["path"].to_pylist():  # type: ignore[index]
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batches.run_batch(job, songs)
+
+
+def test_too_many_failures_end_the_run_with_everything_finished_committed(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(TooManyFailures, match=r"[12] songs failed, more than the 0 allowed; \d+ of 8 songs done"):
+        run(folder, tmp_path / "store", max_failed=0)
+    assert SongStore.open(tmp_path / "store").index.num_rows > 0
+    run(folder, tmp_path / "store", max_failed=2)
+    assert SongStore.open(tmp_path / "store").index.num_rows == 8
+
+
+def test_recordings_that_are_the_same_byte_for_byte_are_counted(folder: Path, tmp_path: Path) -> None:
+    shutil.copy(folder / "high" / "0.wav", folder / "low" / "copy.wav")
+    assert run(folder, tmp_path / "store").n_duplicates == 1
+
+
+@pytest.fixture
+def long_folder(tmp_path: Path) -> Path:
+    """Enough songs that a run can be stopped in the middle."""
+    samples = chirp(20.0, 44100, 2)
+    for number in range(24):
+        write(tmp_path / "long" / f"{number:02}.flac", samples * np.float32(0.5 + number / 50), 44100)
+    return tmp_path / "long"
+
+
+def start(source: Path, store: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "songbag_store", "extract", str(source), str(store), "--workers", "2"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for_parts(store: Path, count: int) -> None:
+    deadline = time.monotonic() + 600
+    while len(list((store / "parts").glob("*.parquet"))) < count:
+        assert time.monotonic() < deadline, "no part was written in time"
+        time.sleep(0.01)
+
+
+def whole(store: Path, source: Path) -> None:
+    """Hold that every song is there once, bit for bit as an undisturbed run makes it."""
+    extract(source, store.parent / "undisturbed", console=Console(quiet=True), workers=2)
+    expected = dict(SongStore.open(store.parent / "undisturbed").iter_windows())
+    found = SongStore.open(store)
+    assert sorted(found.index["song_id"].to_pylist()) == sorted(expected)
+    for song_id, windows in found.iter_windows():
+        np.testing.assert_array_equal(windows, expected[song_id])
+
+
+def test_after_kill_9_in_the_middle_the_same_command_finishes_with_no_song_twice_and_none_lost(
+    long_folder: Path, tmp_path: Path
+) -> None:
+    process = start(long_folder, tmp_path / "store")
+    wait_for_parts(tmp_path / "store", 2)
+    process.kill()
+    process.communicate()
+    again = start(long_folder, tmp_path / "store")
+    out, err = again.communicate(timeout=6000)
+    assert again.returncode == 0, err
+    assert "taken over from an earlier run" in out
+    whole(tmp_path / "store", long_folder)
+
+
+@pytest.mark.parametrize(("number", "to_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_a_signal_commits_what_is_finished_and_says_how_to_go_on(
+    long_folder: Path, tmp_path: Path, number: signal.Signals, to_group: bool
+) -> None:
+    process = start(long_folder, tmp_path / "store")
+    wait_for_parts(tmp_path / "store", 2)
+    (os.killpg if to_group else os.kill)(process.pid, number)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 128 + number
+    assert "done and committed" in err
+    assert "Traceback" not in err
+    assert 0 < SongStore.open(tmp_path / "store").index.num_rows < 24
+    again = start(long_folder, tmp_path / "store")
+    again.communicate(timeout=6000)
+    assert again.returncode == 0
+    assert SongStore.open(tmp_path / "store").index.num_rows == 24
+
+
+def test_a_file_named_as_a_module_of_python_where_the_run_is_started_harms_nothing(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "random.py").write_text("raise RuntimeError('not the module you meant')")
+    # As the installed command: the present folder is not on its path.
+    code = "import sys; sys.path.remove(''); from songbag_store.cli.root import main; main()"
+    command = [sys.executable, "-c", code, "extract", str(folder), "store", "--workers", "1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "6 songs stored, 2 failed" in done.stdout
+
+
+def test_one_process_may_extract_twice_and_dask_keeps_its_settings(folder: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+from songbag_pipeline import extract
+if __name__ == "__main__":
+    for store in sys.argv[2:]:
+        extract(sys.argv[1], store, workers=1, limit=1)
+    import dask
+    assert dask.config.get("distributed.comm.timeouts.connect")
+"""
+    script = tmp_path / "twice.py"
+    script.write_text(code)
+    command = [sys.executable, str(script), str(folder), str(tmp_path / "a"), str(tmp_path / "b")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_second_signal_ends_the_run_at_once(long_folder: Path, tmp_path: Path) -> None:
+    process = start(long_folder, tmp_path / "store")
+    wait_for_parts(tmp_path / "store", 1)
+    # A run that is stopped waits half a second for what is coming in, and then for its workers to end. Two signals that
+    # come while Python is busy in native code are one to it.
+    while process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 130
+    assert "done and committed" not in err

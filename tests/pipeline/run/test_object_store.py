@@ -1,0 +1,219 @@
+"""Extraction into a bucket of a real S3 server, by worker processes that are told how to reach it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from songbag_pipeline import Summary, extract
+from songbag_pipeline.errors import ManifestError, SongError, SongsChanged, SourceError
+from songbag_pipeline.run import batch as batches
+from songbag_pipeline.songs.direct import features_of
+from songbag_pipeline.sources.bucket import local_copy
+from songbag_pipeline.sources.source import read_source
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import StoreUnavailable
+from songbag_store.format.encoding import decode
+from tests.pipeline.conftest import chirp, write
+from tests.support import objects
+from tests.support.faulty_proxy import FaultyProxy, times
+
+SPEC = FeatureSpec(window_s=0.5, n_mels=40)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(6):
+        write(tmp_path / "songs" / f"{number}.wav", chirp(1.0 + number / 2, seed=number))
+    (tmp_path / "songs" / "broken.mp3").write_bytes(b"")
+    return tmp_path / "songs"
+
+
+def run(folder: Path, url: str, endpoint: str, **more: object) -> Summary:
+    options = objects.options(endpoint)
+    quiet = Console(quiet=True)
+    return extract(folder, url, SPEC, workers=2, console=quiet, storage_options=options, **more)  # type: ignore[arg-type]
+
+
+def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
+    folder: Path, s3_url: str, s3_endpoint: str
+) -> None:
+    first = run(folder, s3_url, s3_endpoint, limit=4)
+    second = run(folder, s3_url, s3_endpoint)
+    third = run(folder, s3_url, s3_endpoint)
+    assert (first.n_stored, second.n_stored, third.n_stored) == (4, 2, 0)
+    assert (first.n_failed + second.n_failed, third.n_failed_before) == (1, 1)
+    store = SongStore.open(s3_url, storage_options=objects.options(s3_endpoint))
+    for song in features_of(folder, SPEC):
+        if song.windows is not None:
+            np.testing.assert_array_equal(store.windows(song.song_id), decode(song.windows))
+
+
+def test_50_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over_what_was_finished(
+    folder: Path, s3_url: str, s3_endpoint: str
+) -> None:
+    with FaultyProxy(s3_endpoint) as proxy:
+        options = objects.options(proxy.url, patience_s="0.5")
+        SongStore.open_for_writing(s3_url, SPEC, storage_options=options)
+        # The first part is written; from then on there is nobody.
+        proxy.rule = lambda method, path: (
+            "refuse" if any(asked == "PUT" and ".parquet" in key for asked, key, _ in proxy.requests) else None
+        )
+        with pytest.raises(StoreUnavailable, match="Run the same command again"):
+            extract(folder, s3_url, SPEC, workers=1, console=Console(quiet=True), storage_options=options)
+    summary = run(folder, s3_url, s3_endpoint)
+    assert summary.n_adopted > 0
+    assert summary.n_adopted + summary.n_stored + summary.n_failed == 7
+
+
+def test_every_command_reaches_a_bucket_by_its_options(folder: Path, s3_url: str, s3_endpoint: str) -> None:
+    options = [f"--storage-option={key}={value}" for key, value in objects.options(s3_endpoint).items()]
+
+    def songbag(*arguments: str) -> str:
+        command = [sys.executable, "-m", "songbag_store", *arguments, *options]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+    said = songbag("extract", str(folder), s3_url, "--window", "0.5", "--workers", "1")
+    assert "6 songs stored, 1 failed" in said
+    assert json.loads(songbag("info", s3_url, "--json"))["songs"] == 6
+    assert "6" in songbag("query", s3_url, "select count(*) from songs")
+    assert "empty-file" in songbag("failures", s3_url)
+
+
+def test_the_environment_and_a_profile_say_how_to_reach_a_bucket(
+    s3_url: str, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = objects.options(s3_endpoint)
+    SongStore.open_for_writing(s3_url, SPEC, storage_options=options)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    assert SongStore.open(s3_url).spec == SPEC
+    for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    (tmp_path / "credentials").write_text("[studio]\naws_access_key_id = test\naws_secret_access_key = test\n")
+    (tmp_path / "config").write_text(f"[profile studio]\nregion = us-east-1\nendpoint_url = {s3_endpoint}\n")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    assert SongStore.open(s3_url, storage_options={"profile": "studio"}).spec == SPEC
+    monkeypatch.setenv("AWS_PROFILE", "studio")
+    assert SongStore.open(s3_url).spec == SPEC
+
+
+def test_a_jobs_credentials_are_not_shown() -> None:
+    job = batches.Job("s3://b/x", SPEC, "run", storage_options={"secret_access_key": "hidden"})
+    assert "hidden" not in repr(job)
+
+
+ODD_NAMES = [
+    "a b.wav",
+    "\u00fc.wav",
+    "#1.wav",
+    "100%.wav",
+    "x~y.wav",
+    "[x]*.wav",
+    "a?b=c&d+e.wav",
+    "%41.wav",
+    "\U0001f3b5.wav",
+]
+
+
+def put(url: str, endpoint: str, songs: dict[str, bytes]) -> str:
+    """Put files beside the store of a test with a client that is not songbag's; return their address."""
+    import boto3
+
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
+    )
+    prefix = url.removeprefix(f"s3://{objects.BUCKET}/").removesuffix("store") + "music"
+    for name, data in songs.items():
+        client.put_object(Bucket=objects.BUCKET, Key=f"{prefix}/{name}", Body=data)
+    return f"s3://{objects.BUCKET}/{prefix}"
+
+
+def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
+    folder: Path, s3_url: str, s3_endpoint: str, tmp_path: Path
+) -> None:
+    files = {f"album/{path.name}": path.read_bytes() for path in folder.iterdir()}
+    music = put(s3_url, s3_endpoint, {**files, "cover.jpg": b"x"})
+    quiet, options = Console(quiet=True), objects.options(s3_endpoint)
+
+    def again(**more: bool) -> Summary:
+        return extract(
+            music,
+            tmp_path / "store",
+            SPEC,
+            workers=2,
+            console=quiet,
+            storage_options=options,
+            **more,
+            label_from_folder=True,
+        )
+
+    first = again()
+    assert (first.n_stored, first.n_failed, first.warnings) == (6, 1, ("1 object(s) left out, no audio suffix",))
+    assert (again().n_known, again().n_failed_before) == (6, 1)
+    store = SongStore.open(tmp_path / "store")
+    assert set(store.songs()["label"]) == {"album"}
+    assert store.songs()["path"].str.startswith(music).all()
+    for song in features_of(folder, SPEC):
+        if song.windows is not None:
+            np.testing.assert_array_equal(store.windows(f"album/{song.song_id}"), decode(song.windows))
+    put(s3_url, s3_endpoint, {"album/0.wav": files["album/5.wav"]})
+    with pytest.raises(SongsChanged, match=r"album/0\.wav"):
+        again()
+    assert again(update_changed=True).n_stored == 1
+
+
+def test_objects_of_any_name_are_found_and_fetched(s3_url: str, s3_endpoint: str) -> None:
+    music = put(s3_url, s3_endpoint, {name: name.encode() for name in ODD_NAMES})
+    options = objects.options(s3_endpoint)
+    songs = read_source(music, storage_options=options).songs
+    assert sorted(songs["song_id"].to_pylist()) == sorted(ODD_NAMES)
+    for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
+        with local_copy(path, options) as copy:
+            assert Path(copy).read_bytes() == song_id.encode()
+
+
+def test_a_manifest_in_a_bucket_names_songs_beside_it_elsewhere_and_missing(
+    folder: Path, s3_url: str, s3_endpoint: str
+) -> None:
+    text = f"path,genre\nhere.wav,rock\n{folder}/1.wav,jazz\ngone.wav,rock\n"
+    files = {"here.wav": (folder / "0.wav").read_bytes(), "list.csv": text.encode()}
+    music = put(s3_url, s3_endpoint, files)
+    options = objects.options(s3_endpoint)
+    songs = read_source(f"{music}/list.csv", storage_options=options).songs
+    assert songs["path"].to_pylist() == [f"{music}/here.wav", f"{folder}/1.wav", f"{music}/gone.wav"]
+    assert songs["file_bytes"].to_pylist() == [len(files["here.wav"]), (folder / "1.wav").stat().st_size, None]
+    assert songs["genre"].to_pylist() == ["rock", "jazz", "rock"]
+    with pytest.raises(SongError, match="no such object"), local_copy(f"{music}/gone.wav", options):
+        pass
+    put(s3_url, s3_endpoint, {"bad.csv": b"file\nx.wav\n"})
+    with pytest.raises(ManifestError, match=r"bad\.csv: there is no column 'path'"):
+        read_source(f"{music}/bad.csv", storage_options=options)
+    with pytest.raises(SourceError, match=r"none\.csv: there is no such object"):
+        read_source(f"{music}/none.csv", storage_options=options)
+    with pytest.raises(SourceError, match="no song in it"):
+        read_source(f"{music}/nothing/here", storage_options=options)
+
+
+@pytest.mark.parametrize("fault", ["cut", "drop", "refuse", "503:SlowDown"])
+def test_a_song_is_fetched_whole_over_broken_connections(s3_url: str, s3_endpoint: str, fault: str) -> None:
+    data = bytes(range(256)) * 40_000
+    music = put(s3_url, s3_endpoint, {"long.wav": data})
+    with FaultyProxy(s3_endpoint) as proxy:
+        proxy.rule = times(2, fault, "GET", "long.wav")
+        with local_copy(f"{music}/long.wav", objects.options(proxy.url)) as copy:
+            assert Path(copy).read_bytes() == data
+
+
+def test_a_bucket_that_does_not_answer_is_no_fault_of_the_song(s3_url: str) -> None:
+    options = objects.options("http://127.0.0.1:9", patience_s="0.2")
+    with pytest.raises(StoreUnavailable, match="does not answer"), local_copy(f"{s3_url}/x.wav", options):
+        pass

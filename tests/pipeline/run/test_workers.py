@@ -1,0 +1,208 @@
+"""Workers that lack something, die of hunger or wake from the dead: real processes over TCP."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from distributed import Client
+
+from songbag_pipeline import extract
+from songbag_pipeline.errors import ClusterError
+from songbag_pipeline.run import batch as batches
+from songbag_pipeline.run import coordinator, workers
+from songbag_pipeline.run.batch import Job
+from songbag_pipeline.run.cluster import ClusterChoice, connected
+from songbag_pipeline.run.workers import Needs
+from songbag_store import SongStore
+from tests.pipeline.conftest import chirp, write
+from tests.support.clusters import (
+    N_SONGS,
+    PATIENCE_S,
+    SPEC,
+    Start,
+    importable,
+    parts,
+    quiet,
+    slow_songs,
+    songs_in,
+    start_scheduler,
+    wait_for_parts,
+    wait_until,
+    work_for,
+)
+
+
+def other_soxr(folder: Path) -> dict[str, str]:
+    """Return the environment of a worker with another version of a package."""
+    other = folder / "other" / "soxr-0.5.0.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: soxr\nVersion: 0.5.0\n")
+    return importable(other.parent)
+
+
+def no_songbag(folder: Path) -> dict[str, str]:
+    """Return the environment of a worker that does not have songbag."""
+    hidden = folder / "hidden" / "songbag_pipeline"
+    hidden.mkdir(parents=True)
+    (hidden / "__init__.py").write_text("raise ModuleNotFoundError('No module named songbag_pipeline')")
+    return importable(hidden.parent)
+
+
+def test_a_worker_with_other_software_is_named_before_any_work(
+    tmp_path: Path, songs: Path, scheduler_file: Path, start: Start
+) -> None:
+    work_for(scheduler_file, start, **other_soxr(tmp_path))
+    with pytest.raises(ClusterError, match=r"worker tcp://.* has other software: soxr 0\.5\.0 instead of"):
+        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, console=quiet())
+    assert SongStore.open(tmp_path / "store").snapshot == 0
+
+
+def test_a_worker_without_songbag_is_named_before_any_work(
+    tmp_path: Path, songs: Path, scheduler_file: Path, start: Start
+) -> None:
+    work_for(scheduler_file, start, **no_songbag(tmp_path))
+    with pytest.raises(ClusterError, match=r"cannot run songbag.*No module named songbag_pipeline"):
+        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, console=quiet())
+
+
+@pytest.mark.parametrize(("hidden", "said"), [("store", "does not see the store"), ("song", "cannot read the songs")])
+def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
+    tmp_path: Path, scheduler_file: Path, start: Start, hidden: str, said: str
+) -> None:
+    work_for(scheduler_file, start)
+    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    if hidden == "store":
+        (tmp_path / "store" / "store.json").rename(tmp_path / "store.json")
+    song = str(tmp_path / "nowhere.wav") if hidden == "song" else None
+    needs = Needs(job=Job(store.location, SPEC, "run"), store_uuid=store.uuid, song=song)
+    with (
+        connected(ClusterChoice(workers=1, scheduler_file=scheduler_file)) as client,
+        pytest.raises(ClusterError, match=said),
+    ):
+        workers.check_workers(client, needs)
+
+
+def test_workers_that_join_later_and_do_not_fit_are_left_out_and_the_run_goes_on(
+    tmp_path: Path, scheduler_file: Path, start: Start
+) -> None:
+    songs, log = slow_songs(tmp_path), tmp_path / "stderr.log"
+    (fit,) = work_for(scheduler_file, start, 1, "--no-nanny")
+    with log.open("w") as file:
+        arguments = ["extract", songs, tmp_path / "store", "--scheduler-file", scheduler_file]
+        run = subprocess.Popen([sys.executable, "-m", "songbag_store", *map(str, arguments)], stderr=file)
+        wait_for_parts(tmp_path / "store", 1)
+        fit.send_signal(signal.SIGSTOP)
+        work_for(scheduler_file, start, 1, **other_soxr(tmp_path))
+        (without,) = work_for(scheduler_file, start, 1, **no_songbag(tmp_path))
+        wait_until(lambda: "left out: cluster: worker tcp://" in log.read_text(), "the other worker was left out")
+        wait_until(lambda: without.poll() is not None, "Dask ended the worker that could not read its task")
+        fit.send_signal(signal.SIGCONT)
+        assert run.wait(PATIENCE_S) == 0, log.read_text()
+    assert "has other software: soxr 0.5.0" in log.read_text()
+    assert songs_in(tmp_path / "store") == sorted(path.name for path in songs.iterdir())
+    assert SongStore.open(tmp_path / "store").select_songs().num_rows == len(list(songs.iterdir()))
+
+
+def test_a_song_for_which_a_worker_runs_out_of_memory_fails_alone_and_says_so(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One death is enough to blame a batch here; by default Dask tries four workers.
+    file = start_scheduler(tmp_path / "scheduler.json", start, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+    work_for(file, start, 1, "--memory-limit", "900MiB")
+    for name in ("a", "b", "hungry"):
+        write(tmp_path / "songs" / f"{name}.wav", chirp(2.0))
+    monkeypatch.setattr(coordinator, "run_batch", allocates)
+    summary = extract(tmp_path / "songs", tmp_path / "store", SPEC, scheduler_file=file, console=quiet())
+    assert (summary.n_stored, summary.n_failed) == (2, 1)
+    failed = SongStore.open(tmp_path / "store").sql("select song_id, error from failures")
+    assert failed["song_id"].tolist() == ["hungry.wav"]
+    assert "want of memory" in failed["error"][0]
+    assert "95% memory budget" in (tmp_path / "dask.log").read_text()
+
+
+def test_a_song_that_was_alone_when_workers_were_lost_is_tried_once_more(
+    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = start_scheduler(tmp_path / "scheduler.json", start, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
+    work_for(file, start)
+    for name in ("a", "b", "poison", "unlucky"):
+        write(tmp_path / "songs" / f"{name}.wav", chirp(2.0))
+    monkeypatch.setattr(coordinator, "run_batch", dies)
+    summary = extract(tmp_path / "songs", tmp_path / "store", SPEC, scheduler_file=file, console=quiet())
+    assert (summary.n_stored, summary.n_failed) == (3, 1)
+    failed = SongStore.open(tmp_path / "store").sql("select song_id, error_code from failures")
+    assert failed.values.tolist() == [["poison.wav", "decoder-crash"]]
+
+
+def dies(job: Job, songs: pa.Table) -> Any:
+    """Do a batch as always, but end the worker: of one song always, of another with company and once alone."""
+    for path in map(Path, songs["path"].to_pylist()):
+        death = path.with_suffix(".alone" if songs.num_rows == 1 else ".in-company")
+        if path.stem == "poison" or (path.stem == "unlucky" and not death.with_suffix(".alone").exists()):
+            death.touch()
+            os._exit(1)
+    return batches.run_batch(job, songs)
+
+
+def allocates(job: Job, songs: pa.Table) -> Any:
+    """Do a batch as always, but take more memory than the worker has if one song is in it."""
+    if any("hungry" in path for path in songs["path"].to_pylist()):
+        taken = [np.ones(1 << 23) for _ in range(12)]
+        time.sleep(PATIENCE_S)
+        assert taken
+    return batches.run_batch(job, songs)
+
+
+def test_a_worker_given_up_that_finishes_its_batch_after_all_leaves_one_orphan_and_no_song_twice(
+    tmp_path: Path, songs: Path, scheduler_file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, sleep = tmp_path / "store", tmp_path / "sleep"
+    sleep.mkdir()
+    (zombie,) = work_for(scheduler_file, start, 1, "--no-nanny", SONGBAG_TEST_SLEEP=str(sleep))
+    monkeypatch.setattr(coordinator, "run_batch", sleeps_first)
+    options = {"scheduler_file": scheduler_file, "console": quiet()}
+    run = threading.Thread(target=extract, args=(songs, store, SPEC), kwargs=options)
+    run.start()
+    wait_until((sleep / "began").exists, "the zombie began a batch")
+    zombie.send_signal(signal.SIGSTOP)
+    work_for(scheduler_file, start)
+    with Client(scheduler_file=str(scheduler_file), set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=PATIENCE_S)
+        client.run_on_scheduler(give_up_the_first)
+    run.join(PATIENCE_S)
+    index, finished = SongStore.open(store).index, parts(store)
+    (sleep / "wake").touch()
+    zombie.send_signal(signal.SIGCONT)
+    wait_until(lambda: len(parts(store)) > len(finished), "the zombie wrote its part")
+    again = extract(songs, store, workers=1, console=quiet())
+    (orphan,) = set(parts(store)) - set(finished)
+    now = SongStore.open(store).index
+    assert (again.n_stored, again.n_adopted, again.n_known) == (0, 0, N_SONGS)
+    assert songs_in(store) == sorted(path.name for path in songs.iterdir())
+    assert now.sort_by("song_id").equals(index.sort_by("song_id"))
+    assert orphan not in now["fragment"].to_pylist()
+
+
+def sleeps_first(job: Job, songs: pa.Table) -> Any:
+    """Do a batch as always, but on one worker not before it is woken."""
+    if folder := os.environ.get("SONGBAG_TEST_SLEEP"):
+        Path(folder, "began").touch()
+        while not Path(folder, "wake").exists():
+            time.sleep(0.01)
+    return batches.run_batch(job, songs)
+
+
+async def give_up_the_first(dask_scheduler: Any) -> None:
+    """Do what a scheduler does with a worker that has been silent for five minutes."""
+    first = min(dask_scheduler.workers.values(), key=lambda worker: worker.last_seen)
+    await dask_scheduler.remove_worker(address=first.address, stimulus_id="worker-ttl")

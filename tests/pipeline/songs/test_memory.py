@@ -1,0 +1,100 @@
+"""Memory of a worker, measured: it does not grow with the song."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+
+from songbag_pipeline.features.kernel import window_features
+from songbag_pipeline.songs.song import read_song
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.types import StoredWindows
+from tests.pipeline.audio.test_bad_audio import sparse_wav
+from tests.pipeline.conftest import chirp, write
+
+MB = 1 << 20
+
+_WORKER = """
+import json
+import sys
+import distributed
+import pyarrow as pa
+from songbag_pipeline import containment
+from songbag_pipeline.batches import Job, run_batch
+from songbag_pipeline.planning import plan
+from songbag_pipeline.sources import read_source
+from songbag_store import FeatureSpec, SongStore
+
+store = SongStore.open_for_writing(sys.argv[2], FeatureSpec(**json.loads(sys.argv[3])))
+todo = plan(read_source(sys.argv[1]).songs, store.index).todo
+(rows,) = run_batch(Job(store.location, store.spec, "test"), todo).values()
+def peak(process):
+    with open(f"/proc/{process}/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+
+process = containment._idle[0]._process
+print(rows["error_code"][0], rows["n_windows"][0], peak("self"), peak(process.pid) if process else 0)
+"""
+
+
+def peaks(song: Path, store: Path, error: str = "None", **spec: object) -> tuple[int, int, int]:
+    """Extract one song as a worker does; return its windows and the peak memory of worker and decoder, in bytes."""
+    command = [sys.executable, "-c", _WORKER, str(song), str(store), json.dumps(spec)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    code, *numbers = done.stdout.split()
+    assert code == error
+    n_windows, worker, decoder = map(int, numbers)
+    return n_windows, worker, decoder
+
+
+def test_three_hours_take_no_more_memory_than_a_minute_and_a_worker_stays_under_600_mb(tmp_path: Path) -> None:
+    minute = peaks(sparse_wav(tmp_path / "minute.wav", 1 / 60), tmp_path / "minute")
+    hours = peaks(sparse_wav(tmp_path / "hours.wav", 3), tmp_path / "hours")
+    assert (minute[0], hours[0]) == (23, 4319)
+    assert hours[2] < minute[2] + 20 * MB
+    assert hours[1] + hours[2] < 600 * MB
+    assert SongStore.open_identity(tmp_path / "hours").spec == FeatureSpec()
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "spec"),
+    [
+        (22050, 1, {"window_s": 600.0}),
+        (22050, 1, {"window_s": 600.0, "kind": "logmel", "window_hop_s": 60.0}),
+        (22050, 1, {"window_hop_s": 0.005}),
+        (768000, 2, {"sample_rate_hz": 44100}),
+        (192000, 64, {}),
+    ],
+)
+def test_long_windows_close_windows_high_rates_and_many_channels_stay_within_600_mb(
+    tmp_path: Path, rate_hz: int, channels: int, spec: dict[str, object]
+) -> None:
+    seconds = 700 if "window_s" in spec else 20
+    song = sparse_wav(tmp_path / "x.wav", seconds / 3600, rate_hz, channels)
+    n_windows, worker, decoder = peaks(song, tmp_path / "store", **spec)
+    assert n_windows > 0
+    assert worker + decoder < 600 * MB
+
+
+def test_a_window_that_memory_cannot_hold_is_said_so_song_by_song(tmp_path: Path) -> None:
+    song = sparse_wav(tmp_path / "x.wav", 1 / 3600)
+    _, worker, _ = peaks(song, tmp_path / "store", error="out-of-memory", window_s=3600.0, sample_rate_hz=96000)
+    assert worker < 600 * MB
+
+
+def test_a_stream_gives_the_windows_of_the_whole_at_once(tmp_path: Path) -> None:
+    spec = FeatureSpec(encoding="float32")
+    samples = chirp(90.0, 44100)
+    path = write(tmp_path / "x.flac", samples, 44100)
+    windows: list[StoredWindows] = []
+    read_song(str(path), spec, windows.append)
+    stored = np.rint(samples[:, 0] * 32768) / 32768
+    at_once = window_features(soxr.resample(stored.astype(np.float32), 44100, 22050, quality="HQ"), spec)
+    np.testing.assert_allclose(np.concatenate(windows), at_once, atol=1e-3)

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits.history import history_table, read_events, read_tags
+from songbag_store.commits.parts import finished_parts
+from songbag_store.errors import QueryError, UsageError
+from songbag_store.upkeep.remove import remove_songs
+from tests.conftest import MakeStore, sixteenths
+
+
+@pytest.fixture
+def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
+    return make_store({name: sixteenths(rng, 1, FeatureSpec().window_shape) for name in ("a", "b", "it's")})
+
+
+def songbag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "songbag_store", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_removed_songs_leave_at_once_and_are_not_adopted_again(store: SongStore) -> None:
+    after, n_removed = remove_songs(store, "song_id = 'it''s'")
+    assert (n_removed, len(after.songs()), len(store.songs())) == (1, 2, 3)
+    assert finished_parts(after.storage, after.uuid, after.spec, after.parts) == ({}, [])
+
+
+@pytest.mark.parametrize("where", ["", "  ", "1=1; drop view songs", "nope = 1", "true) or (true"])
+def test_a_condition_that_is_none_removes_nothing(store: SongStore, where: str) -> None:
+    with pytest.raises((QueryError, UsageError), match=r"empty|query"):
+        remove_songs(store, where)
+    assert len(store.refreshed().songs()) == 3
+
+
+def test_a_condition_that_no_song_meets_makes_no_snapshot(store: SongStore) -> None:
+    after, n_removed = remove_songs(store, "false")
+    assert (after.snapshot, n_removed) == (1, 0)
+
+
+def test_the_history_says_what_each_snapshot_changed_and_which_tags_pin_it(store: SongStore) -> None:
+    store.tag("paper")
+    store.tag("run-1")
+    remove_songs(store, "song_id = 'a'")
+    rows = history_table(store.storage, store.uuid).drop_columns(["committed_at"]).to_pylist()
+    assert rows == [
+        {"snapshot": 2, "songs": 2, "more": -1, "failed": 0, "change": "remove where song_id = 'a'", "tags": ""},
+        {"snapshot": 1, "songs": 3, "more": 3, "failed": 0, "change": "extract", "tags": "paper, run-1"},
+    ]
+
+
+def test_a_damaged_snapshot_is_shown_as_such_and_hides_no_other(store: SongStore) -> None:
+    remove_songs(store, "song_id = 'a'")
+    remove_songs(store, "song_id = 'b'")
+    Path(store.location, "index", f"{2:020d}.parquet").write_bytes(b"PAR1")
+    events = read_events(store.storage, store.uuid)
+    assert [event.whole for event in events] == [True, False, True]
+    assert "cut off" in history_table(store.storage, store.uuid)["change"][1].as_py()
+    assert songbag("history", store.location).returncode == 0
+
+
+def test_a_damaged_tag_is_still_a_tag(store: SongStore) -> None:
+    store.tag("paper")
+    Path(store.location, "tags", "paper.json").write_text("")
+    (tag,) = read_tags(store.storage)
+    assert (tag.name, tag.snapshot) == ("paper", None)
+
+
+def test_the_commands_of_a_stores_life(store: SongStore, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("song_id,genre\na,rock\n")
+    assert "1 of 3 songs matched; snapshot 2" in songbag("relabel", store.location, labels).stdout
+    assert "says the same already" in songbag("relabel", store.location, labels).stdout
+    removed = songbag("remove", store.location, "--where", "genre = 'rock'").stdout
+    assert "1 songs left the index; snapshot 3" in removed
+    assert "finds them as new" in removed
+    assert "1 fragments became 1: 2 songs copied" in songbag("compact", store.location).stdout
+    assert "nothing to compact" in songbag("compact", store.location).stdout
+    assert "0 objects, 0 bytes to delete" in songbag("gc", store.location).stdout
+    assert "0 objects, 0 bytes deleted" in songbag("gc", store.location, "--yes").stdout
+    listed = songbag("history", store.location).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == ["snapshot", "4", "3", "2", "1"]
+    assert "rock" in songbag("query", store.location, "select genre from songs", "--snapshot", "2").stdout
+    assert "rock" not in songbag("query", store.location, "select genre from songs").stdout
+
+
+def test_labels_with_a_fault_are_wrong_usage(store: SongStore, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("song_id,genre\nzz,rock\n")
+    done = songbag("relabel", store.location, labels)
+    assert (done.returncode, "line 2" in done.stderr) == (2, True)

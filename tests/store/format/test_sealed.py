@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from songbag_store.errors import DamagedStore
+from songbag_store.format.sealed import Sealed, check_seal, seal
+
+TABLE = pa.table({"song_id": ["a", "b"], "songbag.sha256": ["0" * 64, "songbag.sha256\x18\x40" + "0" * 64]})
+
+
+def test_a_sealed_table_comes_back_with_its_facts() -> None:
+    sealed = Sealed(seal(TABLE, {"parts": ["x"]}), key="k", where="w")
+    assert sealed.read().equals(TABLE)
+    assert sealed.facts == {"parts": ["x"]}
+
+
+def test_any_parquet_reader_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "sealed.parquet"
+    path.write_bytes(seal(TABLE, {}))
+    assert pq.read_table(path).equals(TABLE)
+    assert duckdb.sql("select count(*) from read_parquet($path)", params={"path": str(path)}).fetchall() == [(2,)]
+
+
+def test_every_single_bit_flip_is_found() -> None:
+    data = seal(TABLE, {"parts": []})
+    rng = np.random.default_rng(5)
+    for position in rng.integers(0, len(data) * 8, 300):
+        flipped = bytearray(data)
+        flipped[position // 8] ^= 1 << (position % 8)
+        with pytest.raises(DamagedStore, match="index/1"):
+            Sealed(bytes(flipped), key="index/1", where="store")
+
+
+@pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:-1], lambda d: d[: len(d) // 2], lambda d: b"x" * 99])
+def test_a_file_cut_off_or_foreign_is_damage(damage: object) -> None:
+    with pytest.raises(DamagedStore, match="key"):
+        Sealed(damage(seal(TABLE, {})), key="key", where="store")  # type: ignore[operator]
+
+
+def test_a_parquet_file_without_a_seal_is_damage() -> None:
+    target = pa.BufferOutputStream()
+    pq.write_table(pa.table({"song_id": ["a"]}), target)
+    with pytest.raises(DamagedStore, match="not a file of songbag"):
+        Sealed(target.getvalue().to_pybytes(), key="key", where="store")
+
+
+def test_the_digest_depends_on_every_fact() -> None:
+    assert check_seal(seal(TABLE, {"snapshot": 1})) != check_seal(seal(TABLE, {"snapshot": 2}))

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits.parts import finished_parts, read_part
+from songbag_store.errors import DamagedStore
+from songbag_store.upkeep import compact as module
+from songbag_store.upkeep.compact import compact
+from songbag_store.upkeep.relabel import relabel
+from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.verify import verify
+from tests.conftest import MakeStore, Windows, fill, sixteenths
+
+SHAPE = FeatureSpec().window_shape
+
+
+@pytest.fixture
+def songs(rng: np.random.Generator) -> dict[str, Windows]:
+    return {name: sixteenths(rng, n, SHAPE) for name, n in {"a": 3, "b": 1, "c": 5, "d": 2, "e": 4}.items()}
+
+
+@pytest.fixture
+def store(make_store: MakeStore, songs: dict[str, Windows]) -> SongStore:
+    """Two fragments: a, b, c and d, e."""
+    store = make_store({name: songs[name] for name in "abc"}, {"label": ["x", "y", "z"]})
+    fragment = fill(store, {name: songs[name] for name in "de"}, {"label": ["x", "y"]})
+    return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+
+
+def fragments(store: SongStore) -> set[str]:
+    return set(store.index["fragment"].to_pylist())
+
+
+def test_small_fragments_become_one_with_the_same_windows_and_labels(
+    store: SongStore, songs: dict[str, Windows]
+) -> None:
+    after, done = compact(store)
+    assert (done.n_before, done.n_after, done.n_songs, done.n_freed_bytes) == (2, 1, 5, 0)
+    assert len(fragments(after)) == 1
+    for name, windows in songs.items():
+        np.testing.assert_array_equal(after.windows(name), windows)
+    changed = {"fragment", "row_start"}
+    same = [name for name in store.index.column_names if name not in changed]
+    assert after.index.select(same).equals(store.index.select(same))
+    assert not list(verify(after, full=True))
+
+
+def test_a_store_that_is_compact_is_left_alone(store: SongStore) -> None:
+    after, _ = compact(store)
+    again, done = compact(after)
+    assert (again.snapshot, done.n_before) == (after.snapshot, 0)
+
+
+def test_windows_of_removed_songs_are_left_out(store: SongStore, songs: dict[str, Windows]) -> None:
+    without, n_removed = remove_songs(store, "song_id in ('a', 'd')")
+    after, done = compact(without)
+    assert (n_removed, done.n_freed_bytes) == (2, 5 * store.spec.window_bytes)
+    assert dict(after.iter_windows()).keys() == {"b", "c", "e"}
+    np.testing.assert_array_equal(after.windows("c"), songs["c"])
+    np.testing.assert_array_equal(store.windows("a"), songs["a"])
+
+
+def test_many_songs_become_fragments_of_a_bounded_size(
+    store: SongStore, songs: dict[str, Windows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_FRAGMENT_BYTES", 6 * store.spec.window_bytes)
+    after, done = compact(store)
+    assert done.n_after == 3
+    for name, windows in songs.items():
+        np.testing.assert_array_equal(after.windows(name), windows)
+
+
+def test_what_others_commit_during_a_compaction_stays(
+    store: SongStore, songs: dict[str, Windows], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relabel, a removal and a recomputation arrive between the copying and the commit."""
+    (tmp_path / "labels.csv").write_text("song_id,label\nb,new\n")
+    rewrite, anew = module._rewrite, songs["e"] + 1
+
+    def meanwhile(opened: SongStore, batch: object) -> object:
+        moves = rewrite(opened, batch)  # type: ignore[arg-type]
+        relabel(store, tmp_path / "labels.csv")
+        remove_songs(store, "song_id = 'a'")
+        fragment = fill(store, {"e": anew}, {"label": ["y"]})
+        rows = read_part(store.storage, store.uuid, store.spec, fragment)
+        old = store.index.filter(module.pc.field("song_id") == "e")["fragment"]
+        store.commit_parts({fragment: rows.set_column(rows.schema.get_field_index("replaces"), "replaces", old)})
+        return moves
+
+    monkeypatch.setattr(module, "_rewrite", meanwhile)
+    after, _ = compact(store)
+    assert after.songs("song_id = 'b'")["label"].tolist() == ["new"]
+    assert set(after.index["song_id"].to_pylist()) == set("bcde")
+    np.testing.assert_array_equal(after.windows("e"), anew)
+    np.testing.assert_array_equal(after.windows("b"), songs["b"])
+
+
+def test_a_compaction_killed_before_its_commit_changes_nothing_when_its_part_is_adopted(
+    store: SongStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SongStore, "commit_change", die)
+        with pytest.raises(KeyboardInterrupt):
+            compact(store)
+    parts, damaged = finished_parts(store.storage, store.uuid, store.spec, store.parts)
+    assert (len(parts), damaged) == (1, [])
+    after = store.commit_parts(parts)
+    assert after.index.equals(store.index)
+    assert after.parts == store.parts | parts.keys()
+
+
+def test_damaged_windows_are_never_copied(store: SongStore) -> None:
+    for shard in (Path(store.location) / "features.zarr").glob("*/c/0/0/0"):
+        shard.write_bytes(shard.read_bytes()[:-40])
+    with pytest.raises(DamagedStore, match="songs hit"):
+        compact(store)
+    assert store.refreshed().snapshot == store.snapshot

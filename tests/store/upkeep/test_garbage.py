@@ -1,0 +1,266 @@
+"""What gc may delete: ages are faked with the stamps of real files and the facts of hand-made snapshots."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits.parts import read_part
+from songbag_store.commits.snapshots import snapshot_key
+from songbag_store.errors import DamagedStore, StoreNotFound
+from songbag_store.format.sealed import seal
+from songbag_store.storage.storage import LocalStorage
+from songbag_store.upkeep.compact import compact
+from songbag_store.upkeep.garbage import collect, find_garbage
+from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.verify import verify
+from tests.conftest import MakeStore, fill, sixteenths
+
+SHAPE = FeatureSpec().window_shape
+
+
+@pytest.fixture
+def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
+    return make_store({name: sixteenths(rng, 2, SHAPE) for name in "abc"})
+
+
+def commit_days_ago(store: SongStore, days: float, n: int = 1) -> SongStore:
+    """Commit the same index again, as if that had been some days ago."""
+    for _ in range(n):
+        number = store.snapshots()[-1] + 1
+        facts = {
+            "store": store.uuid,
+            "snapshot": number,
+            "parts": sorted(store.parts),
+            "committed_at": (datetime.now(UTC) - timedelta(days=days)).isoformat(),
+        }
+        store.storage.create(snapshot_key(number), seal(store.index, facts))
+    return store.refreshed()
+
+
+def stamp_days_ago(store: SongStore, days: float, pattern: str = "**/*") -> None:
+    then = datetime.now(UTC).timestamp() - days * 86400
+    for path in Path(store.location).glob(pattern):
+        os.utime(path, (then, then))
+
+
+def keys(store: SongStore) -> set[str]:
+    return {entry.key for entry in store.storage.entries("")}
+
+
+def test_a_fresh_store_has_no_garbage(store: SongStore) -> None:
+    assert find_garbage(store).objects == ()
+
+
+def test_looking_for_garbage_deletes_nothing_and_leaves_nothing(store: SongStore) -> None:
+    store = commit_days_ago(store, 100, 20)
+    stamp_days_ago(store, 100)
+    before = keys(store)
+    assert find_garbage(store).snapshots == tuple(range(2, 12))
+    assert keys(store) == before
+
+
+def test_the_last_ten_snapshots_the_tagged_and_the_young_stay(store: SongStore) -> None:
+    store = commit_days_ago(store, 100, 4)
+    SongStore.open(store.location, snapshot=3).tag("paper")
+    store = commit_days_ago(store, 29, 2)
+    store = commit_days_ago(store, 1, 10)
+    stamp_days_ago(store, 100)
+    stamp_days_ago(store, 29, "index/*0[67].parquet")
+    assert collect(store).snapshots == (2, 4, 5)
+    assert store.snapshots() == [1, 3, *range(6, 18)]
+    assert not list(verify(SongStore.open(store.location, snapshot=3), full=True))
+
+
+def test_bytes_of_removed_songs_go_when_no_kept_snapshot_has_them(store: SongStore) -> None:
+    (old,) = set(store.index["fragment"].to_pylist())
+    removed, _ = remove_songs(store, "song_id = 'a'")
+    compacted, _ = compact(removed)
+    commit_days_ago(compacted, 60, 10)
+    stamp_days_ago(store, 100)
+    # Snapshots 1 to 3 were committed today: what they reach stays, whatever the stamps of the files say.
+    assert find_garbage(store.refreshed()).objects == ()
+    rewrite_as_old(store, [1, 2, 3])
+    garbage = collect(store.refreshed())
+    assert garbage.snapshots == (1, 2, 3)
+    assert not any(old in key for key in keys(store))
+    after = store.refreshed()
+    assert set(dict(after.iter_windows())) == {"b", "c"}
+    assert not list(verify(after, full=True))
+    assert collect(after).objects == ()
+
+
+def rewrite_as_old(store: SongStore, numbers: list[int]) -> None:
+    """Put the same snapshots in place as if committed 60 days ago."""
+    for number in numbers:
+        snapshot = SongStore.open(store.location, snapshot=number)
+        then = (datetime.now(UTC) - timedelta(days=60)).isoformat()
+        facts = {"store": store.uuid, "snapshot": number, "parts": sorted(snapshot.parts), "committed_at": then}
+        path = Path(store.location, snapshot_key(number))
+        path.write_bytes(seal(snapshot.index, facts))
+    stamp_days_ago(store, 100)
+
+
+def orphan(store: SongStore, rng: np.random.Generator) -> str:
+    """Leave a fragment without its part, as a killed task does."""
+    fragment = fill(store, {"lost": sixteenths(rng, 1, SHAPE)})
+    Path(store.location, f"parts/{fragment}.parquet").unlink()
+    return fragment
+
+
+@pytest.mark.parametrize(("days", "gone"), [(6.9, False), (7.1, True)])
+def test_the_fragment_of_a_killed_task_goes_after_seven_days(
+    store: SongStore, rng: np.random.Generator, days: float, gone: bool
+) -> None:
+    fragment = orphan(store, rng)
+    stamp_days_ago(store, days)
+    garbage = collect(store)
+    assert any(fragment in entry.key for entry in garbage.objects) == gone
+    assert any(fragment in key for key in keys(store)) != gone
+    assert bool(garbage.n_young) != gone
+
+
+def test_a_fragment_with_one_young_object_stays_whole(store: SongStore, rng: np.random.Generator) -> None:
+    """A task that has been writing for long is not pulled apart."""
+    fragment = orphan(store, rng)
+    stamp_days_ago(store, 20)
+    stamp_days_ago(store, 0, f"features.zarr/{fragment}/c/0/0/0")
+    assert collect(store).objects == ()
+
+
+def test_half_written_files_of_killed_writers_go_too(store: SongStore) -> None:
+    path = Path(store.location, "index", ".tmp-0123")
+    path.write_bytes(b"half")
+    assert collect(store).objects == ()
+    stamp_days_ago(store, 8, "index/.tmp-*")
+    assert [entry.key for entry in collect(store).objects] == ["index/.tmp-0123"]
+    assert not path.exists()
+
+
+def test_finished_work_that_nobody_committed_is_taken_in_and_not_deleted(
+    store: SongStore, rng: np.random.Generator
+) -> None:
+    fill(store, {"late": sixteenths(rng, 3, SHAPE)})
+    stamp_days_ago(store, 300)
+    assert find_garbage(store).objects == ()
+    assert store.refreshed().snapshot == 1
+    assert collect(store).objects == ()
+    assert len(store.refreshed().windows("late")) == 3
+
+
+def test_the_part_and_fragment_of_a_task_that_ran_twice_go(store: SongStore, rng: np.random.Generator) -> None:
+    twin = fill(store, {"a": sixteenths(rng, 2, SHAPE)})
+    stamp_days_ago(store, 8)
+    gone = {entry.key for entry in collect(store).objects}
+    assert f"parts/{twin}.parquet" in gone
+    assert f"features.zarr/{twin}/zarr.json" in gone
+    assert len(store.refreshed().songs()) == 3
+
+
+def test_a_damaged_part_and_its_fragment_go(store: SongStore, rng: np.random.Generator) -> None:
+    fragment = fill(store, {"x": sixteenths(rng, 2, SHAPE)})
+    Path(store.location, f"parts/{fragment}.parquet").write_bytes(b"nonsense")
+    stamp_days_ago(store, 8)
+    assert {fragment in entry.key for entry in collect(store).objects} == {True}
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"snapshot": "x"}', "[" * 100_000])
+def test_a_damaged_tag_stops_the_collection_and_names_the_tag(store: SongStore, text: str) -> None:
+    store.tag("paper")
+    Path(store.location, "tags/paper.json").write_text(text)
+    with pytest.raises(DamagedStore, match=r"tags/paper\.json"):
+        collect(store)
+
+
+def test_a_damaged_snapshot_stops_the_collection(store: SongStore) -> None:
+    store = commit_days_ago(store, 0, 3)
+    Path(store.location, snapshot_key(2)).write_bytes(b"")
+    with pytest.raises(DamagedStore, match="what it reaches is unknown"):
+        collect(store)
+
+
+@pytest.mark.parametrize("days", [-2, 2, 400])
+def test_row_56_a_wrong_clock_of_one_writer_makes_nothing_old(store: SongStore, days: float) -> None:
+    """Facts that say "long ago" beside files written today: the younger of the two clocks counts."""
+    removed, _ = remove_songs(store, "song_id = 'a'")
+    after, _ = compact(removed)
+    commit_days_ago(after, days, 12)
+    assert find_garbage(after.refreshed()).objects == ()
+
+
+def test_row_57_a_reader_of_an_old_tagged_snapshot_keeps_its_windows_through_a_collection(store: SongStore) -> None:
+    store.tag("run-1")
+    removed, _ = remove_songs(store, "true")
+    commit_days_ago(removed, 60, 12)
+    stamp_days_ago(store, 60)
+    collect(store.refreshed())
+    reader = SongStore.open(store.location, snapshot=1)
+    assert dict(reader.iter_windows()).keys() == set("abc")
+
+
+class Interrupted(LocalStorage):
+    """A folder where something else happens right before or after snapshot 1 is deleted."""
+
+    def __init__(self, root: Path, *, before: Callable[[], None] = bool, after: Callable[[], None] = bool) -> None:
+        super().__init__(root)
+        self.before, self.after = before, after
+
+    def delete(self, key: str) -> None:
+        others = (self.before, self.after) if key == snapshot_key(1) else (bool, bool)
+        others[0]()
+        super().delete(key)
+        others[1]()
+
+
+@pytest.fixture
+def reader(store: SongStore) -> SongStore:
+    """A reader of snapshot 1, of which nothing is left in the newest, and which gc may delete."""
+    removed, _ = remove_songs(store, "true")
+    commit_days_ago(removed, 60, 12)
+    rewrite_as_old(store, [1])
+    return SongStore.open(store.location, snapshot=1)
+
+
+def test_row_57_a_snapshot_pinned_while_gc_deletes_it_is_put_back_with_all_it_reaches(reader: SongStore) -> None:
+    storage = Interrupted(Path(reader.location), before=partial(reader.tag, "paper"))
+    garbage = collect(SongStore.open_in(storage))
+    assert garbage.snapshots == (3, 4)
+    assert not any("features.zarr" in entry.key for entry in garbage.objects)
+    assert dict(SongStore.open(reader.location, snapshot=1).iter_windows()).keys() == set("abc")
+
+
+def test_row_57_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: SongStore) -> None:
+    def pin() -> None:
+        with pytest.raises(StoreNotFound, match=r"snapshot 1 is being deleted"):
+            reader.tag("paper")
+
+    garbage = collect(SongStore.open_in(Interrupted(Path(reader.location), after=pin)))
+    assert garbage.snapshots == (1, 3, 4)
+    assert not any(key.startswith("tags/") for key in keys(reader))
+
+
+def test_row_57_a_collection_beside_a_run_leaves_what_the_run_has_written(
+    store: SongStore, rng: np.random.Generator
+) -> None:
+    stamp_days_ago(store, 60)
+    fragment = fill(store, {"d": sixteenths(rng, 2, SHAPE)})
+    rows = read_part(store.storage, store.uuid, store.spec, fragment)
+    collect(store)
+    after = store.commit_parts({fragment: rows})
+    assert dict(after.iter_windows()).keys() == set("abcd")
+
+
+def test_a_copied_store_is_young_again(store: SongStore, rng: np.random.Generator, tmp_path: Path) -> None:
+    orphan(store, rng)
+    stamp_days_ago(store, 60)
+    shutil.copytree(store.location, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert find_garbage(SongStore.open(tmp_path / "copy")).objects == ()
+    assert find_garbage(store).objects

@@ -1,0 +1,44 @@
+"""A real process that adds songs to a store until it is killed or all are there.
+
+``python -m tests.support.writer_process LOCATION OPTIONS SEED N_SONGS``, the options as JSON. It does what a worker
+and the
+coordinator of a run do: adopts finished parts, writes fragments and parts, commits; and prints every song after the
+commit that acknowledged it. It says ``loaded`` and waits for a line before it begins.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+
+from songbag_store import SongStore
+from songbag_store.commits.parts import adopt_part, part_names
+from tests.conftest import fill
+from tests.support.songs import SPEC, windows_of
+
+
+def main(location: str, options: dict[str, str], seed: int, n_songs: int) -> None:
+    print("loaded", flush=True)
+    sys.stdin.readline()
+    chance = random.Random(seed)
+    store = SongStore.open_for_writing(location, SPEC, storage_options=options)
+    pending = part_names(store.storage) - store.parts
+    while True:
+        done = set(store.index["song_id"].to_pylist())
+        todo = [song for song in (f"song-{n:04}" for n in range(n_songs)) if song not in done]
+        if not todo and not pending:
+            return
+        for _ in range(chance.randint(1, 3)):
+            batch = chance.sample(todo, min(len(todo), chance.randint(1, 6)))
+            if batch:
+                pending.add(fill(store, {song: windows_of(song) for song in sorted(batch)}))
+        parts = {name: adopt_part(store.storage, store.uuid, SPEC, name) for name in sorted(pending)}
+        store, pending = store.commit_parts(parts), set()
+        for rows in parts.values():
+            for song in rows["song_id"].to_pylist():
+                print(song, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from typer.testing import CliRunner
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import MissingExtra, UsageError
+from songbag_store.format.encoding import decode
+from songbag_training import evaluate, export, predict
+from songbag_training.apply.export import _WRITERS, ExportFormat, portable_model, write_model
+from songbag_training.cli.train import commands
+from songbag_training.errors import RunError
+from songbag_training.evaluation.score import Piece, SongScorer
+from songbag_training.models.encoders import ENCODERS
+from songbag_training.models.model import song_model
+from songbag_training.models.poolings import POOLINGS
+from songbag_training.runs.run import Run
+from songbag_training.runs.weights import save_weights
+from songbag_training.types import Task
+
+Arrays = dict[str, Any]
+Reader = Callable[[Path], Callable[[Arrays], Arrays]]
+
+LOAD_WITHOUT_SONGBAG = """
+import sys
+import keras, numpy
+model, bags, output = sys.argv[1:]
+numpy.savez(output, **keras.models.load_model(model)(dict(numpy.load(bags))))
+assert not [name for name in sys.modules if name.startswith("songbag")]
+"""
+
+KINDS: list[tuple[str, str, int, Task]] = [
+    *(("reference", pooling, 3, "single-label") for pooling in POOLINGS),
+    *((encoder, "attention", 2, "single-label") for encoder in ENCODERS if encoder != "reference"),
+    ("reference", "max", 3, "multi-label"),
+]
+
+
+def _songs(spec: FeatureSpec) -> list[Any]:
+    rng = np.random.default_rng(3)
+    return [rng.integers(-2000, 2000, (n, *spec.window_shape)).astype("int16") for n in (1, 7, 12)]
+
+
+def _bags(songs: list[Any]) -> Arrays:
+    """Pad songs to one size with what must not matter."""
+    longest = max(map(len, songs))
+    windows = np.full((len(songs), longest, *songs[0].shape[1:]), 77.0, np.float32)
+    mask = np.zeros(windows.shape[:2], np.float32)
+    for row, song in enumerate(songs):
+        windows[row, : len(song)] = decode(song)
+        mask[row, : len(song)] = 1
+    return {"windows": windows, "mask": mask}
+
+
+@pytest.fixture(scope="module")
+def models(spec: FeatureSpec) -> dict[str, keras.Model]:
+    """Song models of every pooling, encoder and task, with weights of some size everywhere."""
+    rng = np.random.default_rng(4)
+    made = {}
+    for encoder, pooling, n_classes, task in KINDS:
+        statistics = rng.normal(0, 20, spec.window_shape[0]), rng.uniform(20, 50, spec.window_shape[0])
+        model = song_model(spec, n_classes, encoder=encoder, pooling=pooling, task=task, scaling=statistics)
+        for weight in model.weights:
+            if not weight.path.startswith("scaling/"):
+                weight.assign(0.6 * weight.numpy() + np.abs(rng.normal(0, 0.02, weight.shape)))
+        made[re.sub(r"\W", "_", f"{encoder}_{pooling}_{n_classes}_{task}")] = model
+    return made
+
+
+@pytest.fixture(scope="module")
+def together(models: dict[str, keras.Model], spec: FeatureSpec) -> keras.Model:
+    """All of them as one portable model, so that each format converts them all at once."""
+    inputs = {
+        "windows": keras.Input((None, *spec.window_shape), name="windows"),
+        "mask": keras.Input((None,), name="mask"),
+    }
+    outputs = {}
+    for name, model in models.items():
+        portable = portable_model(model)
+        portable.name = name
+        outputs |= {f"{name}_{output}": values for output, values in portable(inputs).items()}
+    return keras.Model(inputs, outputs)
+
+
+@pytest.fixture(scope="module")
+def expected(models: dict[str, keras.Model], spec: FeatureSpec) -> Arrays:
+    """What songbag itself says of some songs, by the name of the portable model's output; 0 in padded slots."""
+    values: dict[str, list[Any]] = {}
+    songs = _songs(spec)
+    for name, model in models.items():
+        for score in SongScorer(model).score(Piece(str(row), song, True) for row, song in enumerate(songs)):
+            padding = [(0, max(map(len, songs)) - len(score.weights))]
+            values.setdefault(f"{name}_song_probabilities", []).append(score.probabilities)
+            windows = np.pad(score.window_probabilities, [*padding, (0, 0)])
+            values.setdefault(f"{name}_window_probabilities", []).append(windows)
+            values.setdefault(f"{name}_weights", []).append(np.pad(score.weights, padding))
+    return {name: np.array(rows) for name, rows in values.items()}
+
+
+def _require_equal(found: Arrays, expected: Arrays, mask: Any) -> None:
+    assert found.keys() == expected.keys()
+    for name, values in found.items():
+        if name.endswith("window_probabilities"):
+            values = np.asarray(values) * mask[..., None]
+        np.testing.assert_allclose(values, expected[name], atol=1e-4, err_msg=name)
+
+
+def _read_keras(path: Path) -> Callable[[Arrays], Arrays]:
+    def run(bags: Arrays) -> Arrays:
+        np.savez(path.with_name("in.npz"), **bags)
+        arguments = [path, path.with_name("in.npz"), path.with_name("out.npz")]
+        # -I: what the tests add to the path is not there.
+        command = [sys.executable, "-I", "-c", LOAD_WITHOUT_SONGBAG, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        assert done.returncode == 0, done.stderr
+        with np.load(path.with_name("out.npz")) as file:
+            return dict(file)
+
+    return run
+
+
+def _read_saved_model(path: Path) -> Callable[[Arrays], Arrays]:
+    loaded = tf.saved_model.load(str(path))
+    run = loaded.signatures["serving_default"]
+    return lambda bags: (loaded, run(**{name: tf.constant(values) for name, values in bags.items()}))[1]
+
+
+def _read_tflite(path: Path) -> Callable[[Arrays], Arrays]:
+    with warnings.catch_warnings():
+        # It says that it is to move to a package of its own.
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf\.lite\.Interpreter is deprecated")
+        interpreter = tf.lite.Interpreter(model_path=str(path))
+    used = {operation["op_name"] for operation in interpreter._get_ops_details()}
+    assert not [name for name in used if name.startswith("Flex")]
+    run = interpreter.get_signature_runner()
+    return lambda bags: run(**bags)
+
+
+def _read_onnx(path: Path) -> Callable[[Arrays], Arrays]:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(path)
+    names = [output.name for output in session.get_outputs()]
+    return lambda bags: dict(zip(names, session.run(None, bags), strict=True))
+
+
+READERS: dict[ExportFormat, tuple[str, Reader]] = {
+    "keras": ("model.keras", _read_keras),
+    "savedmodel": ("model", _read_saved_model),
+    "tflite": ("model.tflite", _read_tflite),
+    "onnx": ("model.onnx", _read_onnx),
+}
+
+
+def test_no_model_needs_songbag_to_be_read(together: keras.Model) -> None:
+    config = json.dumps(keras.saving.serialize_keras_object(together))
+    assert "songbag_training" not in config
+    assert '"registered_name": "songbag' not in config
+
+
+@pytest.mark.parametrize("form", ["tflite", "onnx"])
+def test_every_pooling_says_in_every_format_what_songbag_says(
+    together: keras.Model, expected: Arrays, spec: FeatureSpec, tmp_path: Path, form: ExportFormat
+) -> None:
+    name, read = READERS[form]
+    write_model(together, form, tmp_path / name)
+    run = read(tmp_path / name)
+    bags = _bags(_songs(spec))
+    _require_equal(run(bags), expected, bags["mask"])
+    shorter = {name: values[:, :7] for name, values in bags.items()}
+    bags = {name: values[:2] for name, values in shorter.items()}
+    songs = {name: v[:2] if "song_prob" in name else v[:2, :7] for name, v in expected.items()}
+    _require_equal(run(bags), songs, bags["mask"])
+
+
+@pytest.fixture(scope="module")
+def calibrated(run: Run, store: SongStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a copy of the run that is half as sure of itself."""
+    copy = Run.open(shutil.copytree(run.folder, tmp_path_factory.mktemp("calibrated") / "run"))
+    model = copy.load_model()
+    model.get_layer("pooling").temperature.assign([2.0])
+    save_weights(model, copy.folder / "weights.safetensors")
+    before, after = evaluate(run, store).metrics["train"]["song"], evaluate(copy, store).metrics["train"]["song"]
+    assert (before["accuracy"], abs(before["log_loss"] - after["log_loss"]) > 0.01) == (after["accuracy"], True)
+    return copy
+
+
+@pytest.mark.parametrize("form", READERS)
+def test_a_calibrated_run_is_exported_with_a_description_beside_it(
+    calibrated: Run, store: SongStore, tmp_path: Path, form: ExportFormat
+) -> None:
+    name, read = READERS[form]
+    run = calibrated
+    done = CliRunner().invoke(commands, ["export", str(run.folder), "--format", form, "-o", str(tmp_path / name)])
+    assert done.exit_code == 0, done.output
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}.json"}
+    described = json.loads((tmp_path / f"{name}.json").read_text())
+    own = predict(run, store).to_pandas().set_index("song_id")
+    windows = store.windows(own.index[0])
+    bags = {"windows": windows[None], "mask": np.ones((1, len(windows)), np.float32)}
+    found = {output: np.asarray(values) for output, values in read(tmp_path / name)(bags).items()}
+    sizes = {"songs": 1, "windows": len(windows)}
+    for part, arrays in (("inputs", bags), ("outputs", found)):
+        shapes = {key: tuple(sizes.get(axis, axis) for axis in axes) for key, axes in described[part].items()}
+        assert shapes == {key: values.shape for key, values in arrays.items()}
+    classes = [f"p_{label}" for label in described["classes"]]
+    np.testing.assert_allclose(found["song_probabilities"][0], own.iloc[0][classes].astype(float), atol=1e-4)
+    why = pd.read_parquet(run.folder / "windows.parquet").groupby("song_id").get_group(own.index[0])
+    np.testing.assert_allclose(found["window_probabilities"][0], why[classes], atol=1e-4)
+    np.testing.assert_allclose(found["weights"][0], why["weight"], atol=1e-4)
+    assert (
+        FeatureSpec.from_dict(described["features"]).fingerprint == described["fingerprint"] == store.spec.fingerprint
+    )
+
+
+@pytest.mark.parametrize("form", ["keras", "savedmodel"])
+@pytest.mark.parametrize("there", ["the output", "the description"])
+def test_nothing_is_written_over(run: Run, tmp_path: Path, form: ExportFormat, there: str) -> None:
+    path = tmp_path / "out" / READERS[form][0]
+    path.parent.mkdir()
+    taken = path if there == "the output" else path.with_name(path.name + ".json")
+    taken.write_text("mine")
+    with pytest.raises(UsageError, match="something in its place"):
+        export(run, form, path)
+    assert [(one, one.read_text()) for one in path.parent.iterdir()] == [(taken, "mine")]
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "message"),
+    [
+        ("h5", "model.h5", "no format 'h5'"),
+        ("keras", "model.h5", r"End it in \.keras"),
+        ("onnx", "model", r"End it in \.onnx"),
+        ("tflite", "missing/model.tflite", "no folder"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused(run: Run, tmp_path: Path, form: Any, name: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        export(run, form, tmp_path / name)
+
+
+def test_onnx_without_its_extra_names_it(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'songbag\[onnx\]'"):
+        export(run, "onnx", tmp_path / "model.onnx")
+
+
+def test_a_full_disk_leaves_nothing_behind(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(model: keras.Model, path: Path) -> None:
+        path.write_bytes(b"a part of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(_WRITERS, "keras", full)
+    with pytest.raises(RunError, match="No space left"):
+        export(run, "keras", tmp_path / "model.keras")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exported_folder_stands_alone(run: Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(run.folder, tmp_path / "run")
+    export(copy, "savedmodel", tmp_path / "model")
+    shutil.rmtree(copy)
+    windows = np.zeros((1, 2, *run.facts.feature_spec.window_shape), np.float32)
+    found = _read_saved_model(tmp_path / "model")({"windows": windows, "mask": np.ones((1, 2), np.float32)})
+    np.testing.assert_allclose(np.sum(found["song_probabilities"], axis=1), 1, atol=1e-6)

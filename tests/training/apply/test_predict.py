@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from songbag_pipeline import features_of
+from songbag_store import SongStore
+from songbag_store.errors import DamagedStore, MissingExtra, SpecMismatch, StoreNotFound, UsageError
+from songbag_store.format.encoding import decode
+from songbag_training import TrainConfig, predict, predict_to_file, train
+from songbag_training.apply.predict import explain
+from songbag_training.cli.train import commands
+from songbag_training.evaluation.predictions import writing_windows
+from songbag_training.evaluation.score import SongScore
+from songbag_training.runs.run import Run
+from tests.conftest import songbag
+from tests.pipeline.conftest import chirp, write
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """A folder of songs from shorter than a window to 20 windows, a broken one, and a file that is no song."""
+    for number, seconds in enumerate((0.3, 0.5, 2.0, 5.25)):
+        write(tmp_path / "music" / "album" / f"{number}.wav", chirp(seconds, seed=number))
+    (tmp_path / "music" / "broken.mp3").write_bytes(b"")
+    (tmp_path / "music" / "cover.jpg").write_bytes(b"not a song")
+    return tmp_path / "music"
+
+
+def test_a_store_is_predicted_as_in_the_run(run: Run, store: SongStore) -> None:
+    own = pd.read_parquet(run.folder / "predictions.parquet")
+    table = predict(run, store).to_pandas()
+    names = ["song_id", "path", "predicted", "p_folk", "p_jazz", "p_rock", "error_code", "error"]
+    assert table.columns.tolist() == names
+    assert table["song_id"].tolist() == own["song_id"].tolist()
+    np.testing.assert_allclose(table[names[3:6]], own[names[3:6]], atol=1e-6)
+
+
+def test_two_files_of_the_run_folder_suffice_for_new_audio_in_another_process_and_folder(
+    run: Run, music: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere" / "run").mkdir(parents=True)
+    for name in ("run.json", "weights.safetensors"):
+        shutil.copy(run.folder / name, tmp_path / "elsewhere" / "run" / name)
+    done = songbag("predict", "run", "../music", "-o", "out.parquet", cwd=tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "elsewhere" / "out.parquet").equals(predict(run, music))
+
+
+@pytest.mark.parametrize(("suffix", "read"), [(".csv", pd.read_csv), (".parquet", pd.read_parquet)])
+def test_the_suffix_chooses_the_format(run: Run, store: SongStore, tmp_path: Path, suffix: str, read: Any) -> None:
+    table = predict(run, store.location)
+    predict_to_file(run, store.location, tmp_path / f"out{suffix}")
+    written = read(tmp_path / f"out{suffix}")
+    assert written["predicted"].tolist() == table["predicted"].to_pylist()
+    np.testing.assert_allclose(written["p_jazz"], table["p_jazz"])
+
+
+@pytest.mark.parametrize("name", ["out.xlsx", "out", "missing/out.csv"])
+def test_an_output_that_cannot_be_is_refused_before_work_starts(run: Run, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        predict_to_file(run, "no such source", tmp_path / name)
+    with pytest.raises(UsageError, match=name):
+        predict_to_file(run, "no such source", tmp_path / "out.csv", windows=tmp_path / name)
+
+
+def test_predictions_and_windows_are_two_files(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="into one file"):
+        predict_to_file(run, "no such source", tmp_path / "a.csv", windows=tmp_path / "." / "a.csv")
+
+
+def test_other_features_are_refused_by_the_fields_that_differ(
+    run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any, spec: Any
+) -> None:
+    other = dataclasses.replace(spec, n_mfcc=11, top_db=60.0)
+    store = make_store(tmp_path / "store", songs_of_classes({"a": 1}, spec=other), spec=other)
+    with pytest.raises(SpecMismatch, match=r"the model's against the store's \(n_mfcc 10 against 11, top_db 80\.0 ag"):
+        predict(run, store)
+
+
+def test_songs_that_failed_keep_a_row_with_the_reason(
+    run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
+    failed = {"song_id": "b.mp3", "status": "failed", "error_code": "corrupt", "error": "cut off"}
+    store = make_store(tmp_path / "store", [*songs_of_classes({"a": 1, "c": 1}), failed])
+    table = predict(run, store)
+    assert table["song_id"].to_pylist() == ["a/00", "b.mp3", "c/00"]
+    assert table["predicted"].is_null().to_pylist() == [False, True, False]
+    assert table["error_code"].to_pylist() == [None, "corrupt", None]
+
+
+def test_audio_is_predicted_as_the_same_songs_from_a_store(
+    run: Run, music: Path, tmp_path: Path, make_store: Any
+) -> None:
+    songs = [
+        {"song_id": song.song_id, "path": song.path, "windows": decode(np.array(song.windows))}
+        for song in features_of(music, run.facts.feature_spec)
+        if song.windows is not None
+    ]
+    assert [len(song["windows"]) for song in songs] == [1, 1, 7, 20]
+    from_audio, from_store = predict(run, music), predict(run, make_store(tmp_path / "store", songs[::-1]))
+    assert from_audio["error_code"].to_pylist() == [None] * 4 + ["empty-file"]
+    assert from_audio["predicted"].to_pylist()[4] is None
+    assert from_audio.slice(0, 4).equals(from_store)
+
+
+def test_what_the_source_leaves_out_and_what_failed_is_shown(run: Run, music: Path, tmp_path: Path) -> None:
+    done = CliRunner().invoke(commands, ["predict", str(run.folder), str(music), "-o", str(tmp_path / "out.csv")])
+    assert done.exit_code == 0, done.output
+    first, *explained, failed, last = done.output.splitlines()
+    assert first == "note: 1 file(s) left out, no audio suffix (.jpg)"
+    assert len(explained) == 4
+    assert failed == "failed: broken.mp3: the file is empty"
+    assert last == f"4 songs predicted, 1 failed (see the column error): {tmp_path / 'out.csv'}"
+
+
+def test_audio_without_the_pipeline_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "songbag_pipeline", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'songbag\[pipeline\]'"):
+        predict(run, "music/")
+
+
+def test_odd_class_names_are_kept_as_they_are(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+    names = ["a,b", 'quote"d', "part", "ünï", "new\nline"]
+    songs = songs_of_classes(dict.fromkeys(names, 3))
+    for number, song in enumerate(songs):
+        song["song_id"] = str(number)
+    store = make_store(tmp_path / "store", songs)
+    config = TrainConfig(epochs=1, bag_size=2, encoder="reference")
+    run = train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    predict_to_file(run, store, tmp_path / "out.csv")
+    assert pd.read_csv(tmp_path / "out.csv").columns.tolist()[3:-2] == [f"p_{name}" for name in sorted(names)]
+
+
+@pytest.mark.parametrize(("suffix", "read"), [(".csv", pd.read_csv), (".parquet", pd.read_parquet)])
+def test_windows_tell_which_seconds_decided(run: Run, store: SongStore, tmp_path: Path, suffix: str, read: Any) -> None:
+    path = tmp_path / f"why{suffix}"
+    predict_to_file(run, store, tmp_path / "out.csv", windows=path)
+    windows = read(path)
+    classes = [f"p_{name}" for name in run.facts.classes]
+    assert windows.columns.tolist() == ["song_id", "window", "start_s", "end_s", "weight", *classes]
+    own = pd.read_parquet(run.folder / "windows.parquet")
+    pd.testing.assert_frame_equal(windows, own, check_dtype=False)
+    sizes = dict(zip(store.songs()["song_id"], store.songs()["n_windows"], strict=True))
+    assert windows.groupby("song_id").size().to_dict() == sizes
+    np.testing.assert_allclose(windows.groupby("song_id")["weight"].sum(), 1.0, atol=1e-6)
+    np.testing.assert_allclose(windows["start_s"], windows["window"] * 0.25)
+    np.testing.assert_allclose(windows["end_s"] - windows["start_s"], 0.5)
+
+
+def test_an_explanation_names_the_seconds_that_speak_most_for_the_class(run: Run) -> None:
+    own = np.array([[0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
+    score = SongScore("a\x1bb", np.array([0.2, 0.8]), own, np.array([0.4, 0.1, 0.3, 0.2]))
+    facts = dataclasses.replace(run.facts, classes=["folk", "rock"])
+    line = explain(score, facts)
+    seconds = "0.5-1.0 s (weight 0.30), 0.8-1.2 s (weight 0.20), 0.2-0.8 s (weight 0.10)"
+    assert line == f"a\\x1bb: rock 0.80, by {seconds}"
+    both = SongScore("b", np.array([0.6, 0.8]), own, score.weights)
+    assert explain(both, dataclasses.replace(facts, task="multi-label")).startswith("b: folk 0.60, rock 0.80, by 0.0-")
+    neither = SongScore("c", np.array([0.1, 0.4]), own, score.weights)
+    assert explain(neither, dataclasses.replace(facts, task="multi-label")) == f"c: rock 0.40, by {seconds}"
+
+
+def test_a_million_windows_are_written_with_memory_for_a_tenth_of_them(run: Run, tmp_path: Path) -> None:
+    shares = np.full((1000, 3), 1 / 3)
+    before, peak = pa.total_allocated_bytes(), 0
+    with writing_windows(tmp_path / "w.parquet", run.facts.feature_spec, run.facts.classes) as writer:
+        for number in range(1000):
+            writer.add(SongScore(str(number), shares[0], shares, np.full(1000, 1e-3)))
+            peak = max(peak, pa.total_allocated_bytes() - before)
+    file = pq.ParquetFile(tmp_path / "w.parquet")
+    assert (file.metadata.num_rows, file.num_row_groups) == (1_000_000, 10)
+    assert peak < 3 * 100_000 * (6 * 8 + 4 + 7)  # the windows held, once more in one piece, and the writer's own
+
+
+def test_an_earlier_snapshot_of_a_store_is_predicted(
+    run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any, music: Path
+) -> None:
+    store = make_store(tmp_path / "store", songs_of_classes({"a": 2}))
+    store.commit_change(lambda base: (base.index.slice(0, 1), base.parts), note="remove")
+    assert predict(run, store.location)["song_id"].to_pylist() == ["a/00"]
+    assert predict(run, store.location, snapshot=1)["song_id"].to_pylist() == ["a/00", "a/01"]
+    with pytest.raises(StoreNotFound):
+        predict(run, store.location, snapshot=9)
+    with pytest.raises(UsageError, match="audio has no snapshots"):
+        predict(run, music, snapshot=1)
+
+
+def test_damage_halfway_leaves_what_was_written_before(
+    run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
+    store = make_store(tmp_path / "store", songs_of_classes({"a": 3}))
+    for shard in (tmp_path / "store" / "features.zarr").rglob("c/*/*/*"):
+        os.truncate(shard, 1)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "out.csv").write_text("of last week")
+    with pytest.raises(DamagedStore):
+        predict_to_file(run, store, tmp_path / "out" / "out.csv", windows=tmp_path / "out" / "why.csv")
+    assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["of last week"]
+
+
+def test_more_songs_than_are_held_at_once_come_in_the_order_of_their_ids(
+    run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("songbag_training.apply.predict._SONGS_AT_ONCE", 4)
+    store = make_store(tmp_path / "store", songs_of_classes({"b": 5, "a": 5}))
+    table = predict(run, store)
+    assert table["song_id"].to_pylist() == [f"{name}/{n:02}" for name in "ab" for n in range(5)]
+    done = predict_to_file(run, store, tmp_path / "out.csv")
+    assert (done.n_songs, done.n_failed, len(done.explanations)) == (10, 0, 10)
+    np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["p_folk"], table["p_folk"])

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from songbag_store import SongStore
+from songbag_store.errors import UsageError
+from songbag_training import TrainConfig
+from songbag_training.errors import LabelError, SplitMismatch
+from songbag_training.fit.cross_validation import CrossValidation, cross_validate
+from songbag_training.runs.run import Run
+from songbag_training.splits.split import Split
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def quick() -> TrainConfig:
+    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01)
+
+
+def _quiet(line: str) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def counted(
+    tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: TrainConfig
+) -> tuple[CrossValidation, list[int]]:
+    """A cross-validation, and how often files of the store had been read before each fold and at the end."""
+    done: list[int] = []
+    before: list[int] = []
+    pread = os.pread
+
+    def noting(descriptor: int, length: int, offset: int) -> bytes:
+        done.append(length)
+        return pread(descriptor, length, offset)
+
+    def report(line: str) -> None:
+        if line.startswith("fold ") and line.endswith(":"):
+            before.append(len(done))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "pread", noting)
+        folder = tmp_path_factory.mktemp("cross") / "cv"
+        validation = cross_validate(store, "label", folder, folds=3, config=quick, report=report)
+    return validation, [*before, len(done)]
+
+
+@pytest.fixture(scope="module")
+def done(counted: tuple[CrossValidation, list[int]]) -> CrossValidation:
+    return counted[0]
+
+
+@pytest.fixture
+def copy(done: CrossValidation, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(done.folder, tmp_path / "cv"))
+
+
+def test_every_song_is_tested_once_by_a_model_that_did_not_train_on_it(done: CrossValidation, store: SongStore) -> None:
+    pooled = pd.read_parquet(done.folder / "predictions.parquet")
+    assert pooled.columns.tolist() == ["song_id", "label", "predicted", "fold", "p_folk", "p_jazz", "p_rock"]
+    assert pooled["song_id"].tolist() == sorted(store.select_songs()["song_id"].to_pylist())
+    for number, run in enumerate(done.runs, 1):
+        own = run.split()
+        trained = {own.song_ids[row] for row in own.rows_of("train")}
+        tested = set(pooled["song_id"][pooled["fold"] == str(number)])
+        assert tested == {own.song_ids[row] for row in own.rows_of("test")}
+        assert trained | tested == set(pooled["song_id"])
+        assert not trained & tested
+
+
+def test_the_last_epoch_counts_as_nothing_validates(done: CrossValidation, quick: TrainConfig) -> None:
+    for run in done.runs:
+        assert run.facts.best_epoch == quick.epochs
+        assert run.split().counts()["validation"] == 0
+
+
+def test_mean_and_spread_are_those_of_the_folds(done: CrossValidation) -> None:
+    metrics = json.loads((done.folder / "metrics.json").read_text())
+    assert metrics == done.metrics
+    folds = [own["accuracy"] for own in metrics["folds"].values()]
+    assert metrics["mean"]["accuracy"] == pytest.approx(np.mean(folds))
+    assert metrics["std"]["accuracy"] == pytest.approx(np.std(folds, ddof=1))
+    of_runs = [json.loads((run.folder / "metrics.json").read_text())["test"]["song"] for run in done.runs]
+    assert folds == [own["accuracy"] for own in of_runs]
+    pooled = pd.read_parquet(done.folder / "predictions.parquet")
+    assert metrics["pooled"]["accuracy"] == pytest.approx((pooled["label"] == pooled["predicted"]).mean())
+
+
+def test_classes_that_can_be_heard_are_learned(done: CrossValidation) -> None:
+    assert done.metrics["pooled"]["accuracy"] >= 0.8
+
+
+def test_finished_folds_are_kept_and_the_unfinished_ones_trained(
+    copy: Path, done: CrossValidation, store: SongStore, quick: TrainConfig
+) -> None:
+    facts = json.loads((copy / "fold-2" / "run.json").read_text())
+    (copy / "fold-2" / "run.json").write_text(json.dumps(facts | {"finished_at": None}))
+    shutil.rmtree(copy / "fold-3")
+    kept = (copy / "fold-1" / "weights.safetensors").stat().st_mtime_ns
+    lines: list[str] = []
+    again = cross_validate(store, "label", copy, folds=3, config=quick, report=lines.append)
+    assert (copy / "fold-1" / "weights.safetensors").stat().st_mtime_ns == kept
+    assert sum("finished before" in line for line in lines) == 1
+    assert again.metrics == done.metrics
+
+
+def test_the_folds_share_one_reading_of_the_store(counted: tuple[CrossValidation, list[int]], store: SongStore) -> None:
+    before_first, *later = counted[1]
+    # Of songs of one fragment the list of chunks and each chunk once: not once for every epoch.
+    assert before_first == 0 < later[0] <= len(store.select_songs()) + 1
+    assert later == [later[0]] * 3
+
+
+def test_a_fold_killed_in_mid_epoch_goes_on_and_ends_as_if_undisturbed(
+    copy: Path, done: CrossValidation, store: SongStore, quick: TrainConfig
+) -> None:
+    for folder in ("fold-2", "fold-3"):
+        shutil.rmtree(copy / folder)
+    arguments = ["cross-validate", store.location, str(copy), json.dumps(quick.to_dict())]
+    first = _process(*arguments)
+    _wait_for_epoch(2, copy / "fold-2", first)
+    first.kill()
+    first.communicate()
+    history = pd.read_csv(copy / "fold-2" / "history.csv")
+    assert 2 <= len(history) < quick.epochs
+    assert not (copy / "fold-3").exists()
+    again = _process(*arguments)
+    told, _ = again.communicate(timeout=300)
+    assert again.returncode == 0, told
+    assert "finished before" in told
+    assert "resuming after epoch" in told or "resuming in epoch" in told
+    assert json.loads((copy / "metrics.json").read_text()) == done.metrics
+    for run in done.runs:
+        weights = copy / run.folder.name / "weights.safetensors"
+        assert weights.read_bytes() == (run.folder / "weights.safetensors").read_bytes()
+
+
+def _process(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.support.training_process", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _wait_for_epoch(number: int, run: Path, training: subprocess.Popen[str]) -> None:
+    """Wait until an epoch is noted; the next one is then under way."""
+    until = time.monotonic() + 300
+    while not (run / "history.csv").exists() or len((run / "history.csv").read_text().splitlines()) <= number:
+        assert training.poll() is None, training.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_a_store_that_has_gone_on_is_read_at_the_snapshot_of_the_beginning(
+    copy: Path,
+    done: CrossValidation,
+    store: SongStore,
+    quick: TrainConfig,
+    tmp_path: Path,
+    songs_of_classes: Any,
+    make_store: Any,
+) -> None:
+    later = shutil.copytree(store.location, tmp_path / "store")
+    assert make_store(later, songs_of_classes({"polka": 3})).snapshot == 2
+    again = cross_validate(later, "label", copy, folds=3, config=quick, report=_quiet)
+    assert again.metrics == done.metrics
+
+
+def test_a_folder_of_another_cross_validation_is_refused(copy: Path, store: SongStore, quick: TrainConfig) -> None:
+    with pytest.raises(UsageError, match=r"another cross-validation \(it differs in split_sha256, folds\)"):
+        cross_validate(store, "label", copy, folds=4, config=quick, report=_quiet)
+    with pytest.raises(UsageError, match=r"another cross-validation \(it differs in where\)"):
+        cross_validate(store, "label", copy, folds=3, where="true", config=quick, report=_quiet)
+
+
+def test_folds_that_are_given_are_used(tmp_path: Path, store: SongStore, quick: TrainConfig) -> None:
+    ids = store.select_songs()["song_id"].to_pylist()
+    split = Split(
+        tuple(sorted(ids)),
+        tuple(song_id.split("/")[0] for song_id in sorted(ids)),
+        tuple("odd" if int(song_id[-1]) % 2 else "even" for song_id in sorted(ids)),
+    )
+    config = TrainConfig(epochs=1, bag_size=2, early_stopping=1)
+    done = cross_validate(store, "label", tmp_path / "cv", split=split, config=config, report=_quiet)
+    assert list(done.metrics["folds"]) == ["even", "odd"]
+    # Something is to be chosen, so songs are held out to choose by.
+    assert done.runs[0].split().counts() == {"train": 15, "validation": 3, "test": 18}
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"folds": 1}, UsageError, "1 folds divide nothing"),
+        ({"folds": 13}, LabelError, "13 folds: 'folk' has 12, 'jazz' has 12, 'rock' has 12"),
+        ({"folds": 2, "fold_column": "label"}, UsageError, "Leave out one of the two"),
+        ({"fold_column": "label"}, LabelError, r"'folk' has no song in the train part \(12 test\)"),
+        ({"fold_column": "mood"}, UsageError, "there is no column 'mood'"),
+        ({"fold_column": "run_id"}, UsageError, "all songs have the same fold in 'run_id': 'test'"),
+        ({"group": ["mood"]}, UsageError, "--group: there is no column 'mood'"),
+        ({"split": Split(("gone",), ("a",), ("1",))}, SplitMismatch, "no features of 1 songs of the split: 'gone'"),
+        ({"split": Split(("folk/00",), ("folk",), ("train",))}, UsageError, "of train, validation and test"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused_before_anything_is_written(
+    tmp_path: Path, store: SongStore, options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind, match=message):
+        cross_validate(store, "label", tmp_path / "cv", report=_quiet, **options)
+    assert not (tmp_path / "cv").exists()
+
+
+def test_a_fold_folder_is_a_run_like_any_other(done: CrossValidation) -> None:
+    assert Run.open(done.folder / "fold-1").load_model() is not None

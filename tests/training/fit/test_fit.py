@@ -1,0 +1,130 @@
+"""Ways to run a training: in half precision, on several devices, with events for TensorBoard, in a full disk."""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.numpy
+import tensorflow as tf
+
+from songbag_store import SongStore
+from songbag_training import TrainConfig, resume, train
+from songbag_training.errors import RunError
+from songbag_training.files import _sync
+from songbag_training.runs.checkpoints import NAME, read_reached
+from songbag_training.runs.evaluate import evaluate
+from songbag_training.songs.bags import BagDataset
+
+ROOT = Path(__file__).parents[3]
+CONFIG = TrainConfig(epochs=2, bag_size=3, batch_size=8, encoder="reference")
+
+
+def test_mixed_precision_leaves_float32_weights_whose_metrics_anybody_gets(tmp_path: Path, store: SongStore) -> None:
+    config = dataclasses.replace(CONFIG, mixed_precision=True, tensorboard=True)
+    run = train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    weights = safetensors.numpy.load_file(run.folder / "weights.safetensors")
+    assert {str(weight.dtype) for weight in weights.values()} == {"float32"}
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert evaluate(run).metrics == metrics
+    history = pd.read_csv(run.folder / "history.csv")
+    (events,) = (run.folder / "tensorboard").iterdir()
+    written = [event for event in tf.compat.v1.train.summary_iterator(str(events)) if event.step]
+    values = {value.tag: value.simple_value for value in written[-1].summary.value}
+    assert [event.step for event in written] == history["epoch"].tolist()
+    assert values["epoch_val_loss"] == pytest.approx(history["val_loss"].iloc[-1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("steps_per_execution", "calls"), [(1, [((0, 0), 2)]), (5, [((0, 0), 1), ((1, 0), 2)])])
+def test_epochs_that_executions_divide_are_fed_from_one_dataset(
+    tmp_path: Path,
+    store: SongStore,
+    monkeypatch: pytest.MonkeyPatch,
+    steps_per_execution: int,
+    calls: list[tuple[tuple[int, int], int]],
+) -> None:
+    made: list[tuple[tuple[int, int], int]] = []
+    dataset = BagDataset.dataset
+
+    def noting(bags: BagDataset, start: tuple[int, int], *, stop_epoch: int) -> tf.data.Dataset:
+        assert bags.n_steps % 5
+        made.append((start, stop_epoch))
+        return dataset(bags, start, stop_epoch=stop_epoch)
+
+    monkeypatch.setattr(BagDataset, "dataset", noting)
+    config = dataclasses.replace(CONFIG, steps_per_execution=steps_per_execution)
+    run = train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    assert made == calls
+    assert len(pd.read_csv(run.folder / "history.csv")) == CONFIG.epochs
+
+
+def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Path, store: SongStore) -> None:
+    options = json.dumps(CONFIG.to_dict())
+    command = [sys.executable, "-m", "tests.support.mirrored_process", store.location, str(tmp_path / "two"), options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "devices 2" in done.stdout
+    train(store, "label", tmp_path / "one", config=CONFIG, report=lambda line: None)
+    one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
+    np.testing.assert_allclose(two["loss"], one["loss"], rtol=0.05)
+    np.testing.assert_allclose(two["val_loss"], one["val_loss"], rtol=0.05)
+
+
+def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
+    tmp_path: Path, store: SongStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 82."""
+    n_checkpoints = 0
+
+    def fill_up(path: Path) -> None:
+        nonlocal n_checkpoints
+        n_checkpoints += path.suffix == ".safetensors"
+        if n_checkpoints == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        _sync(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("songbag_training.files._sync", fill_up)
+        with pytest.raises(RunError, match=r"checkpoint\.safetensors: cannot be written \(No space left on device\)"):
+            train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=0, report=lambda line: None)
+    assert read_reached(tmp_path / "run" / NAME).step == 1
+    assert not list((tmp_path / "run").glob(".tmp-*"))
+    lines: list[str] = []
+    resume(tmp_path / "run", report=lines.append)
+    assert lines[0].startswith("resuming")
+
+
+GREEDY = """
+import keras
+from keras import layers, ops
+
+
+class Greedy(layers.Layer):
+    def call(self, features):
+        return features + 1e-30 * ops.sum(ops.tile(features[:, :1, None], (1, 2**20, 2**20)))
+
+
+def greedy(n_bands, n_frames, n_channels):
+    images = keras.Input((n_bands, n_frames, n_channels))
+    return keras.Model(images, Greedy()(layers.GlobalAveragePooling2D()(images)))
+"""
+
+
+def test_too_little_memory_for_a_step_ends_the_training_and_says_what_to_lower(
+    tmp_path: Path, store: SongStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fault 88."""
+    (tmp_path / "greedy_net.py").write_text(GREEDY)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = dataclasses.replace(CONFIG, encoder="greedy_net:greedy")
+    with pytest.raises(RunError, match=r"too little memory for this batch\.\n.*--batch-size or --bag-size"):
+        train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    assert not (tmp_path / "run" / "weights.safetensors").exists()

@@ -1,0 +1,193 @@
+"""Fault 81: ``kill -9`` of a training at a random moment; what resumes, and what does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from songbag_store import SongStore
+from songbag_store.errors import UsageError
+from songbag_training import TrainConfig, resume, train
+from songbag_training.errors import DamagedRun, RunNotFound
+from songbag_training.fit.callbacks import Keeper
+from songbag_training.fit.contradictions import refuse_contradictions
+from songbag_training.runs.checkpoints import NAME, read_reached
+from songbag_training.runs.run import Run
+
+ROOT = Path(__file__).parents[3]
+N_ROUNDS = 10 if os.environ.get("SONGBAG_LONG") == "1" else 1
+
+CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3)
+"""12 steps an epoch; the compact encoder has dropout and batch normalisation."""
+
+
+def _quiet(line: str) -> None: ...
+
+
+class _Killed(BaseException):
+    """Ends a training as suddenly as a signal would, as far as files are concerned."""
+
+
+def _stop_after(monkeypatch: pytest.MonkeyPatch, n_checkpoints: int) -> None:
+    """Let the n-th checkpoint be the last thing that a training writes."""
+    left = [n_checkpoints]
+    save = Keeper._save
+
+    def save_and_die(self: Keeper, step: int) -> None:
+        save(self, step)
+        left[0] -= 1
+        if left[0] == 0:
+            raise _Killed
+
+    monkeypatch.setattr(Keeper, "_save", save_and_die)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, store: SongStore) -> Run:
+    """A run that nothing disturbed."""
+    return train(store, "label", tmp_path_factory.mktemp("whole") / "run", config=CONFIG, report=_quiet)
+
+
+def assert_same(run: Path, whole: Run) -> None:
+    """Hold that weights, history and metrics are those of the undisturbed run."""
+    assert (run / "weights.safetensors").read_bytes() == (whole.folder / "weights.safetensors").read_bytes()
+    history, undisturbed = (pd.read_csv(folder / "history.csv") for folder in (run, whole.folder))
+    pd.testing.assert_frame_equal(history.drop(columns="seconds"), undisturbed.drop(columns="seconds"))
+    assert json.loads((run / "metrics.json").read_text()) == json.loads((whole.folder / "metrics.json").read_text())
+    assert not (run / NAME).exists()
+
+
+def process(*arguments: str | Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.support.training_process", *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(path: Path, training: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 300
+    while not path.exists():
+        assert training.poll() is None, training.communicate()[0]
+        assert time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_a_training_killed_at_a_random_moment_and_resumed_is_as_if_undisturbed(
+    tmp_path: Path, store: SongStore, whole: Run
+) -> None:
+    seed = int(os.environ.get("SONGBAG_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"{N_ROUNDS} trainings killed: SONGBAG_SEED={seed}")
+    chance = random.Random(seed)
+    for number in range(N_ROUNDS):
+        folder = tmp_path / f"run-{number}"
+        training = process("begin", store.location, folder, json.dumps(CONFIG.to_dict()))
+        wait_for(folder / NAME, training)
+        time.sleep(chance.uniform(0, 1.0))
+        training.kill()
+        training.communicate()
+        if Run.open_unfinished(folder).facts.finished_at is None:
+            done = process("resume", folder)
+            assert done.wait(timeout=300) == 0, done.communicate()[0]
+            assert "resuming" in done.communicate()[0]
+        assert_same(folder, whole)
+
+
+@pytest.mark.parametrize(
+    ("n_checkpoints", "n_steps", "options"),
+    [(5, 5, {}), (12, 12, {}), (5, 22, {"steps_per_execution": 5}), (5, 20, {"steps_per_execution": 4})],
+)
+def test_a_training_goes_on_inside_an_epoch_and_between_two(
+    tmp_path: Path,
+    store: SongStore,
+    whole: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    n_checkpoints: int,
+    n_steps: int,
+    options: dict[str, Any],
+) -> None:
+    config = dataclasses.replace(CONFIG, **options)
+    with monkeypatch.context() as patched:
+        _stop_after(patched, n_checkpoints)
+        with pytest.raises(_Killed):
+            train(store, "label", tmp_path / "run", config=config, checkpoint_s=0, report=_quiet)
+    reached = read_reached(tmp_path / "run" / NAME)
+    assert reached.epoch * 12 + reached.step == n_steps
+    lines: list[str] = []
+    resume(tmp_path / "run", report=lines.append)
+    assert lines[0].startswith("resuming")
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_run_without_a_checkpoint_begins_again(tmp_path: Path, store: SongStore, whole: Run) -> None:
+    shutil.copytree(whole.folder, tmp_path / "run")
+    facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None, "best_epoch": None}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    resume(tmp_path / "run", store.location, report=_quiet)
+    assert_same(tmp_path / "run", whole)
+
+
+def test_of_a_training_that_had_ended_only_the_evaluation_is_left(
+    tmp_path: Path, store: SongStore, whole: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        _stop_after(patched, CONFIG.epochs)
+        with pytest.raises(_Killed):
+            train(store, "label", tmp_path / "run", config=CONFIG, report=_quiet)
+    lines: list[str] = []
+    resume(tmp_path / "run", report=lines.append)
+    assert [line.split(" ")[0] for line in lines] == ["resuming", "held-out"]
+    assert_same(tmp_path / "run", whole)
+
+
+def test_a_finished_run_is_left_as_it_is(whole: Run) -> None:
+    before = {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
+    lines: list[str] = []
+    assert resume(whole.folder, report=lines.append).facts == whole.facts
+    assert "nothing is left to resume" in lines[0]
+    assert before == {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
+
+
+def test_where_no_training_began_nothing_is_resumed(tmp_path: Path) -> None:
+    with pytest.raises(RunNotFound, match=r"no run\.json"):
+        resume(tmp_path)
+
+
+def test_a_run_is_resumed_on_its_own_snapshot(tmp_path: Path, store: SongStore, whole: Run) -> None:
+    shutil.copytree(whole.folder, tmp_path / "run")
+    shutil.copytree(store.location, tmp_path / "store")
+    facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    later = SongStore.open(tmp_path / "store")
+    later.commit_change(lambda base: (base.index.slice(0, 20), base.parts), note="remove")
+    run = resume(tmp_path / "run", tmp_path / "store", report=_quiet)
+    assert (run.facts.snapshot, later.refreshed().snapshot) == (1, 2)
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_a_checkpoint_that_is_not_one_is_refused(tmp_path: Path, whole: Run, damage: str) -> None:
+    shutil.copytree(whole.folder, tmp_path / "run")
+    facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None}
+    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    weights = (whole.folder / "weights.safetensors").read_bytes()
+    (tmp_path / "run" / NAME).write_bytes(weights[:100] if damage == "cut" else weights)
+    with pytest.raises(DamagedRun, match="Delete it to train the run from its beginning"):
+        resume(tmp_path / "run", report=_quiet)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"), [({"batch_size": 3}, "--batch-size"), ({"label": "mood"}, "--label"), ({"snapshot": 7}, "7")]
+)
+def test_options_that_are_not_the_runs_are_refused_by_name(whole: Run, given: dict[str, Any], named: str) -> None:
+    refuse_contradictions(whole, {"batch_size": 2, "label": "label"})
+    with pytest.raises(UsageError, match=named):
+        refuse_contradictions(whole, given)

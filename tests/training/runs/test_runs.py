@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from songbag_store.errors import UsageError
+from songbag_training.errors import DamagedRun, NewerRun, RunError, RunNotFound
+from songbag_training.files import replacing, write_whole
+from songbag_training.runs.run import Run, claim_folder
+from songbag_training.runs.weights import load_weights, save_weights
+
+
+@pytest.fixture
+def copy(run: Run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run.folder, tmp_path / "run"))
+
+
+def _edit(folder: Path, **changes: Any) -> None:
+    document = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(document | changes))
+
+
+def test_a_model_is_rebuilt_from_the_folder_alone(run: Run, copy: Path) -> None:
+    mine, theirs = run.load_model(), Run.open(copy).load_model()
+    windows = np.random.default_rng(0).integers(-999, 999, (2, 5, *run.facts.feature_spec.window_shape), np.int16)
+    inputs = {"windows": windows, "mask": np.ones((2, 5), np.float32)}
+    np.testing.assert_allclose(mine(inputs), theirs(inputs), atol=1e-6)
+    for weight, other in zip(mine.weights, theirs.weights, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_facts_survive_json(run: Run) -> None:
+    assert type(run.facts).from_json(run.facts.to_json()) == run.facts
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 0}, "'format' is 0 and not"),
+        ({"format": "1"}, "'format' is '1' and not"),
+        ({"task": "regression"}, "'task' is 'regression' and not"),
+        ({"task": ["multi-label"]}, "'task' is"),
+        ({"classes": ["folk"]}, "two or more"),
+        ({"classes": ["folk", "folk"]}, "two or more"),
+        ({"classes": ["folk", "\ud800"]}, "surrogates not allowed"),
+        ({"classes": [1, 2]}, r"'classes' is \[1, 2\] and not list\[str\]"),
+        ({"classes": "folk"}, "'classes' is 'folk' and not"),
+        ({"snapshot": True}, "'snapshot' is True and not int"),
+        ({"snapshot": -1}, "'snapshot' is -1 and not"),
+        ({"snapshot": 1.0}, "'snapshot' is 1.0 and not int"),
+        ({"best_epoch": "3"}, r"'best_epoch' is '3' and not int \| None"),
+        ({"best_epoch": 0}, "'best_epoch' is 0 and not"),
+        ({"versions": {"songbag": 1}}, "'versions' is"),
+        ({"run_id": "../../etc"}, r"'run_id' is '\.\./\.\./etc' and not 32 hex"),
+        ({"store_uuid": "F" * 32}, "'store_uuid' is"),
+        ({"split_sha256": ""}, "'split_sha256' is '' and not 64 hex"),
+        ({"created_at": "yesterday"}, "'created_at' is 'yesterday' and not a time"),
+        ({"finished_at": "2026-01-01T00:00:00"}, "'finished_at' is '2026-01-01T00:00:00' and not a time"),
+        ({"surprise": 1}, "unknown or missing: 'surprise'"),
+        ({"fingerprint": "0" * 64}, "'fingerprint' is not that of the field 'spec'"),
+        ({"config": {"encoder": "compact"}}, "'config' has unknown or missing"),
+        ({"spec": {}}, "fields unknown or missing"),
+    ],
+)
+def test_a_changed_run_json_is_refused(copy: Path, changes: dict[str, Any], message: str) -> None:
+    _edit(copy, **changes)
+    with pytest.raises(DamagedRun, match=message):
+        Run.open(copy)
+
+
+def test_an_encoder_that_does_not_exist_is_refused(run: Run, copy: Path) -> None:
+    _edit(copy, config=run.facts.config | {"encoder": "os.system"})
+    with pytest.raises(DamagedRun, match=r"os\.system"):
+        Run.open(copy)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "null", "[]", "[" * 100_000, "\xff", '{"format": NaN}', '{"format": 1, "format": 1}', "9" * 9999]
+)
+def test_a_run_json_that_is_no_json_is_refused(copy: Path, text: str) -> None:
+    (copy / "run.json").write_text(text, encoding="latin-1")
+    with pytest.raises(DamagedRun, match=r"run\.json"):
+        Run.open(copy)
+
+
+def test_a_run_of_a_later_format_names_both_formats(copy: Path) -> None:
+    _edit(copy, format=7, surprise="of a later songbag")
+    with pytest.raises(NewerRun, match=r"run\.json: the run is of format 7; this songbag knows format 1") as caught:
+        Run.open(copy)
+    assert "pip install --upgrade songbag" in caught.value.remedy
+
+
+def test_an_unfinished_run_is_refused(copy: Path) -> None:
+    _edit(copy, finished_at=None)
+    with pytest.raises(RunNotFound, match="not finished"):
+        Run.open(copy)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunNotFound, match="no run here"):
+        Run.open(tmp_path)
+
+
+@pytest.mark.parametrize("change", ["shape", "type", "missing", "more"])
+def test_weights_of_another_model_are_refused_before_any_is_loaded(copy: Path, change: str) -> None:
+    path = copy / "weights.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    if change == "shape":
+        tensors["head/kernel"] = np.zeros((128, 100), np.float32)
+    elif change == "type":
+        tensors["head/kernel"] = tensors["head/kernel"].astype(np.float64)
+    elif change == "missing":
+        del tensors["head/kernel"]
+    else:
+        tensors["head/more"] = np.zeros(3, np.float32)
+    safetensors.numpy.save_file(tensors, path)
+    model = Run.open(copy).build_model()
+    before = [weight.numpy().copy() for weight in model.weights]
+    with pytest.raises(DamagedRun, match=r"'head/(kernel|more)' is"):
+        load_weights(model, path)
+    for weight, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_weights_that_are_no_numbers_are_named_and_none_is_loaded(copy: Path, number: float) -> None:
+    path = copy / "weights.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    tensors["head/bias"][-1] = number
+    safetensors.numpy.save_file(tensors, path)
+    model = Run.open(copy).build_model()
+    before = [weight.numpy().copy() for weight in model.weights]
+    with pytest.raises(DamagedRun, match="'head/bias' are not all finite"):
+        load_weights(model, path)
+    for weight, old in zip(model.weights, before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 1000])
+def test_weights_that_are_cut_off_are_refused(copy: Path, keep: int) -> None:
+    path = copy / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(DamagedRun, match="weights cannot be read"):
+        Run.open(copy).load_model()
+
+
+def test_missing_weights_are_named(copy: Path) -> None:
+    (copy / "weights.safetensors").unlink()
+    with pytest.raises(DamagedRun, match=r"weights\.safetensors"):
+        Run.open(copy).load_model()
+
+
+def test_another_split_is_refused(copy: Path, run: Run) -> None:
+    split = run.split()
+    type(split)(split.song_ids, split.labels, split.parts[::-1]).write(copy / "split.parquet")
+    with pytest.raises(DamagedRun, match="not the split"):
+        Run.open(copy).split()
+
+
+def test_a_folder_that_holds_something_is_never_written_over(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Choose another -o"):
+        claim_folder(run.folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="a file in the place"):
+        claim_folder(tmp_path / "file")
+
+
+def test_a_full_disk_leaves_the_earlier_weights(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Run.open(copy)
+    path, model = copy / "weights.safetensors", run.build_model()
+    before = path.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RunError, match="No space left"):
+        save_weights(model, path)
+    assert path.read_bytes() == before
+
+
+def test_a_failure_halfway_leaves_no_temporary_file(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", b"first")
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a") as temporary:
+        temporary.write_bytes(bytes([1 // 0]))
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]

@@ -1,0 +1,224 @@
+"""Export: a run's model for programs that know nothing of songbag.
+
+Whatever the format, the model takes a batch of bags in the features' own unit and gives probabilities:
+
+    windows (B, K, C, T) float32, mask (B, K) float32
+        ->  song_probabilities (B, n_classes), window_probabilities (B, K, n_classes), weights (B, K)
+
+B and K are free. Normalisation is inside. It is put together from layers and operations of Keras alone, so that even
+the ``.keras`` file is read where there is no songbag.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import KerasTensor, ops
+
+import songbag_store
+from songbag_store.errors import MissingExtra, UsageError
+from songbag_training.files import creating
+from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization, PooledConvolution
+from songbag_training.runs.run import Run
+
+ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
+
+_SUFFIXES: dict[ExportFormat, str] = {"keras": ".keras", "savedmodel": "", "tflite": ".tflite", "onnx": ".onnx"}
+_TWINS = (PooledConvolution, FusedBatchNormalization)
+_OUTPUTS = ("song_probabilities", "window_probabilities", "weights")
+
+
+def export(run: Run | str | Path, form: ExportFormat, output: str | Path) -> None:
+    """Write a run's model for other people's tools, and beside it what its numbers mean.
+
+    Parameters
+    ----------
+    run : Run, str or pathlib.Path
+        A finished run.
+    form : str
+        ``"keras"``, ``"savedmodel"``, ``"tflite"`` or ``"onnx"``.
+    output : str or pathlib.Path
+        The file, or for a SavedModel the folder; ``<output>.json`` has the classes, the feature spec, and the shapes of
+        inputs and outputs. Nothing that is there is written over.
+
+    Raises
+    ------
+    UsageError
+        If there is no such format, something is in the place of the output, or its suffix is another.
+    MissingExtra
+        If ONNX is asked for, and the extra of that name is not installed.
+    RunError
+        If the output cannot be written.
+    """
+    path = _checked(form, Path(output))
+    beside = path.with_name(path.name + ".json")
+    run = run if isinstance(run, Run) else Run.open(run)
+    model = portable_model(run.load_model())
+    with creating(beside) as description, creating(path) as artefact:
+        description.write_bytes(json.dumps(describe(run), indent=2, ensure_ascii=False).encode())
+        write_model(model, form, artefact)
+
+
+def describe(run: Run) -> dict[str, Any]:
+    """Return what a program must know to use an exported model, as JSON types."""
+    facts = run.facts
+    n_coefficients, n_frames = facts.feature_spec.window_shape
+    n_classes = len(facts.classes)
+    return {
+        "songbag": songbag_store.__version__,
+        "run_id": facts.run_id,
+        "label": facts.label,
+        "classes": facts.classes,
+        "inputs": {"windows": ["songs", "windows", n_coefficients, n_frames], "mask": ["songs", "windows"]},
+        "outputs": {
+            "song_probabilities": ["songs", n_classes],
+            "window_probabilities": ["songs", "windows", n_classes],
+            "weights": ["songs", "windows"],
+        },
+        "features": facts.feature_spec.to_dict(),
+        "fingerprint": facts.fingerprint,
+    }
+
+
+def portable_model(model: keras.Model) -> keras.Model:
+    """Return a song model with inputs and outputs as described above, of nothing but what Keras itself has.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Made by `songbag_training.models.model.song_model`.
+    """
+    shape = model.input["windows"].shape[2:]
+    windows = keras.Input((None, *shape), name="windows")
+    mask = keras.Input((None,), name="mask")
+    network = _without_own_layers(model.get_layer("window_network"))
+    place = _places(mask)
+    embeddings, logits = (ops.take(x, place, axis=0) for x in network(ops.reshape(windows, (-1, *shape))))
+    pooling = model.get_layer("pooling")
+    song_logits, weights = _with_numbers(pooling).call(embeddings, logits, mask)
+    values = (_probabilities(song_logits, pooling.exclusive), _probabilities(logits, pooling.exclusive), weights)
+    return keras.Model({"windows": windows, "mask": mask}, dict(zip(_OUTPUTS, values, strict=True)), name="songbag")
+
+
+def _without_own_layers(network: keras.Model) -> keras.Model:
+    """Return the window network, (N, C, T) in float32 to embeddings and logits, or its encoder, without own layers."""
+
+    def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
+        if isinstance(layer, FeatureScaling):
+            mean, std = (np.asarray(weight)[:, None] for weight in (layer.mean, layer.std))
+            return (arguments[0] - mean) / std
+        if isinstance(layer, PooledConvolution):
+            return _plain_convolution(layer, arguments[0])
+        if isinstance(layer, FusedBatchNormalization):
+            plain = keras.layers.BatchNormalization.from_config(layer.get_config())
+            normal = plain(*arguments, **options)
+            plain.set_weights(layer.get_weights())
+            return normal
+        if isinstance(layer, keras.Model) and any(isinstance(inner, _TWINS) for inner in layer.layers):
+            return _without_own_layers(layer)(*arguments, **options)
+        return layer(*arguments, **options)
+
+    windows = keras.Input(network.input.shape[1:], name=network.input.name)
+    return keras.models.clone_model(
+        network, input_tensors=windows, clone_function=lambda layer: layer, call_function=call
+    )
+
+
+def _plain_convolution(layer: PooledConvolution, images: KerasTensor) -> KerasTensor:
+    convolution = keras.layers.Conv2D(layer.filters, layer.kernel_size, activation="relu", name=layer.name)
+    convolved = convolution(images)
+    convolution.set_weights(layer.get_weights())
+    return keras.layers.MaxPooling2D(layer.pool_size, name=f"{layer.name}_pool")(convolved)
+
+
+def _places(mask: KerasTensor) -> KerasTensor:
+    """Return for each slot (B, K) its row among all B * K windows.
+
+    A reshape to (B, K, ...) would need two sizes that are unknown while the network is built; the sums are plain
+    operations that every format has.
+    """
+    ones = ops.cast(ops.ones_like(mask), "int32")
+    sizes = ops.sum(ones, axis=1, keepdims=True)
+    return ops.cumsum(sizes, axis=0) - sizes + ops.cumsum(ones, axis=1) - 1
+
+
+def _with_numbers(pooling: keras.layers.Layer) -> keras.layers.Layer:
+    """Return a pooling whose weights, attributes of their own names, are plain numbers: constants of the graph."""
+    twin = type(pooling).from_config(pooling.get_config())
+    for weight in pooling.weights:
+        setattr(twin, weight.name, np.asarray(weight))
+    return twin
+
+
+def _probabilities(logits: KerasTensor, exclusive: bool) -> KerasTensor:
+    """Turn logits (..., L) into probabilities (..., n_classes), as `probabilities` does."""
+    if not exclusive:
+        return ops.sigmoid(logits)
+    if logits.shape[-1] == 1:
+        return ops.concatenate([ops.sigmoid(-logits), ops.sigmoid(logits)], axis=-1)
+    return ops.softmax(logits, axis=-1)
+
+
+def _checked(form: ExportFormat, path: Path) -> Path:
+    if form not in _SUFFIXES:
+        remedy = f"There are: {', '.join(get_args(ExportFormat))}."
+        raise UsageError(f"there is no format {form!r}", where="export", remedy=remedy)
+    suffix = _SUFFIXES[form]
+    if suffix and path.suffix != suffix:
+        raise UsageError("the suffix is of another format", where=str(path), remedy=f"End it in {suffix}.")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {str(path.parent)!r}", where=str(path), remedy="Make it first.")
+    if form == "onnx":
+        try:
+            import tf2onnx  # noqa: F401
+        except ImportError as error:
+            raise MissingExtra("onnx", error.name or "tf2onnx", where="exporting to ONNX") from error
+    return path
+
+
+def write_model(model: keras.Model, form: ExportFormat, path: Path) -> None:
+    """Write a model that is portable."""
+    with warnings.catch_warnings():
+        # Keras's, of its own way with numpy 2; they concern nobody who exports.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        _WRITERS[form](model, path)
+
+
+def _write_keras(model: keras.Model, path: Path) -> None:
+    model.save(path)
+
+
+def _write_saved_model(model: keras.Model, path: Path) -> None:
+    model.export(path, format="tf_saved_model", verbose=False)
+
+
+def _write_tflite(model: keras.Model, path: Path) -> None:
+    """Convert to TFLite with its built-in operations alone: with those of TensorFlow, few programs could run it."""
+    with tempfile.TemporaryDirectory(prefix="songbag-") as folder:
+        _write_saved_model(model, Path(folder))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        path.write_bytes(converter.convert())
+
+
+def _write_onnx(model: keras.Model, path: Path) -> None:
+    # Keras refuses to convert a model that was never called.
+    model({name: np.ones([size or 1 for size in tensor.shape], np.float32) for name, tensor in model.input.items()})
+    model.export(path, format="onnx", verbose=False)
+
+
+_WRITERS: dict[ExportFormat, Callable[[keras.Model, Path], None]] = {
+    "keras": _write_keras,
+    "savedmodel": _write_saved_model,
+    "tflite": _write_tflite,
+    "onnx": _write_onnx,
+}

@@ -1,0 +1,319 @@
+"""Prediction: a run's model applied to the songs of a store, or to audio that is in no store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
+from songbag_store.sql.output import plain_text
+from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
+from songbag_training.evaluation.predictions import (
+    probability_columns,
+    probability_names,
+    require_table_path,
+    writing_table,
+    writing_windows,
+)
+from songbag_training.evaluation.score import Piece, SongScore, SongScorer, array_pieces, stored_pieces, window_times
+from songbag_training.models.task import THRESHOLD, predicted_labels
+from songbag_training.runs.evaluate import refuse_other_spec
+from songbag_training.runs.run import Run, RunFacts
+
+_SONGS_AT_ONCE = 1024
+_SONGS_SHOWN = 10
+_WINDOWS_SHOWN = 3
+
+Warn = Callable[[str], object]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Song:
+    """A song of a source, and why it has no features if it has none."""
+
+    song_id: str
+    path: str | None
+    code: str | None
+    reason: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Group:
+    """Some songs of a source; `songs` is complete when the pieces have been consumed."""
+
+    songs: list[_Song]
+    pieces: Iterator[Piece]
+
+
+@dataclasses.dataclass(slots=True)
+class Predicted:
+    """What was predicted.
+
+    Attributes
+    ----------
+    n_songs : int
+        Songs of the source.
+    n_failed : int
+        Those of them that have no features and no prediction.
+    failures : list of str
+        The first ten of these, with the reason.
+    explanations : list of str
+        Of the first ten songs what they are predicted to be, and which seconds decided.
+    """
+
+    n_songs: int = 0
+    n_failed: int = 0
+    failures: list[str] = dataclasses.field(default_factory=list)
+    explanations: list[str] = dataclasses.field(default_factory=list)
+
+
+def predict(
+    run: Run | str | Path,
+    source: SongStore | str | Path,
+    *,
+    snapshot: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    warn: Warn | None = None,
+) -> pa.Table:
+    """Predict the class of every song of a source; `predict_to_file` does the same for more songs than memory holds.
+
+    Parameters
+    ----------
+    run : Run, str or pathlib.Path
+        A finished run; nothing but `run.json` and `weights.safetensors` of its folder is needed.
+    source : SongStore, str or pathlib.Path
+        A store, a folder of audio files, a manifest (CSV or Parquet) or an audio file.
+    snapshot : int, optional
+        Of a store: which one; by default the newest.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint, where the source lies in an object store.
+    cache_dir, cache_bytes
+        As for `SongStore.open`; where the source is a store.
+    warn : callable, optional
+        Takes what was left out of a folder or a manifest, and why.
+
+    Returns
+    -------
+    predictions : pyarrow.Table
+        A row a song, in the order of the source (a store's and a folder's is that of the song ids): song_id, path,
+        predicted, p_<class>..., error_code, error. The prediction of a song that failed is null.
+
+    Raises
+    ------
+    SpecMismatch
+        If a store holds other features than the model was trained on.
+    MissingExtra
+        If the source is audio and songbag's pipeline is not installed.
+    UsageError
+        If a snapshot is asked for of what is no store.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    cache = {"cache_dir": cache_dir, "cache_bytes": cache_bytes}
+    place = _place(run, source, snapshot, storage_options, cache)
+    scorer = SongScorer(run.load_model())
+    groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, storage_options, warn)
+    tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
+    return pa.concat_tables([_schema(run.facts).empty_table(), *tables])
+
+
+def predict_to_file(
+    run: Run | str | Path,
+    source: SongStore | str | Path,
+    output: str | Path,
+    *,
+    windows: str | Path | None = None,
+    snapshot: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    warn: Warn | None = None,
+) -> Predicted:
+    """Predict the class of every song of a source into a file, with memory for a thousand songs and their windows.
+
+    Parameters
+    ----------
+    run, source, snapshot, storage_options, cache_dir, cache_bytes, warn
+        As of `predict`.
+    output : str or pathlib.Path
+        The table that `predict` returns, as CSV or Parquet by its suffix. Written whole or not at all.
+    windows : str or pathlib.Path, optional
+        Why: a row a window, with song_id, window, start_s, end_s, weight and p_<class>..., by the suffix as well. The
+        weights of a song sum to 1.
+
+    Raises
+    ------
+    UsageError
+        If the suffix of a file is another, its folder is missing, or both files are one; before any work is done.
+    SpecMismatch, MissingExtra
+        As of `predict`.
+    """
+    target, explained = Path(output), None if windows is None else Path(windows)
+    for path in (target, explained) if explained else (target,):
+        require_table_path(path)
+    if explained and explained.resolve() == target.resolve():
+        raise UsageError("predictions and windows cannot go into one file", where=str(windows))
+    run = run if isinstance(run, Run) else Run.open(run)
+    cache = {"cache_dir": cache_dir, "cache_bytes": cache_bytes}
+    place = _place(run, source, snapshot, storage_options, cache)
+    scorer = SongScorer(run.load_model())
+    spec, classes = run.facts.feature_spec, run.facts.classes
+    groups = _groups(place, spec, scorer.chunk_windows, storage_options, warn)
+    done = Predicted()
+    with ExitStack() as stack:
+        rows = stack.enter_context(writing_table(target, _schema(run.facts)))
+        why = stack.enter_context(writing_windows(explained, spec, classes)) if explained else None
+
+        def take(score: SongScore) -> None:
+            if why:
+                why.add(score)
+            if len(done.explanations) < _SONGS_SHOWN:
+                done.explanations.append(explain(score, run.facts))
+
+        for group, scores in _score(scorer, groups, take):
+            rows.add(_table(run, group, scores))
+            _count(done, [song for song in group.songs if song.song_id not in scores], len(group.songs))
+    return done
+
+
+def explain(score: SongScore, facts: RunFacts) -> str:
+    """Say in a line what a song is, and which of its seconds speak for it most: weight times probability.
+
+    Of a multi-label task it is all classes that are predicted, and they count together; where none is, the likeliest.
+    """
+    best = [int(score.probabilities.argmax())]
+    if facts.task == "multi-label":
+        best = np.flatnonzero(score.probabilities > THRESHOLD).tolist() or best
+    evidence = score.weights * score.window_probabilities[:, best].sum(axis=1)
+    first = np.argsort(-evidence, kind="stable")[:_WINDOWS_SHOWN]
+    starts, ends = window_times(len(score.weights), facts.feature_spec)
+    seconds = ", ".join(f"{starts[i]:.1f}-{ends[i]:.1f} s (weight {score.weights[i]:.2f})" for i in first)
+    named = ", ".join(f"{plain_text(facts.classes[number])} {score.probabilities[number]:.2f}" for number in best)
+    return f"{plain_text(score.song_id)}: {named}, by {seconds}"
+
+
+def _count(done: Predicted, failed: list[_Song], n_songs: int) -> None:
+    done.n_songs += n_songs
+    done.n_failed += len(failed)
+    for song in failed[: _SONGS_SHOWN - len(done.failures)]:
+        done.failures.append(f"{plain_text(song.song_id)}: {plain_text(song.reason or str(song.code))}")
+
+
+def _place(
+    run: Run,
+    source: SongStore | str | Path,
+    snapshot: int | None,
+    options: Mapping[str, str] | None,
+    cache: Mapping[str, Any],
+) -> SongStore | str | Path:
+    """Return the store that a source is, if its features are the model's; anything else is audio."""
+    if not isinstance(source, SongStore):
+        if "://" in str(source) or (Path(source) / "store.json").is_file():
+            try:
+                source = SongStore.open(source, snapshot=snapshot, storage_options=options, **cache)
+            except StoreNotFound:
+                if snapshot is not None:
+                    raise
+        elif snapshot is not None:
+            remedy = "Give a store, or leave the snapshot out."
+            raise UsageError("audio has no snapshots", where=str(source), remedy=remedy)
+    if isinstance(source, SongStore):
+        refuse_other_spec(run.facts, source)
+    return source
+
+
+def _groups(
+    place: SongStore | str | Path,
+    spec: FeatureSpec,
+    chunk_windows: int,
+    options: Mapping[str, str] | None,
+    warn: Warn | None,
+) -> Iterator[_Group]:
+    if isinstance(place, SongStore):
+        return _stored_groups(place, chunk_windows)
+    return _audio_groups(place, spec, chunk_windows, options, warn)
+
+
+def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[_Group]:
+    """Yield the songs of a store by song id; those that failed in extraction come with their reason."""
+    names = ("song_id", "path", "error_code", "error")
+    index = store.index.select([*names, "status", "fragment", "row_start", "n_windows"])
+    order = pc.sort_indices(index["song_id"])
+    for start in range(0, len(order), _SONGS_AT_ONCE):
+        rows = index.take(order.slice(start, _SONGS_AT_ONCE))
+        songs = [_Song(*row) for row in zip(*(rows[name].to_pylist() for name in names), strict=True)]
+        yield _Group(songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows))
+
+
+def _audio_groups(
+    source: str | Path,
+    spec: FeatureSpec,
+    chunk_windows: int,
+    options: Mapping[str, str] | None,
+    warn: Warn | None,
+) -> Iterator[_Group]:
+    """Yield audio files as the pipeline computes their features, by the model's own spec."""
+    try:
+        from songbag_pipeline import features_of
+    except ImportError as error:
+        raise MissingExtra("pipeline", error.name or "songbag_pipeline", where="predicting from audio") from error
+
+    def pieces(songs: list[_Song]) -> Iterator[Piece]:
+        for song in islice(features, _SONGS_AT_ONCE):
+            songs.append(_Song(song.song_id, song.path, song.error_code, song.error))
+            if song.windows is not None:
+                yield from array_pieces(song.song_id, song.windows, chunk_windows)
+
+    features = features_of(source, spec, storage_options=options, warn=warn)
+    while True:
+        songs: list[_Song] = []
+        yield _Group(songs, pieces(songs))
+        if len(songs) < _SONGS_AT_ONCE:
+            return
+
+
+def _score(
+    scorer: SongScorer, groups: Iterator[_Group], take: Callable[[SongScore], None]
+) -> Iterator[tuple[_Group, dict[str, Any]]]:
+    """Yield each group with the probabilities of its songs by song id; hand each score over as it comes."""
+    for group in groups:
+        scores = {}
+        for score in scorer.score(group.pieces):
+            take(score)
+            scores[score.song_id] = score.probabilities
+        yield group, scores
+
+
+def _schema(facts: RunFacts) -> pa.Schema:
+    text = [pa.field(name, pa.string()) for name in ("song_id", "path", "error_code", "error")]
+    predicted = pa.field("predicted", pa.list_(pa.string()) if facts.task == "multi-label" else pa.string())
+    shares = [pa.field(name, pa.float64()) for name in probability_names(facts.classes)]
+    return pa.schema([*text[:2], predicted, *shares, *text[2:]])
+
+
+def _table(run: Run, group: _Group, scores: dict[str, Any]) -> pa.Table:
+    """Put predictions and failures into one table, in the order of the songs."""
+    classes = run.facts.classes
+    songs = group.songs
+    known = np.array([scores[song.song_id] for song in songs if song.song_id in scores]).reshape(-1, len(classes))
+    own = {"predicted": predicted_labels(known, classes, run.facts.task), **probability_columns(classes, known)}
+    places = iter(range(len(known)))
+    rows = pa.array([next(places) if song.song_id in scores else None for song in songs], pa.int64())
+    columns = {
+        "song_id": [song.song_id for song in songs],
+        "path": [song.path for song in songs],
+        **pa.table(own).take(rows).to_pydict(),
+        "error_code": [song.code for song in songs],
+        "error": [song.reason for song in songs],
+    }
+    return pa.table(columns, schema=_schema(run.facts))

@@ -1,0 +1,94 @@
+"""The commands that put a run to use: `predict` and `export`. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from songbag_store.cli.options import CacheDir, CacheSize, StorageOption
+from songbag_training.cli.quiet import quiet_start
+
+_NOTES_SHOWN = 10
+
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+PlugIn = Annotated[
+    str | None,
+    typer.Option(metavar="MODULE:FUNCTION", help="Of a run whose encoder is not songbag's own: its name, to allow it."),
+]
+
+
+class FormatName(enum.StrEnum):
+    """Choices of `--format`."""
+
+    KERAS = "keras"
+    SAVEDMODEL = "savedmodel"
+    TFLITE = "tflite"
+    ONNX = "onnx"
+
+
+def predict(
+    run: RunFolder,
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A store, a folder or bucket of songs, a manifest or an audio file.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .csv or .parquet file.")],
+    windows: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Which seconds decided: a .csv or .parquet file with a row for each window."),
+    ] = None,
+    snapshot: Annotated[int | None, typer.Option(min=0, help="Of a store: this snapshot, not the newest.")] = None,
+    encoder: PlugIn = None,
+    storage_option: StorageOption = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = "50GB",
+) -> None:
+    """Predict the class of each song of a store, or of audio that is in no store."""
+    from songbag_store.storage.options import parse_options
+    from songbag_store.windows.cache import parse_size
+
+    options, cache_bytes = parse_options(storage_option), parse_size(cache_size)
+    with quiet_start():
+        from songbag_training.apply.predict import predict_to_file
+        from songbag_training.runs.run import Run
+    notes: list[str] = []
+    done = predict_to_file(
+        Run.open(run).allow_encoder(encoder),
+        source,
+        output,
+        windows=windows,
+        snapshot=snapshot,
+        storage_options=options,
+        cache_dir=cache_dir,
+        cache_bytes=cache_bytes,
+        warn=notes.append,
+    )
+    for note in notes[:_NOTES_SHOWN]:
+        print(f"note: {note}")
+    if len(notes) > _NOTES_SHOWN:
+        print(f"note: {len(notes) - _NOTES_SHOWN} more like these")
+    if done.n_songs - done.n_failed <= len(done.explanations):
+        print(*done.explanations, sep="\n")
+    for failure in done.failures:
+        print(f"failed: {failure}")
+    failed = f", {done.n_failed} failed (see the column error)" if done.n_failed else ""
+    print(f"{done.n_songs - done.n_failed} songs predicted{failed}: {output}")
+
+
+def export(
+    run: RunFolder,
+    form: Annotated[FormatName, typer.Option("--format", help="For whom; onnx needs the extra of that name.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PATH", help="File or folder, new; classes go into PATH.json.")
+    ],
+    encoder: PlugIn = None,
+) -> None:
+    """Write a run's model for other people's tools: as .keras, SavedModel, TFLite or ONNX."""
+    with quiet_start():
+        from songbag_training.apply.export import export as run_export
+        from songbag_training.runs.run import Run
+
+        run_export(Run.open(run).allow_encoder(encoder), form.value, output)
+    print(f"{form.value} model: {output}; classes, features and shapes: {output}.json")

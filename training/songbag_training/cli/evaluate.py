@@ -1,0 +1,59 @@
+"""The command `evaluate`. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from songbag_store.cli.options import CacheDir, CacheSize, Snapshot, StorageOption, open_store
+from songbag_store.errors import UsageError
+from songbag_training.cli.apply import PlugIn, RunFolder
+from songbag_training.cli.quiet import quiet_start
+
+
+def evaluate(
+    run: RunFolder,
+    store: Annotated[
+        str | None,
+        typer.Argument(metavar="[STORE]", help="Where the run's store lies now, if not where it was; or another one."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Judge by all labelled songs of STORE, results go here."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="With -o: the column of the labels, if not as at training.")] = None,
+    encoder: PlugIn = None,
+    snapshot: Snapshot = None,
+    storage_option: StorageOption = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = "50GB",
+) -> None:
+    """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
+    from songbag_store.storage.options import parse_options
+    from songbag_store.windows.cache import parse_size
+
+    if output is None and (label is not None or snapshot is not None):
+        what = "the songs, labels and snapshot of a run are its own"
+        raise UsageError(what, where="evaluate", remedy="Give STORE and -o DIR to judge it by other songs.")
+    if output is not None and store is None:
+        raise UsageError("no store is given to judge by", where="-o", remedy="songbag evaluate RUN STORE -o DIR")
+    with quiet_start():
+        from songbag_training.evaluation.text import format_confusion, format_judgement, format_metrics
+        from songbag_training.runs.evaluate import evaluate as evaluate_run
+        from songbag_training.runs.evaluate import evaluate_elsewhere
+        from songbag_training.runs.run import Run
+    opened = Run.open(run).allow_encoder(encoder)
+    if output is None or store is None:
+        options, cache_bytes = parse_options(storage_option), parse_size(cache_size)
+        result = evaluate_run(opened, store, storage_options=options, cache_dir=cache_dir, cache_bytes=cache_bytes)
+    else:
+        other = open_store(store, storage_option, snapshot, cache_dir, cache_size)
+        result = evaluate_elsewhere(opened, other, output, label=label)
+    print(format_metrics(result.metrics))
+    print()
+    if result.confusion is not None:
+        print(format_confusion(result.confusion, opened.facts.classes))
+        print()
+    print(format_judgement(result.metrics[result.judged]))

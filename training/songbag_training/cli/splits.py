@@ -1,0 +1,117 @@
+"""The commands `split` and `cross-validate`. Heavy imports happen in the commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from songbag_store.cli.options import CacheDir, CacheSize, Snapshot, StorageOption, Store, open_store
+from songbag_training.cli.quiet import quiet_start
+from songbag_training.config import TrainConfig
+
+Label = Annotated[str, typer.Option(help="Column of the index that holds each song's class, or a list of classes.")]
+Where = Annotated[str | None, typer.Option(metavar="SQL", help="Use only the songs for which this holds.")]
+Group = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="Keep songs with the same value on one side (artist, album); may be repeated."),
+]
+FoldColumn = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="The folds are given: each song's is in this column."),
+]
+SavedSplit = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A split that `songbag split` saved, instead of a new one.")
+]
+
+
+def split(
+    store: Store,
+    label: Label,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .parquet file, not there yet.")],
+    group: Group = None,
+    folds: Annotated[int | None, typer.Option(help="Folds, instead of train, validation and test.")] = None,
+    fold_column: FoldColumn = None,
+    where: Where = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    snapshot: Snapshot = None,
+    storage_option: StorageOption = None,
+) -> None:
+    """Divide the songs of a store once, and save who is where: for `train --split` and `cross-validate --split`."""
+    from songbag_training.files import require_new_file
+    from songbag_training.songs.labels import labelled_songs
+    from songbag_training.splits.deal import make_split
+    from songbag_training.splits.groups import likely_groups, n_duplicates
+    from songbag_training.splits.split import format_balance
+    from songbag_training.splits.suspicions import group_notes
+
+    require_new_file(output, ".parquet")
+    opened = open_store(store, storage_option, snapshot)
+    also = {
+        "--fold-column": [fold_column] if fold_column else [],
+        "--group": group or (),
+        "groups": likely_groups(opened.schema),
+    }
+    labels = labelled_songs(opened, label, where, also)
+    made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group or (), seed=seed)
+    made.write(output)
+    print(format_balance(made, labels.classes))
+    print()
+    if labels.n_unlabelled:
+        print(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
+    kept = ["no recording", *(f"no value of {column!r}" for column in made.group)]
+    print(f"no leak: {', '.join(kept)} is in two parts ({n_duplicates(labels.songs)} songs are copies of others)")
+    for note in group_notes(made, labels.songs):
+        print(note)
+    print(f"split {made.digest[:12]}: {output}")
+
+
+def like_a_training(command: Callable[..., None], train: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, which takes them as ``**config``, those options of `train` that make a `TrainConfig`."""
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    theirs = inspect.signature(train, eval_str=True).parameters.values()
+    options = [one for one in theirs if one.name in fields]
+    parameters = [one for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
+    command.__signature__ = inspect.Signature([*parameters, *options])  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in [*parameters, *options]}
+    return command
+
+
+def cross_validate(
+    store: Store,
+    label: Label,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty, or of the same command: it goes on.")
+    ],
+    folds: Annotated[int | None, typer.Option(help="How many folds to make; 5 by default.")] = None,
+    fold_column: FoldColumn = None,
+    split: SavedSplit = None,
+    group: Group = None,
+    where: Where = None,
+    snapshot: Snapshot = None,
+    storage_option: StorageOption = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = "50GB",
+    **config: Any,
+) -> None:
+    """Train once for each fold, on all the others, and test on this one: mean, spread and every song's prediction."""
+    chosen = TrainConfig(**config)
+    opened = open_store(store, storage_option, snapshot, cache_dir, cache_size)
+    with quiet_start():
+        from songbag_training.fit.cross_validation import cross_validate as run_cross_validation
+    run_cross_validation(
+        opened,
+        label,
+        output,
+        folds=folds,
+        fold_column=fold_column,
+        split=split,
+        group=group or (),
+        where=where,
+        config=chosen,
+    )

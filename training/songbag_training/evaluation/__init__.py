@@ -1,0 +1,1 @@
+"""How good predictions are: scores, metrics, intervals, calibration, tables."""

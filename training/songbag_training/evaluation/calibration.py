@@ -1,0 +1,76 @@
+"""Temperature scaling: one number that makes probabilities honest and moves no decision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.optimize import minimize_scalar
+
+from songbag_store import SongStore
+from songbag_training.evaluation.metrics import losses
+from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.types import Floats
+
+_LARGEST = 20.0
+
+
+def calibrate(model: keras.Model, store: SongStore, songs: pa.Table, true: npt.NDArray[Any]) -> float:
+    """Set the temperature of a model's pooling by some songs, and return it.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Made by `songbag_training.models.model.song_model`.
+    store : SongStore
+        Where the windows are.
+    songs : pyarrow.Table
+        Rows of the index: songs that neither train nor test.
+    true : int64, shape (n,), or 0 and 1, shape (n, n_classes)
+        Their labels.
+    """
+    scorer = SongScorer(model)
+    scores = scorer.score(stored_pieces(store, songs, scorer.chunk_windows))
+    temperature = fit_temperature(true, np.array([score.probabilities for score in scores]))
+    present = model.get_layer("pooling").temperature
+    present.assign(present * temperature)
+    return temperature
+
+
+def scale(probabilities: Floats, temperature: float, *, multi_label: bool) -> Floats:
+    """Return the probabilities that logits divided by the temperature give.
+
+    Parameters
+    ----------
+    probabilities : float64, shape (n, n_classes)
+        Of a softmax, rows sum to 1; or, multi-label, of sigmoids.
+    temperature : float
+        Above 1 it takes confidence away, below 1 it adds some.
+    """
+    logs = np.log(np.maximum(probabilities, 1e-300)) / temperature
+    if multi_label:
+        others = np.log(np.maximum(1.0 - probabilities, 1e-300)) / temperature
+        return np.exp(logs - np.logaddexp(logs, others))
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return shares
+
+
+def fit_temperature(true: npt.NDArray[Any], probabilities: Floats) -> float:
+    """Return the temperature, from 1/20 to 20, with the lowest log loss on some songs.
+
+    C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2. The
+    songs should be such as neither train nor test: the validation part.
+    """
+
+    def loss(log_temperature: float) -> float:
+        scaled = scale(probabilities, float(np.exp(log_temperature)), multi_label=true.ndim == 2)
+        return float(losses(true, scaled).mean())
+
+    bound = float(np.log(_LARGEST))
+    found: Any = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4})
+    # Where it helps nothing, as when all songs are right already at 1, nothing is changed.
+    return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0

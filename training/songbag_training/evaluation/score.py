@@ -1,0 +1,173 @@
+"""Scoring whole songs: every window is seen, in memory that does not grow with the length of a song.
+
+Windows of songs are strung together and go through the window network in chunks of one size; per song only an embedding
+and the logits of each window are kept (some 600 bytes: 20 MB for a recording of a day) until it is pooled.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import tensorflow as tf
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.types import StoredWindows
+from songbag_store.windows.reader import Pending
+from songbag_store.windows.spans import Span
+from songbag_training.models.task import probabilities
+from songbag_training.types import Floats, Task
+
+_CHUNK_WINDOWS = 512
+_CHUNK_VALUES = 1_500_000
+_READ_AHEAD_CHUNKS = 4
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """Some windows of a song, in order; `last` where no more of this song follow."""
+
+    song_id: str
+    windows: StoredWindows
+    last: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SongScore:
+    """What the network says of one song.
+
+    Attributes
+    ----------
+    probabilities : float64, shape (n_classes,)
+    window_probabilities : float64, shape (N, n_classes)
+    weights : float64, shape (N,)
+        How much each window counted in the pooling; they sum to 1.
+    """
+
+    song_id: str
+    probabilities: Floats
+    window_probabilities: Floats
+    weights: Floats
+
+
+class SongScorer:
+    """Scores songs with a model; its windows in chunks, its songs as a whole.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Made by `songbag_training.models.model.song_model`. Scores follow its weights when they change.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        network = model.get_layer("window_network")
+        shape, kind = network.input.shape, network.input.dtype
+        pooling = model.get_layer("pooling")
+        self.task: Task = "single-label" if pooling.exclusive else "multi-label"
+        self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
+        # One graph for chunks of every length: the last one, and songs that do not fit together, are shorter.
+        # TensorFlow knows functions by their code: it would warn that a lambda becomes another graph each time.
+        self._network: Callable[[Any], Any] = tf.function(
+            functools.partial(network, training=False), input_signature=[tf.TensorSpec(shape, kind)], autograph=False
+        )
+        # All windows of a song at once, whatever the chunks: no pooling could be put together from those of chunks.
+        signature = [tf.TensorSpec((1, None, output.shape[-1]), output.dtype) for output in network.outputs]
+        self._pooling: Callable[..., Any] = tf.function(
+            lambda embeddings, logits: pooling(embeddings, logits, tf.ones(tf.shape(logits)[:2])),
+            input_signature=signature,
+            autograph=False,
+        )
+
+    def score(self, pieces: Iterable[Piece]) -> Iterator[SongScore]:
+        """Score songs one after the other.
+
+        Parameters
+        ----------
+        pieces : iterable of Piece
+            All pieces of a song before those of the next; at least one window a song.
+        """
+        seen: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
+        for piece, embeddings, logits in self._apply(pieces):
+            seen.append((embeddings, logits))
+            if piece.last:
+                yield self._pool(piece.song_id, *(np.concatenate(parts) for parts in zip(*seen, strict=True)))
+                seen = []
+
+    def _apply(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Any, Any]]:
+        """Yield each piece with its embeddings and logits."""
+        for chunk in self._chunks(pieces):
+            embeddings, logits = self._network(np.concatenate([piece.windows for piece in chunk]))
+            ends = np.cumsum([len(piece.windows) for piece in chunk])[:-1]
+            yield from zip(chunk, np.split(embeddings.numpy(), ends), np.split(logits.numpy(), ends), strict=True)
+
+    def _chunks(self, pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
+        chunk: list[Piece] = []
+        n_windows = 0
+        for piece in pieces:
+            if chunk and n_windows + len(piece.windows) > self.chunk_windows:
+                yield chunk
+                chunk, n_windows = [], 0
+            chunk.append(piece)
+            n_windows += len(piece.windows)
+        if chunk:
+            yield chunk
+
+    def _pool(self, song_id: str, embeddings: Any, logits: Any) -> SongScore:
+        song_logits, weights = self._pooling(embeddings[None], logits[None])
+        return SongScore(
+            song_id,
+            probabilities(song_logits.numpy(), self.task)[0],
+            probabilities(logits, self.task),
+            weights.numpy()[0].astype(np.float64),
+        )
+
+
+def stored_pieces(store: SongStore, songs: pa.Table, chunk_windows: int) -> Iterator[Piece]:
+    """Read songs of a store in pieces of at most `chunk_windows`, with those to come already being read.
+
+    Raises
+    ------
+    songbag_store.errors.DamagedStore
+        If windows are missing or not what was written.
+    """
+    under_way: deque[tuple[Span, bool, Pending]] = deque()
+    ahead = 0
+    for span, last in _cut(store.spans(songs), chunk_windows):
+        under_way.append((span, last, store.reader.read(span)))
+        ahead += span.n_windows
+        while ahead > _READ_AHEAD_CHUNKS * chunk_windows:
+            first, ends, pending = under_way.popleft()
+            ahead -= first.n_windows
+            yield Piece(first.song_id, pending.result(), ends)
+    for first, ends, pending in under_way:
+        yield Piece(first.song_id, pending.result(), ends)
+
+
+def _cut(spans: Iterable[Span], longest: int) -> Iterator[tuple[Span, bool]]:
+    """Cut spans into spans of at most `longest` windows; tell which end a song."""
+    for span in spans:
+        for first in range(0, span.n_windows, longest):
+            length = min(longest, span.n_windows - first)
+            part = span._replace(row_start=span.row_start + first, n_windows=length)
+            yield part, first + length == span.n_windows
+
+
+def array_pieces(song_id: str, windows: StoredWindows, chunk_windows: int) -> Iterator[Piece]:
+    """Cut the windows of one song, shape (N, C, T), in memory or mapped, into pieces that outlive them."""
+    for first in range(0, len(windows), chunk_windows):
+        piece = np.array(windows[first : first + chunk_windows])
+        yield Piece(song_id, piece, first + len(piece) == len(windows))
+
+
+def window_times(n_windows: int, spec: FeatureSpec) -> tuple[Floats, Floats]:
+    """Return start and end of each window of a song, in seconds, shape (N,)."""
+    starts: Floats = np.arange(n_windows, dtype=np.float64) * (spec.window_hop_samples / spec.sample_rate_hz)
+    ends: Floats = starts + np.float64(spec.window_samples / spec.sample_rate_hz)
+    return starts, ends

@@ -1,0 +1,68 @@
+"""Metrics as text, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from songbag_training.types import Ints
+
+_MOST_CLASSES = 40
+_MISTAKES = 5
+
+
+def format_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the metrics of songs and windows of all parts as a table."""
+    parts = {part: of for part, of in metrics.items() if "song" in of}
+    names = [name for name in next(iter(parts.values()))["song"] if name != "n"]
+    rows = [(part, of["song"]) for part, of in parts.items()]
+    rows += [(f"{part}, windows", of["window"]) for part, of in parts.items()]
+    return format_table("", rows, names)
+
+
+def format_table(head: str, rows: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str]) -> str:
+    """Return metrics as a table, a line a row: its name, `n` where it has one, and the metrics that are asked for."""
+    wide = max(len(head), *(len(name) for name, _ in rows))
+    widths = [max(7, len(name) + 2) for name in names]
+    lines = [f"{head:<{wide}}{'n':>8}" + "".join(f"{name:>{w}}" for name, w in zip(names, widths, strict=True))]
+    for name, own in rows:
+        cells = "".join(f"{_number(own[key]):>{w}}" for key, w in zip(names, widths, strict=True))
+        lines.append(f"{name:<{wide}}{own.get('n', ''):>8}{cells}")
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def format_judgement(metrics: Mapping[str, Any]) -> str:
+    """Return intervals and the surest mistakes of a part."""
+    lines = []
+    for name, interval in metrics["intervals"].items():
+        if interval is not None:
+            value = metrics["song"][name]
+            how = "bootstrap over songs" if 0 < value < 1 else "exact binomial, as all songs are alike"
+            lines.append(f"{name} {value:.3f}, 95 % between {interval[0]:.3f} and {interval[1]:.3f} ({how})")
+    mistakes = metrics["mistakes"][:_MISTAKES]
+    if mistakes:
+        lines += ["", "surest mistakes:"]
+    for one in mistakes:
+        label = one["label"] if isinstance(one["label"], str) else ", ".join(one["label"]) or "none"
+        lines.append(f"  {one['song_id']}: {label}, said to be {one['said']} ({one['probability']:.0%})")
+    return "\n".join(lines)
+
+
+def format_confusion(matrix: Ints, classes: Sequence[str]) -> str:
+    """Return a confusion matrix as text: rows are true classes, columns predicted ones, numbered as the rows are.
+
+    More than 40 classes are too wide for a terminal: then where to look is said instead.
+    """
+    if len(classes) > _MOST_CLASSES:
+        return f"{len(classes)} classes: see confusion.png, and confusion in metrics.json"
+    width = max(map(len, classes))
+    cell = max(4, len(str(int(matrix.max(initial=0)))) + 1, len(str(len(classes))) + 1)
+    numbers = "".join(f"{number:>{cell}}" for number in range(1, len(classes) + 1))
+    lines = [f"{'true class':<{width + 4}}{numbers}   <- predicted"]
+    for number, (name, row) in enumerate(zip(classes, matrix.tolist(), strict=True), 1):
+        lines.append(f"{number:>3} {name:<{width}}" + "".join(f"{count or '.':>{cell}}" for count in row))
+    return "\n".join(lines)

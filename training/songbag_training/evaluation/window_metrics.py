@@ -1,0 +1,116 @@
+"""Metrics of windows, summed up song by song: memory grows with the number of classes, not of windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from songbag_training.evaluation.metrics import (
+    CONFIDENCE_BINS,
+    calibration_error,
+    confidence_bins,
+    confidences,
+    losses,
+    metric_names,
+    ranking_metrics,
+)
+from songbag_training.types import Floats, Metrics
+
+_SCORE_BINS = 4096
+_LOG_ODDS = 20.0
+
+
+class WindowMetrics:
+    """Sums up what windows say of their songs; a window is right if it says the song's label.
+
+    The metrics are those of `song_metrics`. ROC-AUC and average precision take probabilities
+    whose log-odds fall into the same of 4,096 bins between -20 and 20 for equal, so that 64 KB a class are enough for
+    any number of windows; they are within 0.001 of the exact values. The others are exact.
+
+    Parameters
+    ----------
+    n_classes : int
+    multi_label : bool
+        Whether labels are rows of zeros and ones.
+    """
+
+    def __init__(self, n_classes: int, *, multi_label: bool) -> None:
+        self._n_classes = n_classes
+        self._multi_label = multi_label
+        self._n = 0
+        self._loss = 0.0
+        self._subset_hits = 0
+        # true and predicted, true only, predicted only
+        self._counts = np.zeros((3, n_classes), np.int64)
+        self._ranks = np.zeros((n_classes, 2, _SCORE_BINS), np.int64)
+        self._confidence = np.zeros((3, CONFIDENCE_BINS))
+
+    def add(self, true: npt.NDArray[Any], probabilities: Floats) -> None:
+        """Add the windows of one song.
+
+        Parameters
+        ----------
+        true : int64, shape (), or 0 and 1, shape (n_classes,)
+            The song's label, as `songbag_training.songs.labels.encode_labels` gives it.
+        probabilities : float64, shape (N, n_classes)
+        """
+        n = len(probabilities)
+        row = np.asarray(true)
+        own = row > 0 if self._multi_label else np.arange(self._n_classes) == row
+        said = probabilities > 0.5 if self._multi_label else np.eye(self._n_classes)[probabilities.argmax(axis=1)] > 0
+        self._n += n
+        self._subset_hits += int((said == own).all(axis=1).sum())
+        self._counts += np.stack([(said & own).sum(axis=0), (~said & own).sum(axis=0), (said & ~own).sum(axis=0)])
+        repeated = np.broadcast_to(row, (n, *row.shape))
+        self._loss += float(losses(repeated, probabilities).sum())
+        self._add_ranks(own, probabilities)
+        hits, confidence = confidences(repeated, probabilities)
+        bins = confidence_bins(confidence)
+        for sums, values in zip(self._confidence, (hits, confidence, np.ones(len(hits))), strict=True):
+            sums += np.bincount(bins, values, CONFIDENCE_BINS)
+
+    def _add_ranks(self, own: npt.NDArray[np.bool_], probabilities: Floats) -> None:
+        with np.errstate(divide="ignore"):
+            log_odds = np.log(probabilities) - np.log1p(-np.minimum(probabilities, 1.0))
+        places = (np.clip(log_odds, -_LOG_ODDS, _LOG_ODDS) + _LOG_ODDS) * ((_SCORE_BINS - 1) / (2 * _LOG_ODDS))
+        bins = np.round(places).astype(np.int64)
+        classes = np.broadcast_to(np.arange(self._n_classes), bins.shape)
+        np.add.at(self._ranks, (classes, np.broadcast_to(own, bins.shape).astype(np.int64), bins), 1)
+
+    def metrics(self) -> Metrics:
+        """Return the metrics of all windows so far, and their number as `n`."""
+        names = metric_names(np.zeros((0, 0) if self._multi_label else 0))
+        if not self._n:
+            return dict.fromkeys(names) | {"n": 0}
+        both, missed, false = self._counts
+        actual, answered = both + missed, both + missed + false
+        recall = both[actual > 0] / actual[actual > 0]
+        f1 = 2 * both[answered > 0] / (2 * both + missed + false)[answered > 0]
+        hits, confidence, n_in_bin = self._confidence
+        filled = n_in_bin > 0
+        roc_auc, average_precision = self._ranking()
+        own = {
+            "accuracy": float(hits.sum() / n_in_bin.sum()),
+            "subset_accuracy": self._subset_hits / self._n,
+            "balanced_accuracy": float(recall.mean()) if len(recall) else None,
+            "micro_f1": float(2 * both.sum() / max(1, (2 * both + missed + false).sum())),
+            "macro_f1": float(f1.mean()) if len(f1) else 0.0,
+            "roc_auc": roc_auc,
+            "average_precision": average_precision,
+            "log_loss": self._loss / self._n,
+            "ece": calibration_error(
+                hits[filled] / n_in_bin[filled], confidence[filled] / n_in_bin[filled], n_in_bin[filled]
+            ),
+        }
+        return {name: own[name] for name in names} | {"n": self._n}
+
+    def _ranking(self) -> tuple[float | None, float | None]:
+        one_of_two = not self._multi_label and self._n_classes == 2
+        counts = self._ranks[1:] if one_of_two else self._ranks
+        members = np.repeat([False, True], _SCORE_BINS)
+        scores = np.tile(np.arange(_SCORE_BINS, dtype=np.float64), 2)
+        return ranking_metrics(
+            [members] * len(counts), [scores] * len(counts), [own.reshape(-1).astype(np.float64) for own in counts]
+        )

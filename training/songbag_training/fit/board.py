@@ -1,0 +1,57 @@
+"""Event files for TensorBoard, written with what TensorFlow itself brings: TensorBoard is not needed for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from songbag_training.errors import RunError
+from songbag_training.runs.history import COLUMNS, History, Row
+
+FOLDER = "tensorboard"
+
+
+class Board(keras.callbacks.Callback):
+    """Writes the history of a training as scalars: ``tensorboard --logdir RUN`` shows them.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The run folder; the files go into a folder of their own.
+    history : History
+        Epochs finished before are written anew, in place of the files that are there; those to come as soon as they
+        are in it.
+    """
+
+    def __init__(self, folder: Path, history: History) -> None:
+        super().__init__()
+        self._history = history
+        place = folder / FOLDER
+        try:
+            place.mkdir(exist_ok=True)
+            for earlier in place.glob("events.out.tfevents.*"):
+                earlier.unlink()
+        except OSError as error:
+            raise RunError(f"cannot be written ({error.strerror})", where=str(place)) from error
+        self._writer = tf.io.TFRecordWriter(str(place / f"events.out.tfevents.{int(time.time())}.songbag"))
+        self._write(tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        for row in history.rows:
+            self._add(row)
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Write the epoch that has just been noted."""
+        self._add(self._history.rows[-1])
+
+    def _add(self, row: Row) -> None:
+        value = tf.compat.v1.Summary.Value
+        values = [value(tag=f"epoch_{name}", simple_value=row[name]) for name in COLUMNS[1:] if name in row]
+        summary = tf.compat.v1.Summary(value=values)
+        self._write(tf.compat.v1.Event(wall_time=time.time(), step=int(row["epoch"]), summary=summary))
+
+    def _write(self, event: tf.compat.v1.Event) -> None:
+        self._writer.write(event.SerializeToString())
+        self._writer.flush()

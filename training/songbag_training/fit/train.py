@@ -1,0 +1,266 @@
+"""`train`: from a store and a label column to a run folder."""
+
+from __future__ import annotations
+
+import platform
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import songbag_store
+from songbag_store import SongStore
+from songbag_store.errors import StoreError
+from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
+from songbag_training.config import TrainConfig
+from songbag_training.evaluation.calibration import calibrate
+from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
+from songbag_training.fit.material import Material, prepare
+from songbag_training.runs.evaluate import evaluate, open_store
+from songbag_training.runs.run import Run, RunFacts, claim_folder
+from songbag_training.runs.weights import load_weights, save_weights
+from songbag_training.songs.labels import encode_labels
+from songbag_training.splits.groups import n_duplicates
+from songbag_training.splits.split import Split
+from songbag_training.splits.suspicions import group_notes
+from songbag_training.types import Report
+
+_DEFAULTS = TrainConfig()
+
+
+def train(
+    store: SongStore | str | Path,
+    label: str,
+    output: str | Path,
+    *,
+    where: str | None = None,
+    split: Split | str | Path | None = None,
+    group: Sequence[str] = (),
+    config: TrainConfig = _DEFAULTS,
+    checkpoint_s: float = CHECKPOINT_S,
+    report: Report = print,
+) -> Run:
+    """Train a song model and leave a run folder behind.
+
+    The songs are split into train, validation and test; the weights of the epoch with the lowest validation loss are
+    kept, and evaluated on every window of every song. Of a split without validation songs, the last epoch's are kept.
+    With the same store, options and machine the weights are the same bytes; for this, the random seeds and the op
+    determinism of TensorFlow are set for the whole process.
+
+    Parameters
+    ----------
+    store : SongStore, str or pathlib.Path
+        The store, at the snapshot to train on.
+    label : str
+        Column of the index with one label a song: text, whole numbers or booleans.
+    output : str or pathlib.Path
+        The run folder, new or empty.
+    where : str, optional
+        SQL expression over the index; only these songs are used.
+    split : Split, str or pathlib.Path, optional
+        A split made beforehand, or the file that `songbag split` wrote; by default a new one is made.
+    group : sequence of str, optional
+        Columns of the index: songs with the same artist, album, ... stay in one part of a new split.
+    config : TrainConfig
+        Everything else.
+    checkpoint_s : float
+        Seconds between the checkpoints inside an epoch that `resume` goes on from; there is one at its end anyway.
+    report : callable
+        Takes the lines that are printed.
+
+    Returns
+    -------
+    run : Run
+        The finished run; ``run.folder / "metrics.json"`` says how good it is.
+
+    Raises
+    ------
+    LabelError
+        If the labels cannot be learned.
+    LeakError
+        If what is tested on would be trained on.
+    SplitMismatch
+        If the store no longer has the songs of the split.
+    ModelError
+        If the encoder does not fit the windows.
+    UsageError
+        If the folder is not empty, or no song is left.
+    NonFiniteLoss
+        If the loss becomes NaN or infinite.
+
+    Examples
+    --------
+    >>> run = train("my-store", "genre", "runs/first", config=TrainConfig(epochs=30))
+    >>> predict(run, "new-songs/")
+    """
+    store = store if isinstance(store, SongStore) else SongStore.open(store)
+    material = prepare(store, label, where, split, group=group, config=config)
+    return train_on(material, output, config=config, checkpoint_s=checkpoint_s, report=report)
+
+
+def train_on(
+    material: Material,
+    output: str | Path,
+    *,
+    config: TrainConfig = _DEFAULTS,
+    checkpoint_s: float = CHECKPOINT_S,
+    report: Report = print,
+) -> Run:
+    """Train on songs that were prepared; see `train`."""
+    folder = Path(output)
+    _report_songs(material, report)
+    model = _repeatable_model(material, config)
+    claim_folder(folder)
+    run = Run.create(folder, _facts(material, config), material.split)
+    _pin(run, material.store, report)
+    return _complete(run, material, model, checkpoint_s, report)
+
+
+def resume(
+    output: str | Path,
+    store: SongStore | str | Path | None = None,
+    *,
+    encoder: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    checkpoint_s: float = CHECKPOINT_S,
+    report: Report = print,
+) -> Run:
+    """Go on with a training that was interrupted, at the step after its last checkpoint.
+
+    The songs, the options and the snapshot are those that the run folder names. On the same machine the weights become
+    those of a training that nothing interrupted, to the byte.
+
+    Parameters
+    ----------
+    output : str or pathlib.Path
+        The run folder. A finished run is returned as it is.
+    store : SongStore, str or pathlib.Path, optional
+        The store at the run's snapshot, or where it lies now; by default where it lay when the training began.
+    encoder : str, optional
+        The run's encoder once more, where it is a function outside songbag: see `Run.allow_encoder`.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint, where it lies in an object store.
+    cache_dir, cache_bytes
+        As for `SongStore.open`.
+    checkpoint_s, report
+        As for `train`.
+
+    Raises
+    ------
+    RunNotFound
+        If no training has begun in this folder.
+    DamagedRun
+        If a file of the folder is not what songbag wrote.
+    UsageError
+        If the store is another one.
+    NonFiniteLoss
+        If the loss becomes NaN or infinite.
+    """
+    run = Run.open_unfinished(output)
+    facts, split = run.facts, run.split()
+    if facts.finished_at is not None:
+        report(f"the training of this run was finished at {facts.finished_at}: nothing is left to resume: {run.folder}")
+        return run
+    run.allow_encoder(encoder).require_encoder()
+    opened = (
+        store if isinstance(store, SongStore) else open_store(facts, store, storage_options, cache_dir, cache_bytes)
+    )
+    material = prepare(opened, facts.label, facts.where, split, config=facts.train_config)
+    model = _repeatable_model(material, facts.train_config)
+    _pin(run, opened, report)
+    return _complete(run, material, model, checkpoint_s, report)
+
+
+def _repeatable_model(material: Material, config: TrainConfig) -> keras.Model:
+    """Build the model with everything random set by the seed, for this whole process."""
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    return compiled_model(material, config)
+
+
+def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: float, report: Report) -> Run:
+    """Train what is left to train, evaluate, and end the run."""
+    store, labels, split = material.store, material.labels, material.split
+    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, report=report)
+    # A model in mixed precision is scored as everybody will use it: in float32.
+    config = run.facts.train_config
+    scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
+    load_weights(scored, run.folder / "weights.safetensors")
+    if config.calibrate:
+        rows = split.rows_of("validation")
+        true = encode_labels([split.labels[row] for row in rows], labels.classes, labels.task)
+        temperature = calibrate(scored, store, labels.songs.take(rows), true)
+        save_weights(scored, run.folder / "weights.safetensors")
+        report(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
+    metrics = evaluate(run, store, model=scored).metrics
+    run.finish(finished_at=_now(), best_epoch=best_epoch)
+    held_out = metrics["test"]
+    report(
+        f"held-out accuracy {held_out['song']['accuracy']:.2f} over {held_out['song']['n']} songs "
+        f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {run.folder}"
+    )
+    return run
+
+
+def _report_songs(material: Material, report: Report) -> None:
+    labels, split = material.labels, material.split
+    parts = ", ".join(f"{n} {part}" for part, n in split.counts().items())
+    report(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {parts}")
+    if labels.n_unlabelled:
+        report(f"{labels.n_unlabelled} songs without a label in {material.label!r} are left out")
+    copies = n_duplicates(labels.songs)
+    if copies:
+        report(f"{copies} songs are byte-identical copies of others; copies stay in one part")
+    if split.group:
+        report(f"songs of the same {' or '.join(split.group)} stay in one part")
+    for note in group_notes(split, labels.songs):
+        report(note)
+
+
+def _facts(material: Material, config: TrainConfig) -> RunFacts:
+    store = material.store
+    location = store.location if "://" in store.location else str(Path(store.location).absolute())
+    return RunFacts(
+        run_id=uuid.uuid4().hex,
+        created_at=_now(),
+        store_location=location,
+        store_uuid=store.uuid,
+        snapshot=store.snapshot,
+        snapshot_sha256=store.snapshot_sha256,
+        spec=store.spec.to_dict(),
+        fingerprint=store.spec.fingerprint,
+        label=material.label,
+        where=material.where,
+        classes=list(material.labels.classes),
+        task=material.labels.task,
+        split_sha256=material.split.digest,
+        config=config.to_dict(),
+        versions={
+            "songbag": songbag_store.__version__,
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+    )
+
+
+def _pin(run: Run, store: SongStore, report: Report) -> None:
+    """Tag the snapshot, so that it outlives `songbag gc`; a store that cannot be written is trained on all the same."""
+    name = f"run-{run.facts.run_id}"
+    if f"tags/{name}.json" in {entry.key for entry in store.storage.entries("tags")}:
+        return  # by the process that was interrupted
+    try:
+        store.tag(name, {"run": str(run.folder.absolute()), "label": run.facts.label})
+    except StoreError as error:
+        report(f"note: snapshot {store.snapshot} could not be pinned, and gc may delete it ({error.what})")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,108 @@
+"""`song_model` and `window_model`: networks put together from encoders, a head and a pooling."""
+
+from __future__ import annotations
+
+import keras
+
+from songbag_store import FeatureSpec
+from songbag_training.errors import ModelError
+from songbag_training.models.encoders import reference
+from songbag_training.models.layers import FeatureScaling, FoldWindows, UnfoldWindows, channels_last
+from songbag_training.models.plugins import build_encoder
+from songbag_training.models.poolings import POOLINGS
+from songbag_training.models.task import n_logits
+from songbag_training.types import FloatArray, Task
+
+
+def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_channels: int = 1) -> keras.Model:
+    """Return the reference network, from one window to logits.
+
+    Conv 16, pool (2, 3), Conv 16, pool (2, 2), Dense 32, Dense 32, Dense `n_classes` (one unit for two classes).
+
+    Parameters
+    ----------
+    n_bands, n_frames, n_channels : int
+        Shape of a window: the model takes (B, n_bands, n_frames, n_channels), normalised.
+    n_classes : int
+        Two or more.
+
+    Raises
+    ------
+    ModelError
+        If the windows are smaller than 10 bands or 14 frames.
+
+    Examples
+    --------
+    >>> window_model(n_bands=13, n_frames=216, n_classes=3).count_params()
+    21075
+    """
+    encoder = reference(int(n_bands), int(n_frames), int(n_channels))
+    logits = keras.layers.Dense(n_logits(n_classes), name="head")(encoder.output)
+    return keras.Model(encoder.input, logits, name="window_model")
+
+
+def window_network(spec: FeatureSpec, n_classes: int, encoder: str, task: Task = "single-label") -> keras.Model:
+    """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
+    windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
+    # In float32 whatever the encoder computes in: float16 has 11 bits for features of up to 700.
+    scaled = FeatureScaling(name="scaling", dtype="float32")(windows)
+    images = channels_last(scaled, spec.n_channels)
+    embeddings = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels)(images)
+    # In float32 also under a policy of mixed precision: the range of float16 is too small for logits of long songs.
+    logits = keras.layers.Dense(n_logits(n_classes, task), dtype="float32", name="head")(embeddings)
+    return keras.Model(windows, [embeddings, logits], name="window_network")
+
+
+def song_model(
+    spec: FeatureSpec,
+    n_classes: int,
+    *,
+    task: Task = "single-label",
+    encoder: str = "compact",
+    pooling: str = "mean",
+    bag_size: int | None = None,
+    scaling: tuple[FloatArray, FloatArray] | None = None,
+) -> keras.Model:
+    """Return the network from bags of windows to the logits of songs.
+
+    Parameters
+    ----------
+    spec : FeatureSpec
+        Decides shape and type of the windows.
+    n_classes : int
+        Two classes of a single-label task give one logit, that of the second class; else each class gives one.
+    task : Task
+        Whether a song is of one class (``"single-label"``) or of any number of them (``"multi-label"``).
+    encoder : str
+        A key of `ENCODERS`, or ``module:function`` (see `models.plugins`).
+    pooling : str
+        A key of `songbag_training.models.poolings.POOLINGS`.
+    bag_size : int, optional
+        K; None takes bags of any size.
+    scaling : tuple of two arrays of shape (C,), optional
+        Mean and standard deviation, see `songbag_training.songs.scaling`.
+
+    Returns
+    -------
+    model : keras.Model
+        Takes ``{"windows": (B, K, C, T) as stored, "mask": (B, K)}``, gives logits (B, L). Its layers
+        ``window_network`` and ``pooling`` serve windows and weights singly.
+
+    Raises
+    ------
+    ModelError
+        If there is no such encoder or pooling, or the windows are too small for the encoder.
+    """
+    if pooling not in POOLINGS:
+        remedy = f"There are: {', '.join(POOLINGS)}."
+        raise ModelError(f"there is no pooling {pooling!r}", where="model", remedy=remedy)
+    network = window_network(spec, n_classes, encoder, task)
+    if scaling is not None:
+        network.get_layer("scaling").set_statistics(*scaling)
+    windows = keras.Input((bag_size, *spec.window_shape), dtype=spec.encoding, name="windows")
+    mask = keras.Input((bag_size,), name="mask")
+    embeddings, logits = network(FoldWindows(name="fold")(windows))
+    embeddings = UnfoldWindows(name="unfold_embeddings")(embeddings, mask)
+    logits = UnfoldWindows(name="unfold_logits")(logits, mask)
+    song_logits, _ = POOLINGS[pooling](exclusive=task == "single-label", name="pooling")(embeddings, logits, mask)
+    return keras.Model({"windows": windows, "mask": mask}, song_logits, name="song_model")

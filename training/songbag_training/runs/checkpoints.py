@@ -1,0 +1,135 @@
+"""Checkpoints: the whole state of a training between two steps, in one safetensors file.
+
+Which songs and windows a step sees follows from seed, epoch and step: of the input there are these two numbers to keep.
+Of the model there are the weights, normalisation included, the optimizer's variables, the states of the random
+generators of dropout and augmentation, and, inside an epoch, the sums behind its loss and accuracy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+
+from songbag_training.errors import DamagedRun
+from songbag_training.files import write_whole
+from songbag_training.runs.history import COLUMNS, Row
+from songbag_training.runs.weights import opened_tensors, read_tensors
+
+NAME = "checkpoint.safetensors"
+
+_HISTORY = "history/"
+_REMEDY = "Delete it to train the run from its beginning with --resume."
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """How far a training has come."""
+
+    rows: list[Row]
+    """The finished epochs, see `songbag_training.runs.history`."""
+    step: int
+    """Steps done of the epoch under way."""
+    seconds: float
+    """That these steps took."""
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under way, counted from 0."""
+        return len(self.rows)
+
+
+def save_checkpoint(path: Path, model: keras.Model, reached: Reached) -> None:
+    """Write the state of a training in place of an earlier one.
+
+    Raises
+    ------
+    RunError
+        If the file cannot be written; the earlier one is then untouched.
+    """
+    tensors = {name: np.asarray(variable.numpy()) for name, variable in _state(model, reached.step > 0).items()}
+    metadata = {"step": str(reached.step), "seconds": repr(reached.seconds)}
+    write_whole(path, safetensors.numpy.save(tensors | _columns(reached.rows), metadata))
+
+
+def read_reached(path: Path) -> Reached:
+    """Read how far the training of a checkpoint has come; where there is no checkpoint, it is at its beginning.
+
+    Raises
+    ------
+    DamagedRun
+        If the file is not what songbag wrote.
+    """
+    if not path.exists():
+        return Reached(rows=[], step=0, seconds=0.0)
+    with opened_tensors(path, "checkpoint", _REMEDY) as file:
+        metadata = file.metadata() or {}
+        names = [name for name in file.keys() if name.startswith(_HISTORY)]  # noqa: SIM118 (not a mapping)
+        columns = {name.removeprefix(_HISTORY): file.get_tensor(name).tolist() for name in names}
+    try:
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        reached = Reached(rows=rows, step=int(metadata["step"]), seconds=float(metadata["seconds"]))
+        whole = reached.step >= 0 and columns.keys() <= set(COLUMNS)
+        whole &= columns.get("epoch", []) == list(range(1, len(rows) + 1))
+    except (ValueError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise DamagedRun("is not a checkpoint that songbag wrote", where=str(path), remedy=_REMEDY)
+    for row in reached.rows:
+        row["epoch"] = int(row["epoch"])
+    return reached
+
+
+def load_checkpoint(path: Path, model: keras.Model, reached: Reached, labels: npt.NDArray[Any]) -> None:
+    """Put a compiled model into the state that `save_checkpoint` found.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The checkpoint.
+    model : keras.Model
+        Built and compiled as the one that was saved.
+    reached : Reached
+        What `read_reached` said.
+    labels : array, shape (n, ...)
+        Labels as the model is fitted with; their type alone counts.
+
+    Raises
+    ------
+    DamagedRun
+        If the file holds anything but the state of such a model; that is then unchanged.
+    """
+    model.optimizer.build(model.trainable_variables)
+    if reached.step:
+        # Keras makes the variables of its metrics known only after they have been used.
+        model.compute_metrics(None, labels[:1], np.zeros((1, *model.output_shape[1:]), np.float32))
+    state = _state(model, reached.step > 0)
+    outline = {name: (tuple(variable.shape), np.dtype(str(variable.dtype))) for name, variable in state.items()}
+    outline |= {name: (column.shape, column.dtype) for name, column in _columns(reached.rows).items()}
+    tensors = read_tensors(path, outline, "checkpoint", _REMEDY)
+    for name, variable in state.items():
+        variable.assign(tensors[name])
+
+
+def _columns(rows: list[Row]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the history as tensors, one a column: there may be thousands of epochs."""
+    names = rows[0] if rows else ()
+    return {f"{_HISTORY}{name}": np.array([row[name] for row in rows], np.float64) for name in names}
+
+
+def _state(model: keras.Model, within_epoch: bool) -> dict[str, Any]:
+    """Return every variable that decides how a training goes on, by a name that is the same in every process."""
+    state = {f"weight/{variable.path}": variable for variable in model.weights}
+    weights = set(map(id, model.weights))
+    others = {
+        # Keras numbers the names of these as it makes them; their order is that of the layers.
+        "random": [variable for variable in model.variables if id(variable) not in weights],
+        "optimizer": model.optimizer.variables,
+        "metric": model.metrics_variables if within_epoch else [],
+    }
+    return state | {f"{kind}/{n}": variable for kind, of_kind in others.items() for n, variable in enumerate(of_kind)}

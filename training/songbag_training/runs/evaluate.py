@@ -1,0 +1,321 @@
+"""Evaluation: every window of every song is scored, and judged by the songs' labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from songbag_store import SongStore
+from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
+from songbag_store.format.index import PLACE_COLUMNS
+from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
+from songbag_training.errors import DamagedRun, LabelError
+from songbag_training.evaluation.intervals import bootstrap_intervals
+from songbag_training.evaluation.metrics import class_metrics, confusion_matrix, predict_classes, song_metrics
+from songbag_training.evaluation.mistakes import confident_mistakes
+from songbag_training.evaluation.pictures import draw_confusion
+from songbag_training.evaluation.predictions import probability_columns, writing_windows
+from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.evaluation.window_metrics import WindowMetrics
+from songbag_training.files import replacing, write_whole
+from songbag_training.runs.run import Run, RunFacts, claim_folder
+from songbag_training.songs.labels import Labels, classes_of, encode_labels, read_labels
+from songbag_training.splits.split import PARTS
+from songbag_training.types import Floats, Ints, Label, Report, Task
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How well a run does.
+
+    Attributes
+    ----------
+    metrics : dict
+        The content of `metrics.json`. Of each part, train, validation and test, or of all songs of another store:
+        ``song`` and ``window``, see `song_metrics` (a window is right if it says the song's
+        label); ``intervals``, see `evaluation.intervals`; ``classes``, precision, recall and F1 of each; and
+        ``mistakes``, the surest first. And ``snapshot``, what was judged by: uuid of the store, number and digest.
+    judged : str
+        The part of songs that the model does not know.
+    confusion : int64, shape (n_classes, n_classes), or None
+        Of these songs: row the true class, column the predicted one. None where a song may have several.
+    """
+
+    metrics: dict[str, dict[str, Any]]
+    judged: str
+    confusion: Ints | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is judged: songs in order of their ids, with labels and parts."""
+
+    song_ids: Sequence[str]
+    labels: Sequence[Label]
+    parts: Sequence[str]
+    names: Sequence[str]
+    judged: str
+
+
+def evaluate(
+    run: Run | str | Path,
+    store: SongStore | str | Path | None = None,
+    *,
+    storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+    model: keras.Model | None = None,
+) -> Evaluation:
+    """Score the songs of a run's split and write its metrics, predictions, windows and confusion matrix anew.
+
+    The songs, labels and parts are those of `split.parquet` and the windows those of the snapshot that was trained on,
+    whatever has become of the store since: the same run always gets the same metrics. One probability a song and class
+    is held in memory, and of the windows sums alone.
+
+    Parameters
+    ----------
+    run : Run, str or pathlib.Path
+        A finished run.
+    store : SongStore, str or pathlib.Path, optional
+        Where the store lies now; by default where it lay at training.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint, where it lies in an object store.
+    cache_dir, cache_bytes
+        As for `SongStore.open`.
+    model : keras.Model, optional
+        The run's model, where it is at hand.
+
+    Raises
+    ------
+    UsageError
+        If the store is another one than the run was trained on: see `evaluate_elsewhere`.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    if not isinstance(store, SongStore):
+        store = open_store(run.facts, store, storage_options, cache_dir, cache_bytes)
+    split = run.split()
+    subject = _Subject(split.song_ids, split.labels, split.parts, PARTS, "test")
+    try:
+        true = encode_labels(split.labels, run.facts.classes, _task(split.labels))
+    except KeyError as error:
+        what = f"the split has the class {error.args[0]!r}, which the model does not know"
+        raise DamagedRun(what, where=str(run.folder)) from error
+    return _judge(run, store, subject, true, model or run.load_model(), run.folder)
+
+
+def evaluate_elsewhere(
+    run: Run | str | Path, store: SongStore, output: str | Path, *, label: str | None = None, report: Report = print
+) -> Evaluation:
+    """Judge a run by the labelled songs of another store, and write the results into a folder.
+
+    Parameters
+    ----------
+    run : Run, str or pathlib.Path
+        A finished run.
+    store : SongStore
+        Any store with the same features.
+    output : str or pathlib.Path
+        New or empty; gets metrics.json, predictions.parquet, windows.parquet and confusion.png.
+    label : str, optional
+        Column with the labels, where it is not called as at training.
+    report : callable
+        Takes a line about songs of classes that the run does not know: they are left out, and named.
+
+    Raises
+    ------
+    SpecMismatch
+        If the store holds other features.
+    LabelError
+        If it has no such column, or no song of a class that the run knows.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    refuse_other_spec(run.facts, store)
+    column = label or run.facts.label
+    labels = read_labels(store.select_songs(), column)
+    rows, names = _known(run, labels, column, report)
+    ids = labels.songs["song_id"].to_pylist()
+    subject = _Subject([ids[row] for row in rows], names, ["all"] * len(rows), ("all",), "all")
+    claim_folder(Path(output))
+    true = encode_labels(names, run.facts.classes, labels.task)
+    return _judge(run, store, subject, true, run.load_model(), Path(output))
+
+
+def _known(run: Run, labels: Labels, column: str, report: Report) -> tuple[list[int], list[Label]]:
+    """Return the songs that can be judged, with those of their classes that the run knows."""
+    known = set(run.facts.classes)
+    strange = {name: 0 for name in labels.classes if name not in known}
+    rows: list[int] = []
+    names: list[Label] = []
+    for row, label in enumerate(labels.names):
+        own = classes_of(label)
+        for name in own:
+            if name in strange:
+                strange[name] += 1
+        kept = tuple(name for name in own if name in known)
+        if kept or not own:
+            rows.append(row)
+            names.append(kept[0] if isinstance(label, str) else kept)
+    told = ", ".join(f"{name!r} ({n} songs)" for name, n in list(strange.items())[:8])
+    if not rows:
+        raise LabelError(column, f"the run knows none of the classes: {told}", f"It knows {', '.join(sorted(known))}.")
+    if strange:
+        report(f"{len(labels.names) - len(rows)} songs are left out, of classes that the run does not know: {told}")
+    return rows, names
+
+
+def _judge(
+    run: Run, store: SongStore, subject: _Subject, true: npt.NDArray[Any], model: keras.Model, folder: Path
+) -> Evaluation:
+    """Score the songs and write what comes of it into a folder."""
+    classes = run.facts.classes
+    rows_of = {name: [row for row, part in enumerate(subject.parts) if part == name] for name in subject.names}
+    probabilities, windows = _score(store, subject, true, model, folder, classes)
+    metrics: dict[str, dict[str, Any]] = {}
+    for part, rows in rows_of.items():
+        own, shares = true[rows], probabilities[rows]
+        metrics[part] = {
+            "song": song_metrics(own, shares),
+            "window": windows[part].metrics(),
+            "intervals": bootstrap_intervals(own, shares) if rows else {},
+            "classes": class_metrics(own, shares, classes),
+            "mistakes": confident_mistakes(
+                [subject.song_ids[row] for row in rows], [subject.labels[row] for row in rows], own, shares, classes
+            ),
+        }
+    _write_predictions(folder, subject, probabilities, classes, multi_label=true.ndim == 2)
+    confusion = None
+    rows = rows_of[subject.judged]
+    if true.ndim == 1:
+        confusion = confusion_matrix(true[rows], probabilities[rows].argmax(axis=1), len(classes))
+        draw_confusion(confusion, classes, folder / "confusion.png", title=f"{len(rows)} songs ({subject.judged})")
+        metrics[subject.judged]["confusion"] = confusion.tolist()
+    metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.snapshot_sha256}
+    write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
+    return Evaluation(metrics, subject.judged, confusion)
+
+
+def open_store(
+    facts: RunFacts,
+    location: str | Path | None = None,
+    storage_options: Mapping[str, str] | None = None,
+    cache_dir: str | Path | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+) -> SongStore:
+    """Open the store of a run at the snapshot it was trained on.
+
+    Parameters
+    ----------
+    facts : RunFacts
+        What the run says of its store.
+    location : str or pathlib.Path, optional
+        Where the store lies now; by default where it lay at training.
+    storage_options : mapping of str to str, optional
+        Credentials and endpoint, where it lies in an object store.
+    cache_dir, cache_bytes
+        As for `SongStore.open`.
+
+    Raises
+    ------
+    UsageError
+        If another store lies there.
+    SpecMismatch
+        If it holds features of another spec.
+    """
+    location = facts.store_location if location is None else location
+    try:
+        store = SongStore.open(
+            location,
+            snapshot=facts.snapshot,
+            storage_options=storage_options,
+            cache_dir=cache_dir,
+            cache_bytes=cache_bytes,
+        )
+    except StoreNotFound:
+        if SongStore.open(location, storage_options=storage_options).uuid == facts.store_uuid:
+            raise
+        raise _another_store(location) from None
+    refuse_other_spec(facts, store)
+    if (store.uuid, store.snapshot_sha256) != (facts.store_uuid, facts.snapshot_sha256):
+        raise _another_store(location)
+    return store
+
+
+def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
+    """Refuse a store whose features are not those the model was trained on.
+
+    Raises
+    ------
+    SpecMismatch
+        Naming the fields that differ.
+    """
+    if store.spec.fingerprint != facts.fingerprint:
+        raise SpecMismatch(
+            "the store holds other features than the model was trained on; the model's against the store's",
+            facts.feature_spec.differences(store.spec),
+            where=store.location,
+            remedy="Extract the songs with the model's spec (run.json), or give `songbag predict` the audio itself.",
+        )
+
+
+def _another_store(location: str | Path) -> UsageError:
+    return UsageError(
+        "this is not the store that the run was trained on",
+        where=str(location),
+        remedy="Give that store, or say with -o where the results of another one go.",
+    )
+
+
+def _score(
+    store: SongStore,
+    subject: _Subject,
+    true: npt.NDArray[Any],
+    model: keras.Model,
+    folder: Path,
+    classes: Sequence[str],
+) -> tuple[Floats, dict[str, WindowMetrics]]:
+    """Score all songs and write their windows; return probabilities, and the metrics of the windows of each part."""
+    scorer = SongScorer(model)
+    probabilities = np.empty((len(true), len(classes)))
+    windows = {name: WindowMetrics(len(classes), multi_label=true.ndim == 2) for name in subject.names}
+    pieces = stored_pieces(store, store.select_ids(subject.song_ids, PLACE_COLUMNS), scorer.chunk_windows)
+    with writing_windows(folder / "windows.parquet", store.spec, classes) as writer:
+        for row, score in enumerate(scorer.score(pieces)):
+            probabilities[row] = score.probabilities
+            windows[subject.parts[row]].add(true[row], score.window_probabilities)
+            writer.add(score)
+    return probabilities, windows
+
+
+def _task(labels: Sequence[Label]) -> Task:
+    return "multi-label" if any(isinstance(label, tuple) for label in labels) else "single-label"
+
+
+def _write_predictions(
+    folder: Path, subject: _Subject, probabilities: Floats, classes: Sequence[str], *, multi_label: bool
+) -> None:
+    """Write `predictions.parquet`: song_id, label, predicted, part, p_<class>..."""
+    kind = pa.list_(pa.string()) if multi_label else pa.string()
+    predicted = predict_classes(probabilities, multi_label=multi_label)
+    said: list[Any] = (
+        [[classes[number] for number in np.flatnonzero(row).tolist()] for row in predicted]
+        if multi_label
+        else [classes[number] for number in predicted.tolist()]
+    )
+    columns = {
+        "song_id": pa.array(subject.song_ids, pa.string()),
+        "label": pa.array(subject.labels, kind),
+        "predicted": pa.array(said, kind),
+        "part": pa.array(subject.parts, pa.string()),
+    }
+    table = pa.table(columns | probability_columns(classes, probabilities))
+    with replacing(folder / "predictions.parquet") as temporary:
+        pq.write_table(table, temporary, compression="zstd")

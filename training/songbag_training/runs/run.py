@@ -1,0 +1,343 @@
+"""The run folder: everything a training leaves behind, and all that is needed to use its model anywhere.
+
+::
+
+    run.json             what was trained, on what, with which songbag: `RunFacts`. Says last of all that it is finished
+    weights.safetensors  of the epoch with the lowest validation loss
+    split.parquet        song_id, label, part
+    history.csv          one line an epoch
+    checkpoint.safetensors  while the training goes on: see `songbag_training.runs.checkpoints`
+    tensorboard/         event files, if asked for
+    metrics.json         per part: of songs, of windows
+    predictions.parquet  song_id, label, predicted, part, p_<class>...
+    windows.parquet      song_id, window, start_s, end_s, weight, p_<class>...
+
+A class's column is ``p_`` and its name as it is: names are unique, and no other column begins so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+
+from songbag_store import FeatureSpec
+from songbag_store.errors import UsageError
+from songbag_store.format.document import check_fields, parse_document, require
+from songbag_training.config import TrainConfig, is_plug_in
+from songbag_training.errors import DamagedRun, ModelError, NewerRun, RunError, RunNotFound
+from songbag_training.files import read_bounded, write_whole
+from songbag_training.models.model import song_model
+from songbag_training.models.plugins import load_encoder
+from songbag_training.runs import checkpoints
+from songbag_training.runs.weights import check_weights, load_weights, outline
+from songbag_training.splits.split import Split
+from songbag_training.types import Task
+
+FORMAT = 1
+
+_LARGEST_JSON_BYTES = 32 * 2**20
+_LARGEST_BATCH_BYTES = 2**37
+"""128 GiB. What a batch takes is the only size in `run.json` that the weights do not bear witness to."""
+_HEX = {"run_id": 32, "store_uuid": 32, "snapshot_sha256": 64, "fingerprint": 64, "split_sha256": 64}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """The content of `run.json`."""
+
+    format: int = FORMAT
+    """Number of this layout; another one is refused."""
+    run_id: str
+    """32 hexadecimal digits; the snapshot is tagged ``run-<run_id>``."""
+    created_at: str
+    """ISO 8601, UTC."""
+    finished_at: str | None = None
+    """None while the training goes on, and for ever where it was killed."""
+    store_location: str
+    """Where the store was, as an absolute path or address."""
+    store_uuid: str
+    """Which store it was, wherever it lies now."""
+    snapshot: int
+    """Number of the snapshot that was read."""
+    snapshot_sha256: str
+    """Digest of that snapshot's file."""
+    spec: dict[str, Any]
+    """The store's `FeatureSpec`."""
+    fingerprint: str
+    """Of the spec."""
+    label: str
+    """Column of the index with the labels."""
+    where: str | None
+    """SQL expression that chose the songs; None for all."""
+    classes: list[str]
+    """In the order of the model's outputs; of two, the logit is that of the second."""
+    task: Task
+    """Whether a song is of one class or of any number of them."""
+    split_sha256: str
+    """Digest of the rows of `split.parquet`."""
+    config: dict[str, Any]
+    """The `TrainConfig`."""
+    best_epoch: int | None = None
+    """Epoch that the weights are of, counted from 1."""
+    versions: dict[str, str]
+    """Of songbag, Keras, TensorFlow, numpy and Python."""
+
+    @property
+    def feature_spec(self) -> FeatureSpec:
+        """The store's `FeatureSpec`."""
+        return FeatureSpec.from_dict(self.spec)
+
+    @property
+    def train_config(self) -> TrainConfig:
+        """What the training was told."""
+        return TrainConfig(**self.config)
+
+    def to_json(self) -> bytes:
+        """Return the content of `run.json`."""
+        return json.dumps(dataclasses.asdict(self), indent=2).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Self:
+        """Read what `to_json` gave.
+
+        Raises
+        ------
+        ValueError
+            If a field is unknown, missing, of another type, out of range or contradicts another: the message
+            says which.
+        NewerRun
+            If a newer songbag wrote it.
+        """
+        document = parse_document(data)
+        _check_format(document.get("format"))
+        check_fields(document, cls)
+        facts = cls(**document)
+        facts._check()
+        return facts
+
+    def _check(self) -> None:
+        """Refuse facts that contradict each other, or that a model cannot be built from."""
+        for name, length in _HEX.items():
+            value = getattr(self, name)
+            fits = re.fullmatch(f"[0-9a-f]{{{length}}}", value) is not None
+            require(fits, name, value, f"{length} hexadecimal digits")
+        for name in ("created_at", "finished_at"):
+            value = getattr(self, name)
+            require(value is None or _is_time(value), name, value, "a time in ISO 8601")
+        require(self.snapshot >= 0, "snapshot", self.snapshot, "a number from 0")
+        require(self.best_epoch is None or self.best_epoch >= 1, "best_epoch", self.best_epoch, "a number from 1")
+        distinct = len(set(self.classes)) == len(self.classes)
+        require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
+        if self.feature_spec.fingerprint != self.fingerprint:
+            raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
+        self._check_config()
+
+    def _check_config(self) -> None:
+        odd = self.config.keys() ^ {field.name for field in dataclasses.fields(TrainConfig)}
+        if odd:
+            raise ValueError(f"the field 'config' has unknown or missing entries: {', '.join(map(repr, sorted(odd)))}")
+        config = self.train_config
+        batch_bytes = config.batch_size * config.bag_size * self.feature_spec.window_bytes
+        if batch_bytes > _LARGEST_BATCH_BYTES:
+            what = f"batch_size {config.batch_size} with bag_size {config.bag_size}"
+            raise ValueError(f"the field 'config' is absurd: {what} makes batches of {batch_bytes:,} bytes")
+
+
+def _check_format(number: object) -> None:
+    require(type(number) is int and number >= 1, "format", number, "a number from 1")
+    if number != FORMAT:
+        raise NewerRun(
+            f"the run is of format {number}; this songbag knows format {FORMAT}",
+            remedy="Upgrade with: pip install --upgrade songbag",
+        )
+
+
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+class Run:
+    """A run folder.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where it is.
+    facts : RunFacts
+        What `run.json` says.
+    """
+
+    def __init__(self, folder: Path, facts: RunFacts) -> None:
+        self.folder = folder
+        self.facts = facts
+        self._allowed_encoder: str | None = None
+
+    @classmethod
+    def create(cls, folder: Path, facts: RunFacts, split: Split) -> Self:
+        """Begin a run in a folder that `claim_folder` made."""
+        run = cls(folder, facts)
+        split.write(folder / "split.parquet")
+        write_whole(folder / "run.json", facts.to_json())
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open a finished run.
+
+        Raises
+        ------
+        RunNotFound
+            If there is none, or its training was not finished.
+        DamagedRun
+            If `run.json` is not what songbag wrote.
+        NewerRun
+            If a newer songbag wrote it.
+        """
+        run = cls.open_unfinished(folder)
+        if run.facts.finished_at is None:
+            remedy = "Give the command that trains it again, with --resume; history.csv shows how far it came."
+            raise RunNotFound("the training of this run was not finished", where=str(run.folder), remedy=remedy)
+        return run
+
+    @classmethod
+    def open_unfinished(cls, folder: str | Path) -> Self:
+        """Open a run that may still be under way; see `open`."""
+        folder = Path(folder)
+        path = folder / "run.json"
+        try:
+            facts = RunFacts.from_json(read_bounded(path, _LARGEST_JSON_BYTES))
+        except (FileNotFoundError, NotADirectoryError):
+            remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
+            raise RunNotFound("there is no run here (no run.json)", where=str(folder), remedy=remedy) from None
+        except RunError as error:
+            error.where = str(path)
+            raise
+        except OSError as error:
+            raise RunError(f"cannot be read ({error.strerror})", where=str(path)) from error
+        except (ValueError, OverflowError) as error:
+            reason = getattr(error, "what", None) or str(error).splitlines()[0]
+            remedy = "Restore the file from a copy, or use the songbag that wrote it."
+            raise DamagedRun(f"is not what songbag wrote ({reason})", where=str(path), remedy=remedy) from error
+        return cls(folder, facts)
+
+    def finish(self, **changes: Any) -> None:
+        """Write `run.json` again, with what the training found out; there is nothing left to resume then."""
+        self.facts = dataclasses.replace(self.facts, **changes)
+        write_whole(self.folder / "run.json", self.facts.to_json())
+        (self.folder / checkpoints.NAME).unlink(missing_ok=True)
+
+    def allow_encoder(self, name: str | None) -> Self:
+        """Allow the run's encoder to be imported and called, where it is a function outside songbag.
+
+        A run's folder may come from anybody, and a name in it is not reason enough to run what it names.
+
+        Parameters
+        ----------
+        name : str or None
+            ``module:function``, as the training was told; None allows nothing.
+
+        Raises
+        ------
+        UsageError
+            If the run has another encoder.
+        """
+        if name is not None and name != self.facts.train_config.encoder:
+            what = f"the encoder of this run is {self.facts.train_config.encoder!r}, not {name!r}"
+            raise UsageError(what, where=str(self.folder))
+        self._allowed_encoder = name
+        return self
+
+    def require_encoder(self) -> None:
+        """Refuse to go on with an encoder from outside songbag that was not allowed; else import it.
+
+        Raises
+        ------
+        UsageError
+            If it was not.
+        """
+        name = self.facts.train_config.encoder
+        if is_plug_in(name):
+            if name != self._allowed_encoder:
+                raise UsageError(
+                    f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked",
+                    where=str(self.folder),
+                    remedy=f"If you trust it, add: --encoder {name} (in Python: Run.open(folder).allow_encoder(name)).",
+                )
+            load_encoder(name)
+
+    def build_model(self) -> keras.Model:
+        """Build the model from `run.json` alone, with fresh weights and bags of any size."""
+        self.require_encoder()
+        config = self.facts.train_config
+        return song_model(
+            self.facts.feature_spec,
+            len(self.facts.classes),
+            task=self.facts.task,
+            encoder=config.encoder,
+            pooling=config.pooling,
+        )
+
+    def load_model(self) -> keras.Model:
+        """Build the model and load its weights; what they are is checked before memory is taken for either.
+
+        Raises
+        ------
+        DamagedRun
+            If the weights are damaged or those of another model.
+        UsageError
+            If the encoder is a function outside songbag that was not allowed, see `allow_encoder`, or is not there.
+        """
+        self.require_encoder()
+        path = self.folder / "weights.safetensors"
+        try:
+            check_weights(path, outline(self.build_model))
+            model = self.build_model()
+        except ModelError as error:
+            raise DamagedRun(f"describes no model ({error.what})", where=str(self.folder / "run.json")) from error
+        load_weights(model, path)
+        return model
+
+    def split(self) -> Split:
+        """Read the split.
+
+        Raises
+        ------
+        DamagedRun
+            If it is not the one that was trained with.
+        """
+        path = self.folder / "split.parquet"
+        split = Split.read(path)
+        if split.digest != self.facts.split_sha256:
+            remedy = "Restore the file from a copy, or train again."
+            raise DamagedRun("is not the split that this run was trained with", where=str(path), remedy=remedy)
+        return split
+
+
+def claim_folder(folder: Path) -> None:
+    """Make the folder of a new run; refuse one that holds anything.
+
+    Raises
+    ------
+    UsageError
+        If it is a file or not empty.
+    RunError
+        If it cannot be made.
+    """
+    remedy = "Choose another -o: a run is never written over another one."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError("the folder is not empty", where=str(folder), remedy=remedy)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError("there is a file in the place of the run folder", where=str(folder), remedy=remedy) from None
+    except OSError as error:
+        raise RunError(f"the folder cannot be made ({error.strerror})", where=str(folder)) from error

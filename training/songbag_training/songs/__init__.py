@@ -1,0 +1,1 @@
+"""Songs as a network sees them: labels, bags as `tf.data`, augmentation, scaling."""

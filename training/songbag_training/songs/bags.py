@@ -1,0 +1,178 @@
+"""`BagDataset`: the store's bags with a class for each song, as a `tf.data.Dataset`."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from songbag_store import SongStore
+from songbag_store.bags.bags import Bags, Batch
+from songbag_store.format.index import PLACE_COLUMNS
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+_NOTHING_AHEAD: tuple[tuple[int, int], Iterator[Batch]] = (-1, -1), iter(())
+
+
+class BagDataset(Bags):
+    """Bags of a fixed number of windows of each song, in batches, in an order that any step can be entered at.
+
+    What a batch holds is a pure function of the songs, `seed`, epoch and step: see `Bags`, which
+    this is with labels for every song.
+
+    Parameters
+    ----------
+    store : SongStore
+        Where the windows are.
+    songs : sequence of str, or pyarrow.Table
+        Song ids in any order, or their rows of the index.
+    labels : sequence of int, or array of shape (n, n_classes)
+        Class of each song; of a multi-label task 1 for each class that a song is of, else 0.
+    bag_size : int
+        K, windows of a song in a batch.
+    batch_size : int
+        The most songs in a batch; the batches of an epoch differ by one song at most.
+    seed : int
+        Another seed gives another order and other windows.
+    shard : tuple of int
+        ``(index, count)``: which of how many hosts this is that share the songs.
+
+    Attributes
+    ----------
+    failure : Exception or None
+        Why `dataset` broke off.
+
+    Raises
+    ------
+    songbag_store.errors.SongNotFound
+        If the store's snapshot has no features of a song.
+    songbag_store.errors.UsageError
+        If songs and labels do not make bags.
+
+    Examples
+    --------
+    >>> bags = BagDataset(store, ["a.mp3", "b.mp3", "c.mp3"], [0, 1, 0], bag_size=16, batch_size=2, seed=0)
+    >>> bags.n_steps
+    2
+    >>> bags.batch(epoch=5, step=1).windows.shape
+    (2, 16, 13, 216)
+    """
+
+    labels: npt.NDArray[Any]
+
+    def __init__(
+        self,
+        store: SongStore,
+        songs: Sequence[str] | pa.Table,
+        labels: Sequence[int] | npt.NDArray[Any],
+        *,
+        bag_size: int = 16,
+        batch_size: int = 8,
+        seed: int = 0,
+        shard: tuple[int, int] = (0, 1),
+    ) -> None:
+        given: npt.NDArray[Any] = np.asarray(labels)
+        super().__init__(
+            store.reader,
+            songs if isinstance(songs, pa.Table) else store.select_ids(songs, PLACE_COLUMNS),
+            given.astype(np.int32 if given.ndim == 1 else np.float32),
+            bag_size=bag_size,
+            batch_size=batch_size,
+            seed=seed,
+            shard=shard,
+        )
+        self.failure: Exception | None = None
+        self._ahead = _NOTHING_AHEAD
+        self._reading = threading.Lock()
+
+    def dataset(self, start: tuple[int, int] = (0, 0), *, stop_epoch: int) -> tf.data.Dataset:
+        """Return the batches as a `tf.data.Dataset` of ``({"windows", "mask"}, labels)``, one after the other.
+
+        It knows how many batches there are. TensorFlow wraps what goes wrong in reading into an error of its own; the
+        error itself is then in `failure`.
+        """
+        import tensorflow as tf
+
+        first, stop = start[0] * self.n_steps + start[1], stop_epoch * self.n_steps
+        read, element = self._traced_read
+        kinds = tf.nest.flatten(element)
+        # `Dataset.map` would trace a function for each dataset, which takes longer than a step, and run it in the
+        # threads that train, one of which would wait for the batch.
+        batches = tf.data.experimental.from_variant(
+            tf.raw_ops.MapDataset(
+                input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.range(first, stop)),
+                other_arguments=[tf.constant(stop, tf.int64)],
+                f=read,
+                output_types=[kind.dtype for kind in kinds],
+                output_shapes=[kind.shape for kind in kinds],
+                use_inter_op_parallelism=False,
+                preserve_cardinality=True,
+            ),
+            element,
+        )
+        # The traced function does not keep these bags alive, so the dataset has to.
+        batches.bags = self
+        options = tf.data.Options()
+        # There is nothing to tune, and the end of an epoch would wait for the tuner's thread: 0.1 s in every other one.
+        options.autotune.enabled = False
+        # Nor to rewrite: looking for it takes longer than the first batch.
+        options.experimental_optimization.apply_default_optimizations = False
+        return batches.prefetch(2).with_options(options)
+
+    @cached_property
+    def _traced_read(self) -> tuple[Any, Any]:
+        """What makes a batch of its number and the number to stop before, traced once for all epochs; and its type."""
+        import tensorflow as tf
+
+        spec = self._reader.spec
+        element = (
+            {
+                "windows": tf.TensorSpec((None, self.bag_size, *spec.window_shape), spec.encoding),
+                "mask": tf.TensorSpec((None, self.bag_size), tf.float32),
+            },
+            tf.TensorSpec((None, *self.labels.shape[1:]), self.labels.dtype),
+        )
+
+        # TensorFlow keeps what a graph calls to the end of the process.
+        weakly = weakref.WeakMethod(self._read)
+
+        def read_batch(number: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
+            method = weakly()
+            assert method is not None
+            return method(number, stop)
+
+        def read(number: Any, stop: Any) -> Any:
+            # Python's lock is taken once for an element, so an element is a whole batch.
+            kinds = tf.nest.flatten(element)
+            arrays = tf.numpy_function(read_batch, (number, stop), [kind.dtype for kind in kinds])
+            shaped = [tf.ensure_shape(array, kind.shape) for array, kind in zip(arrays, kinds, strict=True)]
+            return tf.nest.pack_sequence_as(element, shaped)
+
+        number = tf.TensorSpec((), tf.int64)
+        return tf.function(read, autograph=False).get_concrete_function(number, number), element
+
+    def _read(self, number: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
+        """Return mask, windows and labels of a batch, counted over all epochs, and let those after it be read.
+
+        (In the order in which TensorFlow makes a list of a dict: of its keys.)
+        """
+        with self._reading:
+            (expected, batches), self._ahead = self._ahead, _NOTHING_AHEAD
+            try:
+                if expected != (number, stop):
+                    batches = self.batches(divmod(int(number), self.n_steps), stop_epoch=int(stop) // self.n_steps)
+                batch = next(batches)
+                self._ahead = (number + 1, stop), batches
+            except Exception as error:
+                self.failure = error
+                raise
+        return batch.mask, batch.windows, self.labels[batch.songs]

@@ -1,0 +1,286 @@
+"""Labels: what each song is, read from a column of the index, and as the numbers that a network learns from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from songbag_store import SongStore
+from songbag_store.errors import UsageError
+from songbag_store.format.index import PLACE_COLUMNS, is_ascending, keep_rows, user_fields
+from songbag_training.errors import LabelError
+from songbag_training.types import Bools, Ints, Label, Targets, Task
+
+CONTENT = "content_sha256"
+"""Column of the index by which byte-identical recordings are known."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Labels:
+    """The songs that have a label, by song id.
+
+    Attributes
+    ----------
+    songs : pyarrow.Table
+        Their rows of the index, ordered by song id.
+    names : list of Label
+        The label of each row.
+    classes : tuple of str
+        Every class once: numbers in the order of numbers, text in that of its code points.
+    n_unlabelled : int
+        Songs left out because their label is null or empty text.
+    task : Task
+        Multi-label where the column holds lists.
+    """
+
+    songs: pa.Table
+    names: list[Label]
+    classes: tuple[str, ...]
+    n_unlabelled: int
+    task: Task = "single-label"
+
+    def take(self, rows: Sequence[int]) -> Labels:
+        """Return some of the songs, with the classes that occur among them."""
+        names = [self.names[row] for row in rows]
+        found = set(names) if self.task == "single-label" else set(chain.from_iterable(names))
+        classes = tuple(name for name in self.classes if name in found)
+        return Labels(self.songs.take(pa.array(rows, pa.int64())), names, classes, self.n_unlabelled, self.task)
+
+    def members(self) -> tuple[Ints, Ints]:
+        """Return every pair of a song and a class that it is of: rows, ascending, and numbers of classes."""
+        number: dict[Label, int] = {name: position for position, name in enumerate(self.classes)}
+        lists = [self.names] if self.task == "single-label" else self.names
+        numbers = np.fromiter(map(number.__getitem__, chain.from_iterable(lists)), np.int64)
+        if self.task == "single-label":
+            return np.arange(len(numbers)), numbers
+        lengths = np.fromiter(map(len, self.names), np.int64, len(self.names))
+        return np.repeat(np.arange(len(lengths)), lengths), numbers
+
+
+def classes_of(label: Label) -> tuple[str, ...]:
+    """Return the classes that a label names."""
+    return (label,) if isinstance(label, str) else label
+
+
+def labelled_songs(
+    store: SongStore, label: str, where: str | None, also: Mapping[str, Sequence[str]] | None = None
+) -> Labels:
+    """Return the songs of a store that can be trained on; of the index only the columns that this takes.
+
+    Parameters
+    ----------
+    store : SongStore
+        The store.
+    label : str
+        Column with the labels.
+    where : str or None
+        SQL expression over the index; only these songs.
+    also : mapping of str to sequence of str, optional
+        Further columns that are wanted of these songs, by the option that names them.
+
+    Raises
+    ------
+    UsageError
+        If there are no songs, or no such further column.
+    LabelError
+        If the labels cannot be learned.
+    """
+    further = [column for columns in (also or {}).values() for column in columns]
+    names = dict.fromkeys([*PLACE_COLUMNS, CONTENT, label, *further])
+    songs = store.select_songs(where, [name for name in names if name in store.schema.names])
+    if songs.num_rows == 0:
+        remedy = "Change --where." if where else "`songbag failures STORE` tells why songs failed."
+        raise UsageError("no song with features is left to train on", where=store.location, remedy=remedy)
+    _require_label(store.schema, label)
+    for option, columns in (also or {}).items():
+        require_columns(store.schema, columns, option)
+    labels = read_labels(songs, label)
+    require_learnable(labels, label)
+    return labels
+
+
+def require_columns(schema: pa.Schema, columns: Sequence[str], option: str) -> None:
+    """Refuse columns that the songs do not have.
+
+    Raises
+    ------
+    UsageError
+        Naming the option and the columns that there are.
+    """
+    for column in columns:
+        if column not in schema.names:
+            own = ", ".join(field.name for field in user_fields(schema)) or "none"
+            raise UsageError(
+                f"there is no column {column!r}; the columns that came with the songs are: {own}",
+                where=option,
+                remedy="Give one of them, or bring columns in with `songbag relabel STORE LABELS`.",
+            )
+
+
+def _require_label(schema: pa.Schema, column: str) -> None:
+    if column not in schema.names:
+        own = ", ".join(field.name for field in user_fields(schema)) or "none"
+        raise LabelError(
+            column,
+            f"there is no such column; the columns that came with the songs are: {own}",
+            "Give one of them, or bring labels in with `songbag relabel STORE LABELS`.",
+        )
+
+
+def read_labels(songs: pa.Table, column: str) -> Labels:
+    """Take the label of each song from a column of the index.
+
+    Parameters
+    ----------
+    songs : pyarrow.Table
+        Rows of the index.
+    column : str
+        A column of text, whole numbers or booleans, or of lists of these. Null and empty text mean that a song has no
+        label, and it is left out. An empty list is a label: the song is of none of the classes.
+
+    Raises
+    ------
+    LabelError
+        If there is no such column, its type holds no classes, or no song has a label.
+    """
+    _require_label(songs.schema, column)
+    task = _task_of(column, songs.schema.field(column).type)
+    ordered = _ordered(songs)
+    values = ordered[column].combine_chunks()
+    codes, known = known_values(values) if task == "single-label" else (None, values.is_valid().to_numpy(False))
+    if not known.any():
+        raise LabelError(column, f"none of the {len(known)} songs has a label", "Fill the column, or change --where.")
+    labelled, n_unlabelled = keep_rows(ordered, pa.chunked_array([pa.array(known)])), int((~known).sum())
+    if codes is None:
+        return Labels(labelled, *_classes_of_lists(labelled[column].to_pylist()), n_unlabelled, task)
+    dictionary = codes.dictionary.to_pylist()
+    numbers = codes.indices.to_numpy(zero_copy_only=False)[known].astype(np.int64)
+    classes = tuple(str(value) for value in sorted({dictionary[number] for number in np.unique(numbers).tolist()}))
+    names = np.array([str(value) for value in dictionary], object)[numbers].tolist()
+    return Labels(labelled, names, classes, n_unlabelled, task)
+
+
+def _ordered(songs: pa.Table) -> pa.Table:
+    """Return songs by song id; the text that all of them share, or that is only compared, as numbers."""
+    for name in {CONTENT, "fragment"}.intersection(songs.column_names):
+        position = songs.column_names.index(name)
+        songs = songs.set_column(position, name, encoded(songs[name].combine_chunks()))
+    ids = songs["song_id"].combine_chunks()
+    return songs if is_ascending(ids) else songs.take(pc.sort_indices(ids))
+
+
+def encoded(values: pa.Array) -> pa.DictionaryArray:
+    """Return values as numbers into a dictionary of them."""
+    return values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+
+
+def known_values(values: pa.Array) -> tuple[pa.DictionaryArray, Bools]:
+    """Return values as numbers into a dictionary of them, and which of them are not blank."""
+    codes = encoded(values)
+    # One more for null, whose number is -1.
+    blank = np.append(_blank(codes.dictionary), True)
+    return codes, ~blank[codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+
+
+def _blank(values: pa.Array) -> Bools:
+    """Tell which values say nothing; see `is_empty`."""
+    blank: Bools = values.is_null().to_numpy(zero_copy_only=False)
+    if not is_text(values.type):
+        return blank
+    if pa.types.is_string_view(values.type):
+        values = values.cast(pa.large_string())  # of views Arrow compares nothing
+    # Looked at one by one are only those without any visible character of ASCII.
+    visible = pc.fill_null(pc.match_substring_regex(values, "[!-~]"), False).to_numpy(zero_copy_only=False)
+    rest = np.flatnonzero(~visible)
+    blank[rest] = [is_empty(value) for value in values.take(pa.array(rest)).to_pylist()]
+    return blank
+
+
+def require_learnable(labels: Labels, column: str) -> None:
+    """Refuse labels that leave nothing to learn.
+
+    Raises
+    ------
+    LabelError
+        If there are not two classes, or every song is of one.
+    """
+    n, classes = len(labels.names), labels.classes
+    if labels.task == "single-label":
+        if len(classes) == 1:
+            what = f"all {n} songs are of the class {classes[0]!r}"
+            raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
+        return
+    if len(classes) < 2:
+        named = f"one class, {classes[0]!r}" if classes else "no class"
+        remedy = "Learning takes two classes or more; for a single yes or no, give a column of booleans."
+        raise LabelError(column, f"the lists of {n} songs name {named}", remedy)
+    constant = set(classes).intersection(*labels.names)
+    if constant:
+        remedy = "There is nothing to learn about it: leave it out of the lists, or add songs without it."
+        raise LabelError(column, f"all {n} songs are of the class {min(constant)!r}", remedy)
+
+
+def encode_labels(names: Sequence[Label], classes: Sequence[str], task: Task) -> Targets:
+    """Return labels as a network learns them.
+
+    Returns
+    -------
+    targets : int64, shape (n,), or float32, shape (n, n_classes)
+        The number of each song's class; of a multi-label task 1 for each class that the song is of, else 0.
+
+    Raises
+    ------
+    KeyError
+        If a label is none of the classes.
+    """
+    number = {name: position for position, name in enumerate(classes)}
+    if task == "single-label":
+        return np.fromiter(map(number.__getitem__, names), np.int64, len(names))  # type: ignore[arg-type]  # all str
+    targets = np.zeros((len(names), len(classes)), np.float32)
+    for row, own in enumerate(names):
+        targets[row, [number[name] for name in own]] = 1
+    return targets
+
+
+def is_empty(value: object) -> bool:
+    """Tell whether a value of a column says nothing: null, or text without a letter."""
+    return value is None or (isinstance(value, str) and value.strip() == "")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type holds text."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Tell whether a column of this type holds lists."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
+
+
+def _task_of(column: str, kind: pa.DataType) -> Task:
+    """Return the task that a column of this type sets; refuse one that holds no classes."""
+    lists = is_list(kind)
+    if lists:
+        kind = kind.value_type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        what = f"the column holds fractional numbers ({kind}), not classes"
+        raise LabelError(column, what, "Turn them into whole numbers or text in the manifest.")
+    if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
+        remedy = "A label is text, a whole number, a boolean or a list of these; add such a column to the manifest."
+        raise LabelError(column, f"a column of type {kind} holds no classes", remedy)
+    return "multi-label" if lists else "single-label"
+
+
+def _classes_of_lists(values: list[list[Any]]) -> tuple[list[Label], tuple[str, ...]]:
+    """Return the classes of each song, each once and in order, and all classes; empty entries are none."""
+    sets = [{value for value in of_song if not is_empty(value)} for of_song in values]
+    known = sorted(set().union(*sets))
+    return [tuple(str(value) for value in sorted(of_song)) for of_song in sets], tuple(str(value) for value in known)

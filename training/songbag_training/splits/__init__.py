@@ -1,0 +1,1 @@
+"""Which songs train, validate and test: dealt, grouped, saved, checked for leaks."""

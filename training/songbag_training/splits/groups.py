@@ -1,0 +1,78 @@
+"""Which songs must stay on one side of a split: copies of one recording, and songs of one artist, album, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from songbag_training.songs.labels import CONTENT, encoded, is_list, known_values
+from songbag_training.types import Ints
+
+_LIKELY = {"artist", "artists", "album_artist", "albumartist", "album"}
+
+
+def likely_groups(schema: pa.Schema) -> list[str]:
+    """Return the columns of an index that are called artist or album, in whatever case."""
+    return [name for name in schema.names if name.casefold().replace(" ", "_") in _LIKELY]
+
+
+def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
+    """Return the number of the unit of each song: songs of one unit must stay together.
+
+    Two songs are of one unit if they have a value in common in any of the columns, or the same bytes, or if others
+    chain them so. Null and empty text are no value; of a column of lists (all artists of a song), each element is one.
+
+    Parameters
+    ----------
+    songs : pyarrow.Table
+        Rows of the index.
+    columns : sequence of str
+        Beside `content_sha256`, which always counts.
+
+    Returns
+    -------
+    units : int64, shape (n,)
+        Numbers from 0, without gaps.
+    """
+    n_nodes = n_songs = songs.num_rows
+    heads, tails = [], []
+    for column in (*columns, CONTENT):
+        rows, values = keys_of(songs[column])
+        # What one song alone has joins nothing, and most have contents of their own.
+        shared = np.bincount(values)[values] > 1
+        heads.append(rows[shared])
+        tails.append(values[shared] + n_nodes)
+        n_nodes += int(values.max(initial=-1)) + 1
+    edges = (np.concatenate(heads), np.concatenate(tails))
+    if not len(edges[0]):
+        return np.arange(n_songs)
+    graph = coo_array((np.ones(len(edges[0]), np.bool_), edges), shape=(n_nodes, n_nodes))
+    _, components = connected_components(graph, directed=False)
+    _, units = np.unique(components[:n_songs], return_inverse=True)
+    return units.astype(np.int64)
+
+
+def keys_of(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
+    """Return rows and the number of the value that each has, of all values that are not blank.
+
+    A row of a column of lists comes once for each element.
+    """
+    values = column.combine_chunks()
+    rows = np.arange(len(values), dtype=np.int64)
+    if is_list(values.type):
+        rows = pc.list_parent_indices(values).to_numpy(zero_copy_only=False).astype(np.int64)
+        values = pc.list_flatten(values)
+    codes, known = known_values(values)
+    rows = rows[known]
+    return rows, codes.indices.filter(pa.array(known)).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def n_duplicates(songs: pa.Table) -> int:
+    """Return how many songs are byte-identical copies of another one."""
+    numbers = encoded(songs[CONTENT].combine_chunks()).indices.drop_null().to_numpy()
+    return int(len(numbers) - np.count_nonzero(np.bincount(numbers)))

@@ -1,0 +1,262 @@
+"""Song-wise splits: which songs train, which choose the best epoch, which are held out; or folds of all songs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import operator
+import shlex
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
+from songbag_training.files import replacing
+from songbag_training.songs.labels import CONTENT, Labels, classes_of, require_columns
+from songbag_training.splits.groups import keys_of
+from songbag_training.types import Ints, Label
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+
+_METADATA = b"songbag_split"
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """A part for every labelled song, ordered by song id.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        Of each song: train, validation or test; or, for cross-validation, the name of a fold.
+    group : tuple of str
+        Columns of the index of which no value is on two sides.
+    """
+
+    song_ids: tuple[str, ...]
+    labels: tuple[Label, ...]
+    parts: tuple[str, ...]
+    group: tuple[str, ...] = ()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over the rows, ordered by song id: equal exactly where songs, labels and parts are."""
+        columns: Sequence[Sequence[Any]] = (self.song_ids, self.labels, self.parts)
+        if not _are_ascending(self.song_ids):
+            columns = list(zip(*sorted(zip(*columns, strict=True)), strict=True))
+        return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
+
+    @property
+    def names(self) -> list[str]:
+        """The parts that there are: train, validation, test in this order; folds by number, then by name."""
+        return sorted(set(self.parts), key=part_order)
+
+    @property
+    def is_folds(self) -> bool:
+        """Whether the parts are folds, not train, validation and test."""
+        return not set(self.parts) <= set(PARTS)
+
+    def rows_of(self, part: str) -> list[int]:
+        """Return the positions of the songs of one part."""
+        return [row for row, own in enumerate(self.parts) if own == part]
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of songs of each part."""
+        found = Counter(self.parts)
+        return {part: found[part] for part in (self.names if self.is_folds else PARTS)}
+
+    def write(self, path: Path) -> None:
+        """Write the split as Parquet: song_id, label, part; the digest goes into the metadata of the file."""
+        multi_label = any(isinstance(label, tuple) for label in self.labels)
+        kind = pa.list_(pa.string()) if multi_label else pa.string()
+        facts = {"digest": self.digest, "group": list(self.group)}
+        schema = pa.schema(
+            [("song_id", pa.string()), ("label", kind), ("part", pa.string())], {_METADATA: json.dumps(facts).encode()}
+        )
+        table = pa.table([self.song_ids, self.labels, self.parts], schema=schema)
+        with replacing(path) as temporary:
+            pq.write_table(
+                table, temporary, compression="zstd", use_dictionary=["part"] if multi_label else ["label", "part"]
+            )
+
+    @classmethod
+    def read(cls, path: str | Path) -> Self:
+        """Read a split that `write` wrote.
+
+        Raises
+        ------
+        DamagedRun
+            If the file is missing, is not a split, or was changed since.
+        """
+        try:
+            table = pq.read_table(path, columns=["song_id", "label", "part"], partitioning=None)
+            facts = json.loads(table.schema.metadata[_METADATA])
+            ids, names, parts = (table[name].to_pylist() for name in ("song_id", "label", "part"))
+            labels = tuple(name if isinstance(name, str) else tuple(map(str, name)) for name in names)
+            split = cls(tuple(map(str, ids)), labels, tuple(map(str, parts)), tuple(map(str, facts["group"])))
+            digest = facts["digest"]
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            raise DamagedRun(f"is not a split ({str(error).splitlines()[0]})", where=str(path)) from error
+        if split.digest != digest:
+            raise DamagedRun("is not what was written: its rows have another digest", where=str(path))
+        return split
+
+    def fold(self, name: str) -> Self:
+        """Return the split that tests on one fold and trains on all others."""
+        return dataclasses.replace(self, parts=tuple("test" if own == name else "train" for own in self.parts))
+
+
+def _are_ascending(song_ids: Sequence[str]) -> bool:
+    """Tell whether every song id comes after the one before it."""
+    return all(map(operator.lt, song_ids, islice(song_ids, 1, None)))
+
+
+def part_order(part: str) -> tuple[int, int, str]:
+    """Return by what parts are ordered: train, validation, test; folds by number, then by name."""
+    if part in PARTS:
+        return 0, PARTS.index(part), part
+    return (1, int(part), part) if part.isdecimal() else (2, 0, part)
+
+
+def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Labels, Split]:
+    """Return the labelled songs that have a part in a saved split, and their split: parts as saved, labels as now.
+
+    Parameters
+    ----------
+    split : Split
+        Read from a file.
+    labels : Labels
+        The songs to train on.
+    every_song : pyarrow.Table
+        All songs of the store that have features, whatever their label.
+
+    Raises
+    ------
+    SplitMismatch
+        If the store no longer has songs of the split, or none of those to train on is in it.
+    LeakError
+        If copies of a recording, or songs of a group, are on two sides.
+    """
+    saved = pa.array(split.song_ids, pa.string())
+    gone = saved.filter(pc.invert(pc.is_in(saved, value_set=every_song["song_id"].combine_chunks()))).to_pylist()
+    if gone:
+        raise SplitMismatch(f"the store has no features of {len(gone)} songs of the split", gone)
+    ids = labels.songs["song_id"].combine_chunks()
+    places = pc.index_in(ids, value_set=saved)
+    rows = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False)).tolist()
+    if not rows:
+        raise SplitMismatch("none of the songs to train on is in the split", ids.to_pylist())
+    own = labels.take(rows)
+    parts = tuple(split.parts[place] for place in places.drop_null().to_pylist())
+    applied = Split(tuple(own.songs["song_id"].to_pylist()), tuple(own.names), parts, split.group)
+    check_leaks(applied, own.songs)
+    return own, applied
+
+
+def check_trainable(split: Split, classes: Sequence[str], column: str) -> None:
+    """Refuse a split of which nothing can be learned, or nothing told.
+
+    Raises
+    ------
+    LabelError
+        If no song trains, none is held out, or a class has no training song; with counts.
+    """
+    counts = split.counts()
+    told = ", ".join(f"{n} {part}" for part, n in counts.items())
+    for part in ("train", "test"):
+        if not counts[part]:
+            raise LabelError(column, f"no song is in the {part} part ({told})", "Make another split.")
+    table = balance(split, classes)
+    for name, own in table.items():
+        if not own.get("train"):
+            where = ", ".join(f"{n} {part}" for part, n in own.items())
+            raise LabelError(
+                column,
+                f"the class {name!r} has no song in the train part ({where})",
+                "A class that is only tested cannot be learned: make another split, or leave it out with --where.",
+            )
+
+
+def check_leaks(split: Split, songs: pa.Table) -> None:
+    """Refuse a split that has a song, byte-identical recordings, or a value of a group column on two sides.
+
+    Parameters
+    ----------
+    split : Split
+        Any split, not only one made here.
+    songs : pyarrow.Table
+        Rows of the index with `song_id`, `content_sha256` and the columns of `split.group`.
+
+    Raises
+    ------
+    LeakError
+        If what is tested on was trained on.
+    """
+    if not _are_ascending(split.song_ids):
+        twice = [song_id for song_id, n in Counter(split.song_ids).items() if n > 1]
+        if twice:
+            raise LeakError("songs are listed more than once", twice, "Leave each in one part alone.")
+    require_columns(songs.schema, split.group, "group of the split")
+    number_of = {part: number for number, part in enumerate(split.names)}
+    parts = np.fromiter(map(number_of.__getitem__, split.parts), np.int64, len(split.parts))
+    ids, listed = songs["song_id"].combine_chunks(), pa.array(split.song_ids, pa.string())
+    if not ids.equals(listed):
+        # One more for songs that are not in the split.
+        parts = np.append(parts, -1)[pc.index_in(ids, value_set=listed).fill_null(-1).to_numpy(zero_copy_only=False)]
+    for column in (CONTENT, *split.group):
+        members = _first_leak(songs[column], parts)
+        if members:
+            what = "byte-identical recordings are" if column == CONTENT else f"songs of the same {column!r} are"
+            option = "" if column == CONTENT else f" --group {shlex.quote(column)}"
+            remedy = f"Put them into one part; `songbag split{option}` makes a split that keeps them together."
+            raise LeakError(f"{what} in two parts", ids.take(pa.array(members)).to_pylist(), remedy)
+
+
+def _first_leak(column: pa.ChunkedArray, parts: Ints) -> list[int]:
+    """Return the rows of a value that is in two parts, from both sides; none where no value is."""
+    rows, values = keys_of(column)
+    inside = parts[rows] >= 0
+    rows, values = rows[inside], values[inside]
+    if not len(rows):
+        return []
+    lowest = np.full(int(values.max()) + 1, np.iinfo(np.int64).max)
+    highest = np.full(len(lowest), -1)
+    np.minimum.at(lowest, values, parts[rows])
+    np.maximum.at(highest, values, parts[rows])
+    leaking = np.flatnonzero((highest >= 0) & (lowest != highest))
+    if not len(leaking):
+        return []
+    members = rows[values == leaking[0]]
+    sides = [members[parts[members] == part].tolist() for part in np.unique(parts[members])]
+    return [side[0] for side in sides] + [row for side in sides for row in side[1:]]
+
+
+def balance(split: Split, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Return how many songs of each class are in each part."""
+    counts: dict[str, dict[str, int]] = {name: defaultdict(int) for name in classes}
+    for (label, part), n in Counter(zip(split.labels, split.parts, strict=True)).items():
+        for name in classes_of(label):
+            counts[name][part] += n
+    return counts
+
+
+def format_balance(split: Split, classes: Sequence[str]) -> str:
+    """Return the balance as a table: a line a class, a column a part."""
+    parts = list(split.counts())
+    counts = balance(split, classes)
+    wide = max(map(len, (*classes, "class", "songs")))
+    widths = [max(7, len(part) + 2) for part in parts]
+    lines = [f"{'class':<{wide}}" + "".join(f"{part:>{w}}" for part, w in zip(parts, widths, strict=True))]
+    for name, own in [*counts.items(), ("songs", split.counts())]:
+        lines.append(f"{name:<{wide}}" + "".join(f"{own.get(p, 0):>{w}}" for p, w in zip(parts, widths, strict=True)))
+    return "\n".join(lines)
