@@ -41,19 +41,19 @@ class SongError(SongbagError, ValueError):
         A key of `songbag_store.format.failure_codes.REMEDIES`.
     """
 
-    def __init__(self, code: str, what: str, *, where: str = "") -> None:
-        super().__init__(what, where=where, remedy=REMEDIES[code])
+    def __init__(self, code: str, what: str, *, place: str = "") -> None:
+        super().__init__(what, place=place, remedy=REMEDIES[code])
         self.code = code
 
 
 class SongsChanged(SongbagError):
     """Files whose content is not what the store's features were computed from."""
 
-    def __init__(self, song_ids: Sequence[str], *, where: str) -> None:
+    def __init__(self, song_ids: Sequence[str], *, place: str) -> None:
         named = ", ".join(repr(s) for s in song_ids[:5]) + (", ..." if len(song_ids) > 5 else "")
         super().__init__(
             f"{len(song_ids)} song(s) changed since their features were stored: {named}",
-            where=where,
+            place=place,
             remedy="Nothing was done. Run again with --update-changed to compute them anew, or restore the files.",
         )
         self.song_ids = tuple(song_ids)
@@ -73,7 +73,7 @@ class ClusterLost(ClusterError):
     def __init__(self, what: str) -> None:
         super().__init__(
             f"the Dask cluster was lost ({what})",
-            where="extract",
+            place="extract",
             remedy="What was finished is committed; run the same command again to go on.",
         )
 
@@ -88,7 +88,7 @@ class UnfitWorker(ClusterError):
     """
 
     def __init__(self, worker: str, lack: str, remedy: str) -> None:
-        super().__init__(f"worker {worker} {lack}", where="cluster", remedy=remedy)
+        super().__init__(f"worker {worker} {lack}", place="cluster", remedy=remedy)
         self.worker = worker
 
 

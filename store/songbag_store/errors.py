@@ -31,7 +31,7 @@ class SongbagError(Exception):
     ----------
     what : str
         What went wrong, without a full stop at the end.
-    where : str
+    place : str
         The song, file, key or option concerned; empty where there is none.
     remedy : str
         What to do about it, a whole sentence; empty where nobody knows.
@@ -39,14 +39,14 @@ class SongbagError(Exception):
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+    def __init__(self, what: str, *, place: str = "", remedy: str = "") -> None:
         super().__init__(what)
         self.what = what
-        self.where = where
+        self.place = place
         self.remedy = remedy
 
     def __str__(self) -> str:
-        head = f"{self.where}: {self.what}." if self.where else f"{self.what}."
+        head = f"{self.place}: {self.what}." if self.place else f"{self.what}."
         return f"{head}\n  {self.remedy}" if self.remedy else head
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -78,10 +78,10 @@ class QueryError(UsageError):
 class SongNotFound(SongbagError, KeyError):
     """No song of this id in the snapshot that was opened."""
 
-    def __init__(self, song_id: str, where: str) -> None:
+    def __init__(self, song_id: str, place: str) -> None:
         super().__init__(
             f"no song {song_id!r} with features in this snapshot",
-            where=where,
+            place=place,
             remedy="`songbag query STORE 'select song_id from \"index\"'` lists what is there.",
         )
         self.song_id = song_id
@@ -90,19 +90,19 @@ class SongNotFound(SongbagError, KeyError):
 class SpecMismatch(SongbagError, ValueError):
     """Two feature specs that should be one; `differences` maps a field to its two values."""
 
-    def __init__(self, what: str, differences: dict[str, tuple[object, object]], *, where: str, remedy: str) -> None:
+    def __init__(self, what: str, differences: dict[str, tuple[object, object]], *, place: str, remedy: str) -> None:
         fields = ", ".join(f"{name} {a!r} against {b!r}" for name, (a, b) in sorted(differences.items()))
-        super().__init__(f"{what} ({fields})", where=where, remedy=remedy)
+        super().__init__(f"{what} ({fields})", place=place, remedy=remedy)
         self.differences = differences
 
 
 class MissingExtra(SongbagError, ImportError):
     """A command or a function whose optional dependencies are not installed."""
 
-    def __init__(self, extra: str, module: str, *, where: str) -> None:
+    def __init__(self, extra: str, module: str, *, place: str) -> None:
         super().__init__(
             f"needs the Python package {module!r}, which is not installed",
-            where=where,
+            place=place,
             remedy=f"Install it with: pip install 'songbag[{extra}]'",
         )
         self.extra = extra
@@ -116,7 +116,7 @@ def no_temporary_room(what: str, error: OSError) -> StoreError:
     """Return the error for something that found no room among the temporary files."""
     return StoreError(
         f"{what} could not be kept ({error.strerror or error})",
-        where=tempfile.gettempdir(),
+        place=tempfile.gettempdir(),
         remedy="Make room there, or set TMPDIR to a larger disk, and run the same again.",
     )
 
@@ -152,9 +152,9 @@ class DamagedStore(StoreError):
         The songs that cannot be read because of it, as far as known.
     """
 
-    def __init__(self, what: str, *, key: str, where: str, song_ids: Sequence[str] = (), remedy: str = "") -> None:
+    def __init__(self, what: str, *, key: str, place: str, song_ids: Sequence[str] = (), remedy: str = "") -> None:
         named = ", ".join(repr(s) for s in song_ids[:5]) + (", ..." if len(song_ids) > 5 else "")
         hit = f" (songs hit: {named})" if song_ids else ""
-        super().__init__(f"{key}: {what}{hit}", where=where, remedy=remedy)
+        super().__init__(f"{key}: {what}{hit}", place=place, remedy=remedy)
         self.key = key
         self.song_ids = tuple(song_ids)

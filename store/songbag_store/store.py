@@ -160,7 +160,7 @@ class SongStore:
             raise SpecMismatch(
                 "the store holds features of another spec",
                 store.spec.differences(spec),
-                where=store.location,
+                place=store.location,
                 remedy="Extract into a new store, or give the options this store was made with (`songbag info`).",
             )
         return store
@@ -418,14 +418,14 @@ class SongStore:
             If `songbag gc` deleted this snapshot since it was opened.
         """
         if not _TAG.fullmatch(name):
-            raise UsageError(f"{name!r} is not a tag", where="tag", remedy="Use a-z, 0-9, '.', '_' and '-'.")
+            raise UsageError(f"{name!r} is not a tag", place="tag", remedy="Use a-z, 0-9, '.', '_' and '-'.")
         document = {"snapshot": self.snapshot, "sha256": self.snapshot_sha256, **(facts or {})}
         try:
             self.storage.create(f"tags/{name}.json", json.dumps(document, indent=2).encode())
         except KeyExists:
-            raise UsageError(f"the tag {name!r} exists already", where=self.location) from None
+            raise UsageError(f"the tag {name!r} exists already", place=self.location) from None
         # gc looks for tags after it has deleted a snapshot; whichever of the two comes second sees the other.
         if self.snapshot and self.snapshot not in self.snapshots():
             self.storage.delete(f"tags/{name}.json")
             what = f"snapshot {self.snapshot} is being deleted by `songbag gc`"
-            raise StoreNotFound(what, where=self.location, remedy="Open the store at a newer snapshot.")
+            raise StoreNotFound(what, place=self.location, remedy="Open the store at a newer snapshot.")

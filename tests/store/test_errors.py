@@ -17,20 +17,20 @@ from songbag_store.errors import (
 )
 
 ERRORS = [
-    UsageError("is wrong", where="--label", remedy="Give another."),
-    SpecError("n_fft is odd", where="feature spec"),
+    UsageError("is wrong", place="--label", remedy="Give another."),
+    SpecError("n_fft is odd", place="feature spec"),
     SongNotFound("a", "store"),
-    SpecMismatch("another spec", {"n_mfcc": (13, 20)}, where="store", remedy="Extract anew."),
-    MissingExtra("training", "tensorflow", where="songbag train"),
-    StoreNotFound("no store", where="x"),
-    BackendRefused("no links", where="x"),
-    DamagedStore("is cut off", key="index/1", where="x", song_ids=list("abcdefg")),
+    SpecMismatch("another spec", {"n_mfcc": (13, 20)}, place="store", remedy="Extract anew."),
+    MissingExtra("training", "tensorflow", place="songbag train"),
+    StoreNotFound("no store", place="x"),
+    BackendRefused("no links", place="x"),
+    DamagedStore("is cut off", key="index/1", place="x", song_ids=list("abcdefg")),
 ]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_says_where_what_and_what_to_do_and_crosses_processes(error: SongbagError) -> None:
-    assert str(error).startswith(error.where)
+    assert str(error).startswith(error.place)
     assert error.what in str(error)
     assert error.remedy in str(error)
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 (our own bytes)

@@ -232,7 +232,7 @@ def test_58_of_ten_thousand_snapshots_the_newest_is_read(tmp_path: Path) -> None
     store = SongStore.open_for_writing(tmp_path / "store", SPEC)
     fill(store, {"a": windows_of("a")})
     store = commit_all(store)
-    facts = Sealed(store.storage.get(snapshot_key(1)), key="", where="").facts
+    facts = Sealed(store.storage.get(snapshot_key(1)), key="", place="").facts
     for number in range(2, 10_000):
         (tmp_path / "store" / snapshot_key(number)).touch()
     store.storage.create(snapshot_key(10_000), seal(store.index, facts | {"snapshot": 10_000}))

@@ -62,7 +62,7 @@ class LossyStorage:
         if fault == "overtaken":
             self.overtake()
         elif fault == "fails":
-            raise StoreUnavailable("failed", where=key)
+            raise StoreUnavailable("failed", place=key)
         elif fault == "crash-before":
             raise Crash(key)
         elif fault == "conflict" and key not in self.visible:
@@ -78,7 +78,7 @@ class LossyStorage:
         if fault == "twice":
             raise KeyExists(key)
         if fault == "broken-off":
-            raise StoreUnavailable("connection lost", where=key)
+            raise StoreUnavailable("connection lost", place=key)
         if fault == "crash-after":
             raise Crash(key)
 
@@ -90,7 +90,7 @@ class LossyStorage:
     def get(self, key: str) -> bytes:
         if self.fail_gets:
             self.fail_gets -= 1
-            raise StoreUnavailable("failed", where=key)
+            raise StoreUnavailable("failed", place=key)
         if key not in self.visible:
             raise FileNotFoundError(key)
         return self.visible[key]

@@ -120,4 +120,4 @@ def is_plug_in(encoder: object) -> bool:
 
 def _require(fits: bool, name: str, value: object, wanted: str) -> None:
     if not fits:
-        raise ModelError(f"is {value!r} but must be {wanted}", where=name.replace("_", "-"))
+        raise ModelError(f"is {value!r} but must be {wanted}", place=name.replace("_", "-"))

@@ -37,7 +37,7 @@ class LabelError(UsageError):
     """
 
     def __init__(self, column: str, what: str, remedy: str) -> None:
-        super().__init__(what, where=f"label column {column!r}", remedy=remedy)
+        super().__init__(what, place=f"label column {column!r}", remedy=remedy)
         self.column = column
 
 
@@ -55,7 +55,7 @@ class LeakError(SongbagError, ValueError):
     """
 
     def __init__(self, what: str, song_ids: Sequence[str], remedy: str) -> None:
-        super().__init__(f"{what}: {some(song_ids)}", where="split", remedy=remedy)
+        super().__init__(f"{what}: {some(song_ids)}", place="split", remedy=remedy)
         self.song_ids = tuple(song_ids)
 
 
@@ -70,7 +70,7 @@ class SplitMismatch(SongbagError, ValueError):
 
     def __init__(self, what: str, song_ids: Sequence[str]) -> None:
         remedy = "Give the store that the split was made from, or make a new one with `songbag split`."
-        super().__init__(f"{what}: {some(song_ids)}", where="split", remedy=remedy)
+        super().__init__(f"{what}: {some(song_ids)}", place="split", remedy=remedy)
         self.song_ids = tuple(song_ids)
 
 
@@ -85,10 +85,10 @@ class NonFiniteLoss(SongbagError, ArithmeticError):
         The songs of that batch.
     """
 
-    def __init__(self, epoch: int, step: int, song_ids: Sequence[str], *, where: str, remedy: str) -> None:
+    def __init__(self, epoch: int, step: int, song_ids: Sequence[str], *, place: str, remedy: str) -> None:
         named = ", ".join(map(repr, song_ids))
         what = f"the loss is not finite in step {step} of epoch {epoch}; songs of this batch: {named}"
-        super().__init__(what, where=where, remedy=remedy)
+        super().__init__(what, place=place, remedy=remedy)
         self.epoch = epoch
         self.step = step
         self.song_ids = tuple(song_ids)

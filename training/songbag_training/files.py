@@ -69,7 +69,7 @@ def creating(path: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno in (None, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
             remedy = "Choose another name: nothing is written over."
-            raise UsageError("there is something in its place", where=str(path), remedy=remedy) from error
+            raise UsageError("there is something in its place", place=str(path), remedy=remedy) from error
         raise _unwritten(path, error) from error
     finally:
         if temporary.is_dir():
@@ -81,7 +81,7 @@ def creating(path: Path) -> Iterator[Path]:
 def _unwritten(path: Path, error: OSError) -> RunError:
     return RunError(
         f"cannot be written ({error.strerror or error})",
-        where=str(path),
+        place=str(path),
         remedy="What was there before is untouched; make room or give access, and run the same again.",
     )
 
@@ -139,8 +139,8 @@ def require_new_file(path: Path, suffix: str) -> None:
         Saying which.
     """
     if path.suffix.lower() != suffix:
-        raise UsageError(f"the name does not end in {suffix}", where=str(path), remedy=f"Give a {suffix} file.")
+        raise UsageError(f"the name does not end in {suffix}", place=str(path), remedy=f"Give a {suffix} file.")
     if path.exists():
-        raise UsageError("the file is there already", where=str(path), remedy="Choose another -o, or remove it first.")
+        raise UsageError("the file is there already", place=str(path), remedy="Choose another -o, or remove it first.")
     if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {str(path.parent)!r}", where=str(path), remedy="Make it first.")
+        raise UsageError(f"there is no folder {str(path.parent)!r}", place=str(path), remedy="Make it first.")

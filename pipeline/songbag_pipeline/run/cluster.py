@@ -35,7 +35,7 @@ class ClusterChoice:
     def __post_init__(self) -> None:
         if self.scheduler is not None and self.scheduler_file is not None:
             raise UsageError(
-                "--scheduler and --scheduler-file both name a cluster", where="extract", remedy="Give one of them."
+                "--scheduler and --scheduler-file both name a cluster", place="extract", remedy="Give one of them."
             )
 
     @property
@@ -81,7 +81,7 @@ def _cluster_that_is_there(choice: ClusterChoice) -> Iterator[Any]:
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no Dask scheduler answers ({error})",
-            where=where,
+            place=where,
             remedy="Start one with `dask scheduler`, or check address, firewall and TLS. Nothing was done yet.",
         ) from error
     with _quiet(), client:
@@ -93,7 +93,7 @@ def _wait_for_file(path: Path) -> None:
     deadline = time.monotonic() + _CONNECT_S
     while not path.is_file():
         if time.monotonic() > deadline:
-            raise ClusterError("there is no such scheduler file", where=str(path), remedy="Is the scheduler running?")
+            raise ClusterError("there is no such scheduler file", place=str(path), remedy="Is the scheduler running?")
         time.sleep(0.1)
 
 

@@ -187,7 +187,7 @@ class Coordinator:
             self.progress.advance(rows)
         if self._max_failed is not None and self.progress.n_failed > self._max_failed:
             what = f"{self.progress.n_failed} songs failed, more than the {self._max_failed} allowed; {self._how_far()}"
-            raise TooManyFailures(what, where=self._store.location, remedy=_LOOK_AT_FAILURES)
+            raise TooManyFailures(what, place=self._store.location, remedy=_LOOK_AT_FAILURES)
 
     def _commit(self) -> None:
         if self._pending:

@@ -69,7 +69,7 @@ def prepare(
     index = store.columns([*COLUMNS, *theirs])
     planned = plan(found.songs, index, retry_failed=retry_failed, storage_options=storage_options)
     if planned.changed and not update_changed:
-        raise SongsChanged(planned.changed, where=str(source))
+        raise SongsChanged(planned.changed, place=str(source))
     if planned.n_other_columns:
         what = f"{planned.n_other_columns} songs have other columns in the store than the source gives"
         left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")

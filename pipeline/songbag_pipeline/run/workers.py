@@ -112,7 +112,7 @@ def check_workers(client: Any, needs: Needs) -> None:
         client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
     except TimeoutError as error:
         what = f"no worker joined the cluster within {_FIRST_WORKER_S} s"
-        raise ClusterError(what, where="cluster", remedy="Start workers. Nothing was done yet.") from error
+        raise ClusterError(what, place="cluster", remedy="Start workers. Nothing was done yet.") from error
     for unfit in _find_unfit(client, needs, sorted(client.nthreads())):
         unfit.remedy += " Nothing was done yet."
         raise unfit

@@ -108,7 +108,7 @@ def _read(reader: Reader, request: dict[str, str], windows_file: int) -> dict[st
     try:
         facts: SongFacts = reader(request["path"], _spec(request["spec"]), keep)
     except StoreError as error:
-        return {"what": error.what, "where": error.where, "remedy": error.remedy}
+        return {"what": error.what, "place": error.place, "remedy": error.remedy}
     except MemoryError:
         return {"failed": ["out-of-memory", "decoding took more memory than it may"]}
     return {"facts": facts.to_json()}

@@ -232,7 +232,7 @@ def _environment() -> dict[str, str]:
 def _not_started(reason: str) -> ContainmentError:
     return ContainmentError(
         f"the process that decodes could not be started ({reason})",
-        where=sys.executable,
+        place=sys.executable,
         remedy="Check that songbag[pipeline] is whole, and memory left, where the workers run.",
     )
 

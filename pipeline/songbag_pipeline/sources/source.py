@@ -84,7 +84,7 @@ def read_source(
     elif path.is_dir():
         found = _read_folder(path, label_from_folder)
     elif not os.path.isfile(path):
-        raise SourceError("there is no such folder or file", where=str(source), remedy="Check the path.")
+        raise SourceError("there is no such folder or file", place=str(source), remedy="Check the path.")
     elif label_from_folder:
         raise _no_folder(source)
     elif path.suffix.lower() in _MANIFESTS:
@@ -94,7 +94,7 @@ def read_source(
     if found.songs.num_rows == 0:
         raise SourceError(
             "; ".join(["there is no song in it", *found.warnings[:3]]),
-            where=str(source),
+            place=str(source),
             remedy="Songs are files named " + ", ".join(sorted(AUDIO_SUFFIXES)[:6]) + " and the like, or a manifest.",
         )
     return found
@@ -102,7 +102,7 @@ def read_source(
 
 def _no_folder(source: str | Path) -> ManifestError:
     remedy = "Give the label as a column of the manifest."
-    return ManifestError("--label-from-folder is for folders", where=str(source), remedy=remedy)
+    return ManifestError("--label-from-folder is for folders", place=str(source), remedy=remedy)
 
 
 def _read_remote(address: str, label_from_folder: bool, options: Mapping[str, str]) -> Source:
@@ -118,9 +118,9 @@ def _read_remote(address: str, label_from_folder: bool, options: Mapping[str, st
         with local_copy(address, options, suffix=suffix) as copy:
             return _read_manifest(Path(copy), address.rpartition("/")[0], options)
     except SongError as error:
-        raise SourceError(error.what, where=address, remedy="Check the address.") from error
+        raise SourceError(error.what, place=address, remedy="Check the address.") from error
     except ManifestError as error:
-        error.where = address
+        error.place = address
         raise
 
 
@@ -274,7 +274,7 @@ def _read_manifest(path: Path, base: str, options: Mapping[str, str]) -> Source:
     try:
         return _songs_of_manifest(path, load_table(path), base, options)
     except UsageError as error:
-        raise ManifestError(error.what, where=error.where, remedy=error.remedy) from error
+        raise ManifestError(error.what, place=error.place, remedy=error.remedy) from error
 
 
 def _songs_of_manifest(path: Path, table: pa.Table, base: str, options: Mapping[str, str]) -> Source:

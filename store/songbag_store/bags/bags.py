@@ -143,7 +143,7 @@ class Bags:
             songs = songs.take(order)
             self.labels = None if self.labels is None else self.labels[order.to_numpy()]
             if not is_ascending(songs["song_id"].combine_chunks()):
-                raise UsageError("a song is given more than once", where="bags", remedy="Give every song once.")
+                raise UsageError("a song is given more than once", place="bags", remedy="Give every song once.")
         self.song_ids: list[str] = songs["song_id"].to_pylist()
         self.bag_size = bag_size
         self.batch_size = batch_size
@@ -255,20 +255,20 @@ class Bags:
 
 def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int) -> None:
     if bag_size < 1 or batch_size < 1:
-        raise UsageError("bag_size and batch_size must be at least 1", where="bags")
+        raise UsageError("bag_size and batch_size must be at least 1", place="bags")
     index, count = shard
     if not 0 <= index < count:
-        raise UsageError(f"shard {index} of {count} is none", where="bags", remedy="Count the hosts from 0.")
+        raise UsageError(f"shard {index} of {count} is none", place="bags", remedy="Count the hosts from 0.")
     if n_songs < count:
         what = "there are no songs" if count == 1 else f"{n_songs} songs are too few for {count} shards"
-        raise UsageError(what, where="bags")
+        raise UsageError(what, place="bags")
 
 
 def _labels(labels: npt.ArrayLike, n_songs: int) -> npt.NDArray[Any]:
     array = np.asarray(labels)
     if array.ndim == 0 or len(array) != n_songs:
         n_labels = 1 if array.ndim == 0 else len(array)
-        raise UsageError(f"{n_songs} songs and {n_labels} labels do not make bags", where="bags")
+        raise UsageError(f"{n_songs} songs and {n_labels} labels do not make bags", place="bags")
     return array
 
 
@@ -282,10 +282,10 @@ def column_labels(songs: pa.Table, column: str) -> npt.NDArray[Any]:
     """
     if column not in songs.column_names:
         named = ", ".join(songs.column_names[:30])
-        raise UsageError(f"the index has no column {column!r}", where="bags", remedy=f"There are: {named}.")
+        raise UsageError(f"the index has no column {column!r}", place="bags", remedy=f"There are: {named}.")
     if n_without := songs[column].null_count:
         remedy = "Leave out the songs where it is null."
-        raise UsageError(f"{n_without} songs have no {column!r}", where="bags", remedy=remedy)
+        raise UsageError(f"{n_without} songs have no {column!r}", place="bags", remedy=remedy)
     return np.array(songs[column].to_pylist())
 
 

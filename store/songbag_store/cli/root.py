@@ -105,7 +105,7 @@ def main() -> NoReturn:
         extra = next((extras[a] for a in arguments if a in extras), None)
         if extra is None or (error.name or "songbag_").startswith("songbag_"):
             _fail(error, 1, debug)
-        _fail(MissingExtra(extra, error.name or "", where=f"songbag {arguments[0]}"), 1, debug)
+        _fail(MissingExtra(extra, error.name or "", place=f"songbag {arguments[0]}"), 1, debug)
     except BrokenPipeError:
         # Whoever read our output has gone; Python would complain once more while flushing.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -90,9 +90,9 @@ def _read_event(storage: Storage, store_uuid: str, number: int) -> Event | None:
     except FileNotFoundError:
         return None  # collected since the listing
     try:
-        sealed = Sealed(data, key=key, where=storage.location)
+        sealed = Sealed(data, key=key, place=storage.location)
         if sealed.facts.get("store") != store_uuid or sealed.facts.get("snapshot") != number:
-            raise DamagedStore("belongs to another store or bears another number", key=key, where=storage.location)
+            raise DamagedStore("belongs to another store or bears another number", key=key, place=storage.location)
         return _event(number, sealed.read(["status", "fragment"]), sealed.facts)
     except DamagedStore as error:
         return Event(number, None, 0, 0, error.what, frozenset(), whole=False)

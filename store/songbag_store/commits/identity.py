@@ -22,7 +22,7 @@ def read_identity(storage: Storage) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise StoreNotFound(
             "there is no songbag store here (no store.json)",
-            where=storage.location,
+            place=storage.location,
             remedy="Check the path; `songbag extract SOURCE STORE` makes a store.",
         ) from None
     try:
@@ -31,13 +31,13 @@ def read_identity(storage: Storage) -> dict[str, Any]:
         whole = isinstance(document["uuid"], str)
         whole &= FeatureSpec.from_dict(document["spec"]).fingerprint == document["fingerprint"]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedStore("is not what songbag wrote", key="store.json", where=storage.location) from error
+        raise DamagedStore("is not what songbag wrote", key="store.json", place=storage.location) from error
     if not whole:
-        raise DamagedStore("is not what songbag wrote", key="store.json", where=storage.location)
+        raise DamagedStore("is not what songbag wrote", key="store.json", place=storage.location)
     return dict(document)
 
 
-def refuse_newer(document: dict[str, Any], role: Literal["reader", "writer"], where: str) -> None:
+def refuse_newer(document: dict[str, Any], role: Literal["reader", "writer"], place: str) -> None:
     """Refuse a store that needs a newer format, or anything that this songbag has never heard of."""
     required = int(document[f"minimum_{role}"])
     unknown = dict(document.get("required_features", {}))
@@ -47,7 +47,7 @@ def refuse_newer(document: dict[str, Any], role: Literal["reader", "writer"], wh
     needs += [f"{name!r} (songbag {version} or newer)" for name, version in sorted(unknown.items())]
     raise NewerFormat(
         f"the store needs a {role} of {', '.join(needs)}; this one knows format {FORMAT}",
-        where=where,
+        place=place,
         remedy="Upgrade with: pip install --upgrade songbag",
     )
 
@@ -77,7 +77,7 @@ def refuse_foreign_folder(storage: Storage) -> None:
     if strangers and "store.json" not in names:
         raise StoreInTheWay(
             f"the place is not empty and not a store (it holds {min(strangers)!r})",
-            where=storage.location,
+            place=storage.location,
             remedy="Give a new or an empty folder for the store.",
         )
 

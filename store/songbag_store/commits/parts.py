@@ -82,10 +82,10 @@ def read_part_facts(
     try:
         data = storage.get(key)
     except FileNotFoundError as error:
-        raise DamagedStore("is missing", key=key, where=storage.location) from error
-    part = Sealed(data, key=key, where=storage.location)
+        raise DamagedStore("is missing", key=key, place=storage.location) from error
+    part = Sealed(data, key=key, place=storage.location)
     if part.facts.get("store") != store_uuid or part.facts.get("fingerprint") != spec.fingerprint:
-        raise DamagedStore("belongs to another store", key=key, where=storage.location)
+        raise DamagedStore("belongs to another store", key=key, place=storage.location)
     return part.read(), part.facts["objects"]
 
 

@@ -111,7 +111,7 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
         return Snapshot(0, empty_index(), frozenset())
     if number not in numbers:
         known = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
-        raise StoreNotFound(f"there is no snapshot {number} (there are: {known})", where=storage.location)
+        raise StoreNotFound(f"there is no snapshot {number} (there are: {known})", place=storage.location)
     try:
         return _read(storage, store_uuid, number)
     except DamagedStore as error:
@@ -127,10 +127,10 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
 def _read(storage: Storage, store_uuid: str, number: int) -> Snapshot:
     key = snapshot_key(number)
     data = storage.get(key)
-    sealed = Sealed(data, key=key, where=storage.location)
+    sealed = Sealed(data, key=key, place=storage.location)
     if sealed.facts.get("store") != store_uuid or sealed.facts.get("snapshot") != number:
-        raise DamagedStore("belongs to another store or bears another number", key=key, where=storage.location)
-    check_index(sealed, key=key, where=storage.location)
+        raise DamagedStore("belongs to another store or bears another number", key=key, place=storage.location)
+    check_index(sealed, key=key, place=storage.location)
     return Snapshot(number, sealed, frozenset(sealed.facts["parts"]), sealed.sha256)
 
 
@@ -180,14 +180,14 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
         }
         data = seal(index, facts)
         if _put(storage, base.number + 1, data):
-            sealed = Sealed(data, key=snapshot_key(base.number + 1), where=storage.location)
+            sealed = Sealed(data, key=snapshot_key(base.number + 1), place=storage.location)
             return Snapshot(base.number + 1, sealed, parts, sealed.sha256)
         base = read_snapshot(storage, store_uuid)
         # Writers that collided once would collide again in step.
         time.sleep(random.uniform(0, min(1.0, 0.01 * 2 ** min(attempt, 7))))
     raise StoreError(
         f"other writers won {_ATTEMPTS} commits in a row",
-        where=storage.location,
+        place=storage.location,
         remedy="Run the same command again: its finished songs are kept as parts and will be taken in.",
     )
 

@@ -61,10 +61,10 @@ def index_schema(user_fields: Iterable[pa.Field]) -> pa.Schema:
     for name in (field.name for field in fields):
         if name.casefold() in own:
             what = f"the column {name!r} has the name of a column that songbag fills itself"
-            raise UsageError(what, where="index", remedy="Rename it in the manifest.")
+            raise UsageError(what, place="index", remedy="Rename it in the manifest.")
         if name.casefold() in seen:
             what = f"there are two columns {name!r}, or two that differ only in capitals"
-            raise UsageError(what, where="index", remedy="Rename one of them in the manifest.")
+            raise UsageError(what, place="index", remedy="Rename one of them in the manifest.")
         seen.add(name.casefold())
     return pa.schema([*OWN_FIELDS[:2], *fields, *OWN_FIELDS[2:]])
 
@@ -146,7 +146,7 @@ def join_rows(tables: list[pa.Table]) -> pa.Table:
     except pa.ArrowException as error:
         raise StoreError(
             f"a column of the new songs has another type than in the store ({str(error).splitlines()[0]})",
-            where="index",
+            place="index",
             remedy="Give the column one type: correct the manifest, or rename the column.",
         ) from error
     schema = index_schema(user_fields(joined.schema))

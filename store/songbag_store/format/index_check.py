@@ -20,7 +20,7 @@ from songbag_store.format.sealed import Sealed
 _FARTHEST_ROW = 1 << 48
 
 
-def check_index(index: Sealed, *, key: str, where: str) -> None:
+def check_index(index: Sealed, *, key: str, place: str) -> None:
     """Refuse an index whose columns or rows cannot be songbag's.
 
     Checked are names and types of songbag's columns, that no song stands there twice, and that the windows of every
@@ -34,7 +34,7 @@ def check_index(index: Sealed, *, key: str, where: str) -> None:
     """
 
     def damage(what: str, song_ids: list[str] | None = None) -> DamagedStore:
-        return DamagedStore(what, key=key, where=where, song_ids=song_ids or [])
+        return DamagedStore(what, key=key, place=place, song_ids=song_ids or [])
 
     for field in OWN_FIELDS:
         position = index.schema.get_field_index(field.name)

@@ -112,11 +112,11 @@ class Sealed:
         The digest.
     """
 
-    def __init__(self, data: bytes, *, key: str, where: str) -> None:
+    def __init__(self, data: bytes, *, key: str, place: str) -> None:
         # Kept for as long as this object: what Arrow's threads let go of is then never the last reference to it, for
         # which a thread needs Python's lock, and is ended without it while the process ends.
         self._buffer = pa.py_buffer(data)
-        self._key, self._where = key, where
+        self._key, self._place = key, place
         with self._damage():
             self.sha256 = check_seal(data)
             reader = self._reader()
@@ -159,7 +159,7 @@ class Sealed:
             yield
         except (ValueError, TypeError, KeyError, RecursionError, pa.ArrowException, OSError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DamagedStore(f"is damaged ({reason})", key=self._key, where=self._where) from error
+            raise DamagedStore(f"is damaged ({reason})", key=self._key, place=self._place) from error
 
 
 def check_seal(data: bytes) -> str:

@@ -176,7 +176,7 @@ class FeatureSpec:
         names = {f.name for f in dataclasses.fields(cls)}
         if set(fields) != names:
             odd = ", ".join(sorted(set(fields) ^ names))
-            raise SpecError(f"fields unknown or missing: {odd}", where="feature spec")
+            raise SpecError(f"fields unknown or missing: {odd}", place="feature spec")
         return cls(**fields)
 
     def differences(self, other: FeatureSpec) -> dict[str, tuple[object, object]]:
@@ -187,4 +187,4 @@ class FeatureSpec:
 
 def _require(fits: bool, name: str, value: object, wanted: str) -> None:
     if not fits:
-        raise SpecError(f"{name} is {value!r} but must be {wanted}", where="feature spec")
+        raise SpecError(f"{name} is {value!r} but must be {wanted}", place="feature spec")

@@ -138,4 +138,4 @@ def line_of(path: Path, row: int) -> int:
 
 def fault(path: Path, what: str) -> UsageError:
     """Return the error for a table that cannot be used."""
-    return UsageError(what, where=str(path), remedy="Correct the file; nothing was done yet.")
+    return UsageError(what, place=str(path), remedy="Correct the file; nothing was done yet.")

@@ -48,9 +48,9 @@ def write_table(table: pa.Table, form: Format, output: Path | None) -> None:
         try:
             output.write_bytes(data)
         except OSError as error:
-            raise StoreError(f"cannot be written ({error.strerror})", where=str(output)) from error
+            raise StoreError(f"cannot be written ({error.strerror})", place=str(output)) from error
     elif form == "parquet" and sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal", where="--format", remedy="Give a file with --output.")
+        raise UsageError("Parquet is not for a terminal", place="--format", remedy="Give a file with --output.")
     else:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

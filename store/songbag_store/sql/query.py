@@ -65,7 +65,7 @@ def select(
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
             raise QueryError(
                 "only one SELECT statement is allowed: the index is read-only",
-                where="query",
+                place="query",
                 remedy="New or corrected columns come in with `songbag relabel`, not through SQL.",
             )
         return _with_single_names(connection.sql(sql).to_arrow_table())
@@ -123,24 +123,24 @@ def _connection(index: Rows, limits: dict[str, str]) -> Iterator[duckdb.DuckDBPy
 def _explained(sql: str) -> Iterator[None]:
     """Turn DuckDB's errors into one that says what can be asked."""
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in sql):
-        raise QueryError("the text is not valid Unicode, or holds a NUL character", where="query")
+        raise QueryError("the text is not valid Unicode, or holds a NUL character", place="query")
     try:
         yield
     except duckdb.InterruptException as error:
-        raise QueryError("took too long and was stopped", where="query", remedy="Ask for less at once.") from error
+        raise QueryError("took too long and was stopped", place="query", remedy="Ask for less at once.") from error
     except duckdb.OutOfMemoryException as error:
-        raise QueryError("needs more memory than a query may take", where="query", remedy="Ask for less.") from error
+        raise QueryError("needs more memory than a query may take", place="query", remedy="Ask for less.") from error
     except duckdb.PermissionException as error:
         raise QueryError(
             "the index is read-only and cut off from files, extensions and settings",
-            where="query",
+            place="query",
             remedy='Ask only for `songs`, `failures` and "index"; write results with --output.',
         ) from error
     except duckdb.Error as error:
         reason = " ".join(str(error).split("\n\nLINE")[0].split())
         raise QueryError(
             reason.rstrip("."),
-            where="query",
+            place="query",
             remedy='The views are `songs`, `failures` and "index"; `describe songs` lists their columns.',
         ) from error
 

@@ -52,7 +52,7 @@ class ObjectStorage:
     def __init__(self, location: str, options: Mapping[str, str] | None = None) -> None:
         self._scheme, bucket, self._prefix = _parse(location)
         self._bucket = bucket
-        self._settings = settings(self._scheme, options or {}, where=location)
+        self._settings = settings(self._scheme, options or {}, place=location)
         self._location = f"{self._scheme}://{bucket}" + (f"/{self._prefix}" if self._prefix else "")
         self._store = self._connect("")
 
@@ -201,10 +201,10 @@ class ObjectStorage:
 class _RemoteArray:
     """An array whose objects are durable as soon as they are put, and hashed on the way."""
 
-    def __init__(self, backend: _Backend, key: str, where: str) -> None:
+    def __init__(self, backend: _Backend, key: str, place: str) -> None:
         self._key = key
         self._sink = _HashingStore(ObjectStore(backend))
-        self._sink.where = where
+        self._sink.place = place
 
     @property
     def target(self) -> _HashingStore:
@@ -220,7 +220,7 @@ class _HashingStore(WrapperStore[ObjectStore[Any]]):
     def __init__(self, store: ObjectStore[Any]) -> None:
         super().__init__(store)
         self.written: dict[str, ObjectFacts] = {}
-        self.where = ""
+        self.place = ""
 
     async def set(self, key: str, value: Buffer) -> None:
         data = value.as_buffer_like()
@@ -228,7 +228,7 @@ class _HashingStore(WrapperStore[ObjectStore[Any]]):
         try:
             await super().set(key, value)
         except (BaseError, FileNotFoundError) as error:
-            raise explained(error, self.where) from error
+            raise explained(error, self.place) from error
 
 
 def _parse(location: str) -> tuple[str, str, str]:
@@ -239,9 +239,9 @@ def _parse(location: str) -> tuple[str, str, str]:
     if scheme not in SCHEMES:
         raise UsageError(
             f"{scheme}:// is not a kind of place that a store can lie in",
-            where=location,
+            place=location,
             remedy="Give a folder, or an address that begins with " + ", ".join(f"{s}://" for s in SCHEMES) + ".",
         )
     if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
-        raise UsageError("is not an address of the form s3://bucket/prefix", where=location)
+        raise UsageError("is not an address of the form s3://bucket/prefix", place=location)
     return scheme, bucket, prefix

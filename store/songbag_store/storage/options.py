@@ -55,14 +55,14 @@ def parse_options(given: Iterable[str] | None) -> dict[str, str]:
         if not equals or not key:
             raise UsageError(
                 "an option without '='",
-                where="--storage-option",
+                place="--storage-option",
                 remedy="Give each as key=value, for instance --storage-option region=eu-central-1.",
             )
         options[key.strip().lower()] = value
     return options
 
 
-def settings(scheme: str, options: Mapping[str, str], *, where: str) -> Settings:
+def settings(scheme: str, options: Mapping[str, str], *, place: str) -> Settings:
     """Put together how to reach an object store.
 
     Parameters
@@ -80,10 +80,10 @@ def settings(scheme: str, options: Mapping[str, str], *, where: str) -> Settings
         If a profile is asked for that is not there or has no keys, or a number is none.
     """
     config: dict[str, Any] = dict(options)
-    patience_s = _seconds(config.pop("patience_s", _PATIENCE_S), where)
+    patience_s = _seconds(config.pop("patience_s", _PATIENCE_S), place)
     client: dict[str, Any] = {name: config.pop(name) for name in sorted(_CLIENT_OPTIONS & config.keys())}
     if scheme == "s3":
-        config = _profile(config.pop("profile", None), config, where) | config
+        config = _profile(config.pop("profile", None), config, place) | config
     client.setdefault("timeout", timedelta(seconds=_TIMEOUT_S))
     if _endpoint(scheme, config).startswith("http://"):
         client.setdefault("allow_http", "true")
@@ -92,13 +92,13 @@ def settings(scheme: str, options: Mapping[str, str], *, where: str) -> Settings
     return Settings(config=config, client=client, retry=retry, patience_s=patience_s)
 
 
-def _seconds(value: str | float, where: str) -> float:
+def _seconds(value: str | float, place: str) -> float:
     try:
         seconds = float(value)
     except ValueError:
         seconds = -1
     if not 0 <= seconds < 86_400:
-        raise UsageError("patience_s is not a number of seconds below a day", where=where)
+        raise UsageError("patience_s is not a number of seconds below a day", place=place)
     return seconds
 
 
@@ -110,7 +110,7 @@ def _endpoint(scheme: str, config: Mapping[str, Any]) -> str:
     return next((str(value) for value in given if value), "")
 
 
-def _profile(name: str | None, options: Mapping[str, Any], where: str) -> dict[str, str]:
+def _profile(name: str | None, options: Mapping[str, Any], place: str) -> dict[str, str]:
     """Return what AWS's files hold of a profile; nothing where keys are given otherwise and no profile is named."""
     keys_given = {"access_key_id", "aws_access_key_id", "skip_signature", "aws_skip_signature"} & options.keys()
     if name is None and (keys_given or os.environ.get("AWS_ACCESS_KEY_ID")):
@@ -121,21 +121,21 @@ def _profile(name: str | None, options: Mapping[str, Any], where: str) -> dict[s
         ("AWS_CONFIG_FILE", "config", wanted if wanted == "default" else f"profile {wanted}"),
         ("AWS_SHARED_CREDENTIALS_FILE", "credentials", wanted),
     ):
-        found |= _section(Path(os.environ.get(variable) or Path.home() / ".aws" / file), section, where)
+        found |= _section(Path(os.environ.get(variable) or Path.home() / ".aws" / file), section, place)
     if name and "aws_access_key_id" not in found:
         raise UsageError(
             f"the profile {name!r} is not in AWS's files, or holds no access key",
-            where=where,
+            place=place,
             remedy=f"For a login without keys put them in the environment: "
             f'eval "$(aws configure export-credentials --profile {name!r} --format env)"',
         )
     return {_PROFILE_KEYS[key]: value for key, value in found.items() if key in _PROFILE_KEYS}
 
 
-def _section(path: Path, section: str, where: str) -> dict[str, str]:
+def _section(path: Path, section: str, place: str) -> dict[str, str]:
     parser = configparser.RawConfigParser()
     try:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not a file of AWS's form ({type(error).__name__})", where=where) from error
+        raise UsageError(f"{path} is not a file of AWS's form ({type(error).__name__})", place=place) from error
     return dict(parser[section]) if section in parser else {}

@@ -58,7 +58,7 @@ _UNREACHABLE = re.compile(
 _TOO_SHORT = re.compile(r"InvalidRange|416 |non-partial response|[Rr]ange started at|exceeded|bigger than the object")
 
 
-def explained(error: Exception, where: str) -> StoreError:
+def explained(error: Exception, place: str) -> StoreError:
     """Return what an error of obstore means: where, what, what to do. It holds no credentials.
 
     Returns
@@ -70,22 +70,22 @@ def explained(error: Exception, where: str) -> StoreError:
     text = str(error).partition("\n\nDebug source")[0]
     for pattern, what, remedy in _MEANINGS:
         if re.search(pattern, text):
-            return StoreError(what, where=where, remedy=remedy)
+            return StoreError(what, place=place, remedy=remedy)
     if isinstance(error, UnauthenticatedError | PermissionDeniedError):
         _, what, remedy = _MEANINGS[2 if isinstance(error, UnauthenticatedError) else -1]
-        return StoreError(what, where=where, remedy=remedy)
+        return StoreError(what, place=place, remedy=remedy)
     if _NOT_IMPLEMENTED.search(text) or isinstance(error, NotSupportedError):
         return BackendRefused(
             "there is no put-if-absent: the server does not know a conditional PUT",
-            where=where,
+            place=place,
             remedy="Use a server that honours If-None-Match, as S3, Google Cloud Storage and Azure Blob storage do.",
         )
     first = _first_line(text)
     if _UNREACHABLE.search(text):
-        return StoreUnavailable(f"the object store does not answer as it should ({first})", where=where, remedy=_AGAIN)
+        return StoreUnavailable(f"the object store does not answer as it should ({first})", place=place, remedy=_AGAIN)
     if isinstance(error, UnknownConfigurationKeyError) or "must be specified" in text:
-        return StoreError(first, where=where, remedy="docs/object-stores.md lists the options.")
-    return StoreError(f"the object store refused a request ({first})", where=where)
+        return StoreError(first, place=place, remedy="docs/object-stores.md lists the options.")
+    return StoreError(f"the object store refused a request ({first})", place=place)
 
 
 def is_lost_place(error: Exception) -> bool:

@@ -179,7 +179,7 @@ class LocalStorage:
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError as error:
-            raise StoreError(f"cannot be read ({error.strerror})", where=str(self._path(key))) from error
+            raise StoreError(f"cannot be read ({error.strerror})", place=str(self._path(key))) from error
 
     def entries(self, prefix: str) -> list[StoredObject]:
         """Return every file below a folder but for temporary ones."""
@@ -287,7 +287,7 @@ def create_once(storage: Storage, key: str, data: bytes) -> None:
         return
     raise StoreError(
         f"{key} is reported as existing and as absent in turn",
-        where=storage.location,
+        place=storage.location,
         remedy="Run the same command again; if it stays so, the place does not keep to put-if-absent.",
     )
 
@@ -314,7 +314,7 @@ def probe(storage: Storage) -> None:
     raise BackendRefused(
         "there is no put-if-absent: a new object silently replaced one of the same name, so that two writers would "
         "lose each other's work",
-        where=storage.location,
+        place=storage.location,
         remedy="Use a POSIX file system, S3, Google Cloud Storage or Azure Blob storage; "
         "of the servers that speak S3, one that honours If-None-Match.",
     )
@@ -336,7 +336,7 @@ def _link(source: Path, target: Path) -> None:
         if error.errno in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK):
             raise BackendRefused(
                 f"the file system has no hard links ({error.strerror}), so a commit could overwrite another",
-                where=str(target.parent),
+                place=str(target.parent),
                 remedy="Keep the store on a POSIX file system (ext4, xfs, zfs, NFS); FAT and exFAT lack hard links.",
             ) from error
         raise
@@ -378,16 +378,16 @@ def _explained(error: OSError, path: Path, n_bytes: int) -> Exception:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError(
             f"no space left (this object needs {n_bytes:,} bytes)",
-            where=str(path),
+            place=str(path),
             remedy="Free some space and run the same command again: what was committed is safe.",
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreError(
             f"cannot be written ({error.strerror})",
-            where=str(path),
+            place=str(path),
             remedy="Reading and training work without write access; extraction needs it.",
         )
     if error.errno == errno.ENOTDIR:
         file = next((one for one in path.parents if one.is_file()), path)
-        return StoreError("this is a file, and a folder is needed here", where=str(file), remedy="Give another path.")
-    return StoreError(str(error.strerror or error), where=str(path))
+        return StoreError("this is a file, and a folder is needed here", place=str(file), remedy="Give another path.")
+    return StoreError(str(error.strerror or error), place=str(path))

@@ -153,7 +153,7 @@ def _tagged(storage: Storage) -> set[int]:
         raise DamagedStore(
             "is damaged, so that the snapshot it pins is unknown",
             key=f"tags/{broken[0]}.json",
-            where=storage.location,
+            place=storage.location,
             remedy="Nothing was deleted. Restore the tag's file from a copy, or delete it if it is not needed.",
         )
     return {tag.snapshot for tag in tags if tag.snapshot is not None}
@@ -170,13 +170,13 @@ def _kept(events: list[Event], tagged: set[int], listed: dict[str, StoredObject]
     return kept
 
 
-def _refuse_damage(kept: Iterable[Event], where: str) -> None:
+def _refuse_damage(kept: Iterable[Event], place: str) -> None:
     for event in kept:
         if not event.whole:
             raise DamagedStore(
                 f"{event.change}, so that what it reaches is unknown",
                 key=snapshot_key(event.snapshot),
-                where=where,
+                place=place,
                 remedy="Nothing was deleted. Restore the file from a copy; `songbag history` shows the others.",
             )
 

@@ -88,7 +88,7 @@ def _joined(index: pa.Table, labels: pa.Table, path: Path) -> pa.Table:
 
 
 def _merged(
-    old: pa.ChunkedArray | None, given: pa.ChunkedArray, position: pa.ChunkedArray, named: pa.ChunkedArray, where: str
+    old: pa.ChunkedArray | None, given: pa.ChunkedArray, position: pa.ChunkedArray, named: pa.ChunkedArray, place: str
 ) -> pa.ChunkedArray:
     """Return the given value for the songs that are named, the old one for the others; the types must go together."""
     new = given.take(position)
@@ -104,6 +104,6 @@ def _merged(
     except pa.ArrowException as error:
         raise UsageError(
             f"it holds {given.type}, and other songs keep values of {old.type}",
-            where=where,
+            place=place,
             remedy="Give the values in that type, or give the column for every song that has a value in it.",
         ) from error

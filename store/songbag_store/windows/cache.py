@@ -48,7 +48,7 @@ def parse_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        raise UsageError(f"{text!r} is not a size", where="--cache-size", remedy="Write it like 50GB.")
+        raise UsageError(f"{text!r} is not a size", place="--cache-size", remedy="Write it like 50GB.")
     return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
 
 
@@ -86,7 +86,7 @@ class FragmentCache:
                 pass
         except OSError as error:
             what = f"the cache cannot be used ({error.strerror})"
-            raise UsageError(what, where=str(folder), remedy=remedy) from error
+            raise UsageError(what, place=str(folder), remedy=remedy) from error
 
     def open(self, storage: Storage, store_uuid: str, spec: FeatureSpec, key: str) -> int | None:
         """Open a shard of a store, fetching it if it is not here yet.
@@ -114,7 +114,7 @@ class FragmentCache:
         except StoreError:
             raise
         except OSError as error:
-            raise StoreError(f"the cache cannot be used ({error.strerror})", where=str(self._folder)) from error
+            raise StoreError(f"the cache cannot be used ({error.strerror})", place=str(self._folder)) from error
 
     def _open(self, name: str, n_bytes: int, read: Read) -> int | None:
         with self._fetching(name) as part:

@@ -220,7 +220,7 @@ class FragmentReader:
             raise self._damage(str(error), span) from error
         except OSError as error:
             key = f"{self._storage.location}/{GROUP}/{span.fragment}"
-            raise StoreError(f"cannot be read ({error.strerror or error})", where=key) from error
+            raise StoreError(f"cannot be read ({error.strerror or error})", place=key) from error
 
     def _open_array(self, fragment: str) -> ShardedArray:
         if not _FRAGMENT.fullmatch(fragment):
@@ -261,7 +261,7 @@ class FragmentReader:
         return DamagedStore(
             what,
             key=f"{GROUP}/{span.fragment}",
-            where=self._storage.location,
+            place=self._storage.location,
             song_ids=[span.song_id],
             remedy="Restore the fragment from a copy of the store, or extract the song again.",
         )

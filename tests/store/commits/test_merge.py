@@ -22,8 +22,8 @@ SONGS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([None, "f0"
 
 def merged(base: pa.Table, parts: list[pa.Table]) -> pa.Table:
     """Merge into a snapshot that has been written, a few rows at a time."""
-    snapshot = Snapshot(1, Sealed(seal(base, {}), key="k", where="w"), frozenset())
-    return Sealed(seal(merge_parts(snapshot, lambda: parts), {}), key="k", where="w").read()
+    snapshot = Snapshot(1, Sealed(seal(base, {}), key="k", place="w"), frozenset())
+    return Sealed(seal(merge_parts(snapshot, lambda: parts), {}), key="k", place="w").read()
 
 
 @settings(deadline=None)
@@ -69,7 +69,7 @@ def test_row_groups_are_of_one_size_however_the_rows_come(monkeypatch: pytest.Mo
     monkeypatch.setattr(sealed, "_GROUP_ROWS", 4)
     table = pa.table({"song_id": [str(i) for i in range(23)]})
     pieces = [table.slice(0, 1), table.slice(1, 9), table.slice(10, 0), table.slice(10)]
-    found = Sealed(seal(Rows(table.schema, pieces), {}), key="k", where="w")
+    found = Sealed(seal(Rows(table.schema, pieces), {}), key="k", place="w")
     assert found.read().equals(table)
     assert [batch.num_rows for batch in found.pieces(["song_id"])] == [4, 4, 4, 4, 4, 3]
 

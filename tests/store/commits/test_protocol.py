@@ -186,7 +186,7 @@ class Protocol(RuleBasedStateMachine):
         expected = [self.replay(number - 1, order) for order in orders if set(order) == fresh]
         assert found in expected
         for fragment in set(found.values()):
-            facts = Sealed(self.storage.visible[f"parts/{fragment}.parquet"], key="", where="").facts
+            facts = Sealed(self.storage.visible[f"parts/{fragment}.parquet"], key="", place="").facts
             for key, one in facts["objects"].items():
                 assert hashlib.sha256(self.storage.synced[key]).hexdigest() == one["sha256"]
         self.states[number], self.parts[number] = found, snapshot.parts

@@ -15,7 +15,7 @@ TABLE = pa.table({"song_id": ["a", "b"], "songbag.sha256": ["0" * 64, "songbag.s
 
 
 def test_a_sealed_table_comes_back_with_its_facts() -> None:
-    sealed = Sealed(seal(TABLE, {"parts": ["x"]}), key="k", where="w")
+    sealed = Sealed(seal(TABLE, {"parts": ["x"]}), key="k", place="w")
     assert sealed.read().equals(TABLE)
     assert sealed.facts == {"parts": ["x"]}
 
@@ -34,20 +34,20 @@ def test_every_single_bit_flip_is_found() -> None:
         flipped = bytearray(data)
         flipped[position // 8] ^= 1 << (position % 8)
         with pytest.raises(DamagedStore, match="index/1"):
-            Sealed(bytes(flipped), key="index/1", where="store")
+            Sealed(bytes(flipped), key="index/1", place="store")
 
 
 @pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:-1], lambda d: d[: len(d) // 2], lambda d: b"x" * 99])
 def test_a_file_cut_off_or_foreign_is_damage(damage: object) -> None:
     with pytest.raises(DamagedStore, match="key"):
-        Sealed(damage(seal(TABLE, {})), key="key", where="store")  # type: ignore[operator]
+        Sealed(damage(seal(TABLE, {})), key="key", place="store")  # type: ignore[operator]
 
 
 def test_a_parquet_file_without_a_seal_is_damage() -> None:
     target = pa.BufferOutputStream()
     pq.write_table(pa.table({"song_id": ["a"]}), target)
     with pytest.raises(DamagedStore, match="not a file of songbag"):
-        Sealed(target.getvalue().to_pybytes(), key="key", where="store")
+        Sealed(target.getvalue().to_pybytes(), key="key", place="store")
 
 
 def test_the_digest_depends_on_every_fact() -> None:

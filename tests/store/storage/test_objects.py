@@ -106,7 +106,7 @@ def test_a_part_holds_size_and_digest_of_what_lies_in_the_bucket(
 ) -> None:
     store = make(s3_url, options, {"a": sixteenths(rng, 30, SHAPE)})
     (part,) = store.parts
-    facts = Sealed(store.storage.get(f"parts/{part}.parquet"), key="", where="").facts
+    facts = Sealed(store.storage.get(f"parts/{part}.parquet"), key="", place="").facts
     found = {entry.key: entry.n_bytes for entry in store.storage.entries(f"features.zarr/{part}")}
     assert found == {key: one["bytes"] for key, one in facts["objects"].items()}
     for key, one in facts["objects"].items():

@@ -54,7 +54,7 @@ def test_every_object_that_a_snapshot_names_is_synced_before_the_link_of_the_sna
             (part_linked,) = positions(lines, rf'link(at)?\(.*"{re.escape(str(part))}"')
             folders_synced = positions(lines, rf"fsync\(\d+<{re.escape(str(part.parent))}>")
             assert any(part_linked < at < linked for at in folders_synced)
-            facts = Sealed(part.read_bytes(), key="", where="").facts
+            facts = Sealed(part.read_bytes(), key="", place="").facts
             assert len(facts["objects"]) >= 2
             for key in facts["objects"]:
                 file = path / key

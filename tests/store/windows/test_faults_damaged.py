@@ -316,7 +316,7 @@ def test_row_72_an_index_of_more_rows_than_bytes_is_refused_before_it_is_unpacke
     data = seal(rows, {})
     assert len(data) < 1_000_000
     with pytest.raises(DamagedStore, match="rows of"):
-        Sealed(data, key="index/1", where="store")
+        Sealed(data, key="index/1", place="store")
 
 
 def test_row_72_an_honest_index_of_constant_columns_is_far_from_that_bound() -> None:
@@ -324,7 +324,7 @@ def test_row_72_an_honest_index_of_constant_columns_is_far_from_that_bound() -> 
         {"song_id": f"{i:05d}", "status": "ok", "fragment": "f", "n_windows": 1, "run_id": "r"} for i in range(9999)
     ]
     table = pa.Table.from_pylist(rows, schema=index_schema([]))
-    assert Sealed(seal(table, {}), key="k", where="w").n_rows == 9999
+    assert Sealed(seal(table, {}), key="k", place="w").n_rows == 9999
 
 
 def commit_more(store: SongStore, name: str, rng: np.random.Generator) -> SongStore:

@@ -170,17 +170,17 @@ def _probabilities(logits: KerasTensor, exclusive: bool) -> KerasTensor:
 def _checked(form: ExportFormat, path: Path) -> Path:
     if form not in _SUFFIXES:
         remedy = f"There are: {', '.join(get_args(ExportFormat))}."
-        raise UsageError(f"there is no format {form!r}", where="export", remedy=remedy)
+        raise UsageError(f"there is no format {form!r}", place="export", remedy=remedy)
     suffix = _SUFFIXES[form]
     if suffix and path.suffix != suffix:
-        raise UsageError("the suffix is of another format", where=str(path), remedy=f"End it in {suffix}.")
+        raise UsageError("the suffix is of another format", place=str(path), remedy=f"End it in {suffix}.")
     if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {str(path.parent)!r}", where=str(path), remedy="Make it first.")
+        raise UsageError(f"there is no folder {str(path.parent)!r}", place=str(path), remedy="Make it first.")
     if form == "onnx":
         try:
             import tf2onnx  # noqa: F401
         except ImportError as error:
-            raise MissingExtra("onnx", error.name or "tf2onnx", where="exporting to ONNX") from error
+            raise MissingExtra("onnx", error.name or "tf2onnx", place="exporting to ONNX") from error
     return path
 
 

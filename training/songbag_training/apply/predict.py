@@ -162,7 +162,7 @@ def predict_to_file(
     for path in (target, explained) if explained else (target,):
         require_table_path(path)
     if explained and explained.resolve() == target.resolve():
-        raise UsageError("predictions and windows cannot go into one file", where=str(windows))
+        raise UsageError("predictions and windows cannot go into one file", place=str(windows))
     run = run if isinstance(run, Run) else Run.open(run)
     cache = {"cache_dir": cache_dir, "cache_bytes": cache_bytes}
     place = _place(run, source, snapshot, storage_options, cache)
@@ -226,7 +226,7 @@ def _place(
                     raise
         elif snapshot is not None:
             remedy = "Give a store, or leave the snapshot out."
-            raise UsageError("audio has no snapshots", where=str(source), remedy=remedy)
+            raise UsageError("audio has no snapshots", place=str(source), remedy=remedy)
     if isinstance(source, SongStore):
         refuse_other_spec(run.facts, source)
     return source
@@ -266,7 +266,7 @@ def _audio_groups(
     try:
         from songbag_pipeline import features_of
     except ImportError as error:
-        raise MissingExtra("pipeline", error.name or "songbag_pipeline", where="predicting from audio") from error
+        raise MissingExtra("pipeline", error.name or "songbag_pipeline", place="predicting from audio") from error
 
     def pieces(songs: list[_Song]) -> Iterator[Piece]:
         for song in islice(features, _SONGS_AT_ONCE):

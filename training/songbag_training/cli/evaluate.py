@@ -36,9 +36,9 @@ def evaluate(
 
     if output is None and (label is not None or snapshot is not None):
         what = "the songs, labels and snapshot of a run are its own"
-        raise UsageError(what, where="evaluate", remedy="Give STORE and -o DIR to judge it by other songs.")
+        raise UsageError(what, place="evaluate", remedy="Give STORE and -o DIR to judge it by other songs.")
     if output is not None and store is None:
-        raise UsageError("no store is given to judge by", where="-o", remedy="songbag evaluate RUN STORE -o DIR")
+        raise UsageError("no store is given to judge by", place="-o", remedy="songbag evaluate RUN STORE -o DIR")
     with quiet_start():
         from songbag_training.evaluation.text import format_confusion, format_judgement, format_metrics
         from songbag_training.runs.evaluate import evaluate as evaluate_run

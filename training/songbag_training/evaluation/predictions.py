@@ -41,9 +41,9 @@ def require_table_path(path: Path) -> None:
         If its suffix is another than .csv and .parquet, or its folder is missing.
     """
     if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError("the suffix names no format", where=str(path), remedy="End it in .csv or .parquet.")
+        raise UsageError("the suffix names no format", place=str(path), remedy="End it in .csv or .parquet.")
     if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {str(path.parent)!r}", where=str(path), remedy="Make it first.")
+        raise UsageError(f"there is no folder {str(path.parent)!r}", place=str(path), remedy="Make it first.")
 
 
 class TableWriter:

@@ -36,7 +36,7 @@ class Board(keras.callbacks.Callback):
             for earlier in place.glob("events.out.tfevents.*"):
                 earlier.unlink()
         except OSError as error:
-            raise RunError(f"cannot be written ({error.strerror})", where=str(place)) from error
+            raise RunError(f"cannot be written ({error.strerror})", place=str(place)) from error
         self._writer = tf.io.TFRecordWriter(str(place / f"events.out.tfevents.{int(time.time())}.songbag"))
         self._write(tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2"))
         for row in history.rows:

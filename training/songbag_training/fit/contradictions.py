@@ -35,6 +35,6 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
         if told != own[name]:
             raise UsageError(
                 f"is {value!s}, but the run was begun with {own[name]!s}",
-                where="--" + name.replace("_", "-"),
+                place="--" + name.replace("_", "-"),
                 remedy="A run is resumed with its own options: leave this one out, or train anew into another folder.",
             )

@@ -86,7 +86,7 @@ class Plan:
         try:
             return cls(**json.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise DamagedRun("is not what songbag wrote", where=str(path), remedy="Choose another -o.") from error
+            raise DamagedRun("is not what songbag wrote", place=str(path), remedy="Choose another -o.") from error
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -225,7 +225,7 @@ def _folds(
         split = make_split(labels, label, folds=number, fold_column=fold_column, group=group, seed=config.seed)
     elif folds is not None or fold_column is not None or group:
         what = "the saved split has its folds and groups already"
-        raise UsageError(what, where="--split", remedy="Leave out --folds, --fold-column and --group.")
+        raise UsageError(what, place="--split", remedy="Leave out --folds, --fold-column and --group.")
     else:
         _require_folds(split)
         labels, split = apply_split(split, labels, store.select_songs(columns=["song_id"]))
@@ -237,7 +237,7 @@ def _folds(
 def _require_folds(split: Split) -> None:
     if not split.is_folds:
         what = "the split consists of train, validation and test, not of folds"
-        raise UsageError(what, where="cross-validate", remedy="`songbag train` takes it; make folds with --folds.")
+        raise UsageError(what, place="cross-validate", remedy="`songbag train` takes it; make folds with --folds.")
 
 
 def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:
@@ -260,7 +260,7 @@ def _begin(folder: Path, plan: Plan, split: Split) -> None:
     if differing:
         raise UsageError(
             f"the folder holds another cross-validation (it differs in {', '.join(differing)})",
-            where=str(folder),
+            place=str(folder),
             remedy="Give the same options to go on with that one, or choose another -o.",
         )
 

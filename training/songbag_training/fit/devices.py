@@ -26,7 +26,7 @@ def find_strategy(batch_size: int) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if batch_size < n_gpus:
         remedy = "Raise it, or show TensorFlow fewer of them with CUDA_VISIBLE_DEVICES."
-        raise ModelError(f"is {batch_size}, but there are {n_gpus} GPUs", where="batch-size", remedy=remedy)
+        raise ModelError(f"is {batch_size}, but there are {n_gpus} GPUs", place="batch-size", remedy=remedy)
     return tf.distribute.MirroredStrategy()
 
 

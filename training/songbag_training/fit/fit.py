@@ -137,7 +137,7 @@ def fit(
         seed=config.seed,
     )
     if reached.step >= bags.n_steps or reached.epoch > config.epochs:
-        raise DamagedRun("is of another training", where=str(run.folder / checkpoints.NAME))
+        raise DamagedRun("is of another training", place=str(run.folder / checkpoints.NAME))
     _report_resumed(reached, config, bags, report)
     held = split.rows_of("validation")
     validation = [Validation(_validation(store, model, labels, held))] if held else []
@@ -214,7 +214,7 @@ def _raise_cause(error: Exception, bags: BagDataset, folder: Path) -> None:
         raise bags.failure from error
     if isinstance(error, tf.errors.ResourceExhaustedError):
         remedy = "Lower --batch-size or --bag-size."
-        raise RunError("the device has too little memory for this batch", where=str(folder), remedy=remedy) from error
+        raise RunError("the device has too little memory for this batch", place=str(folder), remedy=remedy) from error
 
 
 def _validation(store: SongStore, model: keras.Model, labels: Labels, rows: list[int]) -> Validate:

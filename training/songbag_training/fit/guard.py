@@ -87,4 +87,4 @@ class LossGuard(keras.callbacks.Callback):
         remedy = "Lower --learning-rate, or look at these songs' features."
         if kept:
             remedy += " The weights of the best epoch so far are kept in weights.safetensors."
-        raise NonFiniteLoss(self._epoch + 1, step + 1, songs, where=str(self._folder), remedy=remedy)
+        raise NonFiniteLoss(self._epoch + 1, step + 1, songs, place=str(self._folder), remedy=remedy)

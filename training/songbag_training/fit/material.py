@@ -68,6 +68,6 @@ def prepare(
     for option, asked in needing.items():
         if asked and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"
-            raise UsageError(what, where=option, remedy="Leave the option out, or give another split.")
+            raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
     scaling = scaling_statistics(store, labels.songs["song_id"].take(train))
     return Material(store, label, where, labels, chosen, scaling)

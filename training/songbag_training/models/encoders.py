@@ -35,7 +35,7 @@ def reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     if n_bands < 10 or n_frames < 14:
         raise ModelError(
             f"windows of {n_bands} bands and {n_frames} frames are too small for it; it needs 10 and 14",
-            where="encoder 'reference'",
+            place="encoder 'reference'",
             remedy="Use the encoder 'compact', which takes windows of any size.",
         )
     windows = keras.Input((n_bands, n_frames, n_channels), name="image")

@@ -95,7 +95,7 @@ def song_model(
     """
     if pooling not in POOLINGS:
         remedy = f"There are: {', '.join(POOLINGS)}."
-        raise ModelError(f"there is no pooling {pooling!r}", where="model", remedy=remedy)
+        raise ModelError(f"there is no pooling {pooling!r}", place="model", remedy=remedy)
     network = window_network(spec, n_classes, encoder, task)
     if scaling is not None:
         network.get_layer("scaling").set_statistics(*scaling)

@@ -33,11 +33,11 @@ def load_encoder(name: str) -> Encoder:
     module_name, separator, function_name = name.partition(":")
     if not separator:
         remedy = f"There are: {', '.join(ENCODERS)}; one of your own is named as module:function."
-        raise ModelError(f"there is no encoder {name!r}", where="model", remedy=remedy)
+        raise ModelError(f"there is no encoder {name!r}", place="model", remedy=remedy)
     found = getattr(_module(module_name, name), function_name, None)
     if not callable(found):
         what = f"the module {module_name!r} has no function {function_name!r}"
-        raise ModelError(what, where=f"encoder {name!r}", remedy="Name it as module:function.")
+        raise ModelError(what, place=f"encoder {name!r}", remedy="Name it as module:function.")
     function: Encoder = found
     return function
 
@@ -63,9 +63,9 @@ def build_encoder(name: str, n_bands: int, n_frames: int, n_channels: int) -> ke
         network: Any = function(*shape)
     except Exception as error:
         what = f"fails for windows of {shape} with {type(error).__name__}: {_first_line(error)}"
-        raise ModelError(what, where=where, remedy=_TAKES) from error
+        raise ModelError(what, place=where, remedy=_TAKES) from error
     if not isinstance(network, keras.Model):
-        raise ModelError(f"returns {type(network).__name__} and not a keras.Model", where=where, remedy=_TAKES)
+        raise ModelError(f"returns {type(network).__name__} and not a keras.Model", place=where, remedy=_TAKES)
     return _stored_by_position(_embedded(network, shape, where), where)
 
 
@@ -81,28 +81,28 @@ def _module(module_name: str, name: str) -> ModuleType:
         missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
         reason = "is not there" if missing else f"cannot be imported ({type(error).__name__}: {_first_line(error)})"
         remedy = "Install the package it comes in, or start songbag in the folder that holds the module."
-        raise ModelError(f"the module {module_name!r} {reason}", where=f"encoder {name!r}", remedy=remedy) from error
+        raise ModelError(f"the module {module_name!r} {reason}", place=f"encoder {name!r}", remedy=remedy) from error
     finally:
         sys.path.remove(here)
 
 
-def _embedded(network: keras.Model, shape: tuple[int, int, int], where: str) -> keras.Model:
+def _embedded(network: keras.Model, shape: tuple[int, int, int], place: str) -> keras.Model:
     """Return a model of the encoder's name around a network, after checking what it takes and gives."""
     images = keras.Input(shape, name="image")
     try:
         embeddings: Any = network(images)
     except Exception as error:
         what = f"its model does not take windows of {shape} ({_first_line(error)})"
-        raise ModelError(what, where=where, remedy=_TAKES) from error
+        raise ModelError(what, place=place, remedy=_TAKES) from error
     shapes = getattr(embeddings, "shape", None)
     if shapes is None or len(shapes) != 2 or shapes[1] is None:
         given = "several outputs" if shapes is None else f"an output of shape {tuple(shapes)}"
         remedy = "End it with a pooling or Flatten: one vector of a fixed size for each window."
-        raise ModelError(f"its model has {given} and not (batch, size)", where=where, remedy=remedy)
+        raise ModelError(f"its model has {given} and not (batch, size)", place=place, remedy=remedy)
     return keras.Model(images, embeddings, name=EMBEDDING_NAME)
 
 
-def _stored_by_position(network: keras.Model, where: str) -> keras.Model:
+def _stored_by_position(network: keras.Model, place: str) -> keras.Model:
     """Name the weights by their place in the network.
 
     Keras numbers unnamed layers through the life of a process: the same function gives ``conv2d`` first and
@@ -111,7 +111,7 @@ def _stored_by_position(network: keras.Model, where: str) -> keras.Model:
     for position, variable in enumerate(network.weights):
         if variable.dtype != "float32":
             what = f"its weight {variable.path!r} is of type {variable.dtype}; runs keep float32"
-            raise ModelError(what, where=where, remedy="Build it of layers with float32 weights.")
+            raise ModelError(what, place=place, remedy="Build it of layers with float32 weights.")
         # Keras has no public way to name a variable after it was made.
         variable._path = f"{EMBEDDING_NAME}/{position:03}/{variable.name}"
     return network

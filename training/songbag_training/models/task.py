@@ -33,7 +33,7 @@ def n_logits(n_classes: int, task: Task = "single-label") -> int:
         If there are fewer than two classes.
     """
     if n_classes < 2:
-        raise ModelError(f"{n_classes} classes cannot be told apart; it takes two", where="model")
+        raise ModelError(f"{n_classes} classes cannot be told apart; it takes two", place="model")
     return 1 if n_classes == 2 and task == "single-label" else int(n_classes)
 
 

@@ -79,7 +79,7 @@ def read_reached(path: Path) -> Reached:
     except (ValueError, TypeError, KeyError):
         whole = False
     if not whole:
-        raise DamagedRun("is not a checkpoint that songbag wrote", where=str(path), remedy=_REMEDY)
+        raise DamagedRun("is not a checkpoint that songbag wrote", place=str(path), remedy=_REMEDY)
     for row in reached.rows:
         row["epoch"] = int(row["epoch"])
     return reached

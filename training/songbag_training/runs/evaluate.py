@@ -108,7 +108,7 @@ def evaluate(
         true = encode_labels(split.labels, run.facts.classes, _task(split.labels))
     except KeyError as error:
         what = f"the split has the class {error.args[0]!r}, which the model does not know"
-        raise DamagedRun(what, where=str(run.folder)) from error
+        raise DamagedRun(what, place=str(run.folder)) from error
     return _judge(run, store, subject, true, model or run.load_model(), run.folder)
 
 
@@ -261,7 +261,7 @@ def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
         raise SpecMismatch(
             "the store holds other features than the model was trained on; the model's against the store's",
             facts.feature_spec.differences(store.spec),
-            where=store.location,
+            place=store.location,
             remedy="Extract the songs with the model's spec (run.json), or give `songbag predict` the audio itself.",
         )
 
@@ -269,7 +269,7 @@ def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
 def _another_store(location: str | Path) -> UsageError:
     return UsageError(
         "this is not the store that the run was trained on",
-        where=str(location),
+        place=str(location),
         remedy="Give that store, or say with -o where the results of another one go.",
     )
 

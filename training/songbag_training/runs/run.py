@@ -205,7 +205,7 @@ class Run:
         run = cls.open_unfinished(folder)
         if run.facts.finished_at is None:
             remedy = "Give the command that trains it again, with --resume; history.csv shows how far it came."
-            raise RunNotFound("the training of this run was not finished", where=str(run.folder), remedy=remedy)
+            raise RunNotFound("the training of this run was not finished", place=str(run.folder), remedy=remedy)
         return run
 
     @classmethod
@@ -217,16 +217,16 @@ class Run:
             facts = RunFacts.from_json(read_bounded(path, _LARGEST_JSON_BYTES))
         except (FileNotFoundError, NotADirectoryError):
             remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
-            raise RunNotFound("there is no run here (no run.json)", where=str(folder), remedy=remedy) from None
+            raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy) from None
         except RunError as error:
-            error.where = str(path)
+            error.place = str(path)
             raise
         except OSError as error:
-            raise RunError(f"cannot be read ({error.strerror})", where=str(path)) from error
+            raise RunError(f"cannot be read ({error.strerror})", place=str(path)) from error
         except (ValueError, OverflowError) as error:
             reason = getattr(error, "what", None) or str(error).splitlines()[0]
             remedy = "Restore the file from a copy, or use the songbag that wrote it."
-            raise DamagedRun(f"is not what songbag wrote ({reason})", where=str(path), remedy=remedy) from error
+            raise DamagedRun(f"is not what songbag wrote ({reason})", place=str(path), remedy=remedy) from error
         return cls(folder, facts)
 
     def finish(self, **changes: Any) -> None:
@@ -252,7 +252,7 @@ class Run:
         """
         if name is not None and name != self.facts.train_config.encoder:
             what = f"the encoder of this run is {self.facts.train_config.encoder!r}, not {name!r}"
-            raise UsageError(what, where=str(self.folder))
+            raise UsageError(what, place=str(self.folder))
         self._allowed_encoder = name
         return self
 
@@ -269,7 +269,7 @@ class Run:
             if name != self._allowed_encoder:
                 raise UsageError(
                     f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked",
-                    where=str(self.folder),
+                    place=str(self.folder),
                     remedy=f"If you trust it, add: --encoder {name} (in Python: Run.open(folder).allow_encoder(name)).",
                 )
             load_encoder(name)
@@ -302,7 +302,7 @@ class Run:
             check_weights(path, outline(self.build_model))
             model = self.build_model()
         except ModelError as error:
-            raise DamagedRun(f"describes no model ({error.what})", where=str(self.folder / "run.json")) from error
+            raise DamagedRun(f"describes no model ({error.what})", place=str(self.folder / "run.json")) from error
         load_weights(model, path)
         return model
 
@@ -318,7 +318,7 @@ class Run:
         split = Split.read(path)
         if split.digest != self.facts.split_sha256:
             remedy = "Restore the file from a copy, or train again."
-            raise DamagedRun("is not the split that this run was trained with", where=str(path), remedy=remedy)
+            raise DamagedRun("is not the split that this run was trained with", place=str(path), remedy=remedy)
         return split
 
 
@@ -336,8 +336,8 @@ def claim_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
-            raise UsageError("the folder is not empty", where=str(folder), remedy=remedy)
+            raise UsageError("the folder is not empty", place=str(folder), remedy=remedy)
     except (FileExistsError, NotADirectoryError):
-        raise UsageError("there is a file in the place of the run folder", where=str(folder), remedy=remedy) from None
+        raise UsageError("there is a file in the place of the run folder", place=str(folder), remedy=remedy) from None
     except OSError as error:
-        raise RunError(f"the folder cannot be made ({error.strerror})", where=str(folder)) from error
+        raise RunError(f"the folder cannot be made ({error.strerror})", place=str(folder)) from error

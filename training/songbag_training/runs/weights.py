@@ -100,7 +100,7 @@ def read_tensors(
         tensors = {name: file.get_tensor(name) for name in wanted}
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
-            raise DamagedRun(f"the {content} {name!r} are not all finite numbers", where=str(path), remedy=remedy)
+            raise DamagedRun(f"the {content} {name!r} are not all finite numbers", place=str(path), remedy=remedy)
     return tensors
 
 
@@ -119,7 +119,7 @@ def opened_tensors(path: Path, content: str = "weights", remedy: str = _REMEDY) 
         if isinstance(error, DamagedRun):
             raise
         what = f"the {content} cannot be read ({str(error).splitlines()[0]})"
-        raise DamagedRun(what, where=str(path), remedy=remedy) from error
+        raise DamagedRun(what, place=str(path), remedy=remedy) from error
 
 
 def _outline(model: keras.Model) -> Outline:
@@ -133,7 +133,7 @@ def _compare(file: Any, outline: TypedOutline, path: Path, content: str = "weigh
     if held != wanted:
         name = min(name for name in held.keys() | wanted.keys() if held.get(name) != wanted.get(name))
         what = f"the {content} do not fit the model: {name!r} is {held.get(name)}, the model has {wanted.get(name)}"
-        raise DamagedRun(what, where=str(path), remedy=remedy)
+        raise DamagedRun(what, place=str(path), remedy=remedy)
 
 
 def _code(dtype: np.dtype[Any]) -> str:

@@ -96,7 +96,7 @@ def labelled_songs(
     songs = store.select_songs(where, [name for name in names if name in store.schema.names])
     if songs.num_rows == 0:
         remedy = "Change --where." if where else "`songbag failures STORE` tells why songs failed."
-        raise UsageError("no song with features is left to train on", where=store.location, remedy=remedy)
+        raise UsageError("no song with features is left to train on", place=store.location, remedy=remedy)
     _require_label(store.schema, label)
     for option, columns in (also or {}).items():
         require_columns(store.schema, columns, option)
@@ -118,7 +118,7 @@ def require_columns(schema: pa.Schema, columns: Sequence[str], option: str) -> N
             own = ", ".join(field.name for field in user_fields(schema)) or "none"
             raise UsageError(
                 f"there is no column {column!r}; the columns that came with the songs are: {own}",
-                where=option,
+                place=option,
                 remedy="Give one of them, or bring columns in with `songbag relabel STORE LABELS`.",
             )
 

@@ -62,7 +62,7 @@ def _sum_of_lists(
     if lists.null_count or len(values) != len(lists) * n_coefficients:
         raise ModelError(
             f"the column {name!r} has not {n_coefficients} numbers a song",
-            where="index",
+            place="index",
             remedy="The store lacks the sums that normalisation needs: extract its songs again.",
         )
     total: npt.NDArray[np.float64] = values.reshape(len(lists), n_coefficients)[of_songs].sum(axis=0)

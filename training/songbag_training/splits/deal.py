@@ -59,7 +59,7 @@ def make_folds(labels: Labels, column: str, n_folds: int, *, seed: int, group: S
         If there are fewer than two folds, or no such column to group by.
     """
     if n_folds < 2:
-        raise UsageError(f"{n_folds} folds divide nothing", where="--folds", remedy="Give 2 or more.")
+        raise UsageError(f"{n_folds} folds divide nothing", place="--folds", remedy="Give 2 or more.")
     shares = {str(number): Fraction(1, n_folds) for number in range(1, n_folds + 1)}
     return _deal(labels, column, shares, seed=seed, group=group)
 
@@ -83,13 +83,13 @@ def given_split(labels: Labels, column: str, fold_column: str, *, group: Sequenc
     without = [ids[row] for row in np.flatnonzero(~known)]
     if without:
         what = f"{len(without)} labelled songs have no fold in {fold_column!r}: {some(without)}"
-        raise UsageError(what, where="--fold-column", remedy="Give them one, or leave them out with --where.")
+        raise UsageError(what, place="--fold-column", remedy="Give them one, or leave them out with --where.")
     names = np.array([*map(str, values.dictionary.to_pylist())], object)
     parts = names[values.indices.to_numpy()].tolist()
     split = Split(tuple(ids), tuple(labels.names), tuple(parts), tuple(group))
     if len(split.names) < 2:
         what = f"all songs have the same fold in {fold_column!r}: {split.parts[0]!r}"
-        raise UsageError(what, where="--fold-column", remedy="It takes two folds or more.")
+        raise UsageError(what, place="--fold-column", remedy="It takes two folds or more.")
     check_leaks(split, labels.songs)
     if not split.is_folds:
         check_trainable(split, labels.classes, column)
@@ -114,7 +114,7 @@ def make_split(
     """
     if folds is not None and fold_column is not None:
         what = f"{folds} folds are asked for, and the folds of the column {fold_column!r} given"
-        raise UsageError(what, where="--folds", remedy="Leave out one of the two.")
+        raise UsageError(what, place="--folds", remedy="Leave out one of the two.")
     if fold_column is not None:
         return given_split(labels, column, fold_column, group=group)
     if folds is not None:
@@ -141,10 +141,10 @@ def choose_split(
     if split.is_folds:
         what = f"the split consists of folds ({some(split.names)}), not of train, validation and test"
         raise UsageError(
-            what, where="--split", remedy="Use it with `songbag cross-validate`, or make one without folds."
+            what, place="--split", remedy="Use it with `songbag cross-validate`, or make one without folds."
         )
     if group:
-        raise UsageError("the saved split has its groups already", where="--group", remedy="Leave out one of the two.")
+        raise UsageError("the saved split has its groups already", place="--group", remedy="Leave out one of the two.")
     labels, split = apply_split(split, labels, store.select_songs(columns=["song_id"]))
     require_learnable(labels, column)
     check_trainable(split, labels.classes, column)

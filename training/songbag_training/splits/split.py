@@ -106,9 +106,9 @@ class Split:
             split = cls(tuple(map(str, ids)), labels, tuple(map(str, parts)), tuple(map(str, facts["group"])))
             digest = facts["digest"]
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-            raise DamagedRun(f"is not a split ({str(error).splitlines()[0]})", where=str(path)) from error
+            raise DamagedRun(f"is not a split ({str(error).splitlines()[0]})", place=str(path)) from error
         if split.digest != digest:
-            raise DamagedRun("is not what was written: its rows have another digest", where=str(path))
+            raise DamagedRun("is not what was written: its rows have another digest", place=str(path))
         return split
 
     def fold(self, name: str) -> Self:
