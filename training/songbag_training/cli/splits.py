@@ -46,8 +46,7 @@ def split(
     from songbag_training.songs.labels import labelled_songs
     from songbag_training.splits.deal import make_split
     from songbag_training.splits.groups import likely_groups, n_duplicates
-    from songbag_training.splits.split import format_balance
-    from songbag_training.splits.suspicions import group_notes
+    from songbag_training.splits.split import format_balance, group_notes
 
     require_new_file(output, ".parquet")
     opened = open_store(store, storage_option, snapshot)

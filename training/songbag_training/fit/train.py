@@ -25,8 +25,7 @@ from songbag_training.runs.run import Run, RunFacts, claim_folder
 from songbag_training.runs.weights import load_weights, save_weights
 from songbag_training.songs.labels import encode_labels
 from songbag_training.splits.groups import n_duplicates
-from songbag_training.splits.split import Split
-from songbag_training.splits.suspicions import group_notes
+from songbag_training.splits.split import Split, group_notes
 from songbag_training.types import Report
 
 _DEFAULTS = TrainConfig()

@@ -1,4 +1,4 @@
-"""Which songs must stay on one side of a split: copies of one recording, and songs of one artist, album, ..."""
+"""Songs that must stay together (copies of a recording, songs of an artist or album), and values that a split tears."""
 
 from __future__ import annotations
 
@@ -70,6 +70,26 @@ def keys_of(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
     codes, known = known_values(values)
     rows = rows[known]
     return rows, codes.indices.filter(pa.array(known)).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def torn(column: pa.ChunkedArray, subsets: Ints) -> tuple[Ints, Ints]:
+    """Return the rows and values, as `keys_of` does, of the values that have songs in more than one subset.
+
+    Parameters
+    ----------
+    column : pyarrow.ChunkedArray, of n rows
+    subsets : int64, shape (n,)
+        Number of each row's subset; below 0 a row is in none.
+    """
+    rows, values = keys_of(column)
+    inside = subsets[rows] >= 0
+    rows, values = rows[inside], values[inside]
+    n_values = int(values.max(initial=-1)) + 1
+    lowest, highest = np.full(n_values, np.iinfo(np.int64).max), np.full(n_values, -1)
+    np.minimum.at(lowest, values, subsets[rows])
+    np.maximum.at(highest, values, subsets[rows])
+    is_torn = lowest[values] < highest[values]
+    return rows[is_torn], values[is_torn]
 
 
 def n_duplicates(songs: pa.Table) -> int:

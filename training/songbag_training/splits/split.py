@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.files import replacing
 from songbag_training.songs.labels import CONTENT, Labels, classes_of, require_columns
-from songbag_training.splits.groups import keys_of
+from songbag_training.splits.groups import likely_groups, torn
 from songbag_training.types import Ints, Label
 
 Part = Literal["train", "validation", "test"]
@@ -69,6 +69,11 @@ class Split:
     def rows_of(self, part: str) -> list[int]:
         """Return the positions of the songs of one part."""
         return [row for row, own in enumerate(self.parts) if own == part]
+
+    def numbers(self) -> Ints:
+        """Return the position of each song's part in `names`."""
+        number_of = {part: number for number, part in enumerate(self.names)}
+        return np.fromiter(map(number_of.__getitem__, self.parts), np.int64, len(self.parts))
 
     def counts(self) -> dict[str, int]:
         """Return the number of songs of each part."""
@@ -207,38 +212,42 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
         if twice:
             raise LeakError("songs are listed more than once", twice, "Leave each in one part alone.")
     require_columns(songs.schema, split.group, "group of the split")
-    number_of = {part: number for number, part in enumerate(split.names)}
-    parts = np.fromiter(map(number_of.__getitem__, split.parts), np.int64, len(split.parts))
+    parts = split.numbers()
     ids, listed = songs["song_id"].combine_chunks(), pa.array(split.song_ids, pa.string())
     if not ids.equals(listed):
         # One more for songs that are not in the split.
         parts = np.append(parts, -1)[pc.index_in(ids, value_set=listed).fill_null(-1).to_numpy(zero_copy_only=False)]
     for column in (CONTENT, *split.group):
-        members = _first_leak(songs[column], parts)
-        if members:
+        rows, values = torn(songs[column], parts)
+        if len(rows):
+            first = rows[values == values.min()]
+            _, sides = np.unique(parts[first], return_index=True)
+            # One song of each side comes first, for a message names only a few.
+            members = [*first[sides], *np.delete(first, sides)]
             what = "byte-identical recordings are" if column == CONTENT else f"songs of the same {column!r} are"
             option = "" if column == CONTENT else f" --group {shlex.quote(column)}"
             remedy = f"Put them into one part; `songbag split{option}` makes a split that keeps them together."
             raise LeakError(f"{what} in two parts", ids.take(pa.array(members)).to_pylist(), remedy)
 
 
-def _first_leak(column: pa.ChunkedArray, parts: Ints) -> list[int]:
-    """Return the rows of a value that is in two parts, from both sides; none where no value is."""
-    rows, values = keys_of(column)
-    inside = parts[rows] >= 0
-    rows, values = rows[inside], values[inside]
-    if not len(rows):
-        return []
-    lowest = np.full(int(values.max()) + 1, np.iinfo(np.int64).max)
-    highest = np.full(len(lowest), -1)
-    np.minimum.at(lowest, values, parts[rows])
-    np.maximum.at(highest, values, parts[rows])
-    leaking = np.flatnonzero((highest >= 0) & (lowest != highest))
-    if not len(leaking):
-        return []
-    members = rows[values == leaking[0]]
-    sides = [members[parts[members] == part].tolist() for part in np.unique(parts[members])]
-    return [side[0] for side in sides] + [row for side in sides for row in side[1:]]
+def group_notes(split: Split, songs: pa.Table) -> list[str]:
+    """Return a note for each artist or album column that has a value on two sides of a split.
+
+    Parameters
+    ----------
+    split : Split
+        Any split.
+    songs : pyarrow.Table
+        Rows of the index of its songs, in the same order.
+    """
+    parts = split.numbers()
+    notes = []
+    for column in likely_groups(songs.schema):
+        n_torn = len(np.unique(torn(songs[column], parts)[1]))
+        if n_torn and column not in split.group:
+            what = f"{n_torn} value{'s' if n_torn > 1 else ''} of {column!r} have songs in more than one part"
+            notes.append(f"note: {what}, which flatters the metrics: --group {shlex.quote(column)} keeps them together")
+    return notes
 
 
 def balance(split: Split, classes: Sequence[str]) -> dict[str, dict[str, int]]:

@@ -9,8 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from songbag_training.cli.train import commands
-from songbag_training.splits.split import Split
-from songbag_training.splits.suspicions import group_notes
+from songbag_training.splits.split import Split, group_notes
 
 SPLIT = Split(("a", "b", "c", "d"), ("x", "y", "x", "y"), ("train", "train", "test", "test"))
 

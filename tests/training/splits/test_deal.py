@@ -11,9 +11,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from songbag_training.splits.deal import SHARES
+from songbag_training.splits.deal import SHARES, Signature, _Dealer, stratify
 from songbag_training.splits.groups import find_units
-from songbag_training.splits.stratify import Signature, _Dealer, stratify
 from songbag_training.types import Ints
 
 
