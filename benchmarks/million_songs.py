@@ -125,7 +125,7 @@ MEASURES = {
     "open and info": """
 import pyarrow, duckdb, songbag_store.store
 from songbag_store import SongStore
-from songbag_store.summary import summarize
+from songbag_store.upkeep.summary import summarize
 started, cpu_started = time.perf_counter(), time.process_time()
 facts = summarize(SongStore.open(sys.argv[1]))
 said = f"{{facts['songs']:,}} songs, {{facts['hours']:,.0f}} hours"
@@ -137,8 +137,8 @@ started, cpu_started = time.perf_counter(), time.process_time()
 said = len(store.sql("select genre, count(*), avg(duration_s), sum(n_windows) from songs group by genre"))
 """,
     "plan of a no-op extract, opening included": """
-from songbag_pipeline.planning import plan
-from songbag_pipeline.sources import read_source
+from songbag_pipeline.run.plan import plan
+from songbag_pipeline.sources.source import read_source
 from songbag_store import SongStore
 source = read_source(sys.argv[2])
 planned = plan(source.songs, SongStore.open(sys.argv[1]).index)

@@ -41,7 +41,7 @@ class Notice(importlib.abc.MetaPathFinder):
         if name != "songbag_training.fit.fit":
             return None
         sys.meta_path.remove(self)
-        from songbag_training.guarding import LossGuard
+        from songbag_training.fit.guard import LossGuard
 
         def first_step(self, batch, logs=None):
             peak_kb = open("/proc/self/status").read().split("VmHWM:")[1].split()[0]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from songbag_store.cli import root as cli
-from tests.conftest import songbag
+from tests.support.command import songbag
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -7,7 +7,7 @@ import shlex
 import shutil
 from pathlib import Path
 
-from tests.conftest import songbag
+from tests.support.command import songbag
 
 PAGE = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
 

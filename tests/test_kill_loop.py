@@ -5,11 +5,9 @@ And in the object store that SONGBAG_TEST_STORE_URL names, with its credentials 
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -21,6 +19,7 @@ import pytest
 from songbag_store import SongStore
 from tests.support import objects
 from tests.support.songs import SPEC, windows_of
+from tests.support.writers import begin, hold, start
 
 ROOT = Path(__file__).parents[1]
 N_ROUNDS = 200 if os.environ.get("SONGBAG_LONG") == "1" else 10
@@ -43,28 +42,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, dict[str
         return f"{os.environ['SONGBAG_TEST_STORE_URL'].rstrip('/')}/{uuid.uuid4().hex}", {}
     endpoint = request.getfixturevalue("s3_endpoint")
     return request.getfixturevalue("s3_url"), objects.options(endpoint)
-
-
-def start(place: tuple[str, dict[str, str]], seed: int, n_songs: int) -> subprocess.Popen[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.support.writer_process",
-        place[0],
-        json.dumps(place[1]),
-        str(seed),
-        str(n_songs),
-    ]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=ROOT)
-
-
-def begin(writer: subprocess.Popen[str]) -> None:
-    assert writer.stdin is not None
-    assert writer.stdout is not None
-    assert writer.stdout.readline() == "loaded\n", writer.stderr.read()  # type: ignore[union-attr]
-    writer.stdin.write("\n")
-    writer.stdin.flush()
 
 
 def round_of(number: int, place: tuple[str, dict[str, str]], chance: random.Random) -> list[subprocess.Popen[str]]:
@@ -128,15 +105,6 @@ class Onlooker(threading.Thread):
         self.join()
         if self.error is not None:
             raise self.error
-
-
-def hold(store: SongStore, acknowledged: set[str], whole: set[str]) -> None:
-    """Hold that acknowledged songs are there once, and that some songs have the very windows they should."""
-    ids = store.index["song_id"].to_pylist()
-    assert len(ids) == len(set(ids))
-    assert acknowledged <= set(ids)
-    for song, windows in store.iter_windows(whole):
-        np.testing.assert_array_equal(windows, windows_of(song))
 
 
 def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import chirp
+from tests.support.audio import chirp
 
 MEASURE = """
 import json, sys
-from songbag_pipeline.songs import read_song
+from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec
 facts = read_song(sys.argv[1], FeatureSpec(), lambda windows: None)
 # Not getrusage: its peak counts the process that forked this one.

@@ -20,11 +20,11 @@ from songbag_store.commits.snapshots import snapshot_key
 from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.storage.objects import ObjectStorage
-from tests.conftest import fill, sixteenths
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy, times
 from tests.support.songs import SPEC, windows_of
-from tests.test_kill_loop import begin, hold, start
+from tests.support.stores import fill, sixteenths
+from tests.support.writers import begin, hold, start
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,8 +15,8 @@ from songbag_store.upkeep.garbage import collect, find_garbage
 from songbag_store.upkeep.relabel import relabel
 from songbag_store.upkeep.remove import remove_songs
 from songbag_store.upkeep.verify import repair, verify
-from tests.conftest import fill, sixteenths
 from tests.support import objects
+from tests.support.stores import fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
 

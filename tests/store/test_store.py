@@ -19,7 +19,7 @@ from songbag_store.errors import (
     UsageError,
 )
 from songbag_store.storage.storage import LocalStorage
-from tests.conftest import MakeStore, fill, sixteenths
+from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
 

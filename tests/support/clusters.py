@@ -14,6 +14,7 @@ import psutil
 from rich.console import Console
 
 from songbag_store import FeatureSpec, SongStore
+from tests.support.audio import chirp, write
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 N_SONGS = 40
@@ -82,8 +83,6 @@ def songs_in(store: Path) -> list[str]:
 
 def slow_songs(folder: Path) -> Path:
     """Enough that a run can be disturbed in the middle."""
-    from tests.pipeline.conftest import chirp, write  # which imports this module
-
     samples = chirp(30.0, 44100, 2)
     for number in range(24):
         write(folder / "long" / f"{number:02}.flac", samples * (0.5 + number / 50), 44100)

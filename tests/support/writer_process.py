@@ -14,8 +14,8 @@ import sys
 
 from songbag_store import SongStore
 from songbag_store.commits.parts import adopt_part, part_names
-from tests.conftest import fill
 from tests.support.songs import SPEC, windows_of
+from tests.support.stores import fill
 
 
 def main(location: str, options: dict[str, str], seed: int, n_songs: int) -> None:

@@ -1,92 +1,34 @@
-"""Small stores written as extraction writes them, and one run trained on one of them."""
+"""A small store and one run trained on it."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.commits.snapshots import commit
-from songbag_store.format.encoding import decode, encode
-from songbag_store.format.index import REPLACES, apply_part, index_schema
-from songbag_store.windows.writer import WindowSpill, write_fragment
 from songbag_training import TrainConfig, train
 from songbag_training.runs.run import Run
+from tests.support import labelled
+from tests.support.labelled import Song
 
-Song = dict[str, Any]
 MakeStore = Callable[..., SongStore]
-
-SPEC = FeatureSpec(
-    sample_rate_hz=8000, n_fft=256, hop_length=256, n_mels=20, n_mfcc=10, window_s=0.5, window_hop_s=0.25
-)
-"""Windows of (10, 16): large enough for the reference network, small enough to train in seconds."""
 
 
 @pytest.fixture(scope="session")
 def spec() -> FeatureSpec:
-    return SPEC
+    return labelled.SPEC
 
 
 @pytest.fixture(scope="session")
 def make_store() -> MakeStore:
-    """Return a function that writes songs (song_id, windows, label and any column) into a new store."""
-
-    def make(
-        folder: Path,
-        songs: Sequence[Song],
-        *,
-        spec: FeatureSpec = SPEC,
-        label_type: Any = None,
-        further: Sequence[pa.Field] = (),
-    ) -> SongStore:
-        store = SongStore.open_for_writing(folder, spec)
-        fragment = uuid.uuid4().hex
-        with WindowSpill(spec) as spill:
-            rows = [_row(song, fragment, spill, spec) for song in songs]
-            if spill.n_windows:
-                write_fragment(store.storage, fragment, spec, spill)
-        schema = index_schema([pa.field("label", label_type or pa.string()), *further])
-        part = pa.Table.from_pylist(rows, schema=schema).append_column(REPLACES, pa.nulls(len(rows), pa.string()))
-        commit(store.storage, store.uuid, lambda base: (apply_part(base.index, part), base.parts | {fragment}))
-        return SongStore.open(folder)
-
-    return make
-
-
-def _row(song: Song, fragment: str, spill: WindowSpill, spec: FeatureSpec) -> Song:
-    own = {"run_id": "test", "fragment": fragment, "path": f"/music/{song['song_id']}", "status": "ok", "n_windows": 0}
-    own |= {name: value for name, value in song.items() if name != "windows"}
-    if own["status"] == "ok":
-        stored = encode(song["windows"], spec)
-        own |= {"row_start": spill.n_windows, "n_windows": len(stored)}
-        spill.append(stored)
-        spill.end_song()
-        values = decode(stored).astype(np.float64)
-        own |= {"feature_sum": values.sum((0, 2)).tolist(), "feature_sumsq": (values**2).sum((0, 2)).tolist()}
-    return own
+    return labelled.write_store
 
 
 @pytest.fixture(scope="session")
 def songs_of_classes() -> Callable[..., list[Song]]:
-    """Return a function that makes songs whose class is heard in one coefficient, with 1 to 12 windows each."""
-
-    def songs(counts: dict[str, int], *, seed: int = 0, spec: FeatureSpec = SPEC) -> list[Song]:
-        rng = np.random.default_rng(seed)
-        made = []
-        for number, (label, count) in enumerate(counts.items()):
-            for position in range(count):
-                windows = rng.normal(0, 20, (int(rng.integers(1, 13)), *spec.window_shape)).astype(np.float32)
-                windows[:, number] += 40
-                made.append({"song_id": f"{label}/{position:02}", "label": label, "windows": windows})
-        return made
-
-    return songs
+    return labelled.songs_of_classes
 
 
 @pytest.fixture(scope="session")

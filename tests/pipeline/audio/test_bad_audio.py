@@ -17,43 +17,11 @@ import soundfile
 
 from songbag_pipeline.audio.decode import decode
 from songbag_pipeline.audio.files import open_regular
-from songbag_pipeline.audio.mpeg_frames import frame_bytes
 from songbag_pipeline.songs.song import read_audio
 from songbag_store import FeatureSpec
-from tests.pipeline.conftest import chirp, write
-from tests.pipeline.songs.test_songs import SPEC, broken_flac, cut, failing, read, write_aac
-
-
-def sf_write(path: Path, form: str, subtype: str = "PCM_16") -> None:
-    soundfile.write(path, chirp(6.0, 48000, 2), 48000, format=form, subtype=subtype)
-
-
-def sparse_wav(path: Path, hours: float, rate_hz: int = 44100, channels: int = 2) -> Path:
-    """Write a WAV of silence that takes no room on the disk."""
-    n_bytes = round(hours * 3600 * rate_hz) * channels * 2
-    size = min(n_bytes, 0xFFFFFFFF - 36)
-    form = struct.pack("<IHHIIHH", 16, 1, channels, rate_hz, rate_hz * channels * 2, channels * 2, 16)
-    with path.open("wb") as file:
-        file.write(b"RIFF" + struct.pack("<I", size + 36) + b"WAVEfmt " + form + b"data" + struct.pack("<I", size))
-        file.truncate(44 + n_bytes)
-    return path
-
-
-def mux(path: Path, codec: str, form: str) -> None:
-    """Write 6 s with an encoder of FFmpeg's into a container of FFmpeg's."""
-    with av.open(str(path), "w", format=form) as container:
-        stream = container.add_stream(codec, rate=48000, layout="stereo")
-        stream.bit_rate = 128_000
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(chirp(6.0, 48000, 2).T), "fltp", "stereo")
-        frame.sample_rate = 48000
-        fifo = av.AudioFifo()
-        for piece in av.AudioResampler(stream.format.name, "stereo", 48000).resample(frame):
-            piece.pts = None
-            fifo.write(piece)
-        for piece in fifo.read_many(stream.codec_context.frame_size, partial=True):
-            piece.pts = None
-            container.mux(stream.encode(piece))
-        container.mux(stream.encode(None))
+from tests.support.audio import chirp, mux, sf_write, sparse_wav, write, write_aac
+from tests.support.broken_audio import broken_flac, cut, music_alone, write_claiming_4_gb
+from tests.support.song_reader import SPEC, failing, read
 
 
 @pytest.mark.parametrize(
@@ -143,12 +111,6 @@ def test_4_an_mp3_that_does_not_count_its_frames_is_read_to_its_end_all_the_same
     assert (facts.status, facts.truncated) == ("ok", True)
 
 
-def music_alone(path: Path) -> bytes:
-    """Return the frames of an MP3 without the first, which counts the others."""
-    data = path.read_bytes()
-    return data[frame_bytes(data[:7]) :]
-
-
 def test_channels_that_change_within_a_file_are_mixed_as_they_come(tmp_path: Path) -> None:
     stereo = music_alone(write(tmp_path / "a.mp3", chirp(5.0, 44100, 2), 44100))
     mono = music_alone(write(tmp_path / "b.mp3", chirp(5.0, 44100), 44100))
@@ -219,12 +181,6 @@ def test_16_silence_in_every_window_is_finite(tmp_path: Path) -> None:
     assert np.isfinite(np.concatenate(windows)).all()
 
 
-def write_claiming_4_gb(path: Path) -> None:
-    data = bytearray(write(path, chirp(2.0)).read_bytes())
-    data[40:44] = struct.pack("<I", 0xFFFFFFF0)
-    path.write_bytes(data)
-
-
 def test_23_a_header_that_claims_4_gb_is_not_believed(tmp_path: Path) -> None:
     write_claiming_4_gb(tmp_path / "x.wav")
     facts, _ = read(tmp_path / "x.wav")
@@ -245,23 +201,6 @@ def test_24_of_a_ten_hour_file_only_the_seconds_asked_for_are_decoded(tmp_path: 
     facts, _ = read(path, FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=60))
     assert (facts.status, facts.duration_s, facts.truncated) == ("ok", 60.0, False)
     assert facts.declared_duration_s == pytest.approx(36000, abs=1)
-
-
-def unknown_codec(path: Path) -> None:
-    data = write_aac(path, chirp(3.0, 44100, 2)).read_bytes()
-    path.write_bytes(data.replace(b"mp4a", b"zzzz").replace(b"esds", b"zzzz"))
-
-
-def silent_mp4(path: Path) -> None:
-    """Write a video without sound."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=5)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for _ in range(5):
-            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8))
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
 
 
 def test_26_a_playlist_never_leads_to_another_file(tmp_path: Path) -> None:

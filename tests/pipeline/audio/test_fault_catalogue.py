@@ -24,16 +24,16 @@ from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.format.failure_codes import REMEDIES
 from songbag_store.upkeep.failures import report
-from tests.pipeline.audio.test_bad_audio import silent_mp4, sparse_wav, unknown_codec, write_claiming_4_gb
-from tests.pipeline.conftest import ENCODINGS, chirp, write
-from tests.pipeline.songs.test_songs import (
+from tests.support.audio import ENCODINGS, chirp, silent_mp4, sparse_wav, write, write_aac
+from tests.support.broken_audio import (
     broken_flac,
     cut,
     header_only,
     id3_only,
     patched_wav,
+    unknown_codec,
     with_samples,
-    write_aac,
+    write_claiming_4_gb,
 )
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=30.0)

@@ -12,7 +12,7 @@ from songbag_pipeline.audio import files
 from songbag_pipeline.audio.files import open_regular
 from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import chirp, write
 
 CONTENT = bytes(range(256)) * 3
 

@@ -6,8 +6,8 @@ import pytest
 
 from songbag_pipeline.run.extract import Summary
 from songbag_store import SongStore
-from tests.conftest import songbag
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import chirp, write
+from tests.support.command import songbag
 
 
 def test_options_decide_the_spec_and_a_later_run_takes_it_from_the_store(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from songbag_pipeline import read_audio, window_features
 from songbag_pipeline.features.kernel import Windower, mel_filters
 from songbag_store import FeatureSpec
-from tests.conftest import AUDIO
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import AUDIO, chirp, write
 
 SPEC = FeatureSpec()
 SMALL = FeatureSpec(window_s=0.25, window_hop_s=0.1, n_mels=40)
@@ -115,7 +114,7 @@ def test_each_window_is_clamped_by_its_own_loudest_point() -> None:
     np.testing.assert_array_equal(together[0], window_features(quiet, SPEC)[0])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     cuts=st.lists(st.integers(0, 22050), max_size=8),
     window_hop_s=st.sampled_from([0.05, 0.1, 0.25, 0.4, 2 * 512 / 22050]),

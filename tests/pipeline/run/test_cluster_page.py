@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from songbag_store import SongStore
-from tests.conftest import songbag
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import chirp, write
 from tests.support.clusters import PATIENCE_S, importable
+from tests.support.command import songbag
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text()
 

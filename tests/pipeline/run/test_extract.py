@@ -22,7 +22,7 @@ from songbag_pipeline.run import coordinator
 from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import chirp, write
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 

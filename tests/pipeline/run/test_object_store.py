@@ -20,8 +20,8 @@ from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import StoreUnavailable
 from songbag_store.format.encoding import decode
-from tests.pipeline.conftest import chirp, write
 from tests.support import objects
+from tests.support.audio import chirp, write
 from tests.support.faulty_proxy import FaultyProxy, times
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)

@@ -24,7 +24,7 @@ from songbag_pipeline.run.batch import Job
 from songbag_pipeline.run.cluster import ClusterChoice, connected
 from songbag_pipeline.run.workers import Needs
 from songbag_store import SongStore
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import chirp, write
 from tests.support.clusters import (
     N_SONGS,
     PATIENCE_S,

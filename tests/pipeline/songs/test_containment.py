@@ -21,8 +21,9 @@ from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec
 from songbag_store.errors import StoreError
 from songbag_store.types import StoredWindows
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import chirp, write
 
+ROOT = Path(__file__).parents[3]
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 FAULTY = Containment(reader="tests.support.decoder_faults:read", patience_s=10.0)
 
@@ -134,26 +135,14 @@ def test_an_idle_process_that_is_gone_is_replaced(tmp_path: Path, reader: Contai
 @pytest.mark.parametrize("fault", ["good", "loop"])
 def test_the_process_dies_with_its_worker_even_in_an_endless_loop(tmp_path: Path, fault: str) -> None:
     path = write(tmp_path / f"{fault}-x.wav", chirp(1.0))
-    worker = subprocess.Popen([sys.executable, "-c", _WORKER, str(path)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.support.contained_process", str(path)]
+    worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert worker.stdout is not None
     pid = int(worker.stdout.readline())
     time.sleep(0.3)
     worker.kill()
     worker.communicate()
     assert gone(pid)
-
-
-_WORKER = """
-import sys, threading, time
-from tests.pipeline.songs.test_containment import *
-reader = ContainedReader(Containment(reader="tests.support.decoder_faults:read"))
-thread = threading.Thread(target=read, args=(reader, Path(sys.argv[1])))
-thread.start()
-while not reader._songs_read:
-    time.sleep(0.01)
-print(process_of(reader), flush=True)
-time.sleep(60)
-"""
 
 
 def test_a_process_that_cannot_start_is_an_error_with_its_reason(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import songbag_pipeline
 from songbag_pipeline.errors import SongError
 from songbag_store.format.failure_codes import REMEDIES
 
-MODULES = sorted(Path(songbag_pipeline.__file__).parent.glob("*.py"))
+MODULES = sorted(Path(songbag_pipeline.__file__).parent.rglob("*.py"))
 
 
 def reasons(module: Path) -> Iterator[str]:

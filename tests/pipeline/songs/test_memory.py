@@ -15,8 +15,7 @@ from songbag_pipeline.features.kernel import window_features
 from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.types import StoredWindows
-from tests.pipeline.audio.test_bad_audio import sparse_wav
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import chirp, sparse_wav, write
 
 MB = 1 << 20
 
@@ -25,10 +24,10 @@ import json
 import sys
 import distributed
 import pyarrow as pa
-from songbag_pipeline import containment
-from songbag_pipeline.batches import Job, run_batch
-from songbag_pipeline.planning import plan
-from songbag_pipeline.sources import read_source
+from songbag_pipeline.run.batch import Job, run_batch
+from songbag_pipeline.run.plan import plan
+from songbag_pipeline.songs import containment
+from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 
 store = SongStore.open_for_writing(sys.argv[2], FeatureSpec(**json.loads(sys.argv[3])))

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import os
-import wave
 from collections.abc import Callable
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import soundfile
@@ -13,40 +11,13 @@ import soundfile
 from songbag_pipeline.songs.facts import SongFacts
 from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec
-from songbag_store.format.failure_codes import REMEDIES
 from songbag_store.types import StoredWindows
-from tests.pipeline.conftest import ENCODINGS, Audio, chirp, write
+from tests.support.audio import ENCODINGS, chirp, write, write_aac
+from tests.support.broken_audio import broken_flac, cut, header_only, id3_only, patched_wav, with_samples
+from tests.support.song_reader import SPEC, failing, read
 
-SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 LENIENT = {"wav": 0, "flac": 0, "ogg": 0, "opus": 0, "mp3": 2400}
 """Frames by which a format may differ in length: MP3 pads."""
-
-
-def read(path: Path, spec: FeatureSpec = SPEC) -> tuple[SongFacts, list[StoredWindows]]:
-    windows: list[StoredWindows] = []
-    return read_song(str(path), spec, windows.append), windows
-
-
-def failing(path: Path, spec: FeatureSpec = SPEC) -> str | None:
-    facts, _ = read(path, spec)
-    assert facts.status == "failed"
-    assert facts.error_code in REMEDIES
-    assert facts.error
-    return facts.error_code
-
-
-def write_aac(path: Path, samples: Audio, rate_hz: int = 44100, container_format: str = "ipod") -> Path:
-    with av.open(str(path), "w", format=container_format) as container:
-        stream = container.add_stream("aac", rate=rate_hz, layout="stereo")
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout="stereo")
-        frame.sample_rate = rate_hz
-        fifo = av.AudioFifo()
-        fifo.write(frame)
-        for piece in fifo.read_many(1024, partial=True):
-            piece.pts = None
-            container.mux(stream.encode(piece))
-        container.mux(stream.encode(None))
-    return path
 
 
 @pytest.mark.parametrize("suffix", ENCODINGS)
@@ -153,12 +124,6 @@ def test_sums_are_those_of_the_stored_values(tmp_path: Path) -> None:
     np.testing.assert_allclose(facts.feature_sumsq or [], np.square(values).sum(axis=(0, 2)), rtol=1e-12)
 
 
-def cut(path: Path, keep: float) -> Path:
-    data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * keep)])
-    return path
-
-
 @pytest.mark.parametrize("suffix", ENCODINGS)
 def test_a_file_cut_off_in_the_middle_is_used_and_flagged(tmp_path: Path, suffix: str) -> None:
     path = cut(write(tmp_path / f"x.{suffix}", chirp(20.0, 48000, 2), 48000), 0.6)
@@ -185,43 +150,6 @@ def test_a_recorder_that_never_wrote_the_length_is_no_truncation(tmp_path: Path)
     path.write_bytes(data)
     facts, _ = read(path)
     assert (facts.status, facts.truncated, facts.duration_s) == ("ok", False, 2.0)
-
-
-def header_only(path: Path) -> None:
-    with wave.open(str(path), "wb") as sound:
-        sound.setnchannels(1)
-        sound.setsampwidth(2)
-        sound.setframerate(22050)
-
-
-def id3_only(path: Path) -> None:
-    path.write_bytes(b"ID3\x04\x00\x00\x00\x00\x00\x20" + b"TIT2" + b"\0" * 28)
-
-
-def patched_wav(offset: int, value: bytes) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        data = bytearray(write(path, chirp(1.0)).read_bytes())
-        data[offset : offset + len(value)] = value
-        path.write_bytes(data)
-
-    return make
-
-
-def with_samples(value: float) -> Callable[[Path], None]:
-    def make(path: Path) -> None:
-        samples = chirp(1.0) * np.float32(1 if np.isnan(value) else value)
-        samples[5000:5100] = value
-        soundfile.write(path, samples, 22050, subtype="FLOAT")
-
-    return make
-
-
-def broken_flac(path: Path, holes: int = 40) -> None:
-    """Damage many places, so that some 40 of the 108 frames cannot be decoded."""
-    data = bytearray(write(path, chirp(20.0), encoding="flac").read_bytes())
-    for place in np.linspace(len(data) / 4, len(data) - 2000, holes).astype(int):
-        data[place : place + 500] = bytes(255 - b for b in data[place : place + 500])
-    path.write_bytes(data)
 
 
 def test_a_flac_with_one_damaged_place_is_used_without_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from songbag_store.bags import bags
 from songbag_store.bags.bags import Bags, Batch
 from songbag_store.commits.parts import adopt_part
 from songbag_store.errors import DamagedStore, SongNotFound, UsageError
-from tests.conftest import fill, sixteenths
+from tests.support.stores import fill, sixteenths
 
 SPEC = FeatureSpec(sample_rate_hz=8000, n_fft=256, hop_length=256, n_mels=20, window_s=0.5, window_hop_s=0.25)
 IDS = [f"{n % 3}/{n:02}" for n in range(36)]
@@ -73,7 +73,7 @@ def test_a_batch_that_was_once_drawn_never_changes(store: SongStore) -> None:
     assert plan.mask.tolist() == [[1, 0, 0, 0], [1, 1, 1, 1], [1, 1, 1, 1]]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**32 - 1), epoch=st.integers(0, 10**6), batch_size=st.integers(1, 40), data=st.data())
 def test_any_step_can_be_entered_directly(
     store: SongStore, seed: int, epoch: int, batch_size: int, data: st.DataObject
@@ -88,7 +88,7 @@ def test_any_step_can_be_entered_directly(
     np.testing.assert_array_equal(resumed.windows, directly.windows)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(count=st.integers(1, 36), batch_size=st.integers(1, 40), seed=st.integers(0, 99), epoch=st.integers(0, 99))
 def test_shards_are_disjoint_and_complete_and_equal_in_steps(
     store: SongStore, count: int, batch_size: int, seed: int, epoch: int
@@ -114,7 +114,7 @@ def test_a_song_has_the_same_windows_in_every_number_of_shards(store: SongStore)
     assert drawn[0] == drawn[1]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(bag_size=st.integers(1, 20), epoch=st.integers(0, 100))
 def test_a_bag_holds_windows_of_its_song_without_repeating_a_real_one(
     store: SongStore, bag_size: int, epoch: int

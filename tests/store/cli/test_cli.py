@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from tests.conftest import MakeStore, sixteenths, songbag
+from tests.support.command import songbag
+from tests.support.stores import MakeStore, sixteenths
 
 
 @pytest.fixture

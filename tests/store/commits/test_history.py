@@ -12,7 +12,7 @@ from songbag_store.commits.history import history_table, read_events, read_tags
 from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import QueryError, UsageError
 from songbag_store.upkeep.remove import remove_songs
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from songbag_store import FeatureSpec, SongStore
@@ -15,7 +15,7 @@ from songbag_store.errors import StoreError
 from songbag_store.format import sealed
 from songbag_store.format.index import apply_parts, empty_index
 from songbag_store.format.sealed import Rows, Sealed, seal
-from tests.store.format.test_index import part
+from tests.support.stores import part
 
 SONGS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([None, "f0", "f1", "f2"]), min_size=1)
 
@@ -26,7 +26,6 @@ def merged(base: pa.Table, parts: list[pa.Table]) -> pa.Table:
     return Sealed(seal(merge_parts(snapshot, lambda: parts), {}), key="k", place="w").read()
 
 
-@settings(deadline=None)
 @given(st.lists(SONGS, min_size=1, max_size=3), st.lists(SONGS, min_size=1, max_size=4), st.integers(1, 4))
 def test_rows_that_pass_through_give_the_index_that_tables_give(
     before: list[dict[str, str | None]], then: list[dict[str, str | None]], rows_at_once: int

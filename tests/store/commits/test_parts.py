@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from songbag_store.commits.parts import PackedParts
-from tests.store.format.test_index import part
+from tests.support.stores import part
 
 
 def test_packed_rows_come_back_as_they_were_in_less_space() -> None:

@@ -13,7 +13,7 @@ import xarray
 import zarr
 
 from songbag_store import FeatureSpec, SongStore
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 SPECS = [FeatureSpec(), FeatureSpec(encoding="float32")]
 

@@ -15,7 +15,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import DamagedStore, NewerFormat
 from songbag_store.upkeep.remove import remove_songs
 from songbag_store.upkeep.verify import verify
-from tests.conftest import MakeStore, Windows, sixteenths
+from tests.support.stores import MakeStore, Windows, sixteenths
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 OLD = FIXTURES / "store-format-1"

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -9,19 +7,9 @@ from hypothesis import strategies as st
 
 from songbag_store.errors import StoreError, UsageError
 from songbag_store.format.index import REPLACES, apply_part, apply_parts, empty_index, index_schema, user_fields
+from tests.support.stores import part
 
 LABEL = pa.field("label", pa.string())
-
-
-def part(fragment: str, songs: dict[str, str | None], **columns: Any) -> pa.Table:
-    """Rows of a part: song id to the fragment it replaces."""
-    rows = [{"song_id": s, "status": "ok", "fragment": fragment, "n_windows": 1, "run_id": "r"} for s in songs]
-    table = pa.Table.from_pylist(rows, schema=index_schema([])).append_column(
-        REPLACES, pa.array(list(songs.values()), pa.string())
-    )
-    for name, values in columns.items():
-        table = table.append_column(name, pa.array(values))
-    return table
 
 
 def held(index: pa.Table) -> dict[str, str]:

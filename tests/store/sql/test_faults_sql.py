@@ -12,7 +12,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import QueryError
 from songbag_store.sql.query import select
 from songbag_store.upkeep.remove import remove_songs
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 HOSTILE = ["' OR 1=1; DROP TABLE songs --", '"', "a\nb", "\\", "x'); select 1; --", "$1", "?", "%s", "ünïçødé 🎵"]
 

@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.sql.output import bytes_text, print_table, write_table
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 TABLE = pa.table(
     {

@@ -18,9 +18,9 @@ from songbag_store.format.sealed import Sealed
 from songbag_store.storage.objects import ObjectStorage
 from songbag_store.storage.storage import KeyExists, probe
 from songbag_store.windows.writer import SHARD_BYTES
-from tests.conftest import fill, sixteenths
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy, times
+from tests.support.stores import fill, sixteenths
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 SHAPE = SPEC.window_shape

@@ -13,7 +13,7 @@ from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.relabel import relabel
 from songbag_store.upkeep.remove import remove_songs
 from songbag_store.upkeep.verify import verify
-from tests.conftest import MakeStore, Windows, fill, sixteenths
+from tests.support.stores import MakeStore, Windows, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
 

@@ -22,7 +22,7 @@ from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.garbage import collect, find_garbage
 from songbag_store.upkeep.remove import remove_songs
 from songbag_store.upkeep.verify import verify
-from tests.conftest import MakeStore, fill, sixteenths
+from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
 

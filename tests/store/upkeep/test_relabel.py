@@ -11,7 +11,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.errors import UsageError
 from songbag_store.upkeep.relabel import relabel
-from tests.conftest import MakeStore, fill, sixteenths
+from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
 

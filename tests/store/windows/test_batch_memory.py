@@ -4,7 +4,7 @@ import numpy as np
 
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.windows.batch_memory import BatchMemory
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 
 def test_memory_is_handed_out_again_when_nobody_looks_at_it() -> None:

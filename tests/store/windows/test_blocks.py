@@ -11,7 +11,7 @@ from numcodecs.blosc import BITSHUFFLE, Blosc
 
 from songbag_store import SongStore
 from songbag_store.windows.blocks import pack_by_window, unpack_windows
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 SHAPE = (3, 400)
 

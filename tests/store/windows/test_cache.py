@@ -16,9 +16,9 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import adopt_part
 from songbag_store.errors import DamagedStore, UsageError
 from songbag_store.windows.cache import FragmentCache, parse_size
-from tests.conftest import fill, sixteenths
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy
+from tests.support.stores import fill, sixteenths
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 SONGS = [f"{n:02}" for n in range(12)]

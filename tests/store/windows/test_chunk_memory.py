@@ -9,7 +9,7 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.windows.chunk_memory import ChunkMemory
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 SPEC = FeatureSpec()
 

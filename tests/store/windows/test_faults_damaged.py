@@ -26,7 +26,7 @@ from songbag_store.format import sealed
 from songbag_store.format.index import index_schema
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.upkeep.verify import verify
-from tests.conftest import MakeStore, fill, sixteenths
+from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
 Edit = Callable[[dict[str, Any]], None]
@@ -277,7 +277,7 @@ _LOOK = """
 import sys
 from songbag_store import SongStore
 from songbag_store.errors import DamagedStore
-from songbag_store.verification import verify
+from songbag_store.upkeep.verify import verify
 
 def peak_mb():
     return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024

@@ -17,7 +17,7 @@ from songbag_store.errors import DamagedStore
 from songbag_store.format.encoding import UnencodableFeatures, decode, encode
 from songbag_store.windows import reader as reading
 from songbag_store.windows.writer import SHARD_BYTES, WindowSpill
-from tests.conftest import MakeStore, fill, sixteenths
+from tests.support.stores import MakeStore, fill, sixteenths
 
 SPEC = FeatureSpec()
 EXACT = FeatureSpec(encoding="float32")

@@ -19,7 +19,7 @@ from songbag_store.windows import process as reading_process
 from songbag_store.windows import reader as reading
 from songbag_store.windows.process import ReadingProcess
 from songbag_store.windows.reader import FragmentReader
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 N_SONGS = 60

@@ -24,8 +24,8 @@ from songbag_training.cli.train import commands
 from songbag_training.evaluation.predictions import writing_windows
 from songbag_training.evaluation.score import SongScore
 from songbag_training.runs.run import Run
-from tests.conftest import songbag
-from tests.pipeline.conftest import chirp, write
+from tests.support.audio import chirp, write
+from tests.support.command import songbag
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from songbag_store.commits.parts import adopt_part
 from songbag_store.storage.objects import ObjectStorage
 from songbag_training.cli.train import commands
 from songbag_training.songs.bags import BagDataset
-from tests.conftest import Windows, fill, sixteenths
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy
+from tests.support.stores import Windows, fill, sixteenths
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 

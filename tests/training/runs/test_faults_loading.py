@@ -36,7 +36,7 @@ print(*(path for path in opened if path.startswith(sys.argv[1])), sep="\\n")
 LOAD = """
 import resource, sys
 from songbag_training.errors import DamagedRun
-from songbag_training.runs import Run
+from songbag_training.runs.run import Run
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     Run.open(sys.argv[1]).load_model()
@@ -86,7 +86,7 @@ def test_row_79_a_keras_file_in_the_place_of_the_weights_is_refused(copy: Path) 
 
 def test_row_79_nothing_in_the_package_can_run_what_it_loads() -> None:
     modules, calls = set(), set()
-    for path in Path(songbag_training.__file__).parent.glob("*.py"):
+    for path in Path(songbag_training.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 modules |= {name.name.partition(".")[0] for name in node.names}

@@ -50,7 +50,7 @@ def _members(classes: list[list[int]]) -> tuple[Ints, Ints]:
     return rows, numbers
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_songs_are_dealt_as_a_loop_over_units_deals_them(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 60))
@@ -68,7 +68,7 @@ def test_songs_are_dealt_as_a_loop_over_units_deals_them(data: st.DataObject) ->
     assert dealt.tolist() == _plainly(ids, classes, units.tolist(), shares, seed)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_units_are_the_songs_that_values_in_common_chain_together(data: st.DataObject) -> None:
     n = data.draw(st.integers(1, 25))

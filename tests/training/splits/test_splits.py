@@ -142,7 +142,7 @@ def test_groups_that_hang_together_by_chains_stay_on_one_side() -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_division_keeps_units_whole_and_classes_in_every_part(data: st.DataObject) -> None:
     n_classes, n_folds = data.draw(st.integers(2, 5)), data.draw(st.integers(2, 6))
     sizes = data.draw(st.lists(st.integers(n_folds, 40), min_size=n_classes, max_size=n_classes))
