@@ -20,10 +20,10 @@ CHECKPOINT_S = 0.05
 def main(command: str, *arguments: str) -> None:
     if command == "begin":
         store, run, options = arguments
-        train(store, "label", run, config=TrainConfig(**json.loads(options)), checkpoint_s=CHECKPOINT_S)
+        train(store, "label", run, config=TrainConfig.from_dict(json.loads(options)), checkpoint_s=CHECKPOINT_S)
     elif command == "cross-validate":
         store, folder, options = arguments
-        cross_validate(store, "label", folder, folds=3, config=TrainConfig(**json.loads(options)))
+        cross_validate(store, "label", folder, folds=3, config=TrainConfig.from_dict(json.loads(options)))
     else:
         resume(arguments[0], checkpoint_s=CHECKPOINT_S)
 

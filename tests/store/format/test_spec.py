@@ -92,10 +92,14 @@ def test_numbers_that_do_not_fit_are_refused_by_name(fields: dict[str, Any], nam
         FeatureSpec(**fields)
 
 
-@pytest.mark.parametrize("fields", [{}, FeatureSpec().to_dict() | {"colour": "red"}])
-def test_fields_unknown_or_missing_are_refused(fields: dict[str, Any]) -> None:
-    with pytest.raises(SpecError, match="unknown or missing"):
-        FeatureSpec.from_dict(fields)
+def test_unknown_fields_are_refused_and_absent_ones_have_their_default() -> None:
+    with pytest.raises(SpecError, match="unknown fields: 'colour'"):
+        FeatureSpec.from_dict(FeatureSpec().to_dict() | {"colour": "red"})
+    assert FeatureSpec.from_dict({}) == FeatureSpec()
+
+
+def test_the_fingerprint_of_the_reference_recipe_is_that_of_the_first_stores() -> None:
+    assert FeatureSpec().fingerprint == "0c22f66315a36c3090708fdca0f9c16446ba1e5acfe04f3601895b141f58ecf9"
 
 
 def test_differences_name_the_fields_with_both_values() -> None:

@@ -64,8 +64,10 @@ def test_facts_survive_json(run: Run) -> None:
         ({"finished_at": "2026-01-01T00:00:00"}, "'finished_at' is '2026-01-01T00:00:00' and not a time"),
         ({"surprise": 1}, "unknown or missing: 'surprise'"),
         ({"fingerprint": "0" * 64}, "'fingerprint' is not that of the field 'spec'"),
-        ({"config": {"encoder": "compact"}}, "'config' has unknown or missing"),
-        ({"spec": {}}, "fields unknown or missing"),
+        ({"config": {"encoder": "compact", "colour": "red"}}, "TrainConfig: has unknown fields: 'colour'"),
+        ({"config": {"epochs": 0}}, "epochs: is 0 but must be a whole number from 1"),
+        ({"spec": {}}, "'fingerprint' is not that of the field 'spec'"),
+        ({"spec": {"colour": "red"}}, "FeatureSpec: has unknown fields: 'colour'"),
     ],
 )
 def test_a_changed_run_json_is_refused(copy: Path, changes: dict[str, Any], message: str) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from songbag_store.errors import UsageError
-from songbag_training.config import TrainConfig
 from songbag_training.runs.run import Run
 from songbag_training.splits.split import Split
 
@@ -27,8 +26,11 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
     UsageError
         Naming the first that differs.
     """
-    own = {field.name: run.facts.config[field.name] for field in dataclasses.fields(TrainConfig)}
-    own |= {"label": run.facts.label, "where": run.facts.where, "snapshot": run.facts.snapshot}
+    own = dataclasses.asdict(run.facts.train_config) | {
+        "label": run.facts.label,
+        "where": run.facts.where,
+        "snapshot": run.facts.snapshot,
+    }
     own |= {"split": run.facts.split_sha256, "group": list(run.split().group)}
     for name, value in given.items():
         told = Split.read(value).digest if name == "split" else value

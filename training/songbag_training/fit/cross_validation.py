@@ -84,7 +84,8 @@ class Plan:
             If it is not what songbag wrote.
         """
         try:
-            return cls(**json.loads(path.read_bytes()))
+            plan = cls(**json.loads(path.read_bytes()))
+            return dataclasses.replace(plan, config=TrainConfig.from_dict(plan.config).to_dict())
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise DamagedRun("is not what songbag wrote", place=str(path), remedy="Choose another -o.") from error
 

@@ -96,7 +96,7 @@ class RunFacts:
     @property
     def train_config(self) -> TrainConfig:
         """What the training was told."""
-        return TrainConfig(**self.config)
+        return TrainConfig.from_dict(self.config)
 
     def to_json(self) -> bytes:
         """Return the content of `run.json`."""
@@ -139,9 +139,6 @@ class RunFacts:
         self._check_config()
 
     def _check_config(self) -> None:
-        odd = self.config.keys() ^ {field.name for field in dataclasses.fields(TrainConfig)}
-        if odd:
-            raise ValueError(f"the field 'config' has unknown or missing entries: {', '.join(map(repr, sorted(odd)))}")
         config = self.train_config
         batch_bytes = config.batch_size * config.bag_size * self.feature_spec.window_bytes
         if batch_bytes > _LARGEST_BATCH_BYTES:
@@ -224,7 +221,7 @@ class Run:
         except OSError as error:
             raise RunError(f"cannot be read ({error.strerror})", place=str(path)) from error
         except (ValueError, OverflowError) as error:
-            reason = getattr(error, "what", None) or str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].removesuffix(".")
             remedy = "Restore the file from a copy, or use the songbag that wrote it."
             raise DamagedRun(f"is not what songbag wrote ({reason})", place=str(path), remedy=remedy) from error
         return cls(folder, facts)
