@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from songbag_store import SongStore
+from songbag_store.progress import Silent
 from songbag_training import TrainConfig, train
 from songbag_training.config import PoolingName
 from songbag_training.errors import RunNotFound
@@ -132,11 +133,11 @@ def ablate(store: SongStore, variants: Mapping[str, Mapping[str, Any]], work: Pa
 def trained(store: SongStore, fold: str, config: TrainConfig, folder: Path) -> Run:
     """Return the run of one fold, trained if need be, or trained to its end."""
     try:
-        return resume(folder, store, report=lambda line: None)
+        return resume(folder, store, progress=Silent())
     except RunNotFound:
         labels = labelled_songs(store, "label", None)
         split = make_split(labels, "label", fold_column="fold").fold(fold)
-        return train(store, "label", folder, split=split, config=config, report=lambda line: None)
+        return train(store, "label", folder, split=split, config=config, progress=Silent())
 
 
 def show_runs(name: str, runs: Iterator[Run]) -> None:

@@ -24,7 +24,6 @@ from subprocess import PIPE, Popen
 import librosa
 import pyarrow as pa
 import soundfile
-from rich.console import Console
 
 from benchmarks.measuring import measure, music, pin_to_one_core, write_song
 from songbag_pipeline import extract
@@ -35,6 +34,7 @@ from songbag_pipeline.run.plan import plan
 from songbag_pipeline.songs.song import read_song
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.progress import Silent
 
 ROUNDS = 5
 DIFFERENT = 4
@@ -177,7 +177,7 @@ def run(songs: Path, store: Path, workers: int) -> float:
     """Return the seconds of one extraction into a new store."""
     shutil.rmtree(store, ignore_errors=True)
     began = time.perf_counter()
-    extract(songs, store, SPEC, workers=workers, console=Console(quiet=True))
+    extract(songs, store, SPEC, workers=workers, progress=Silent())
     return time.perf_counter() - began
 
 

@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "commits",
         "storage",
         "format",
+        "progress",
         "errors",
         "types",
     ),

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from rich.console import Console
 
 from songbag_store import FeatureSpec, SongStore
 from tests.support.audio import chirp, write
@@ -68,11 +67,6 @@ def work_for(
     """Start workers of one thread."""
     options = ("--nthreads", "1", "--host", "127.0.0.1", "--no-dashboard", *more)
     return [start("worker", "--scheduler-file", scheduler_file, *options, **environment) for _ in range(count)]
-
-
-def quiet() -> Console:
-    """Show nothing."""
-    return Console(quiet=True)
 
 
 def songs_in(store: Path) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.progress import Silent
 from songbag_training import TrainConfig, train
 from songbag_training.runs.run import Run
 from tests.support import labelled
@@ -47,4 +48,4 @@ def quick() -> TrainConfig:
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: TrainConfig) -> Run:
     """Return a finished run on that store; tests that change it take a copy."""
-    return train(store, "label", tmp_path_factory.mktemp("runs") / "run", config=quick, report=lambda line: None)
+    return train(store, "label", tmp_path_factory.mktemp("runs") / "run", config=quick, progress=Silent())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +23,3 @@ Targets = npt.NDArray[Any]
 
 Metrics = dict[str, Any]
 """Metrics by name."""
-
-Report = Callable[[str], None]
-"""Takes a line for the user."""

@@ -11,6 +11,7 @@ import typer
 
 from songbag_pipeline.cli import options as of
 from songbag_store.cli.options import StorageOption
+from songbag_store.progress import first_notes
 
 if TYPE_CHECKING:
     from songbag_pipeline.run.extract import Summary
@@ -102,9 +103,7 @@ def _spec(store: str, given: dict[str, Any], options: dict[str, str]) -> Feature
 
 def _report(summary: Summary, store: str) -> list[str]:
     """Say in a few lines what a run did; the failures are counted in the last one."""
-    lines = [f"note: {warning}" for warning in summary.warnings[:10]]
-    if len(summary.warnings) > 10:
-        lines.append(f"note: {len(summary.warnings) - 10} more like these")
+    lines = first_notes(summary.warnings)
     if summary.n_adopted:
         lines.append(f"{summary.n_adopted:,} songs were taken over from an earlier run that did not commit them.")
     known = f"{max(0, summary.n_known - summary.n_adopted):,} songs were in the store already"

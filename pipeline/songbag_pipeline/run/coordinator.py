@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.console import Console
 
 from songbag_pipeline.errors import ClusterLost, Interrupted, SongError, TooManyFailures, UnfitWorker
 from songbag_pipeline.run.batch import Job, fail_batch, run_batch
@@ -24,6 +23,7 @@ from songbag_pipeline.run.workers import Crew, Needs, check_workers, on_fit_work
 from songbag_store import SongStore
 from songbag_store.commits.parts import PackedParts
 from songbag_store.errors import SongbagError
+from songbag_store.progress import Progress, stretch
 
 _COMMIT_EVERY_S = 120.0
 _COMMIT_EVERY_SONGS = 20_000
@@ -47,8 +47,8 @@ class Coordinator:
         As `songbag_pipeline.run.plan.Plan.todo`.
     storage_options : dict
         How the workers reach object stores.
-    console : rich.console.Console
-        Where to show progress.
+    shown : Progress
+        Where to show how far it is.
     max_failed : int, optional
         Failed songs after which to stop.
 
@@ -65,15 +65,15 @@ class Coordinator:
         store: SongStore,
         todo: pa.Table,
         storage_options: dict[str, str],
-        console: Console,
+        shown: Progress,
         max_failed: int | None = None,
     ) -> None:
-        self.progress = RunProgress(todo.num_rows, console)
+        self.progress = RunProgress(todo.num_rows, shown)
         self.snapshot: int | None = None
         self.n_duplicates: int | None = None
         self._store = store
         self._todo = todo
-        self._console = console
+        self._shown = shown
         self._max_failed = max_failed
         self._job = Job(store.location, store.spec, uuid.uuid4().hex, storage_options=storage_options)
         self._needs = Needs(job=self._job, store_uuid=store.uuid, song=_song_that_is_there(todo))
@@ -90,9 +90,9 @@ class Coordinator:
         """Run all batches; whatever ends the run, what was finished is committed first."""
         # Or Arrow keeps what reading the source and comparing it took.
         pa.default_memory_pool().release_unused()
-        with StopRequest() as stop, self.progress, connected(choice) as client:
-            where = dashboard(client, choice)
-            self._console.print(f"Dashboard of the cluster: {where}", highlight=False, markup=False)
+        songs = stretch(self._shown, self._todo.num_rows, "songs")
+        with StopRequest() as stop, songs, connected(choice) as client:
+            self._shown.note(f"Dashboard of the cluster: {dashboard(client, choice)}")
             check_workers(client, self._needs)
             try:
                 self._loop(client, stop)
@@ -106,7 +106,7 @@ class Coordinator:
         return f"{self.progress.n_done} of {self.progress.n_songs} songs done and committed"
 
     def _loop(self, client: Any, stop: StopRequest) -> None:
-        crew = Crew(client, self._needs, self._console)
+        crew = Crew(client, self._needs, self._shown)
         work = cut(self._todo, self._job.spec, lambda: crew.n_threads)
         while stop.signal_number is None:
             while len(self._in_flight) < crew.n_threads * _IN_FLIGHT_PER_WORKER and (batch := self._next(work)):

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
-
-from rich.console import Console
 
 from songbag_pipeline.run.cluster import ClusterChoice
 from songbag_pipeline.run.coordinator import Coordinator
 from songbag_pipeline.run.prepare import prepare
 from songbag_store import FeatureSpec
+from songbag_store.progress import Progress, shown_on
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def extract(
     scheduler: str | None = None,
     scheduler_file: str | Path | None = None,
     storage_options: Mapping[str, str] | None = None,
-    console: Console | None = None,
+    progress: Progress | None = None,
 ) -> Summary:
     """Compute the features of every song of a source that the store does not have yet.
 
@@ -94,8 +94,8 @@ def extract(
         File that a Dask scheduler has written with its address.
     storage_options : mapping of str to str, optional
         Credentials and endpoint of the object stores among source and store; they travel to the workers.
-    console : rich.console.Console, optional
-        Where to show progress; by default standard error.
+    progress : Progress, optional
+        Where to show how far it is; by default a bar on standard error, or lines where that is no terminal.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def extract(
         limit=limit,
         storage_options=options,
     )
-    run = Coordinator(work.store, work.todo, options, console or Console(stderr=True), max_failed)
+    run = Coordinator(work.store, work.todo, options, progress or shown_on(sys.stderr), max_failed)
     if work.todo.num_rows:
         run.execute(dataclasses.replace(choice, workers=min(choice.workers, work.todo.num_rows)))
     return Summary(

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
-from rich.console import Console
 
 import songbag_store
 from songbag_pipeline.errors import ClusterError, ClusterLost, UnfitWorker
@@ -18,6 +17,7 @@ from songbag_pipeline.run.batch import Job
 from songbag_pipeline.sources.bucket import is_remote, remote_rows
 from songbag_store import SongStore
 from songbag_store.errors import SongbagError
+from songbag_store.progress import Progress
 
 _FIRST_WORKER_S = 60
 _LOOK_S = 5.0
@@ -142,14 +142,14 @@ class Crew:
         The cluster.
     needs : Needs
         What each must have.
-    console : rich.console.Console
+    progress : Progress
         Where to say who is left out.
     """
 
-    def __init__(self, client: Any, needs: Needs, console: Console) -> None:
+    def __init__(self, client: Any, needs: Needs, progress: Progress) -> None:
         self._client = client
         self._needs = needs
-        self._console = console
+        self._progress = progress
         self._unfit: dict[str, UnfitWorker] = {}
         self._looked_at = self._seen_at = time.monotonic()
         self.n_threads = threads(client)
@@ -164,7 +164,7 @@ class Crew:
     def leave_out(self, unfit: UnfitWorker) -> None:
         """Give a worker nothing more to do."""
         if unfit.worker not in self._unfit:
-            self._console.print(f"left out: {unfit}", highlight=False, markup=False)
+            self._progress.note(f"left out: {unfit}")
         self._unfit[unfit.worker] = unfit
         self._count()
 

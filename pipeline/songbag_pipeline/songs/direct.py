@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from songbag_pipeline.errors import SongError
@@ -12,6 +13,7 @@ from songbag_pipeline.songs.facts import SongFacts
 from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec
+from songbag_store.progress import Progress, first_notes, shown_on
 from songbag_store.types import StoredWindows
 from songbag_store.windows.writer import WindowSpill
 
@@ -40,7 +42,7 @@ def features_of(
     spec: FeatureSpec,
     *,
     storage_options: Mapping[str, str] | None = None,
-    warn: Callable[[str], object] | None = None,
+    progress: Progress | None = None,
 ) -> Iterator[SongFeatures]:
     """Compute the features of every song of a source, one song after the other, in a contained process.
 
@@ -52,8 +54,8 @@ def features_of(
         What to compute.
     storage_options : mapping of str to str, optional
         Credentials and endpoint of the object store.
-    warn : callable, optional
-        Takes what was left out of the source, and why, before the first song.
+    progress : Progress, optional
+        Where to show what was left out of the source, before the first song; by default standard output.
 
     Yields
     ------
@@ -67,9 +69,9 @@ def features_of(
     """
     options = storage_options or {}
     found = read_source(source, storage_options=options)
-    if warn is not None:
-        for warning in found.warnings:
-            warn(warning)
+    shown = progress or shown_on(sys.stdout)
+    for note in first_notes(found.warnings):
+        shown.note(note)
     songs = found.songs
     with ContainedReader() as reader:
         for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):

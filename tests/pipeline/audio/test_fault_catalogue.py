@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import soundfile
-from rich.console import Console
 
 from songbag_pipeline import extract
 from songbag_pipeline.run import batch as batches
@@ -23,6 +22,7 @@ from songbag_pipeline.run import coordinator
 from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.format.failure_codes import REMEDIES
+from songbag_store.progress import Silent
 from songbag_store.upkeep.failures import report
 from tests.support.audio import ENCODINGS, chirp, silent_mp4, sparse_wav, write, write_aac
 from tests.support.broken_audio import (
@@ -137,7 +137,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SongStore:
     faulty = Containment(reader="tests.support.decoder_faults:read")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coordinator, "Job", functools.partial(batches.Job, containment=faulty))
-        extract(folder / "songs.csv", folder / "store", SPEC, workers=1, console=Console(quiet=True))
+        extract(folder / "songs.csv", folder / "store", SPEC, workers=1, progress=Silent())
     return SongStore.open(folder / "store")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import signal
 import threading
@@ -13,7 +12,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from rich.console import Console
 
 from songbag_pipeline import extract
 from songbag_pipeline.errors import ClusterError
@@ -21,6 +19,7 @@ from songbag_pipeline.run import cluster, coordinator, workers
 from songbag_pipeline.run.cluster import ClusterChoice, connected
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Lines, Silent
 from tests.support.clusters import (
     N_SONGS,
     PATIENCE_S,
@@ -28,7 +27,6 @@ from tests.support.clusters import (
     Start,
     command,
     kill_tree,
-    quiet,
     slow_songs,
     songs_in,
     wait_for_parts,
@@ -41,10 +39,10 @@ def test_a_cluster_started_by_hand_does_the_work_and_its_workers_need_not_share_
 ) -> None:
     work_for(scheduler_file, start, 2)
     monkeypatch.chdir(tmp_path)
-    console = Console(record=True, file=io.StringIO(), width=200)
-    summary = extract("songs", "store", SPEC, scheduler_file=scheduler_file, console=console)
+    lines: list[str] = []
+    summary = extract("songs", "store", SPEC, scheduler_file=scheduler_file, progress=Lines(lines.append))
     assert (summary.n_stored, summary.n_failed) == (N_SONGS, 0)
-    assert "Dashboard of the cluster: http://" in console.export_text()
+    assert lines[0].startswith("Dashboard of the cluster: http://")
     assert not (tmp_path / "elsewhere" / "store").exists()
 
 
@@ -71,7 +69,7 @@ def test_a_run_without_any_worker_ends_instead_of_waiting_for_ever(
 ) -> None:
     monkeypatch.setattr(workers, "_FIRST_WORKER_S", 1)
     with pytest.raises(ClusterError, match="no worker joined the cluster within 1 s"):
-        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, console=quiet())
+        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, progress=Silent())
 
 
 def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
@@ -88,7 +86,7 @@ def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ClusterError, match=r"no worker has been there for 2 s.*\n.*run the same command again"):
-        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, console=quiet())
+        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, progress=Silent())
     killer.join()
     assert songs_in(tmp_path / "store")
 
@@ -140,7 +138,7 @@ def test_workers_that_die_at_random_lose_no_song(
             yield client
 
     monkeypatch.setattr(coordinator, "connected", chaotic)
-    summary = extract(songs, tmp_path / "store", SPEC, workers=2, console=quiet())
+    summary = extract(songs, tmp_path / "store", SPEC, workers=2, progress=Silent())
     assert summary.n_stored == N_SONGS
     assert SongStore.open(tmp_path / "store").select_songs().num_rows == N_SONGS
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from songbag_pipeline import Summary, extract
 from songbag_pipeline.errors import SongsChanged, TooManyFailures
@@ -22,6 +21,7 @@ from songbag_pipeline.run import coordinator
 from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
+from songbag_store.progress import Silent
 from tests.support.audio import chirp, write
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(source: Path, store: Path, spec: FeatureSpec | None = SPEC, **options: object) -> Summary:
-    return extract(source, store, spec, console=Console(quiet=True), workers=2, **options)  # type: ignore[arg-type]
+    return extract(source, store, spec, progress=Silent(), workers=2, **options)  # type: ignore[arg-type]
 
 
 def test_good_songs_are_stored_and_bad_ones_are_rows_with_their_reason(folder: Path, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_good_songs_are_stored_and_bad_ones_are_rows_with_their_reason(folder: P
 
 def test_the_same_songs_give_the_same_bytes_with_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path / "one")
-    extract(folder, tmp_path / "two", SPEC, workers=1, console=Console(quiet=True))
+    extract(folder, tmp_path / "two", SPEC, workers=1, progress=Silent())
     one, two = (dict(SongStore.open(tmp_path / name).iter_windows()) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for song_id, windows in one.items():
@@ -231,7 +231,7 @@ def wait_for_parts(store: Path, count: int) -> None:
 
 def whole(store: Path, source: Path) -> None:
     """Hold that every song is there once, bit for bit as an undisturbed run makes it."""
-    extract(source, store.parent / "undisturbed", console=Console(quiet=True), workers=2)
+    extract(source, store.parent / "undisturbed", progress=Silent(), workers=2)
     expected = dict(SongStore.open(store.parent / "undisturbed").iter_windows())
     found = SongStore.open(store)
     assert sorted(found.index["song_id"].to_pylist()) == sorted(expected)

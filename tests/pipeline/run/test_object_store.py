@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from songbag_pipeline import Summary, extract
 from songbag_pipeline.errors import ManifestError, SongError, SongsChanged, SourceError
@@ -20,6 +19,7 @@ from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import StoreUnavailable
 from songbag_store.format.encoding import decode
+from songbag_store.progress import Silent
 from tests.support import objects
 from tests.support.audio import chirp, write
 from tests.support.faulty_proxy import FaultyProxy, times
@@ -37,8 +37,7 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, url: str, endpoint: str, **more: object) -> Summary:
     options = objects.options(endpoint)
-    quiet = Console(quiet=True)
-    return extract(folder, url, SPEC, workers=2, console=quiet, storage_options=options, **more)  # type: ignore[arg-type]
+    return extract(folder, url, SPEC, workers=2, progress=Silent(), storage_options=options, **more)  # type: ignore[arg-type]
 
 
 def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
@@ -66,7 +65,7 @@ def test_50_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over
             "refuse" if any(asked == "PUT" and ".parquet" in key for asked, key, _ in proxy.requests) else None
         )
         with pytest.raises(StoreUnavailable, match="Run the same command again"):
-            extract(folder, s3_url, SPEC, workers=1, console=Console(quiet=True), storage_options=options)
+            extract(folder, s3_url, SPEC, workers=1, progress=Silent(), storage_options=options)
     summary = run(folder, s3_url, s3_endpoint)
     assert summary.n_adopted > 0
     assert summary.n_adopted + summary.n_stored + summary.n_failed == 7
@@ -142,7 +141,7 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
 ) -> None:
     files = {f"album/{path.name}": path.read_bytes() for path in folder.iterdir()}
     music = put(s3_url, s3_endpoint, {**files, "cover.jpg": b"x"})
-    quiet, options = Console(quiet=True), objects.options(s3_endpoint)
+    options = objects.options(s3_endpoint)
 
     def again(**more: bool) -> Summary:
         return extract(
@@ -150,7 +149,7 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
             tmp_path / "store",
             SPEC,
             workers=2,
-            console=quiet,
+            progress=Silent(),
             storage_options=options,
             **more,
             label_from_folder=True,

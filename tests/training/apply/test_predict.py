@@ -18,6 +18,7 @@ from songbag_pipeline import features_of
 from songbag_store import SongStore
 from songbag_store.errors import DamagedStore, MissingExtra, SpecMismatch, StoreNotFound, UsageError
 from songbag_store.format.encoding import decode
+from songbag_store.progress import Silent
 from songbag_training import TrainConfig, predict, predict_to_file, train
 from songbag_training.apply.predict import explain
 from songbag_training.cli.train import commands
@@ -138,7 +139,7 @@ def test_odd_class_names_are_kept_as_they_are(tmp_path: Path, make_store: Any, s
         song["song_id"] = str(number)
     store = make_store(tmp_path / "store", songs)
     config = TrainConfig(epochs=1, bag_size=2, encoder="reference")
-    run = train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
     predict_to_file(run, store, tmp_path / "out.csv")
     assert pd.read_csv(tmp_path / "out.csv").columns.tolist()[3:-2] == [f"p_{name}" for name in sorted(names)]
 

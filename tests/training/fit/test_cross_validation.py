@@ -15,6 +15,7 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig
 from songbag_training.errors import LabelError, SplitMismatch
 from songbag_training.fit.cross_validation import CrossValidation, cross_validate
@@ -27,9 +28,6 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def quick() -> TrainConfig:
     return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01)
-
-
-def _quiet(line: str) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def counted(
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "pread", noting)
         folder = tmp_path_factory.mktemp("cross") / "cv"
-        validation = cross_validate(store, "label", folder, folds=3, config=quick, report=report)
+        validation = cross_validate(store, "label", folder, folds=3, config=quick, progress=Lines(report))
     return validation, [*before, len(done)]
 
 
@@ -109,7 +107,7 @@ def test_finished_folds_are_kept_and_the_unfinished_ones_trained(
     shutil.rmtree(copy / "fold-3")
     kept = (copy / "fold-1" / "weights.safetensors").stat().st_mtime_ns
     lines: list[str] = []
-    again = cross_validate(store, "label", copy, folds=3, config=quick, report=lines.append)
+    again = cross_validate(store, "label", copy, folds=3, config=quick, progress=Lines(lines.append))
     assert (copy / "fold-1" / "weights.safetensors").stat().st_mtime_ns == kept
     assert sum("finished before" in line for line in lines) == 1
     assert again.metrics == done.metrics
@@ -171,15 +169,15 @@ def test_a_store_that_has_gone_on_is_read_at_the_snapshot_of_the_beginning(
 ) -> None:
     later = shutil.copytree(store.location, tmp_path / "store")
     assert make_store(later, songs_of_classes({"polka": 3})).snapshot == 2
-    again = cross_validate(later, "label", copy, folds=3, config=quick, report=_quiet)
+    again = cross_validate(later, "label", copy, folds=3, config=quick, progress=Silent())
     assert again.metrics == done.metrics
 
 
 def test_a_folder_of_another_cross_validation_is_refused(copy: Path, store: SongStore, quick: TrainConfig) -> None:
     with pytest.raises(UsageError, match=r"another cross-validation \(it differs in split_sha256, folds\)"):
-        cross_validate(store, "label", copy, folds=4, config=quick, report=_quiet)
+        cross_validate(store, "label", copy, folds=4, config=quick, progress=Silent())
     with pytest.raises(UsageError, match=r"another cross-validation \(it differs in where\)"):
-        cross_validate(store, "label", copy, folds=3, where="true", config=quick, report=_quiet)
+        cross_validate(store, "label", copy, folds=3, where="true", config=quick, progress=Silent())
 
 
 def test_folds_that_are_given_are_used(tmp_path: Path, store: SongStore, quick: TrainConfig) -> None:
@@ -190,7 +188,7 @@ def test_folds_that_are_given_are_used(tmp_path: Path, store: SongStore, quick: 
         tuple("odd" if int(song_id[-1]) % 2 else "even" for song_id in sorted(ids)),
     )
     config = TrainConfig(epochs=1, bag_size=2, early_stopping=1)
-    done = cross_validate(store, "label", tmp_path / "cv", split=split, config=config, report=_quiet)
+    done = cross_validate(store, "label", tmp_path / "cv", split=split, config=config, progress=Silent())
     assert list(done.metrics["folds"]) == ["even", "odd"]
     # Something is to be chosen, so songs are held out to choose by.
     assert done.runs[0].split().counts() == {"train": 15, "validation": 3, "test": 18}
@@ -214,7 +212,7 @@ def test_folds_that_cannot_be_are_refused_before_anything_is_written(
     tmp_path: Path, store: SongStore, options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        cross_validate(store, "label", tmp_path / "cv", report=_quiet, **options)
+        cross_validate(store, "label", tmp_path / "cv", progress=Silent(), **options)
     assert not (tmp_path / "cv").exists()
 
 

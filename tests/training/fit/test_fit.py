@@ -17,6 +17,7 @@ import safetensors.numpy
 import tensorflow as tf
 
 from songbag_store import SongStore
+from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, resume, train
 from songbag_training.errors import RunError
 from songbag_training.files import _sync
@@ -30,7 +31,7 @@ CONFIG = TrainConfig(epochs=2, bag_size=3, batch_size=8, encoder="reference")
 
 def test_mixed_precision_leaves_float32_weights_whose_metrics_anybody_gets(tmp_path: Path, store: SongStore) -> None:
     config = dataclasses.replace(CONFIG, mixed_precision=True, tensorboard=True)
-    run = train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
     weights = safetensors.numpy.load_file(run.folder / "weights.safetensors")
     assert {str(weight.dtype) for weight in weights.values()} == {"float32"}
     metrics = json.loads((run.folder / "metrics.json").read_text())
@@ -61,7 +62,7 @@ def test_epochs_that_executions_divide_are_fed_from_one_dataset(
 
     monkeypatch.setattr(BagDataset, "dataset", noting)
     config = dataclasses.replace(CONFIG, steps_per_execution=steps_per_execution)
-    run = train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
     assert made == calls
     assert len(pd.read_csv(run.folder / "history.csv")) == CONFIG.epochs
 
@@ -72,7 +73,7 @@ def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Pat
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "devices 2" in done.stdout
-    train(store, "label", tmp_path / "one", config=CONFIG, report=lambda line: None)
+    train(store, "label", tmp_path / "one", config=CONFIG, progress=Silent())
     one, two = (pd.read_csv(tmp_path / name / "history.csv") for name in ("one", "two"))
     np.testing.assert_allclose(two["loss"], one["loss"], rtol=0.05)
     np.testing.assert_allclose(two["val_loss"], one["val_loss"], rtol=0.05)
@@ -94,11 +95,11 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
     with monkeypatch.context() as patched:
         patched.setattr("songbag_training.files._sync", fill_up)
         with pytest.raises(RunError, match=r"checkpoint\.safetensors: cannot be written \(No space left on device\)"):
-            train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=0, report=lambda line: None)
+            train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=0, progress=Silent())
     assert read_reached(tmp_path / "run" / NAME).step == 1
     assert not list((tmp_path / "run").glob(".tmp-*"))
     lines: list[str] = []
-    resume(tmp_path / "run", report=lines.append)
+    resume(tmp_path / "run", progress=Lines(lines.append))
     assert lines[0].startswith("resuming")
 
 
@@ -126,5 +127,5 @@ def test_too_little_memory_for_a_step_ends_the_training_and_says_what_to_lower(
     monkeypatch.syspath_prepend(tmp_path)
     config = dataclasses.replace(CONFIG, encoder="greedy_net:greedy")
     with pytest.raises(RunError, match=r"too little memory for this batch\.\n.*--batch-size or --bag-size"):
-        train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+        train(store, "label", tmp_path / "run", config=config, progress=Silent())
     assert not (tmp_path / "run" / "weights.safetensors").exists()

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from songbag_store import SongStore
+from songbag_store.progress import Silent
 from songbag_training import TrainConfig, predict, train
 from songbag_training.apply.predict import predict_to_file
 from songbag_training.runs.run import Run
@@ -39,7 +40,7 @@ def tagged(tmp_path_factory: pytest.TempPathFactory, make_store: Any, spec: Any)
 @pytest.fixture(scope="module")
 def run(tagged: SongStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = TrainConfig(epochs=25, bag_size=6, batch_size=8, learning_rate=0.003, pooling="linear-softmax")
-    return train(tagged, "label", tmp_path_factory.mktemp("run") / "run", config=config, report=lambda line: None)
+    return train(tagged, "label", tmp_path_factory.mktemp("run") / "run", config=config, progress=Silent())
 
 
 def test_the_run_says_its_task_and_learns_it(run: Run) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, resume, train
 from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.fit.callbacks import Keeper
@@ -30,9 +31,6 @@ N_ROUNDS = 10 if os.environ.get("SONGBAG_LONG") == "1" else 1
 
 CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3)
 """12 steps an epoch; the compact encoder has dropout and batch normalisation."""
-
-
-def _quiet(line: str) -> None: ...
 
 
 class _Killed(BaseException):
@@ -56,7 +54,7 @@ def _stop_after(monkeypatch: pytest.MonkeyPatch, n_checkpoints: int) -> None:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, store: SongStore) -> Run:
     """A run that nothing disturbed."""
-    return train(store, "label", tmp_path_factory.mktemp("whole") / "run", config=CONFIG, report=_quiet)
+    return train(store, "label", tmp_path_factory.mktemp("whole") / "run", config=CONFIG, progress=Silent())
 
 
 def assert_same(run: Path, whole: Run) -> None:
@@ -118,11 +116,11 @@ def test_a_training_goes_on_inside_an_epoch_and_between_two(
     with monkeypatch.context() as patched:
         _stop_after(patched, n_checkpoints)
         with pytest.raises(_Killed):
-            train(store, "label", tmp_path / "run", config=config, checkpoint_s=0, report=_quiet)
+            train(store, "label", tmp_path / "run", config=config, checkpoint_s=0, progress=Silent())
     reached = read_reached(tmp_path / "run" / NAME)
     assert reached.epoch * 12 + reached.step == n_steps
     lines: list[str] = []
-    resume(tmp_path / "run", report=lines.append)
+    resume(tmp_path / "run", progress=Lines(lines.append))
     assert lines[0].startswith("resuming")
     assert_same(tmp_path / "run", whole)
 
@@ -131,7 +129,7 @@ def test_a_run_without_a_checkpoint_begins_again(tmp_path: Path, store: SongStor
     shutil.copytree(whole.folder, tmp_path / "run")
     facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None, "best_epoch": None}
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
-    resume(tmp_path / "run", store.location, report=_quiet)
+    resume(tmp_path / "run", store.location, progress=Silent())
     assert_same(tmp_path / "run", whole)
 
 
@@ -141,9 +139,9 @@ def test_of_a_training_that_had_ended_only_the_evaluation_is_left(
     with monkeypatch.context() as patched:
         _stop_after(patched, CONFIG.epochs)
         with pytest.raises(_Killed):
-            train(store, "label", tmp_path / "run", config=CONFIG, report=_quiet)
+            train(store, "label", tmp_path / "run", config=CONFIG, progress=Silent())
     lines: list[str] = []
-    resume(tmp_path / "run", report=lines.append)
+    resume(tmp_path / "run", progress=Lines(lines.append))
     assert [line.split(" ")[0] for line in lines] == ["resuming", "held-out"]
     assert_same(tmp_path / "run", whole)
 
@@ -151,7 +149,7 @@ def test_of_a_training_that_had_ended_only_the_evaluation_is_left(
 def test_a_finished_run_is_left_as_it_is(whole: Run) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
     lines: list[str] = []
-    assert resume(whole.folder, report=lines.append).facts == whole.facts
+    assert resume(whole.folder, progress=Lines(lines.append)).facts == whole.facts
     assert "nothing is left to resume" in lines[0]
     assert before == {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
 
@@ -168,7 +166,7 @@ def test_a_run_is_resumed_on_its_own_snapshot(tmp_path: Path, store: SongStore, 
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
     later = SongStore.open(tmp_path / "store")
     later.commit_change(lambda base: (base.index.slice(0, 20), base.parts), note="remove")
-    run = resume(tmp_path / "run", tmp_path / "store", report=_quiet)
+    run = resume(tmp_path / "run", tmp_path / "store", progress=Silent())
     assert (run.facts.snapshot, later.refreshed().snapshot) == (1, 2)
     assert_same(tmp_path / "run", whole)
 
@@ -181,7 +179,7 @@ def test_a_checkpoint_that_is_not_one_is_refused(tmp_path: Path, whole: Run, dam
     weights = (whole.folder / "weights.safetensors").read_bytes()
     (tmp_path / "run" / NAME).write_bytes(weights[:100] if damage == "cut" else weights)
     with pytest.raises(DamagedRun, match="Delete it to train the run from its beginning"):
-        resume(tmp_path / "run", report=_quiet)
+        resume(tmp_path / "run", progress=Silent())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.errors import DamagedStore, StoreError, UsageError
+from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, train
 from songbag_training.errors import LabelError, ModelError, NonFiniteLoss
 from songbag_training.fit.fit import compiled_model
@@ -28,9 +29,6 @@ FILES = (
 @pytest.fixture
 def tiny() -> TrainConfig:
     return TrainConfig(epochs=2, bag_size=3, batch_size=16)
-
-
-def _quiet(line: str) -> None: ...
 
 
 def test_a_run_folder_is_complete(run: Run) -> None:
@@ -74,14 +72,14 @@ def test_every_epoch_is_in_the_history_and_the_best_one_was_kept(run: Run, quick
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path: Path, run: Run, store: SongStore, quick: TrainConfig) -> None:
-    again = train(store, "label", tmp_path / "again", config=quick, report=_quiet)
+    again = train(store, "label", tmp_path / "again", config=quick, progress=Silent())
     assert (again.folder / "weights.safetensors").read_bytes() == (run.folder / "weights.safetensors").read_bytes()
 
 
 def test_another_seed_gives_other_weights_and_another_split(
     tmp_path: Path, run: Run, store: SongStore, tiny: TrainConfig
 ) -> None:
-    other = train(store, "label", tmp_path / "other", config=dataclasses.replace(tiny, seed=5), report=_quiet)
+    other = train(store, "label", tmp_path / "other", config=dataclasses.replace(tiny, seed=5), progress=Silent())
     assert other.facts.split_sha256 != run.facts.split_sha256
 
 
@@ -102,7 +100,7 @@ def test_two_classes_chosen_by_sql_are_learned_by_the_reference(
     lines: list[str] = []
     config = dataclasses.replace(tiny, encoder="reference", early_stopping=1)
     where = "label in ('folk', 'rock')"
-    run = train(store, "label", tmp_path / "run", where=where, config=config, report=lines.append)
+    run = train(store, "label", tmp_path / "run", where=where, config=config, progress=Lines(lines.append))
     assert run.facts.classes == ["folk", "rock"]
     assert lines[0] == "24 songs of 2 classes: 16 train, 4 validation, 4 test"
     assert lines[-1].startswith("held-out accuracy")
@@ -113,7 +111,7 @@ def test_two_classes_chosen_by_sql_are_learned_by_the_reference(
 def test_early_stopping_ends_the_training(tmp_path: Path, store: SongStore, tiny: TrainConfig) -> None:
     # With a step of nothing the validation loss cannot fall after the first epoch but by noise of normalisation.
     config = dataclasses.replace(tiny, epochs=50, learning_rate=1e-12, encoder="reference", early_stopping=2)
-    run = train(store, "label", tmp_path / "run", config=config, report=_quiet)
+    run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
     history = pd.read_csv(run.folder / "history.csv")
     assert run.facts.best_epoch is not None
     assert len(history) == run.facts.best_epoch + 2 < 50
@@ -127,7 +125,7 @@ def test_a_store_that_cannot_be_written_is_trained_on_with_a_note(
 
     monkeypatch.setattr(store, "tag", refuse)
     lines: list[str] = []
-    train(store, "label", tmp_path / "run", config=tiny, report=lines.append)
+    train(store, "label", tmp_path / "run", config=tiny, progress=Lines(lines.append))
     assert any("could not be pinned" in line for line in lines)
 
 
@@ -138,7 +136,7 @@ def test_songs_without_label_and_copies_are_reported(
     songs[0]["content_sha256"] = songs[1]["content_sha256"] = "same"
     songs += [dict(songs[2], song_id="unknown", label=None)]
     lines: list[str] = []
-    train(make_store(tmp_path / "store", songs), "label", tmp_path / "run", config=tiny, report=lines.append)
+    train(make_store(tmp_path / "store", songs), "label", tmp_path / "run", config=tiny, progress=Lines(lines.append))
     assert "1 songs without a label in 'label' are left out" in lines
     assert "1 songs are byte-identical copies of others; copies stay in one part" in lines
 
@@ -156,7 +154,7 @@ def test_labels_that_cannot_be_learned_leave_no_folder(
     tmp_path: Path, store: SongStore, options: dict[str, Any], kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message):
-        train(store, options.pop("label", "label"), tmp_path / "run", report=_quiet, **options)
+        train(store, options.pop("label", "label"), tmp_path / "run", progress=Silent(), **options)
     assert not (tmp_path / "run").exists()
 
 
@@ -166,7 +164,7 @@ def test_an_encoder_that_does_not_fit_leaves_no_folder(tmp_path: Path, make_stor
     small = FeatureSpec(sample_rate_hz=8000, n_fft=256, hop_length=256, n_mels=20, n_mfcc=8, window_s=0.3)
     store = make_store(tmp_path / "store", songs_of_classes({"a": 3, "b": 3}, spec=small), spec=small)
     with pytest.raises(ModelError, match="too small"):
-        train(store, "label", tmp_path / "run", config=TrainConfig(encoder="reference"), report=_quiet)
+        train(store, "label", tmp_path / "run", config=TrainConfig(encoder="reference"), progress=Silent())
     assert not (tmp_path / "run").exists()
 
 
@@ -178,7 +176,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_songs(
         tiny, learning_rate=1e38, encoder="reference", batch_size=12, steps_per_execution=steps_per_execution
     )
     with pytest.raises(NonFiniteLoss, match="step 2 of epoch 1; songs of this batch: '") as caught:
-        train(store, "label", tmp_path / "run", config=config, report=_quiet)
+        train(store, "label", tmp_path / "run", config=config, progress=Silent())
     assert len(caught.value.song_ids) == 12
     assert set(caught.value.song_ids) < set(store.select_songs()["song_id"].to_pylist())
 
@@ -189,6 +187,6 @@ def test_a_shard_lost_during_training_is_named_and_not_wrapped(
     shutil.copytree(store.location, tmp_path / "store")
     next((tmp_path / "store" / "features.zarr").glob("*/c/0/0/0")).unlink()
     with pytest.raises(DamagedStore, match="songs hit"):
-        train(tmp_path / "store", "label", tmp_path / "run", config=tiny, report=_quiet)
+        train(tmp_path / "store", "label", tmp_path / "run", config=tiny, progress=Silent())
     with pytest.raises(FileNotFoundError, match="not finished"):
         Run.open(tmp_path / "run")

@@ -12,6 +12,7 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Silent
 from songbag_training import TrainConfig, predict, song_model, train
 from songbag_training.errors import DamagedRun, ModelError
 from songbag_training.models.plugins import build_encoder, load_encoder
@@ -141,7 +142,7 @@ def test_a_function_that_only_looks_like_an_encoder_is_called_with_three_numbers
 @pytest.fixture
 def plugged(nets: str, store: SongStore, tmp_path: Path) -> Run:
     config = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder=f"{nets}:small")
-    return train(store, "label", tmp_path / "run", config=config, report=lambda line: None)
+    return train(store, "label", tmp_path / "run", config=config, progress=Silent())
 
 
 def test_a_run_with_an_encoder_from_outside_is_used_again_when_it_is_named(

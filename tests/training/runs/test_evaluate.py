@@ -11,6 +11,7 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Lines
 from songbag_training import evaluate
 from songbag_training.errors import LabelError
 from songbag_training.runs.evaluate import evaluate_elsewhere
@@ -92,7 +93,7 @@ def other(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> SongStore:
 def test_a_run_is_judged_by_another_store(copy: Run, other: SongStore, tmp_path: Path) -> None:
     lines: list[str] = []
     before = (copy.folder / "metrics.json").read_bytes()
-    result = evaluate_elsewhere(copy, other, tmp_path / "results", report=lines.append)
+    result = evaluate_elsewhere(copy, other, tmp_path / "results", progress=Lines(lines.append))
     assert lines == ["2 songs are left out, of classes that the run does not know: 'polka' (2 songs)"]
     assert result.metrics["all"]["song"]["n"] == 10
     assert result.metrics["all"]["song"]["accuracy"] >= 0.8

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from songbag_store import SongStore
+from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, predict, resume, train
 from songbag_training.fit.cross_validation import cross_validate
 from songbag_training.runs.run import Run
@@ -27,9 +28,6 @@ def old(tmp_path: Path) -> Path:
     return tmp_path / "old"
 
 
-def quiet(line: str) -> None: ...
-
-
 def test_an_old_run_says_what_it_said_and_predicts_what_it_predicted() -> None:
     run = Run.open(OLD / "run")
     assert (run.facts.label, run.facts.classes, run.facts.best_epoch) == ("label", ["folk", "jazz"], 1)
@@ -44,13 +42,13 @@ def test_an_old_split_is_trained_with(old: Path, tmp_path: Path) -> None:
     split = Split.read(OLD / "split.parquet")
     assert (split.group, split.counts()) == (("artist",), {"train": 8, "validation": 4, "test": 4})
     assert split.digest == Run.open(OLD / "run").facts.split_sha256
-    run = train(SongStore.open(old / "store"), "label", tmp_path / "run", split=split, config=CONFIG, report=quiet)
+    run = train(SongStore.open(old / "store"), "label", tmp_path / "run", split=split, config=CONFIG, progress=Silent())
     assert run.split().digest == split.digest
 
 
 def test_an_old_training_that_was_killed_goes_on_from_its_checkpoint(old: Path) -> None:
     lines: list[str] = []
-    run = resume(old / "interrupted", old / "store", report=lines.append)
+    run = resume(old / "interrupted", old / "store", progress=Lines(lines.append))
     assert lines[0] == "resuming after epoch 2 of 3"
     undisturbed = pd.read_csv(old / "run" / "history.csv")
     now = pd.read_csv(run.folder / "history.csv")
@@ -66,7 +64,7 @@ def test_the_same_call_finds_an_old_cross_validation_finished(old: Path) -> None
         old / "cross-validation",
         split=old / "folds.parquet",
         config=TrainConfig(encoder="reference", bag_size=2, batch_size=8, epochs=1),
-        report=lines.append,
+        progress=Lines(lines.append),
     )
     assert [line for line in lines if "finished before" in line] == [
         f"  finished before: {old / 'cross-validation' / name}" for name in ("fold-1", "fold-2")

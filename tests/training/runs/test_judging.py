@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import binom
 
 from songbag_store import SongStore
+from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, predict, train
 from songbag_training.evaluation.calibration import fit_temperature, scale
 from songbag_training.evaluation.intervals import bootstrap_intervals
@@ -156,10 +157,10 @@ def test_intervals_and_mistakes_are_told_in_words() -> None:
 
 def test_a_calibrated_run_predicts_with_its_temperature(tmp_path: Path, store: SongStore) -> None:
     config = TrainConfig(epochs=2, bag_size=4, batch_size=16, pooling="lse")
-    plain = train(store, "label", tmp_path / "plain", config=config, report=lambda line: None)
+    plain = train(store, "label", tmp_path / "plain", config=config, progress=Silent())
     said: list[str] = []
     config = dataclasses.replace(config, calibrate=True)
-    run = train(store, "label", tmp_path / "run", config=config, report=said.append)
+    run = train(store, "label", tmp_path / "run", config=config, progress=Lines(said.append))
     temperature = float(run.load_model().get_layer("pooling").temperature[0])
     assert f"temperature {temperature:.2f}: log loss" in "".join(said)
     assert temperature != 1.0

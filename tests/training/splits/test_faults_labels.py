@@ -11,6 +11,7 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, train
 from songbag_training.errors import LabelError, LeakError, SplitMismatch
 from songbag_training.fit.cross_validation import cross_validate
@@ -22,7 +23,7 @@ TINY = TrainConfig(epochs=1, bag_size=2, batch_size=16)
 def _refused(folder: Path, store: SongStore, kind: type[Exception], message: str, **options: Any) -> None:
     said: list[str] = []
     with pytest.raises(kind, match=message):
-        train(store, "label", folder / "run", config=TINY, report=said.append, **options)
+        train(store, "label", folder / "run", config=TINY, progress=Lines(said.append), **options)
     assert not (folder / "run").exists()
     assert said == []
 
@@ -94,7 +95,9 @@ def test_84_songs_without_a_label_are_left_out_and_counted(
     songs = songs_of_classes({"a": 4, "b": 4})
     songs += [dict(songs[0], song_id="nameless", label=None), dict(songs[0], song_id="blank", label=" ")]
     said: list[str] = []
-    run = train(make_store(tmp_path / "store", songs), "label", tmp_path / "run", config=TINY, report=said.append)
+    run = train(
+        make_store(tmp_path / "store", songs), "label", tmp_path / "run", config=TINY, progress=Lines(said.append)
+    )
     assert "2 songs without a label in 'label' are left out" in said
     assert len(run.split().song_ids) == 8
 
@@ -126,7 +129,7 @@ def test_85_songs_shorter_than_the_bag_are_padded_and_masked(
 ) -> None:
     songs = [dict(song, windows=song["windows"][:1]) for song in songs_of_classes({"a": 4, "b": 4})]
     store = make_store(tmp_path / "store", songs)
-    run = train(store, "label", tmp_path / "run", config=TINY, report=lambda line: None)
+    run = train(store, "label", tmp_path / "run", config=TINY, progress=Silent())
     assert json.loads((run.folder / "metrics.json").read_text())["train"]["window"]["n"] == 4
 
 
@@ -135,7 +138,7 @@ def test_86_a_store_that_goes_on_changes_nothing_of_a_run(
 ) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 4, "b": 4}))
     make_store(tmp_path / "store", songs_of_classes({"c": 4}))
-    run = train(store, "label", tmp_path / "run", config=TINY, report=lambda line: None)
+    run = train(store, "label", tmp_path / "run", config=TINY, progress=Silent())
     assert (run.facts.snapshot, run.facts.snapshot_sha256) == (1, store.snapshot_sha256)
     assert run.facts.classes == ["a", "b"]
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
+from songbag_store.progress import Progress
 from songbag_store.sql.output import plain_text
 from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
 from songbag_training.evaluation.predictions import (
@@ -32,8 +33,6 @@ from songbag_training.runs.run import Run, RunFacts
 _SONGS_AT_ONCE = 1024
 _SONGS_SHOWN = 10
 _WINDOWS_SHOWN = 3
-
-Warn = Callable[[str], object]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def predict(
     storage_options: Mapping[str, str] | None = None,
     cache_dir: str | Path | None = None,
     cache_bytes: int = DEFAULT_CACHE_BYTES,
-    warn: Warn | None = None,
+    progress: Progress | None = None,
 ) -> pa.Table:
     """Predict the class of every song of a source; `predict_to_file` does the same for more songs than memory holds.
 
@@ -100,8 +99,8 @@ def predict(
         Credentials and endpoint, where the source lies in an object store.
     cache_dir, cache_bytes
         As for `SongStore.open`; where the source is a store.
-    warn : callable, optional
-        Takes what was left out of a folder or a manifest, and why.
+    progress : Progress, optional
+        Where to show what was left out of a folder or a manifest, and why; by default standard output.
 
     Returns
     -------
@@ -122,7 +121,7 @@ def predict(
     cache = {"cache_dir": cache_dir, "cache_bytes": cache_bytes}
     place = _place(run, source, snapshot, storage_options, cache)
     scorer = SongScorer(run.load_model())
-    groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, storage_options, warn)
+    groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, storage_options, progress)
     tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
     return pa.concat_tables([_schema(run.facts).empty_table(), *tables])
 
@@ -137,13 +136,13 @@ def predict_to_file(
     storage_options: Mapping[str, str] | None = None,
     cache_dir: str | Path | None = None,
     cache_bytes: int = DEFAULT_CACHE_BYTES,
-    warn: Warn | None = None,
+    progress: Progress | None = None,
 ) -> Predicted:
     """Predict the class of every song of a source into a file, with memory for a thousand songs and their windows.
 
     Parameters
     ----------
-    run, source, snapshot, storage_options, cache_dir, cache_bytes, warn
+    run, source, snapshot, storage_options, cache_dir, cache_bytes, progress
         As of `predict`.
     output : str or pathlib.Path
         The table that `predict` returns, as CSV or Parquet by its suffix. Written whole or not at all.
@@ -168,7 +167,7 @@ def predict_to_file(
     place = _place(run, source, snapshot, storage_options, cache)
     scorer = SongScorer(run.load_model())
     spec, classes = run.facts.feature_spec, run.facts.classes
-    groups = _groups(place, spec, scorer.chunk_windows, storage_options, warn)
+    groups = _groups(place, spec, scorer.chunk_windows, storage_options, progress)
     done = Predicted()
     with ExitStack() as stack:
         rows = stack.enter_context(writing_table(target, _schema(run.facts)))
@@ -237,11 +236,11 @@ def _groups(
     spec: FeatureSpec,
     chunk_windows: int,
     options: Mapping[str, str] | None,
-    warn: Warn | None,
+    progress: Progress | None,
 ) -> Iterator[_Group]:
     if isinstance(place, SongStore):
         return _stored_groups(place, chunk_windows)
-    return _audio_groups(place, spec, chunk_windows, options, warn)
+    return _audio_groups(place, spec, chunk_windows, options, progress)
 
 
 def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[_Group]:
@@ -260,7 +259,7 @@ def _audio_groups(
     spec: FeatureSpec,
     chunk_windows: int,
     options: Mapping[str, str] | None,
-    warn: Warn | None,
+    progress: Progress | None,
 ) -> Iterator[_Group]:
     """Yield audio files as the pipeline computes their features, by the model's own spec."""
     try:
@@ -274,7 +273,7 @@ def _audio_groups(
             if song.windows is not None:
                 yield from array_pieces(song.song_id, song.windows, chunk_windows)
 
-    features = features_of(source, spec, storage_options=options, warn=warn)
+    features = features_of(source, spec, storage_options=options, progress=progress)
     while True:
         songs: list[_Song] = []
         yield _Group(songs, pieces(songs))

@@ -11,8 +11,6 @@ import typer
 from songbag_store.cli.options import CacheDir, CacheSize, StorageOption
 from songbag_training.cli.quiet import quiet_start
 
-_NOTES_SHOWN = 10
-
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 PlugIn = Annotated[
     str | None,
@@ -53,7 +51,6 @@ def predict(
     with quiet_start():
         from songbag_training.apply.predict import predict_to_file
         from songbag_training.runs.run import Run
-    notes: list[str] = []
     done = predict_to_file(
         Run.open(run).allow_encoder(encoder),
         source,
@@ -63,12 +60,7 @@ def predict(
         storage_options=options,
         cache_dir=cache_dir,
         cache_bytes=cache_bytes,
-        warn=notes.append,
     )
-    for note in notes[:_NOTES_SHOWN]:
-        print(f"note: {note}")
-    if len(notes) > _NOTES_SHOWN:
-        print(f"note: {len(notes) - _NOTES_SHOWN} more like these")
     if done.n_songs - done.n_failed <= len(done.explanations):
         print(*done.explanations, sep="\n")
     for failure in done.failures:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -27,6 +28,7 @@ import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Indented, Progress, shown_on
 from songbag_training.config import TrainConfig
 from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.evaluation.intervals import bootstrap_intervals
@@ -39,7 +41,6 @@ from songbag_training.runs.run import Run, claim_folder
 from songbag_training.songs.labels import Labels, encode_labels, labelled_songs, require_learnable
 from songbag_training.splits.deal import carve_validation, make_split
 from songbag_training.splits.split import Split, apply_split, check_trainable
-from songbag_training.types import Report
 
 FORMAT = 1
 DEFAULT_FOLDS = 5
@@ -122,7 +123,7 @@ def cross_validate(
     where: str | None = None,
     config: TrainConfig = _DEFAULTS,
     memory_bytes: int = MEMORY_BYTES,
-    report: Report = print,
+    progress: Progress | None = None,
 ) -> CrossValidation:
     """Train once for each fold, on all other folds, and test on this one.
 
@@ -157,8 +158,8 @@ def cross_validate(
         Of each fold; its seed also makes the folds.
     memory_bytes : int
         The most that is kept of the store; 1 GB holds some 3,000 songs of three minutes in 13 MFCC.
-    report : callable
-        Takes the lines that are printed.
+    progress : Progress, optional
+        As for `train`.
 
     Raises
     ------
@@ -170,6 +171,7 @@ def cross_validate(
         If the folder holds something else, or options contradict each other.
     """
     store = store if isinstance(store, SongStore) else SongStore.open(store)
+    progress = progress or shown_on(sys.stdout)
     folder = Path(output)
     store = _at_snapshot_of(folder, store).remembering(memory_bytes)
     split = split if split is None or isinstance(split, Split) else Split.read(split)
@@ -189,13 +191,13 @@ def cross_validate(
         config=config.to_dict(),
     )
     _begin(folder, plan, split)
-    report(f"{len(split.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
+    progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
     runs = []
     for number, training in enumerate(trainings, 1):
-        report(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
-        runs.append(_train_fold(folder / f"fold-{number}", store, plan, training, config, report))
+        progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
+        runs.append(_train_fold(folder / f"fold-{number}", store, plan, training, config, progress))
     metrics = _sum_up(folder, plan, labels, runs)
-    report(format_cross_validation(metrics))
+    progress.note(format_cross_validation(metrics))
     return CrossValidation(folder, metrics, runs)
 
 
@@ -266,7 +268,9 @@ def _begin(folder: Path, plan: Plan, split: Split) -> None:
         )
 
 
-def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, config: TrainConfig, report: Report) -> Run:
+def _train_fold(
+    folder: Path, store: SongStore, plan: Plan, split: Split, config: TrainConfig, progress: Progress
+) -> Run:
     """Train one fold; what an earlier call has finished stays, and what it has begun goes on."""
     keras.backend.clear_session()
     try:
@@ -277,15 +281,11 @@ def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, config
     else:
         run.split()
         if run.facts.finished_at is not None:
-            report(f"  finished before: {folder}")
+            progress.note(f"  finished before: {folder}")
             return run
-        report(f"  going on with {folder}")
-        return resume(folder, store, encoder=config.encoder, report=_indented(report))
-    return train(store, plan.label, folder, where=plan.where, split=split, config=config, report=_indented(report))
-
-
-def _indented(report: Report) -> Report:
-    return lambda line: report(f"  {line}")
+        progress.note(f"  going on with {folder}")
+        return resume(folder, store, encoder=config.encoder, progress=Indented(progress))
+    return train(store, plan.label, folder, where=plan.where, split=split, config=config, progress=Indented(progress))
 
 
 def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import KerasTensor, ops
 
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.progress import Progress, stretch
 from songbag_training.config import TrainConfig
 from songbag_training.errors import DamagedRun, RunError
 from songbag_training.evaluation.metrics import losses, predict_classes
@@ -31,7 +32,7 @@ from songbag_training.runs.run import Run
 from songbag_training.songs.augmentation import augmentation
 from songbag_training.songs.bags import BagDataset
 from songbag_training.songs.labels import Labels, encode_labels
-from songbag_training.types import Report, Targets
+from songbag_training.types import Targets
 
 CHECKPOINT_S = 60.0
 """Seconds between checkpoints inside an epoch."""
@@ -114,7 +115,7 @@ def fit(
     model: keras.Model,
     *,
     checkpoint_s: float = CHECKPOINT_S,
-    report: Report = print,
+    progress: Progress,
 ) -> int | None:
     """Train from the run's checkpoint on, or from the beginning; leave weights and history in the run folder.
 
@@ -138,11 +139,12 @@ def fit(
     )
     if reached.step >= bags.n_steps or reached.epoch > config.epochs:
         raise DamagedRun("is of another training", place=str(run.folder / checkpoints.NAME))
-    _report_resumed(reached, config, bags, report)
+    _report_resumed(reached, config, bags, progress)
     held = split.rows_of("validation")
     validation = [Validation(_validation(store, model, labels, held))] if held else []
-    with EpochProgress(config.epochs, report) as progress:
-        keeper = Keeper(run.folder, reached, bags, config.early_stopping, checkpoint_s, progress)
+    with stretch(progress, config.epochs, "epochs"):
+        shown = EpochProgress(config.epochs, progress)
+        keeper = Keeper(run.folder, reached, bags, config.early_stopping, checkpoint_s, shown)
         keeper.restore(model)
         callbacks = [*validation, LossGuard(bags, run.folder), keeper]
         if config.tensorboard:
@@ -201,11 +203,12 @@ def _fit_epochs(
         epoch, step = stop, 0
 
 
-def _report_resumed(reached: Reached, config: TrainConfig, bags: BagDataset, report: Report) -> None:
+def _report_resumed(reached: Reached, config: TrainConfig, bags: BagDataset, progress: Progress) -> None:
     if reached.step:
-        report(f"resuming in epoch {reached.epoch + 1} of {config.epochs}, after step {reached.step} of {bags.n_steps}")
+        place = f"epoch {reached.epoch + 1} of {config.epochs}, after step {reached.step} of {bags.n_steps}"
+        progress.note(f"resuming in {place}")
     elif reached.rows:
-        report(f"resuming after epoch {reached.epoch} of {config.epochs}")
+        progress.note(f"resuming after epoch {reached.epoch} of {config.epochs}")
 
 
 def _raise_cause(error: Exception, bags: BagDataset, folder: Path) -> None:

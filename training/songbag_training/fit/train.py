@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import tensorflow as tf
 import songbag_store
 from songbag_store import SongStore
 from songbag_store.errors import StoreError
+from songbag_store.progress import Progress, shown_on
 from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
@@ -26,7 +28,6 @@ from songbag_training.runs.weights import load_weights, save_weights
 from songbag_training.songs.labels import encode_labels
 from songbag_training.splits.groups import n_duplicates
 from songbag_training.splits.split import Split, group_notes
-from songbag_training.types import Report
 
 _DEFAULTS = TrainConfig()
 
@@ -41,7 +42,7 @@ def train(
     group: Sequence[str] = (),
     config: TrainConfig = _DEFAULTS,
     checkpoint_s: float = CHECKPOINT_S,
-    report: Report = print,
+    progress: Progress | None = None,
 ) -> Run:
     """Train a song model and leave a run folder behind.
 
@@ -68,8 +69,8 @@ def train(
         Everything else.
     checkpoint_s : float
         Seconds between the checkpoints inside an epoch that `resume` goes on from; there is one at its end anyway.
-    report : callable
-        Takes the lines that are printed.
+    progress : Progress, optional
+        Where to show how far it is; by default a bar on standard output, or lines where that is no terminal.
 
     Returns
     -------
@@ -98,7 +99,7 @@ def train(
     """
     store = store if isinstance(store, SongStore) else SongStore.open(store)
     material = prepare(store, label, where, split, group=group, config=config)
-    return train_on(material, output, config=config, checkpoint_s=checkpoint_s, report=report)
+    return train_on(material, output, config=config, checkpoint_s=checkpoint_s, progress=progress)
 
 
 def train_on(
@@ -107,16 +108,17 @@ def train_on(
     *,
     config: TrainConfig = _DEFAULTS,
     checkpoint_s: float = CHECKPOINT_S,
-    report: Report = print,
+    progress: Progress | None = None,
 ) -> Run:
     """Train on songs that were prepared; see `train`."""
     folder = Path(output)
-    _report_songs(material, report)
+    progress = progress or shown_on(sys.stdout)
+    _note_songs(material, progress)
     model = _repeatable_model(material, config)
     claim_folder(folder)
     run = Run.create(folder, _facts(material, config), material.split)
-    _pin(run, material.store, report)
-    return _complete(run, material, model, checkpoint_s, report)
+    _pin(run, material.store, progress)
+    return _complete(run, material, model, checkpoint_s, progress)
 
 
 def resume(
@@ -128,7 +130,7 @@ def resume(
     cache_dir: str | Path | None = None,
     cache_bytes: int = DEFAULT_CACHE_BYTES,
     checkpoint_s: float = CHECKPOINT_S,
-    report: Report = print,
+    progress: Progress | None = None,
 ) -> Run:
     """Go on with a training that was interrupted, at the step after its last checkpoint.
 
@@ -147,7 +149,7 @@ def resume(
         Credentials and endpoint, where it lies in an object store.
     cache_dir, cache_bytes
         As for `SongStore.open`.
-    checkpoint_s, report
+    checkpoint_s, progress
         As for `train`.
 
     Raises
@@ -161,10 +163,12 @@ def resume(
     NonFiniteLoss
         If the loss becomes NaN or infinite.
     """
+    progress = progress or shown_on(sys.stdout)
     run = Run.open_unfinished(output)
     facts, split = run.facts, run.split()
     if facts.finished_at is not None:
-        report(f"the training of this run was finished at {facts.finished_at}: nothing is left to resume: {run.folder}")
+        what = f"the training of this run was finished at {facts.finished_at}"
+        progress.note(f"{what}: nothing is left to resume: {run.folder}")
         return run
     run.allow_encoder(encoder).require_encoder()
     opened = (
@@ -172,8 +176,8 @@ def resume(
     )
     material = prepare(opened, facts.label, facts.where, split, config=facts.train_config)
     model = _repeatable_model(material, facts.train_config)
-    _pin(run, opened, report)
-    return _complete(run, material, model, checkpoint_s, report)
+    _pin(run, opened, progress)
+    return _complete(run, material, model, checkpoint_s, progress)
 
 
 def _repeatable_model(material: Material, config: TrainConfig) -> keras.Model:
@@ -183,10 +187,10 @@ def _repeatable_model(material: Material, config: TrainConfig) -> keras.Model:
     return compiled_model(material, config)
 
 
-def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: float, report: Report) -> Run:
+def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: float, progress: Progress) -> Run:
     """Train what is left to train, evaluate, and end the run."""
     store, labels, split = material.store, material.labels, material.split
-    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, report=report)
+    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
     # A model in mixed precision is scored as everybody will use it: in float32.
     config = run.facts.train_config
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
@@ -196,30 +200,30 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
         true = encode_labels([split.labels[row] for row in rows], labels.classes, labels.task)
         temperature = calibrate(scored, store, labels.songs.take(rows), true)
         save_weights(scored, run.folder / "weights.safetensors")
-        report(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
+        progress.note(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
     metrics = evaluate(run, store, model=scored).metrics
     run.finish(finished_at=_now(), best_epoch=best_epoch)
     held_out = metrics["test"]
-    report(
+    progress.note(
         f"held-out accuracy {held_out['song']['accuracy']:.2f} over {held_out['song']['n']} songs "
         f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {run.folder}"
     )
     return run
 
 
-def _report_songs(material: Material, report: Report) -> None:
+def _note_songs(material: Material, progress: Progress) -> None:
     labels, split = material.labels, material.split
     parts = ", ".join(f"{n} {part}" for part, n in split.counts().items())
-    report(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {parts}")
+    progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {parts}")
     if labels.n_unlabelled:
-        report(f"{labels.n_unlabelled} songs without a label in {material.label!r} are left out")
+        progress.note(f"{labels.n_unlabelled} songs without a label in {material.label!r} are left out")
     copies = n_duplicates(labels.songs)
     if copies:
-        report(f"{copies} songs are byte-identical copies of others; copies stay in one part")
+        progress.note(f"{copies} songs are byte-identical copies of others; copies stay in one part")
     if split.group:
-        report(f"songs of the same {' or '.join(split.group)} stay in one part")
+        progress.note(f"songs of the same {' or '.join(split.group)} stay in one part")
     for note in group_notes(split, labels.songs):
-        report(note)
+        progress.note(note)
 
 
 def _facts(material: Material, config: TrainConfig) -> RunFacts:
@@ -250,7 +254,7 @@ def _facts(material: Material, config: TrainConfig) -> RunFacts:
     )
 
 
-def _pin(run: Run, store: SongStore, report: Report) -> None:
+def _pin(run: Run, store: SongStore, progress: Progress) -> None:
     """Tag the snapshot, so that it outlives `songbag gc`; a store that cannot be written is trained on all the same."""
     name = f"run-{run.facts.run_id}"
     if f"tags/{name}.json" in {entry.key for entry in store.storage.entries("tags")}:
@@ -258,7 +262,7 @@ def _pin(run: Run, store: SongStore, report: Report) -> None:
     try:
         store.tag(name, {"run": str(run.folder.absolute()), "label": run.facts.label})
     except StoreError as error:
-        report(f"note: snapshot {store.snapshot} could not be pinned, and gc may delete it ({error.what})")
+        progress.note(f"note: snapshot {store.snapshot} could not be pinned, and gc may delete it ({error.what})")
 
 
 def _now() -> str:

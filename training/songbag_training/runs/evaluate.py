@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from songbag_store import SongStore
 from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
 from songbag_store.format.index import PLACE_COLUMNS
+from songbag_store.progress import Progress, shown_on
 from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.evaluation.intervals import bootstrap_intervals
@@ -30,7 +32,7 @@ from songbag_training.files import replacing, write_whole
 from songbag_training.runs.run import Run, RunFacts, claim_folder
 from songbag_training.songs.labels import Labels, classes_of, encode_labels, read_labels
 from songbag_training.splits.split import PARTS
-from songbag_training.types import Floats, Ints, Label, Report, Task
+from songbag_training.types import Floats, Ints, Label, Task
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,7 +115,12 @@ def evaluate(
 
 
 def evaluate_elsewhere(
-    run: Run | str | Path, store: SongStore, output: str | Path, *, label: str | None = None, report: Report = print
+    run: Run | str | Path,
+    store: SongStore,
+    output: str | Path,
+    *,
+    label: str | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Judge a run by the labelled songs of another store, and write the results into a folder.
 
@@ -127,8 +134,8 @@ def evaluate_elsewhere(
         New or empty; gets metrics.json, predictions.parquet, windows.parquet and confusion.png.
     label : str, optional
         Column with the labels, where it is not called as at training.
-    report : callable
-        Takes a line about songs of classes that the run does not know: they are left out, and named.
+    progress : Progress, optional
+        Where to show how many songs are left out, for the run does not know their classes; by default standard output.
 
     Raises
     ------
@@ -141,7 +148,7 @@ def evaluate_elsewhere(
     refuse_other_spec(run.facts, store)
     column = label or run.facts.label
     labels = read_labels(store.select_songs(), column)
-    rows, names = _known(run, labels, column, report)
+    rows, names = _known(run, labels, column, progress or shown_on(sys.stdout))
     ids = labels.songs["song_id"].to_pylist()
     subject = _Subject([ids[row] for row in rows], names, ["all"] * len(rows), ("all",), "all")
     claim_folder(Path(output))
@@ -149,7 +156,7 @@ def evaluate_elsewhere(
     return _judge(run, store, subject, true, run.load_model(), Path(output))
 
 
-def _known(run: Run, labels: Labels, column: str, report: Report) -> tuple[list[int], list[Label]]:
+def _known(run: Run, labels: Labels, column: str, progress: Progress) -> tuple[list[int], list[Label]]:
     """Return the songs that can be judged, with those of their classes that the run knows."""
     known = set(run.facts.classes)
     strange = {name: 0 for name in labels.classes if name not in known}
@@ -168,7 +175,9 @@ def _known(run: Run, labels: Labels, column: str, report: Report) -> tuple[list[
     if not rows:
         raise LabelError(column, f"the run knows none of the classes: {told}", f"It knows {', '.join(sorted(known))}.")
     if strange:
-        report(f"{len(labels.names) - len(rows)} songs are left out, of classes that the run does not know: {told}")
+        progress.note(
+            f"{len(labels.names) - len(rows)} songs are left out, of classes that the run does not know: {told}"
+        )
     return rows, names
 
 
