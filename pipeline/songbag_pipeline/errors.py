@@ -54,7 +54,7 @@ class SongsChanged(SongbagError):
         super().__init__(
             f"{len(song_ids)} song(s) changed since their features were stored: {named}",
             place=place,
-            remedy="Nothing was done. Run again with --update-changed to compute them anew, or restore the files.",
+            remedy="Nothing was done. Run again with `update_changed=True` to compute them anew, or restore the files.",
         )
         self.song_ids = tuple(song_ids)
 

@@ -35,7 +35,7 @@ class ClusterChoice:
     def __post_init__(self) -> None:
         if self.scheduler is not None and self.scheduler_file is not None:
             raise UsageError(
-                "--scheduler and --scheduler-file both name a cluster", place="extract", remedy="Give one of them."
+                "`scheduler` and `scheduler_file` both name a cluster", place="extract", remedy="Give one of them."
             )
 
     @property

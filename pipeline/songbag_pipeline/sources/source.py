@@ -102,7 +102,7 @@ def read_source(
 
 def _no_folder(source: str | Path) -> ManifestError:
     remedy = "Give the label as a column of the manifest."
-    return ManifestError("--label-from-folder is for folders", place=str(source), remedy=remedy)
+    return ManifestError("`label_from_folder` is for folders", place=str(source), remedy=remedy)
 
 
 def _read_remote(address: str, label_from_folder: bool, options: Mapping[str, str]) -> Source:

@@ -18,6 +18,7 @@ import typer
 
 from songbag_store.cli import upkeep as cli_store
 from songbag_store.cli.options import Snapshot, StorageOption, Store, open_store
+from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import MissingExtra, SongbagError
 
 _GROUP = "songbag.commands"
@@ -84,7 +85,9 @@ def failures(store: Store, snapshot: Snapshot = None, storage_option: StorageOpt
     """List the songs that failed, why, and what to do about each."""
     from songbag_store.upkeep.failures import report
 
-    print(report(open_store(store, storage_option, snapshot).index))
+    text = report(open_store(store, storage_option, snapshot).index)
+    # The remedies name options of `extract`.
+    print(as_options(text, _options_of("extract")))
 
 
 app.add_typer(cli_store.commands)
@@ -130,11 +133,24 @@ def _add_commands() -> dict[str, str]:
     return extras
 
 
+def _options_of(command: str) -> dict[str, str]:
+    """Return the options of a command by their names in Python; none where there is no such command."""
+    found = getattr(typer.main.get_command(app), "commands", {}).get(command)
+    return {} if found is None else option_names(found)
+
+
+def _in_words_of_the_command(error: SongbagError) -> str:
+    """Return the message of an error with options in the place of Python's arguments."""
+    names = _options_of(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
+    error.place = names.get(error.place, error.place)
+    return as_options(str(error), names)
+
+
 def _fail(error: Exception, exit_code: int, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exception(error)
     elif isinstance(error, SongbagError):
-        print(f"songbag: {error}", file=sys.stderr)
+        print(f"songbag: {_in_words_of_the_command(error)}", file=sys.stderr)
     else:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         print(f"songbag: unexpected error ({reason}).\n  Run again with --debug and report it.", file=sys.stderr)

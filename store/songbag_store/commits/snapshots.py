@@ -117,7 +117,7 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
     except DamagedStore as error:
         good = _last_good(storage, store_uuid, [n for n in numbers if n < number])
         error.remedy = (
-            f"The last good snapshot is {good}: read it with `--snapshot {good}`, and restore this file from a copy."
+            f"The last good snapshot is {good}: read it with `snapshot={good}`, and restore this file from a copy."
             if good
             else "No snapshot before it is whole; restore this file from a copy."
         )

@@ -2,10 +2,10 @@
 
 REMEDIES = {
     "missing": "Put the file back, or take the song out of the manifest.",
-    "permission-denied": "Give the user who runs the workers read access, then extract with --retry-failed.",
+    "permission-denied": "Give the user who runs the workers read access, then extract with `retry_failed=True`.",
     "not-a-file": "Give a regular file: folders, pipes and devices are not read.",
-    "unreadable-file": "Reading gave an error: check disk and network, then extract with --retry-failed.",
-    "changed-while-read": "Something wrote to the file during extraction: extract with --retry-failed when it is done.",
+    "unreadable-file": "Reading gave an error: check disk and network, then extract with `retry_failed=True`.",
+    "changed-while-read": "Something wrote to the file: extract with `retry_failed=True` when it is done.",
     "empty-file": "The file has no bytes: fetch it again.",
     "not-audio": "The content is of no audio format that songbag knows, whatever the name says: replace or remove it.",
     "unreadable-header": "The file is cut off or damaged at its start: fetch it again.",
@@ -14,7 +14,7 @@ REMEDIES = {
     "corrupt": "Too much of the file could not be decoded: fetch it again.",
     "too-short": "The song is shorter than the spec allows; leave it out, or use a store with a shorter window.",
     "non-finite": "The samples hold NaN or infinite values: export the file again.",
-    "out-of-range": "The samples are far beyond +-1, or the store needs --encoding float32.",
+    "out-of-range": "The samples are far beyond +-1, or the store needs `encoding='float32'`.",
     "bad-sample-rate": "The header gives a rate outside 1 to 768 kHz: repair it.",
     "too-many-channels": "More than 64 channels: mix it down first.",
     "decoder-crash": "The decoder died on this file, alone in its process: convert the file, or report it.",

@@ -50,7 +50,7 @@ def write_table(table: pa.Table, form: Format, output: Path | None) -> None:
         except OSError as error:
             raise StoreError(f"cannot be written ({error.strerror})", place=str(output)) from error
     elif form == "parquet" and sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal", place="--format", remedy="Give a file with --output.")
+        raise UsageError("Parquet is not for a terminal", place="format", remedy="Give a file with `output`.")
     else:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

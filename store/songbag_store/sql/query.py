@@ -134,7 +134,7 @@ def _explained(sql: str) -> Iterator[None]:
         raise QueryError(
             "the index is read-only and cut off from files, extensions and settings",
             place="query",
-            remedy='Ask only for `songs`, `failures` and "index"; write results with --output.',
+            remedy='Ask only for `songs`, `failures` and "index"; write results with `output`.',
         ) from error
     except duckdb.Error as error:
         reason = " ".join(str(error).split("\n\nLINE")[0].split())

@@ -55,8 +55,8 @@ def parse_options(given: Iterable[str] | None) -> dict[str, str]:
         if not equals or not key:
             raise UsageError(
                 "an option without '='",
-                place="--storage-option",
-                remedy="Give each as key=value, for instance --storage-option region=eu-central-1.",
+                place="storage_options",
+                remedy="Give each as key=value, for instance region=eu-central-1.",
             )
         options[key.strip().lower()] = value
     return options

@@ -36,12 +36,12 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
         r"//169\.254\.16[89]\.254|//metadata\.google\.internal|MissingCredential",
         "no credentials were found",
-        "Set them in the environment, name a profile, or give --storage-option access_key_id=... and so on.",
+        "Set them in the environment, name a profile, or give `storage_options` (access_key_id, secret_access_key).",
     ),
     (
         r"<Code>(PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocationConstraint)<|redirect without LOCATION",
         "the bucket lies in another region",
-        "Give its region: --storage-option region=NAME, or AWS_REGION in the environment.",
+        "Give its region: region=NAME among `storage_options`, or AWS_REGION in the environment.",
     ),
     (
         r"<Code>(AccessDenied|AllAccessDisabled|AuthorizationPermissionMismatch)<|403 Forbidden",

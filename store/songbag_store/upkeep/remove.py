@@ -35,7 +35,7 @@ def remove_songs(store: SongStore, where: str) -> tuple[SongStore, int]:
         If the text is not one expression.
     """
     if not where.strip():
-        raise UsageError("the condition is empty", place="--where", remedy="To remove every song, say --where true.")
+        raise UsageError("the condition is empty", place="where", remedy="To remove every song, say `where='true'`.")
     n_removed = 0
 
     def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:

@@ -48,7 +48,7 @@ def parse_size(text: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if not found:
-        raise UsageError(f"{text!r} is not a size", place="--cache-size", remedy="Write it like 50GB.")
+        raise UsageError(f"{text!r} is not a size", place="cache_size", remedy="Write it like 50GB.")
     return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
 
 
@@ -79,7 +79,7 @@ class FragmentCache:
         self._sound: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._facts: KeptOpen[dict[str, ObjectFacts]] = KeptOpen(1024)
-        remedy = "Give a folder of this machine's disk with --cache-dir."
+        remedy = "Give a folder of this machine's disk with `cache_dir`."
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._alone():

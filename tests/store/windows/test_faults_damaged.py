@@ -98,7 +98,7 @@ def test_row_65_an_index_that_is_none_is_an_error_that_names_the_last_good_snaps
     store.commit_change(lambda base: (base.index.slice(1), base.parts), note="by hand")
     path = Path(store.location, snapshot_key(2))
     path.write_bytes(path.read_bytes()[:1500] if data is None else data)
-    with pytest.raises(DamagedStore, match=r"last good snapshot is 1.*--snapshot 1"):
+    with pytest.raises(DamagedStore, match=r"last good snapshot is 1.*`snapshot=1`"):
         reopened(store)
     assert len(SongStore.open(store.location, snapshot=1).songs()) == 3
 

@@ -55,5 +55,5 @@ def test_tensorflow_says_nothing_on_the_terminal(store: SongStore, tmp_path: Pat
 def test_the_command_resumes_with_the_options_of_the_run_and_refuses_others(run: Run, store: SongStore) -> None:
     command = ("train", store.location, "--label", "label", "-o", run.folder, "--resume")
     assert "nothing is left to resume" in _run(*command)
-    with pytest.raises(UsageError, match=r"--epochs.*is 3, but the run was begun with 8"):
+    with pytest.raises(UsageError, match=r"epochs.*is 3, but the run was begun with 8"):
         _run(*command, "--epochs", 3)

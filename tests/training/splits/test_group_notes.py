@@ -21,7 +21,7 @@ def _notes(column: str, values: list[Any], split: Split = SPLIT) -> list[str]:
 def test_an_artist_on_two_sides_is_noted_with_what_keeps_the_songs_together() -> None:
     (note,) = _notes("artist", ["Mia", "Ole", "Mia", "Ole"])
     assert note.startswith("note: 2 values of 'artist' have songs in more than one part")
-    assert note.endswith("--group artist keeps them together")
+    assert note.endswith("group by 'artist' to keep them together")
 
 
 def test_songs_without_an_artist_and_artists_on_one_side_are_not_noted() -> None:
@@ -53,4 +53,4 @@ def test_the_command_offers_to_group(tmp_path: Path, make_store: Any, songs_of_c
     arguments = ["split", str(store.location), "--label", "label", "-o", str(tmp_path / "split.parquet")]
     done = CliRunner().invoke(commands, [*arguments, *(["--group", "artist"] if group else [])])
     assert done.exit_code == 0, done.output
-    assert ("--group artist keeps them together" in done.output) != group
+    assert ("group by 'artist' to keep them together" in done.output) != group

@@ -37,6 +37,6 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
         if told != own[name]:
             raise UsageError(
                 f"is {value!s}, but the run was begun with {own[name]!s}",
-                place="--" + name.replace("_", "-"),
+                place=name,
                 remedy="A run is resumed with its own options: leave this one out, or train anew into another folder.",
             )

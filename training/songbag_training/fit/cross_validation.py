@@ -175,8 +175,8 @@ def cross_validate(
     folder = Path(output)
     store = _at_snapshot_of(folder, store).remembering(memory_bytes)
     split = split if split is None or isinstance(split, Split) else Split.read(split)
-    kept = {"--group": group, "group of the split": split.group if split else ()}
-    labels = labelled_songs(store, label, where, {"--fold-column": [fold_column] if fold_column else [], **kept})
+    kept = {"group": group, "group of the split": split.group if split else ()}
+    labels = labelled_songs(store, label, where, {"fold_column": [fold_column] if fold_column else [], **kept})
     labels, split = _folds(
         store, labels, label, split, folds=folds, fold_column=fold_column, group=group, config=config
     )
@@ -228,7 +228,7 @@ def _folds(
         split = make_split(labels, label, folds=number, fold_column=fold_column, group=group, seed=config.seed)
     elif folds is not None or fold_column is not None or group:
         what = "the saved split has its folds and groups already"
-        raise UsageError(what, place="--split", remedy="Leave out --folds, --fold-column and --group.")
+        raise UsageError(what, place="split", remedy="Leave out `folds`, `fold_column` and `group`.")
     else:
         _require_folds(split)
         labels, split = apply_split(split, labels, store.select_songs(columns=["song_id"]))
@@ -240,7 +240,7 @@ def _folds(
 def _require_folds(split: Split) -> None:
     if not split.is_folds:
         what = "the split consists of train, validation and test, not of folds"
-        raise UsageError(what, place="cross-validate", remedy="`songbag train` takes it; make folds with --folds.")
+        raise UsageError(what, place="cross-validate", remedy="`songbag train` takes it; make folds with `folds`.")
 
 
 def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:

@@ -216,7 +216,7 @@ def _raise_cause(error: Exception, bags: BagDataset, folder: Path) -> None:
     if bags.failure is not None:
         raise bags.failure from error
     if isinstance(error, tf.errors.ResourceExhaustedError):
-        remedy = "Lower --batch-size or --bag-size."
+        remedy = "Lower `batch_size` or `bag_size`."
         raise RunError("the device has too little memory for this batch", place=str(folder), remedy=remedy) from error
 
 

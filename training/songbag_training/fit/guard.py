@@ -84,7 +84,7 @@ class LossGuard(keras.callbacks.Callback):
         step = min(step, self._bags.n_steps - 1)
         songs = [self._bags.song_ids[row] for row in self._bags.plan(self._epoch, step).songs]
         kept = (self._folder / "weights.safetensors").is_file()
-        remedy = "Lower --learning-rate, or look at these songs' features."
+        remedy = "Lower `learning_rate`, or look at these songs' features."
         if kept:
             remedy += " The weights of the best epoch so far are kept in weights.safetensors."
         raise NonFiniteLoss(self._epoch + 1, step + 1, songs, place=str(self._folder), remedy=remedy)

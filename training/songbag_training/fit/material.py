@@ -60,11 +60,11 @@ def prepare(
     """
     saved = split if split is None or isinstance(split, Split) else Split.read(split)
     suspected = likely_groups(store.schema)
-    also = {"--group": group, "group of the split": saved.group if saved else (), "groups": suspected}
+    also = {"group": group, "group of the split": saved.group if saved else (), "groups": suspected}
     labels = labelled_songs(store, label, where, also)
     labels, chosen = choose_split(store, labels, label, saved, group=group, seed=config.seed)
     train = chosen.rows_of("train")
-    needing = {"--early-stopping": config.early_stopping, "--calibrate": config.calibrate}
+    needing = {"early_stopping": config.early_stopping, "calibrate": config.calibrate}
     for option, asked in needing.items():
         if asked and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"

@@ -24,7 +24,7 @@ from songbag_training.runs.weights import opened_tensors, read_tensors
 NAME = "checkpoint.safetensors"
 
 _HISTORY = "history/"
-_REMEDY = "Delete it to train the run from its beginning with --resume."
+_REMEDY = "Delete it to train the run from its beginning when it is resumed."
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

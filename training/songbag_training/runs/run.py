@@ -201,7 +201,7 @@ class Run:
         """
         run = cls.open_unfinished(folder)
         if run.facts.finished_at is None:
-            remedy = "Give the command that trains it again, with --resume; history.csv shows how far it came."
+            remedy = "Resume it: the command that trains it with --resume, or `resume(folder)`."
             raise RunNotFound("the training of this run was not finished", place=str(run.folder), remedy=remedy)
         return run
 
@@ -267,7 +267,7 @@ class Run:
                 raise UsageError(
                     f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked",
                     place=str(self.folder),
-                    remedy=f"If you trust it, add: --encoder {name} (in Python: Run.open(folder).allow_encoder(name)).",
+                    remedy=f"If you trust it, allow it by its name: `encoder='{name}'`.",
                 )
             load_encoder(name)
 

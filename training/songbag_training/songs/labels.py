@@ -95,7 +95,7 @@ def labelled_songs(
     names = dict.fromkeys([*PLACE_COLUMNS, CONTENT, label, *further])
     songs = store.select_songs(where, [name for name in names if name in store.schema.names])
     if songs.num_rows == 0:
-        remedy = "Change --where." if where else "`songbag failures STORE` tells why songs failed."
+        remedy = "Change `where`." if where else "`songbag failures STORE` tells why songs failed."
         raise UsageError("no song with features is left to train on", place=store.location, remedy=remedy)
     _require_label(store.schema, label)
     for option, columns in (also or {}).items():
@@ -155,7 +155,7 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
     values = ordered[column].combine_chunks()
     codes, known = known_values(values) if task == "single-label" else (None, values.is_valid().to_numpy(False))
     if not known.any():
-        raise LabelError(column, f"none of the {len(known)} songs has a label", "Fill the column, or change --where.")
+        raise LabelError(column, f"none of the {len(known)} songs has a label", "Fill the column, or change `where`.")
     labelled, n_unlabelled = keep_rows(ordered, pa.chunked_array([pa.array(known)])), int((~known).sum())
     if codes is None:
         return Labels(labelled, *_classes_of_lists(labelled[column].to_pylist()), n_unlabelled, task)

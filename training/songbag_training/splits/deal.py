@@ -63,7 +63,7 @@ def make_folds(labels: Labels, column: str, n_folds: int, *, seed: int, group: S
         If there are fewer than two folds, or no such column to group by.
     """
     if n_folds < 2:
-        raise UsageError(f"{n_folds} folds divide nothing", place="--folds", remedy="Give 2 or more.")
+        raise UsageError(f"{n_folds} folds divide nothing", place="folds", remedy="Give 2 or more.")
     shares = {str(number): Fraction(1, n_folds) for number in range(1, n_folds + 1)}
     return _deal(labels, column, shares, seed=seed, group=group)
 
@@ -80,20 +80,20 @@ def given_split(labels: Labels, column: str, fold_column: str, *, group: Sequenc
     LabelError
         If of given parts nothing can be learned.
     """
-    require_columns(labels.songs.schema, (fold_column,), "--fold-column")
-    require_columns(labels.songs.schema, group, "--group")
+    require_columns(labels.songs.schema, (fold_column,), "fold_column")
+    require_columns(labels.songs.schema, group, "group")
     values, known = known_values(labels.songs[fold_column].combine_chunks())
     ids: list[str] = labels.songs["song_id"].to_pylist()
     without = [ids[row] for row in np.flatnonzero(~known)]
     if without:
         what = f"{len(without)} labelled songs have no fold in {fold_column!r}: {some(without)}"
-        raise UsageError(what, place="--fold-column", remedy="Give them one, or leave them out with --where.")
+        raise UsageError(what, place="fold_column", remedy="Give them one, or leave them out with `where`.")
     names = np.array([*map(str, values.dictionary.to_pylist())], object)
     parts = names[values.indices.to_numpy()].tolist()
     split = Split(tuple(ids), tuple(labels.names), tuple(parts), tuple(group))
     if len(split.names) < 2:
         what = f"all songs have the same fold in {fold_column!r}: {split.parts[0]!r}"
-        raise UsageError(what, place="--fold-column", remedy="It takes two folds or more.")
+        raise UsageError(what, place="fold_column", remedy="It takes two folds or more.")
     check_leaks(split, labels.songs)
     if not split.is_folds:
         check_trainable(split, labels.classes, column)
@@ -118,7 +118,7 @@ def make_split(
     """
     if folds is not None and fold_column is not None:
         what = f"{folds} folds are asked for, and the folds of the column {fold_column!r} given"
-        raise UsageError(what, place="--folds", remedy="Leave out one of the two.")
+        raise UsageError(what, place="folds", remedy="Leave out one of the two.")
     if fold_column is not None:
         return given_split(labels, column, fold_column, group=group)
     if folds is not None:
@@ -144,11 +144,9 @@ def choose_split(
         return labels, split_songs(labels, column, seed=seed, group=group)
     if split.is_folds:
         what = f"the split consists of folds ({some(split.names)}), not of train, validation and test"
-        raise UsageError(
-            what, place="--split", remedy="Use it with `songbag cross-validate`, or make one without folds."
-        )
+        raise UsageError(what, place="split", remedy="Use it with `songbag cross-validate`, or make one without folds.")
     if group:
-        raise UsageError("the saved split has its groups already", place="--group", remedy="Leave out one of the two.")
+        raise UsageError("the saved split has its groups already", place="group", remedy="Leave out one of the two.")
     labels, split = apply_split(split, labels, store.select_songs(columns=["song_id"]))
     require_learnable(labels, column)
     check_trainable(split, labels.classes, column)
@@ -173,7 +171,7 @@ def carve_validation(split: Split, labels: Labels, column: str, *, seed: int) ->
 
 
 def _deal(labels: Labels, column: str, shares: dict[str, Fraction], *, seed: int, group: Sequence[str]) -> Split:
-    require_columns(labels.songs.schema, group, "--group")
+    require_columns(labels.songs.schema, group, "group")
     units = find_units(labels.songs, group)
     members = labels.members()
     _check_counts(labels, column, members, units, list(shares), group)
@@ -205,7 +203,7 @@ def _check_counts(
     raise LabelError(
         column,
         f"too few {thing} in a class for {into}: {named}{more}",
-        f"Each class needs {len(parts)} different ones or more: add some, merge classes, or leave it out with --where.",
+        f"Each class needs {len(parts)} different ones or more: add some, merge classes, or leave it out with `where`.",
     )
 
 
@@ -225,7 +223,7 @@ def _require_every_part(split: Split, classes: Sequence[str], column: str, parts
             raise LabelError(
                 column,
                 f"no song of the class {name!r} came into {empty[0]!r} ({counts})",
-                "Its songs hang together in large groups: try another --seed, group by less, or use fewer folds.",
+                "Its songs hang together in large groups: try another `seed`, group by less, or use fewer folds.",
             )
 
 

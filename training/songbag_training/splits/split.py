@@ -188,7 +188,7 @@ def check_trainable(split: Split, classes: Sequence[str], column: str) -> None:
             raise LabelError(
                 column,
                 f"the class {name!r} has no song in the train part ({where})",
-                "A class that is only tested cannot be learned: make another split, or leave it out with --where.",
+                "A class that is only tested cannot be learned: make another split, or leave it out with `where`.",
             )
 
 
@@ -246,7 +246,7 @@ def group_notes(split: Split, songs: pa.Table) -> list[str]:
         n_torn = len(np.unique(torn(songs[column], parts)[1]))
         if n_torn and column not in split.group:
             what = f"{n_torn} value{'s' if n_torn > 1 else ''} of {column!r} have songs in more than one part"
-            notes.append(f"note: {what}, which flatters the metrics: --group {shlex.quote(column)} keeps them together")
+            notes.append(f"note: {what}, which flatters the metrics; group by {column!r} to keep them together")
     return notes
 
 
