@@ -1,4 +1,4 @@
-"""Fault 40: ``kill -9`` of one, two and three writers at random moments, on a local folder and on S3.
+"""``kill -9`` of one, two and three writers at random moments, on a local folder and on S3.
 
 And in the object store that SONGBAG_TEST_STORE_URL names, with its credentials in the environment.
 """
@@ -107,6 +107,7 @@ class Onlooker(threading.Thread):
             raise self.error
 
 
+@pytest.mark.fault(40)
 def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
     place: tuple[str, dict[str, str]],
 ) -> None:

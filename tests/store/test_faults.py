@@ -55,9 +55,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def test_38_a_full_disk_is_said_and_after_making_room_the_same_goes_on(
-    small_disk: Path, rng: np.random.Generator
-) -> None:
+@pytest.mark.fault(38)
+def test_a_full_disk_is_said_and_after_making_room_the_same_goes_on(small_disk: Path, rng: np.random.Generator) -> None:
     store = SongStore.open_for_writing(small_disk / "store", SPEC)
     fill(store, {"first": windows_of("first")})
     store = commit_all(store)
@@ -77,7 +76,8 @@ def test_38_a_full_disk_is_said_and_after_making_room_the_same_goes_on(
     hold(commit_all(store), {"first", "second"}, {"first", "second"})
 
 
-def test_39_a_read_only_disk_reads_and_refuses_to_be_written(small_disk: Path) -> None:
+@pytest.mark.fault(39)
+def test_a_read_only_disk_reads_and_refuses_to_be_written(small_disk: Path) -> None:
     store = SongStore.open_for_writing(small_disk / "store", SPEC)
     fill(store, {"a": windows_of("a")})
     commit_all(store)
@@ -87,7 +87,8 @@ def test_39_a_read_only_disk_reads_and_refuses_to_be_written(small_disk: Path) -
         SongStore.open_for_writing(small_disk / "store", SPEC)
 
 
-def test_39_a_bucket_without_write_permission_reads_and_refuses_to_be_written(s3_url: str, proxy: FaultyProxy) -> None:
+@pytest.mark.fault(39)
+def test_a_bucket_without_write_permission_reads_and_refuses_to_be_written(s3_url: str, proxy: FaultyProxy) -> None:
     store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
     fill(store, {"a": windows_of("a")})
     commit_all(store)
@@ -97,8 +98,9 @@ def test_39_a_bucket_without_write_permission_reads_and_refuses_to_be_written(s3
         SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
 
 
+@pytest.mark.fault(49)
 @pytest.mark.parametrize("kind", ["folder", "s3"])
-def test_49_three_processes_that_commit_at_once_lose_nothing(
+def test_three_processes_that_commit_at_once_lose_nothing(
     kind: str, tmp_path: Path, s3_endpoint: str, s3_url: str
 ) -> None:
     place = (str(tmp_path / "store"), {}) if kind == "folder" else (s3_url, objects.options(s3_endpoint))
@@ -115,7 +117,8 @@ def test_49_three_processes_that_commit_at_once_lose_nothing(
     assert part_names(store.storage) == store.parts
 
 
-def test_50_an_endpoint_that_is_down_for_a_while_is_waited_for(s3_url: str, proxy: FaultyProxy) -> None:
+@pytest.mark.fault(50)
+def test_an_endpoint_that_is_down_for_a_while_is_waited_for(s3_url: str, proxy: FaultyProxy) -> None:
     storage = ObjectStorage(s3_url, objects.options(proxy.url, patience_s="30"))
     proxy.rule = lambda method, path: "refuse"
     threading.Timer(3, lambda: setattr(proxy, "rule", lambda method, path: None)).start()
@@ -123,7 +126,8 @@ def test_50_an_endpoint_that_is_down_for_a_while_is_waited_for(s3_url: str, prox
     assert storage.get("index/1") == b"data"
 
 
-def test_50_an_endpoint_that_stays_down_is_an_error_after_a_bounded_time(s3_url: str) -> None:
+@pytest.mark.fault(50)
+def test_an_endpoint_that_stays_down_is_an_error_after_a_bounded_time(s3_url: str) -> None:
     storage = ObjectStorage(s3_url, objects.options("http://127.0.0.1:9", patience_s="1"))
     started = time.monotonic()
     with pytest.raises(StoreUnavailable, match=r"(?s)does not answer.*what was committed is safe"):
@@ -133,8 +137,9 @@ def test_50_an_endpoint_that_stays_down_is_an_error_after_a_bounded_time(s3_url:
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.fault(50)
 @pytest.mark.parametrize("fault", ["503:SlowDown", "500:InternalError", "refuse", "drop", "cut"])
-def test_50_reading_gets_over_errors_of_the_server_and_broken_connections(
+def test_reading_gets_over_errors_of_the_server_and_broken_connections(
     s3_url: str, proxy: FaultyProxy, fault: str
 ) -> None:
     store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
@@ -149,9 +154,10 @@ def test_50_reading_gets_over_errors_of_the_server_and_broken_connections(
 LOST = ["drop", "500:InternalError:after", "503:SlowDown:after"]
 
 
+@pytest.mark.fault(51)
 @pytest.mark.parametrize("fault", [*LOST, "503:SlowDown", "refuse"])
 @pytest.mark.parametrize("what", ["store.json", "zarr.json", "/parts/", "/index/", "/c/0"])
-def test_51_a_put_whose_answer_is_lost_is_recognised_as_own(
+def test_a_put_whose_answer_is_lost_is_recognised_as_own(
     s3_url: str, proxy: FaultyProxy, fault: str, what: str
 ) -> None:
     proxy.rule = times(2, fault, "PUT", what)
@@ -163,7 +169,8 @@ def test_51_a_put_whose_answer_is_lost_is_recognised_as_own(
     hold(store.refreshed(), {"a"}, {"a"})
 
 
-def test_52_a_conflict_is_tried_again_and_not_taken_as_existing(s3_url: str, proxy: FaultyProxy) -> None:
+@pytest.mark.fault(52)
+def test_a_conflict_is_tried_again_and_not_taken_as_existing(s3_url: str, proxy: FaultyProxy) -> None:
     store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
     fill(store, {"a": windows_of("a")})
     proxy.rule = times(3, "409:ConditionalRequestConflict", "PUT", "/index/")
@@ -171,12 +178,14 @@ def test_52_a_conflict_is_tried_again_and_not_taken_as_existing(s3_url: str, pro
     assert store.snapshots() == [1]
 
 
-def test_53_a_server_that_does_not_know_conditional_requests_is_refused(s3_url: str, proxy: FaultyProxy) -> None:
+@pytest.mark.fault(53)
+def test_a_server_that_does_not_know_conditional_requests_is_refused(s3_url: str, proxy: FaultyProxy) -> None:
     proxy.rule = lambda method, path: "501:NotImplemented" if method == "PUT" else None
     with pytest.raises(BackendRefused, match="put-if-absent"):
         SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url, patience_s="0.2"))
 
 
+@pytest.mark.fault(55)
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -187,7 +196,7 @@ def test_53_a_server_that_does_not_know_conditional_requests_is_refused(s3_url: 
         ("301:PermanentRedirect", "another region"),
     ],
 )
-def test_55_what_is_wrong_with_access_is_told_apart(s3_url: str, proxy: FaultyProxy, fault: str, said: str) -> None:
+def test_what_is_wrong_with_access_is_told_apart(s3_url: str, proxy: FaultyProxy, fault: str, said: str) -> None:
     proxy.rule = lambda method, path: fault
     with pytest.raises(StoreError, match=said):
         SongStore.open(s3_url, storage_options=objects.options(proxy.url))
@@ -195,17 +204,19 @@ def test_55_what_is_wrong_with_access_is_told_apart(s3_url: str, proxy: FaultyPr
         SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
 
 
+@pytest.mark.fault(55)
 @pytest.mark.parametrize("method", ["get", "entries", "create"])
-def test_55_a_missing_bucket_is_not_a_missing_store(s3_endpoint: str, method: str) -> None:
+def test_a_missing_bucket_is_not_a_missing_store(s3_endpoint: str, method: str) -> None:
     storage = ObjectStorage("s3://no-such-bucket/store", objects.options(s3_endpoint))
     arguments = {"get": ["store.json"], "entries": ["index"], "create": ["store.json", b""]}[method]
     with pytest.raises(StoreError, match="bucket does not exist"):
         getattr(storage, method)(*arguments)
 
 
+@pytest.mark.fault(56)
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="libfaketime is not installed")
 @pytest.mark.parametrize("shift", ["-2d", "+2d"])
-def test_56_a_clock_that_is_days_off_changes_nothing(tmp_path: Path, shift: str) -> None:
+def test_a_clock_that_is_days_off_changes_nothing(tmp_path: Path, shift: str) -> None:
     store = SongStore.open_for_writing(tmp_path / "store", SPEC)
     fill(store, {"song-0000": windows_of("song-0000")})
     commit_all(store)
@@ -228,7 +239,8 @@ def test_56_a_clock_that_is_days_off_changes_nothing(tmp_path: Path, shift: str)
     hold(commit_all(store.refreshed()), everything, everything)
 
 
-def test_58_of_ten_thousand_snapshots_the_newest_is_read(tmp_path: Path) -> None:
+@pytest.mark.fault(58)
+def test_of_ten_thousand_snapshots_the_newest_is_read(tmp_path: Path) -> None:
     store = SongStore.open_for_writing(tmp_path / "store", SPEC)
     fill(store, {"a": windows_of("a")})
     store = commit_all(store)

@@ -1,7 +1,4 @@
-"""Files that are damaged, or are not what they say: those that need more than a line in `test_songs`.
-
-The numbers are those of the fault catalogue.
-"""
+"""Files that are damaged, or are not what they say: those that need more than a line in `test_songs`."""
 
 from __future__ import annotations
 
@@ -24,6 +21,7 @@ from tests.support.broken_audio import broken_flac, cut, music_alone, write_clai
 from tests.support.song_reader import SPEC, failing, read
 
 
+@pytest.mark.fault(3)
 @pytest.mark.parametrize(
     ("make", "declared_s"),
     [
@@ -38,7 +36,7 @@ from tests.support.song_reader import SPEC, failing, read
     ],
     ids=lambda value: "-".join(value.keywords.values()) if isinstance(value, partial) else "",
 )
-def test_3_a_file_of_any_other_format_is_flagged_if_it_is_cut_off(
+def test_a_file_of_any_other_format_is_flagged_if_it_is_cut_off(
     tmp_path: Path, make: Callable[[Path], None], declared_s: float | None
 ) -> None:
     make(tmp_path / "x")
@@ -55,8 +53,9 @@ def near(duration_s: float | None) -> object:
     return None if duration_s is None else pytest.approx(duration_s, abs=0.2)
 
 
+@pytest.mark.fault(7)
 @pytest.mark.parametrize("keep", [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95, 0.999])
-def test_7_an_m4a_cut_off_anywhere_fails_or_is_flagged(tmp_path: Path, keep: float) -> None:
+def test_an_m4a_cut_off_anywhere_fails_or_is_flagged(tmp_path: Path, keep: float) -> None:
     whole = write_aac(tmp_path / "x.m4a", chirp(5.0, 44100, 2))
     front = tmp_path / "front.m4a"
     with av.open(str(whole)) as old, av.open(str(front), "w", format="mp4", options={"movflags": "faststart"}) as new:
@@ -70,7 +69,8 @@ def test_7_an_m4a_cut_off_anywhere_fails_or_is_flagged(tmp_path: Path, keep: flo
     assert facts.error_code in (None, "unreadable-header", "no-audio", "too-short", "corrupt")
 
 
-def test_9_an_m4a_with_many_damaged_packets_is_corrupt(tmp_path: Path) -> None:
+@pytest.mark.fault(9)
+def test_an_m4a_with_many_damaged_packets_is_corrupt(tmp_path: Path) -> None:
     path = write_aac(tmp_path / "x.m4a", chirp(5.0, 44100, 2))
     data = bytearray(path.read_bytes())
     start = data.index(b"mdat") + 2000
@@ -81,13 +81,15 @@ def test_9_an_m4a_with_many_damaged_packets_is_corrupt(tmp_path: Path) -> None:
     assert facts.error_code in ("corrupt", "unreadable-header")
 
 
-def test_9_audio_of_a_damaged_flac_is_read_where_it_is_not_damaged(tmp_path: Path) -> None:
+@pytest.mark.fault(9)
+def test_audio_of_a_damaged_flac_is_read_where_it_is_not_damaged(tmp_path: Path) -> None:
     broken_flac(tmp_path / "x.flac", holes=1)
     assert 19 * 22050 < len(read_audio(str(tmp_path / "x.flac"))) < 20 * 22050
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("damage", [bytes(3000), bytes(range(256)) * 12])
-def test_8_an_mp3_is_read_on_behind_a_damaged_place(tmp_path: Path, damage: bytes) -> None:
+def test_an_mp3_is_read_on_behind_a_damaged_place(tmp_path: Path, damage: bytes) -> None:
     path = write(tmp_path / "x.mp3", chirp(10.0, 44100, 2), 44100)
     whole, expected = read(path)
     data = bytearray(path.read_bytes())
@@ -101,7 +103,8 @@ def test_8_an_mp3_is_read_on_behind_a_damaged_place(tmp_path: Path, damage: byte
     np.testing.assert_allclose(facts.feature_sum or [], values.sum(axis=(0, 2)), rtol=1e-12)
 
 
-def test_4_an_mp3_that_does_not_count_its_frames_is_read_to_its_end_all_the_same(tmp_path: Path) -> None:
+@pytest.mark.fault(4)
+def test_an_mp3_that_does_not_count_its_frames_is_read_to_its_end_all_the_same(tmp_path: Path) -> None:
     path = write(tmp_path / "x.mp3", np.concatenate([chirp(10.0) * 0, chirp(10.0)]))
     path.write_bytes(music_alone(path))
     facts, _ = read(path)
@@ -160,14 +163,16 @@ def test_frames_given_many_at_once_are_decoded_as_one_by_one(tmp_path: Path, suf
     np.testing.assert_allclose(decoded[0], expected.mean(axis=1), atol=1e-5)
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize("keep", [0.3, 0.9, 0.999])
-def test_6_a_flac_cut_off_anywhere_is_flagged(tmp_path: Path, keep: float) -> None:
+def test_a_flac_cut_off_anywhere_is_flagged(tmp_path: Path, keep: float) -> None:
     facts, _ = read(cut(write(tmp_path / "x.flac", chirp(20.0, 44100, 2), 44100), keep))
     assert (facts.status, facts.truncated, facts.declared_duration_s) == ("ok", True, 20.0)
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize("suffix", ["ogg", "opus"])
-def test_10_an_ogg_without_a_whole_packet_has_no_audio(tmp_path: Path, suffix: str) -> None:
+def test_an_ogg_without_a_whole_packet_has_no_audio(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"x.{suffix}", chirp(10.0, 48000), 48000)
     data = bytearray(path.read_bytes())
     third_page = data.index(b"OggS", data.index(b"OggS", 1) + 1)
@@ -176,18 +181,21 @@ def test_10_an_ogg_without_a_whole_packet_has_no_audio(tmp_path: Path, suffix: s
     assert failing(path) == "no-audio"
 
 
-def test_16_silence_in_every_window_is_finite(tmp_path: Path) -> None:
+@pytest.mark.fault(16)
+def test_silence_in_every_window_is_finite(tmp_path: Path) -> None:
     _, windows = read(sparse_wav(tmp_path / "x.wav", hours=0.01))
     assert np.isfinite(np.concatenate(windows)).all()
 
 
-def test_23_a_header_that_claims_4_gb_is_not_believed(tmp_path: Path) -> None:
+@pytest.mark.fault(23)
+def test_a_header_that_claims_4_gb_is_not_believed(tmp_path: Path) -> None:
     write_claiming_4_gb(tmp_path / "x.wav")
     facts, _ = read(tmp_path / "x.wav")
     assert (facts.status, facts.duration_s, facts.truncated) == ("ok", 2.0, False)
 
 
-def test_14_a_recorder_that_left_a_length_of_0_is_read_to_the_end(tmp_path: Path) -> None:
+@pytest.mark.fault(14)
+def test_a_recorder_that_left_a_length_of_0_is_read_to_the_end(tmp_path: Path) -> None:
     path = write(tmp_path / "x.wav", chirp(2.0))
     data = bytearray(path.read_bytes())
     data[4:8] = data[40:44] = bytes(4)
@@ -196,14 +204,16 @@ def test_14_a_recorder_that_left_a_length_of_0_is_read_to_the_end(tmp_path: Path
     assert (facts.status, facts.duration_s, facts.truncated) == ("ok", 2.0, False)
 
 
-def test_24_of_a_ten_hour_file_only_the_seconds_asked_for_are_decoded(tmp_path: Path) -> None:
+@pytest.mark.fault(24)
+def test_of_a_ten_hour_file_only_the_seconds_asked_for_are_decoded(tmp_path: Path) -> None:
     path = sparse_wav(tmp_path / "x.wav", hours=10, rate_hz=22050, channels=1)
     facts, _ = read(path, FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=60))
     assert (facts.status, facts.duration_s, facts.truncated) == ("ok", 60.0, False)
     assert facts.declared_duration_s == pytest.approx(36000, abs=1)
 
 
-def test_26_a_playlist_never_leads_to_another_file(tmp_path: Path) -> None:
+@pytest.mark.fault(26)
+def test_a_playlist_never_leads_to_another_file(tmp_path: Path) -> None:
     write(tmp_path / "secret.wav", chirp(2.0))
     for name, text in (
         ("a.mp3", "ffconcat version 1.0\nfile 'secret.wav'\n"),
@@ -214,5 +224,6 @@ def test_26_a_playlist_never_leads_to_another_file(tmp_path: Path) -> None:
         assert failing(tmp_path / name) == "not-audio"
 
 
-def test_28_a_file_that_disappeared_after_it_was_listed_is_missing(tmp_path: Path) -> None:
+@pytest.mark.fault(28)
+def test_a_file_that_disappeared_after_it_was_listed_is_missing(tmp_path: Path) -> None:
     assert failing(tmp_path / "x.wav", SPEC) == "missing"

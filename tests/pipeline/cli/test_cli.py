@@ -34,6 +34,7 @@ def test_failures_are_counted_in_the_last_line_and_explained_by_a_command(tmp_pa
     assert "bad.mp3: the file is empty" in told
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize(
     ("source", "said"),
     [("nowhere", "no such folder"), ("empty", "no song"), ("twice.csv", "'x' stands twice, in lines 2 and 3")],

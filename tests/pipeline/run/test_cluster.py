@@ -91,6 +91,7 @@ def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
     assert songs_in(tmp_path / "store")
 
 
+@pytest.mark.fault(41)
 def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path: Path, scheduler_file: Path, start: Start) -> None:
     songs = slow_songs(tmp_path)
     both = work_for(scheduler_file, start, 2)
@@ -103,6 +104,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path: Path, scheduler_f
     assert SongStore.open(tmp_path / "store").select_songs().num_rows == len(list(songs.iterdir()))
 
 
+@pytest.mark.fault(42)
 def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_on(
     tmp_path: Path, start: Start, scheduler_file: Path
 ) -> None:
@@ -123,6 +125,7 @@ def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_
     assert songs_in(tmp_path / "store") == sorted(path.name for path in songs.iterdir())
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
 def test_workers_that_die_at_random_lose_no_song(
     tmp_path: Path, songs: Path, mode: str, monkeypatch: pytest.MonkeyPatch
@@ -143,6 +146,7 @@ def test_workers_that_die_at_random_lose_no_song(
     assert SongStore.open(tmp_path / "store").select_songs().num_rows == N_SONGS
 
 
+@pytest.mark.fault(41)
 def test_workers_killed_again_and_again_while_they_start_are_back_in_the_end() -> None:
     with connected(ClusterChoice(workers=2)) as client:
         stop = time.monotonic() + 5

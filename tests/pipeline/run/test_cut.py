@@ -85,6 +85,7 @@ def test_workers_that_come_later_make_the_batches_smaller() -> None:
     assert lengths[2] < 5
 
 
+@pytest.mark.fault(36)
 def test_a_list_of_millions_of_songs_is_cut_with_some_bytes_a_song() -> None:
     column = pa.chunked_array([pa.array(["/music/a.mp3"] * 100_000)] * 10)
     table = pa.table({"path": column, "file_bytes": pa.chunked_array([pa.array([5_000_000] * 100_000)] * 10)})

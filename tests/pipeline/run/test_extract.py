@@ -114,6 +114,7 @@ def test_a_second_run_does_only_what_is_new(folder: Path, tmp_path: Path) -> Non
     assert SongStore.open(tmp_path / "store").index.num_rows == 9
 
 
+@pytest.mark.fault(37)
 def test_a_changed_song_stops_the_run_before_any_work_unless_it_is_to_be_updated(folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path / "store")
     before = SongStore.open(tmp_path / "store")
@@ -140,6 +141,7 @@ def test_another_spec_is_refused_for_a_store_that_exists(folder: Path, tmp_path:
         run(folder, tmp_path / "store", FeatureSpec(window_s=0.5, n_mels=40, n_mfcc=20))
 
 
+@pytest.mark.fault(43)
 def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_path: Path) -> None:
     store = SongStore.open_for_writing(tmp_path / "store", SPEC)
     from songbag_pipeline.run.plan import plan
@@ -152,6 +154,7 @@ def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_p
     assert store.refreshed().index["song_id"].to_pylist().count("high/0.wav") == 1
 
 
+@pytest.mark.fault(44)
 def test_a_song_that_kills_its_worker_fails_alone(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -164,6 +167,7 @@ def test_a_song_that_kills_its_worker_fails_alone(
     assert run(folder, tmp_path / "store").n_failed_before == 3
 
 
+@pytest.mark.fault(27)
 def test_songs_that_crash_hang_or_exhaust_the_decoder_fail_alone_and_at_once(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,6 +207,7 @@ def test_too_many_failures_end_the_run_with_everything_finished_committed(folder
     assert SongStore.open(tmp_path / "store").index.num_rows == 8
 
 
+@pytest.mark.fault(32)
 def test_recordings_that_are_the_same_byte_for_byte_are_counted(folder: Path, tmp_path: Path) -> None:
     shutil.copy(folder / "high" / "0.wav", folder / "low" / "copy.wav")
     assert run(folder, tmp_path / "store").n_duplicates == 1
@@ -239,6 +244,7 @@ def whole(store: Path, source: Path) -> None:
         np.testing.assert_array_equal(windows, expected[song_id])
 
 
+@pytest.mark.fault(40, 43)
 def test_after_kill_9_in_the_middle_the_same_command_finishes_with_no_song_twice_and_none_lost(
     long_folder: Path, tmp_path: Path
 ) -> None:
@@ -253,6 +259,7 @@ def test_after_kill_9_in_the_middle_the_same_command_finishes_with_no_song_twice
     whole(tmp_path / "store", long_folder)
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize(("number", "to_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_a_signal_commits_what_is_finished_and_says_how_to_go_on(
     long_folder: Path, tmp_path: Path, number: signal.Signals, to_group: bool
@@ -300,6 +307,7 @@ if __name__ == "__main__":
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.fault(47)
 def test_the_second_signal_ends_the_run_at_once(long_folder: Path, tmp_path: Path) -> None:
     process = start(long_folder, tmp_path / "store")
     wait_for_parts(tmp_path / "store", 1)

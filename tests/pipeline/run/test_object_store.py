@@ -54,7 +54,8 @@ def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
             np.testing.assert_array_equal(store.windows(song.song_id), decode(song.windows))
 
 
-def test_50_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over_what_was_finished(
+@pytest.mark.fault(50)
+def test_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over_what_was_finished(
     folder: Path, s3_url: str, s3_endpoint: str
 ) -> None:
     with FaultyProxy(s3_endpoint) as proxy:

@@ -58,6 +58,7 @@ def no_songbag(folder: Path) -> dict[str, str]:
     return importable(hidden.parent)
 
 
+@pytest.mark.fault(59)
 def test_a_worker_with_other_software_is_named_before_any_work(
     tmp_path: Path, songs: Path, scheduler_file: Path, start: Start
 ) -> None:
@@ -67,6 +68,7 @@ def test_a_worker_with_other_software_is_named_before_any_work(
     assert SongStore.open(tmp_path / "store").snapshot == 0
 
 
+@pytest.mark.fault(59)
 def test_a_worker_without_songbag_is_named_before_any_work(
     tmp_path: Path, songs: Path, scheduler_file: Path, start: Start
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_worker_without_songbag_is_named_before_any_work(
         extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, progress=Silent())
 
 
+@pytest.mark.fault(59)
 @pytest.mark.parametrize(("hidden", "said"), [("store", "does not see the store"), ("song", "cannot read the songs")])
 def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
     tmp_path: Path, scheduler_file: Path, start: Start, hidden: str, said: str
@@ -92,6 +95,7 @@ def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
         workers.check_workers(client, needs)
 
 
+@pytest.mark.fault(59)
 def test_workers_that_join_later_and_do_not_fit_are_left_out_and_the_run_goes_on(
     tmp_path: Path, scheduler_file: Path, start: Start
 ) -> None:
@@ -113,6 +117,7 @@ def test_workers_that_join_later_and_do_not_fit_are_left_out_and_the_run_goes_on
     assert SongStore.open(tmp_path / "store").select_songs().num_rows == len(list(songs.iterdir()))
 
 
+@pytest.mark.fault(45)
 def test_a_song_for_which_a_worker_runs_out_of_memory_fails_alone_and_says_so(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +135,7 @@ def test_a_song_for_which_a_worker_runs_out_of_memory_fails_alone_and_says_so(
     assert "95% memory budget" in (tmp_path / "dask.log").read_text()
 
 
+@pytest.mark.fault(44)
 def test_a_song_that_was_alone_when_workers_were_lost_is_tried_once_more(
     tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +169,7 @@ def allocates(job: Job, songs: pa.Table) -> Any:
     return batches.run_batch(job, songs)
 
 
+@pytest.mark.fault(46)
 def test_a_worker_given_up_that_finishes_its_batch_after_all_leaves_one_orphan_and_no_song_twice(
     tmp_path: Path, songs: Path, scheduler_file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

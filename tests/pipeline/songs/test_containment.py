@@ -64,6 +64,7 @@ def test_a_song_gives_the_same_facts_and_windows_as_in_this_process(
     np.testing.assert_array_equal(np.concatenate(read(reader, path)[1]), np.concatenate(expected))
 
 
+@pytest.mark.fault(27)
 @pytest.mark.parametrize(
     ("fault", "code", "said"),
     [
@@ -151,6 +152,7 @@ def test_a_process_that_cannot_start_is_an_error_with_its_reason(tmp_path: Path)
         read(reader, tmp_path / "x.wav")
 
 
+@pytest.mark.fault(38)
 def test_no_room_for_the_windows_is_no_fault_of_the_song(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: ContainedReader
 ) -> None:

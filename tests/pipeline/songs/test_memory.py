@@ -53,6 +53,7 @@ def peaks(song: Path, store: Path, error: str = "None", **spec: object) -> tuple
     return n_windows, worker, decoder
 
 
+@pytest.mark.fault(24)
 def test_three_hours_take_no_more_memory_than_a_minute_and_a_worker_stays_under_600_mb(tmp_path: Path) -> None:
     minute = peaks(sparse_wav(tmp_path / "minute.wav", 1 / 60), tmp_path / "minute")
     hours = peaks(sparse_wav(tmp_path / "hours.wav", 3), tmp_path / "hours")

@@ -205,6 +205,7 @@ def test_a_file_written_to_while_it_is_read_fails(tmp_path: Path) -> None:
     assert read_song(str(path), SPEC, touch).error_code == "changed-while-read"
 
 
+@pytest.mark.fault(34)
 def test_a_file_that_may_not_be_read_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(path: str, flags: int) -> int:
         raise PermissionError(13, "Permission denied", path)

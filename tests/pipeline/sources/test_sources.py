@@ -38,12 +38,14 @@ def test_the_label_is_the_first_folder(tmp_path: Path) -> None:
     assert labels == {"rock/x/1.mp3": "rock", "jazz/2.mp3": "jazz", "3.mp3": None}
 
 
+@pytest.mark.fault(29)
 def test_names_of_every_kind_are_kept_as_they_are(tmp_path: Path) -> None:
     names = ["-rf.mp3", "a\nb.mp3", "ünï🎵.mp3", "x" * 250 + ".mp3", "100%.mp3", " .mp3"]
     touch(tmp_path, *names)
     assert sorted(ids(read_source(tmp_path))) == sorted(names)
 
 
+@pytest.mark.fault(33)
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     touch(tmp_path, "1.mp3", "cover.jpg", "notes.txt", "2.txt")
     outside = tmp_path.parent / f"{tmp_path.name}-outside.mp3"
@@ -60,6 +62,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
         assert reason in said
 
 
+@pytest.mark.fault(29)
 def test_a_name_that_is_not_utf8_is_left_out_with_a_reason(tmp_path: Path) -> None:
     touch(tmp_path, "1.mp3")
     with open(os.fsencode(tmp_path) + b"/caf\xe9.mp3", "wb"):
@@ -70,6 +73,7 @@ def test_a_name_that_is_not_utf8_is_left_out_with_a_reason(tmp_path: Path) -> No
     assert r"caf\xe9.mp3" in source.warnings[0]
 
 
+@pytest.mark.fault(29)
 def test_composed_and_decomposed_accents_are_two_songs_and_warned_of(tmp_path: Path) -> None:
     touch(tmp_path, "caf\u00e9.mp3", "cafe\u0301.mp3")
     source = read_source(tmp_path)
@@ -77,6 +81,7 @@ def test_composed_and_decomposed_accents_are_two_songs_and_warned_of(tmp_path: P
     assert "accents" in source.warnings[0]
 
 
+@pytest.mark.fault(35)
 @pytest.mark.parametrize("make", [lambda p: p.mkdir(), lambda p: touch(p, "notes.txt"), lambda p: None])
 def test_a_source_without_songs_is_an_error(tmp_path: Path, make: object) -> None:
     folder = tmp_path / "songs"
@@ -114,6 +119,7 @@ def test_a_parquet_manifest_does_the_same(tmp_path: Path) -> None:
     assert songs["file_bytes"].to_pylist() == [None, None]
 
 
+@pytest.mark.fault(31, 35)
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -163,6 +169,7 @@ def test_text_that_is_not_utf8_and_columns_given_twice_are_refused(tmp_path: Pat
         read_source(tmp_path / "twice.csv")
 
 
+@pytest.mark.fault(30)
 def test_ids_that_look_like_paths_stay_text(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,song_id\na.mp3,../../etc/passwd\nb.mp3,/abs\nc.mp3,C:\\x\n")
     assert ids(read_source(tmp_path / "list.csv")) == ["../../etc/passwd", "/abs", "C:\\x"]

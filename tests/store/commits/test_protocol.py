@@ -9,6 +9,7 @@ import uuid
 from unittest.mock import patch
 
 import pyarrow as pa
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -225,6 +226,7 @@ def part_rows(fragment: str, batch: Batch) -> pa.Table:
     return table.append_column(REPLACES, pa.array(list(batch.values()), pa.string()))
 
 
+@pytest.mark.fault(43, 48, 49, 51, 52)
 def test_no_schedule_of_faults_loses_doubles_or_changes_what_was_committed() -> None:
     how = settings(
         max_examples=N_SCHEDULES,

@@ -1,4 +1,4 @@
-"""SQL from strangers: each row of the fault catalogue's part on SQL."""
+"""SQL from strangers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
     return make_store(dict.fromkeys(HOSTILE, windows), {"artist": HOSTILE})
 
 
+@pytest.mark.fault(74)
 @pytest.mark.parametrize(
     "sql",
     [
@@ -45,19 +46,21 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
         "checkpoint",
     ],
 )
-def test_row_74_files_extensions_and_settings_are_out_of_reach(store: SongStore, sql: str) -> None:
+def test_files_extensions_and_settings_are_out_of_reach(store: SongStore, sql: str) -> None:
     index = str(next(Path(store.location, "index").iterdir()))
     with pytest.raises(QueryError, match=r"read-only|query"):
         store.sql(sql.format(index=index))
 
 
-def test_row_74_the_message_says_that_the_index_is_read_only(store: SongStore) -> None:
+@pytest.mark.fault(74)
+def test_the_message_says_that_the_index_is_read_only(store: SongStore) -> None:
     for sql in ("select * from read_text('/etc/passwd')", "drop view songs"):
         with pytest.raises(QueryError, match="read-only"):
             store.sql(sql)
 
 
-def test_row_75_copy_can_not_destroy_the_index(store: SongStore) -> None:
+@pytest.mark.fault(75)
+def test_copy_can_not_destroy_the_index(store: SongStore) -> None:
     path = next(Path(store.location, "index").iterdir())
     before = path.read_bytes()
     for target in (path, Path(store.location, "new.csv")):
@@ -68,7 +71,8 @@ def test_row_75_copy_can_not_destroy_the_index(store: SongStore) -> None:
     assert not Path(store.location, "new.csv").exists()
 
 
-def test_row_76_hostile_ids_and_values_are_only_values(store: SongStore) -> None:
+@pytest.mark.fault(76)
+def test_hostile_ids_and_values_are_only_values(store: SongStore) -> None:
     for text in HOSTILE:
         quoted = text.replace("'", "''")
         assert store.songs(f"artist = '{quoted}'")["song_id"].tolist() == [text]
@@ -76,20 +80,23 @@ def test_row_76_hostile_ids_and_values_are_only_values(store: SongStore) -> None
     assert len(store.songs()) == len(HOSTILE)
 
 
+@pytest.mark.fault(76)
 @pytest.mark.parametrize(
     "sql", ["select 1; select 2", "select 1; drop view songs", "; drop view songs", "select 1 \0; select 2", ""]
 )
-def test_row_76_more_than_one_statement_is_refused(store: SongStore, sql: str) -> None:
+def test_more_than_one_statement_is_refused(store: SongStore, sql: str) -> None:
     with pytest.raises(QueryError, match="query"):
         store.sql(sql)
 
 
+@pytest.mark.fault(76)
 @pytest.mark.parametrize("where", ["true; drop view songs", "1=1) or (1=1", "artist = 'x' union select * from songs"])
-def test_row_76_a_condition_is_an_expression_or_nothing(store: SongStore, where: str) -> None:
+def test_a_condition_is_an_expression_or_nothing(store: SongStore, where: str) -> None:
     with pytest.raises(QueryError, match="query"):
         remove_songs(store, where)
 
 
+@pytest.mark.fault(77)
 @pytest.mark.parametrize(
     "sql",
     [
@@ -97,12 +104,13 @@ def test_row_76_a_condition_is_an_expression_or_nothing(store: SongStore, where:
         "with recursive t(n) as (select 1 union all select n + 1 from t) select max(n) from t",
     ],
 )
-def test_row_77_a_query_without_end_is_stopped(store: SongStore, sql: str) -> None:
+def test_a_query_without_end_is_stopped(store: SongStore, sql: str) -> None:
     with pytest.raises(QueryError, match="took too long"):
         select(store.index, sql, time_limit_s=1.0)
 
 
-def test_row_77_a_query_that_needs_too_much_memory_is_stopped_and_leaves_no_file(
+@pytest.mark.fault(77)
+def test_a_query_that_needs_too_much_memory_is_stopped_and_leaves_no_file(
     store: SongStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = tmp_path / "place"
@@ -114,7 +122,8 @@ def test_row_77_a_query_that_needs_too_much_memory_is_stopped_and_leaves_no_file
     assert os.listdir(place) == []
 
 
-def test_row_78_python_variables_are_out_of_reach(store: SongStore) -> None:
+@pytest.mark.fault(78)
+def test_python_variables_are_out_of_reach(store: SongStore) -> None:
     secret_table = store.index
     with pytest.raises(QueryError, match="secret_table"):
         store.sql("select * from secret_table")

@@ -153,6 +153,7 @@ def test_a_damaged_shard_is_an_error_with_the_song_and_never_zeros(
         SongStore.open(s3_url, storage_options=options).windows("a")
 
 
+@pytest.mark.fault(63)
 def test_sixty_random_bit_flips_in_a_shard_are_all_found(
     s3_url: str, options: dict[str, str], rng: np.random.Generator
 ) -> None:
@@ -177,8 +178,8 @@ def test_no_store_and_somebody_elses_objects_are_told_apart(s3_url: str, options
         SongStore.open_for_writing(s3_url, SPEC, storage_options=options)
 
 
+@pytest.mark.fault(53)
 def test_a_server_without_put_if_absent_is_refused_with_the_reason(tmp_path: Path) -> None:
-    """Fault 53."""
     with objects.rclone_server(tmp_path / "served") as endpoint:
         url = f"s3://{objects.BUCKET}/store"
         with pytest.raises(BackendRefused, match="no put-if-absent"):
@@ -225,10 +226,11 @@ def test_a_real_object_store_keeps_the_protocol(rng: np.random.Generator) -> Non
             store.storage.delete(entry.key)
 
 
+@pytest.mark.fault(58)
 def test_a_listing_that_breaks_off_is_an_error_and_never_an_older_store(
     s3_url: str, options: dict[str, str], proxy: FaultyProxy, rng: np.random.Generator
 ) -> None:
-    """Fault 58: a page of a listing is 1000 names."""
+    # A page of a listing is 1000 names.
     store = make(s3_url, options, {"a": sixteenths(rng, 1, SHAPE)})
     for number in range(1005):
         store.storage.create(f"index/0-{number:04}", b"")

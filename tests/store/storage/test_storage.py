@@ -47,6 +47,7 @@ def test_deleting_twice_is_no_error(storage: LocalStorage) -> None:
     assert storage.entries("") == []
 
 
+@pytest.mark.fault(48)
 def test_data_are_forced_to_disk_before_the_link_and_the_folder_after_it(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -68,6 +69,7 @@ def test_data_are_forced_to_disk_before_the_link_and_the_folder_after_it(
     assert calls == ["file", "link", "folder"]
 
 
+@pytest.mark.fault(54)
 @pytest.mark.parametrize("code", [errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP])
 def test_a_file_system_without_hard_links_is_refused_with_the_reason(
     storage: LocalStorage, monkeypatch: pytest.MonkeyPatch, code: int
@@ -80,6 +82,7 @@ def test_a_file_system_without_hard_links_is_refused_with_the_reason(
         probe(storage)
 
 
+@pytest.mark.fault(54)
 def test_a_place_that_replaces_objects_is_refused(storage: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalStorage, "create", lambda self, key, data: None)
     with pytest.raises(BackendRefused, match="silently replaced"):
@@ -91,6 +94,7 @@ def test_the_probe_leaves_nothing(storage: LocalStorage) -> None:
     assert storage.entries("") == []
 
 
+@pytest.mark.fault(38)
 @pytest.mark.parametrize(
     ("code", "said"), [(errno.ENOSPC, "no space left"), (errno.EROFS, "cannot be written"), (errno.EIO, "error")]
 )

@@ -1,4 +1,4 @@
-"""What reaches the disk before what, as the kernel sees it (fault 48)."""
+"""What reaches the disk before what, as the kernel sees it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def positions(lines: list[str], pattern: str) -> list[int]:
     return [number for number, line in enumerate(lines) if re.search(pattern, line)]
 
 
+@pytest.mark.fault(48)
 def test_every_object_that_a_snapshot_names_is_synced_before_the_link_of_the_snapshot(
     trace: tuple[Path, list[str]],
 ) -> None:
@@ -69,6 +70,7 @@ def test_every_object_that_a_snapshot_names_is_synced_before_the_link_of_the_sna
     assert checked >= 4
 
 
+@pytest.mark.fault(48)
 def test_every_link_is_of_a_synced_file_and_is_followed_by_a_sync_of_its_folder(
     trace: tuple[Path, list[str]],
 ) -> None:

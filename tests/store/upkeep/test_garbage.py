@@ -187,8 +187,9 @@ def test_a_damaged_snapshot_stops_the_collection(store: SongStore) -> None:
         collect(store)
 
 
+@pytest.mark.fault(56)
 @pytest.mark.parametrize("days", [-2, 2, 400])
-def test_row_56_a_wrong_clock_of_one_writer_makes_nothing_old(store: SongStore, days: float) -> None:
+def test_a_wrong_clock_of_one_writer_makes_nothing_old(store: SongStore, days: float) -> None:
     """Facts that say "long ago" beside files written today: the younger of the two clocks counts."""
     removed, _ = remove_songs(store, "song_id = 'a'")
     after, _ = compact(removed)
@@ -196,7 +197,8 @@ def test_row_56_a_wrong_clock_of_one_writer_makes_nothing_old(store: SongStore, 
     assert find_garbage(after.refreshed()).objects == ()
 
 
-def test_row_57_a_reader_of_an_old_tagged_snapshot_keeps_its_windows_through_a_collection(store: SongStore) -> None:
+@pytest.mark.fault(57)
+def test_a_reader_of_an_old_tagged_snapshot_keeps_its_windows_through_a_collection(store: SongStore) -> None:
     store.tag("run-1")
     removed, _ = remove_songs(store, "true")
     commit_days_ago(removed, 60, 12)
@@ -229,7 +231,8 @@ def reader(store: SongStore) -> SongStore:
     return SongStore.open(store.location, snapshot=1)
 
 
-def test_row_57_a_snapshot_pinned_while_gc_deletes_it_is_put_back_with_all_it_reaches(reader: SongStore) -> None:
+@pytest.mark.fault(57)
+def test_a_snapshot_pinned_while_gc_deletes_it_is_put_back_with_all_it_reaches(reader: SongStore) -> None:
     storage = Interrupted(Path(reader.location), before=partial(reader.tag, "paper"))
     garbage = collect(SongStore.open_in(storage))
     assert garbage.snapshots == (3, 4)
@@ -237,7 +240,8 @@ def test_row_57_a_snapshot_pinned_while_gc_deletes_it_is_put_back_with_all_it_re
     assert dict(SongStore.open(reader.location, snapshot=1).iter_windows()).keys() == set("abc")
 
 
-def test_row_57_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: SongStore) -> None:
+@pytest.mark.fault(57)
+def test_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: SongStore) -> None:
     def pin() -> None:
         with pytest.raises(StoreNotFound, match=r"snapshot 1 is being deleted"):
             reader.tag("paper")
@@ -247,9 +251,8 @@ def test_row_57_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: Son
     assert not any(key.startswith("tags/") for key in keys(reader))
 
 
-def test_row_57_a_collection_beside_a_run_leaves_what_the_run_has_written(
-    store: SongStore, rng: np.random.Generator
-) -> None:
+@pytest.mark.fault(57)
+def test_a_collection_beside_a_run_leaves_what_the_run_has_written(store: SongStore, rng: np.random.Generator) -> None:
     stamp_days_ago(store, 60)
     fragment = fill(store, {"d": sixteenths(rng, 2, SHAPE)})
     rows = read_part(store.storage, store.uuid, store.spec, fragment)

@@ -1,4 +1,4 @@
-"""Damaged, foreign and hostile stores: each row of the fault catalogue ends in `DamagedStore` with key and songs."""
+"""Damaged, foreign and hostile stores: every fault ends in `DamagedStore` with key and songs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ def reopened(store: SongStore) -> SongStore:
     return SongStore.open(store.location)
 
 
-def test_row_60_a_row_that_points_at_a_lost_fragment_is_an_error_with_the_song(store: SongStore) -> None:
+@pytest.mark.fault(60)
+def test_a_row_that_points_at_a_lost_fragment_is_an_error_with_the_song(store: SongStore) -> None:
     shutil.rmtree(fragment_folder(store))
     with pytest.raises(DamagedStore, match=r"songs hit: 'b'") as caught:
         reopened(store).windows("b")
@@ -63,7 +64,8 @@ def test_rows_61_and_62_a_shard_empty_or_cut_off_is_an_error_with_the_song(store
         reopened(store).windows("c")
 
 
-def test_row_63_sixty_bit_flips_anywhere_in_a_fragment_are_all_found_on_read(
+@pytest.mark.fault(63)
+def test_sixty_bit_flips_anywhere_in_a_fragment_are_all_found_on_read(
     store: SongStore, rng: np.random.Generator
 ) -> None:
     """In the shard and in the metadata alike, on reading the songs or by the digests."""
@@ -78,7 +80,8 @@ def test_row_63_sixty_bit_flips_anywhere_in_a_fragment_are_all_found_on_read(
         assert list(verify(opened, full=True))
 
 
-def test_row_64_sixty_bit_flips_in_an_index_are_all_found_before_sql_sees_it(
+@pytest.mark.fault(64)
+def test_sixty_bit_flips_in_an_index_are_all_found_before_sql_sees_it(
     store: SongStore, rng: np.random.Generator
 ) -> None:
     path = Path(store.location, snapshot_key(1))
@@ -91,8 +94,9 @@ def test_row_64_sixty_bit_flips_in_an_index_are_all_found_before_sql_sees_it(
             SongStore.open(store.location).sql("select count(*) from songs")
 
 
+@pytest.mark.fault(65)
 @pytest.mark.parametrize("data", [b"", b"PAR1", bytes(range(256)) * 9, None], ids=["empty", "magic", "random", "half"])
-def test_row_65_an_index_that_is_none_is_an_error_that_names_the_last_good_snapshot(
+def test_an_index_that_is_none_is_an_error_that_names_the_last_good_snapshot(
     store: SongStore, data: bytes | None
 ) -> None:
     store.commit_change(lambda base: (base.index.slice(1), base.parts), note="by hand")
@@ -114,12 +118,14 @@ def with_column(index: pa.Table, name: str, values: list[Any]) -> pa.Table:
     return index.set_column(index.schema.get_field_index(name), field, pa.array(values, field.type))
 
 
-def test_row_65_an_index_of_another_schema_is_an_error(store: SongStore) -> None:
+@pytest.mark.fault(65)
+def test_an_index_of_another_schema_is_an_error(store: SongStore) -> None:
     by_hand(store, pa.table({"song_id": ["a"]}))
     with pytest.raises(DamagedStore, match="'path' is not there once"):
         reopened(store)
 
 
+@pytest.mark.fault(66)
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
@@ -132,7 +138,7 @@ def test_row_65_an_index_of_another_schema_is_an_error(store: SongStore) -> None
         ("row_start", [0, 3, 3], r"two songs \(songs hit: '[bc]', '[bc]'\)"),
     ],
 )
-def test_row_66_rows_that_point_nowhere_or_overlap_are_an_error_at_open(
+def test_rows_that_point_nowhere_or_overlap_are_an_error_at_open(
     store: SongStore, column: str, values: list[Any], said: str
 ) -> None:
     by_hand(store, with_column(store.index, column, values))
@@ -140,8 +146,9 @@ def test_row_66_rows_that_point_nowhere_or_overlap_are_an_error_at_open(
         reopened(store)
 
 
+@pytest.mark.fault(66)
 @pytest.mark.parametrize("rows_at_once", [1, 2, 8192])
-def test_row_66_overlaps_are_found_and_nothing_else_however_the_rows_come(
+def test_overlaps_are_found_and_nothing_else_however_the_rows_come(
     store: SongStore, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
 ) -> None:
     monkeypatch.setattr(sealed, "_GROUP_ROWS", rows_at_once)
@@ -155,19 +162,22 @@ def test_row_66_overlaps_are_found_and_nothing_else_however_the_rows_come(
         reopened(store)
 
 
-def test_row_66_a_song_that_stands_in_an_index_twice_is_an_error_at_open(store: SongStore) -> None:
+@pytest.mark.fault(66)
+def test_a_song_that_stands_in_an_index_twice_is_an_error_at_open(store: SongStore) -> None:
     by_hand(store, with_column(store.index, "song_id", ["a", "a", "c"]))
     with pytest.raises(DamagedStore, match=r"two rows of one song \(songs hit: 'a'\)"):
         reopened(store)
 
 
-def test_row_66_a_row_beyond_the_end_of_its_array_is_an_error_and_never_a_short_slice(store: SongStore) -> None:
+@pytest.mark.fault(66)
+def test_a_row_beyond_the_end_of_its_array_is_an_error_and_never_a_short_slice(store: SongStore) -> None:
     by_hand(store, with_column(store.index, "n_windows", [3, 1, 6]))
     with pytest.raises(DamagedStore, match=r"has 9 windows, but the index points at 4 to 10 \(songs hit: 'c'\)"):
         reopened(store).windows("c")
 
 
-def test_row_67_a_part_and_an_index_of_another_store_are_refused(
+@pytest.mark.fault(67)
+def test_a_part_and_an_index_of_another_store_are_refused(
     store: SongStore, make_store: MakeStore, rng: np.random.Generator
 ) -> None:
     other = make_store({"x": sixteenths(rng, 1, SHAPE)}, name="other")
@@ -180,7 +190,8 @@ def test_row_67_a_part_and_an_index_of_another_store_are_refused(
         reopened(store)
 
 
-def test_row_68_a_lost_store_json_is_never_written_over(store: SongStore) -> None:
+@pytest.mark.fault(68)
+def test_a_lost_store_json_is_never_written_over(store: SongStore) -> None:
     Path(store.location, "store.json").unlink()
     with pytest.raises(StoreNotFound, match=r"no store\.json"):
         reopened(store)
@@ -189,14 +200,16 @@ def test_row_68_a_lost_store_json_is_never_written_over(store: SongStore) -> Non
     assert not Path(store.location, "store.json").exists()
 
 
+@pytest.mark.fault(68)
 @pytest.mark.parametrize("text", ["", "{", "null", '{"minimum_reader": 1}', '{"minimum_reader": 1e999}'])
-def test_row_68_a_store_json_that_is_none_is_damage(store: SongStore, text: str) -> None:
+def test_a_store_json_that_is_none_is_damage(store: SongStore, text: str) -> None:
     Path(store.location, "store.json").write_text(text)
     with pytest.raises(DamagedStore, match=r"store\.json"):
         reopened(store)
 
 
-def test_row_68_a_newer_format_is_refused_with_the_version_needed(store: SongStore) -> None:
+@pytest.mark.fault(68)
+def test_a_newer_format_is_refused_with_the_version_needed(store: SongStore) -> None:
     path = Path(store.location, "store.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"minimum_reader": 2}))
     with pytest.raises(NewerFormat, match="format 2"):
@@ -210,7 +223,8 @@ def edit_metadata(store: SongStore, edit: Edit) -> None:
     path.write_text(json.dumps(metadata))
 
 
-def test_row_69_an_array_that_says_10_to_the_15_windows_is_found_and_reads_no_zeros(store: SongStore) -> None:
+@pytest.mark.fault(69)
+def test_an_array_that_says_10_to_the_15_windows_is_found_and_reads_no_zeros(store: SongStore) -> None:
     def enlarge(metadata: dict[str, Any]) -> None:
         metadata["shape"][0] = 10**15
 
@@ -222,7 +236,8 @@ def test_row_69_an_array_that_says_10_to_the_15_windows_is_found_and_reads_no_ze
         reopened(store).windows("c")
 
 
-def test_row_69_shards_of_any_size_are_refused_before_memory_is_taken(store: SongStore) -> None:
+@pytest.mark.fault(69)
+def test_shards_of_any_size_are_refused_before_memory_is_taken(store: SongStore) -> None:
     def enlarge(metadata: dict[str, Any]) -> None:
         metadata["chunk_grid"]["configuration"]["chunk_shape"][0] = 10**12
 
@@ -242,6 +257,7 @@ def put(name: str, value: Any) -> Edit:
     return lambda metadata: metadata.update({name: value})
 
 
+@pytest.mark.fault(70)
 @pytest.mark.parametrize(
     "edit",
     [
@@ -260,14 +276,15 @@ def put(name: str, value: Any) -> Edit:
         put("chunk_grid", {"name": "rectilinear", "configuration": {"chunk_shape": [1, 13, 216]}}),
     ],
 )
-def test_row_70_array_metadata_that_songbag_does_not_write_are_one_kind_of_error(store: SongStore, edit: Edit) -> None:
+def test_array_metadata_that_songbag_does_not_write_are_one_kind_of_error(store: SongStore, edit: Edit) -> None:
     edit_metadata(store, edit)
     with pytest.raises(DamagedStore, match="songs hit: 'a'"):
         reopened(store).windows("a")
 
 
+@pytest.mark.fault(70)
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000, '{"a":' * 100_000, " " * 2_000_000])
-def test_row_70_metadata_empty_or_nested_deep_are_the_same_error(store: SongStore, text: str) -> None:
+def test_metadata_empty_or_nested_deep_are_the_same_error(store: SongStore, text: str) -> None:
     (fragment_folder(store) / "zarr.json").write_text(text)
     with pytest.raises(DamagedStore, match="songs hit: 'a'"):
         reopened(store).windows("a")
@@ -289,9 +306,8 @@ print(peak_mb() - before, *sorted(hit))
 """
 
 
-def test_row_71_a_bomb_is_found_by_its_digest_before_it_is_unpacked(
-    make_store: MakeStore, rng: np.random.Generator
-) -> None:
+@pytest.mark.fault(71)
+def test_a_bomb_is_found_by_its_digest_before_it_is_unpacked(make_store: MakeStore, rng: np.random.Generator) -> None:
     """A Blosc chunk of 35 KB that unpacks to 256 MB, with a valid CRC, in a shard with a valid list of chunks."""
     store = make_store({name: sixteenths(rng, 5, SHAPE) for name in "ab"})
     metadata = json.loads((fragment_folder(store) / "zarr.json").read_text())
@@ -311,7 +327,8 @@ def test_row_71_a_bomb_is_found_by_its_digest_before_it_is_unpacked(
     assert int(grown_mb) < 64
 
 
-def test_row_72_an_index_of_more_rows_than_bytes_is_refused_before_it_is_unpacked() -> None:
+@pytest.mark.fault(72)
+def test_an_index_of_more_rows_than_bytes_is_refused_before_it_is_unpacked() -> None:
     rows = pa.table({"x": pa.nulls(3_000_000, pa.int8())})
     data = seal(rows, {})
     assert len(data) < 1_000_000
@@ -319,7 +336,8 @@ def test_row_72_an_index_of_more_rows_than_bytes_is_refused_before_it_is_unpacke
         Sealed(data, key="index/1", place="store")
 
 
-def test_row_72_an_honest_index_of_constant_columns_is_far_from_that_bound() -> None:
+@pytest.mark.fault(72)
+def test_an_honest_index_of_constant_columns_is_far_from_that_bound() -> None:
     rows = [
         {"song_id": f"{i:05d}", "status": "ok", "fragment": "f", "n_windows": 1, "run_id": "r"} for i in range(9999)
     ]
@@ -332,7 +350,8 @@ def commit_more(store: SongStore, name: str, rng: np.random.Generator) -> SongSt
     return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
 
 
-def test_row_73_a_copy_that_took_the_index_first_is_whole_at_its_newest_snapshot(
+@pytest.mark.fault(73)
+def test_a_copy_that_took_the_index_first_is_whole_at_its_newest_snapshot(
     store: SongStore, rng: np.random.Generator, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
@@ -347,7 +366,8 @@ def test_row_73_a_copy_that_took_the_index_first_is_whole_at_its_newest_snapshot
     assert dict(opened.iter_windows()).keys() == {"a", "b", "c"}
 
 
-def test_row_73_verify_says_what_a_copy_that_took_the_index_last_lacks(
+@pytest.mark.fault(73)
+def test_verify_says_what_a_copy_that_took_the_index_last_lacks(
     store: SongStore, rng: np.random.Generator, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"

@@ -88,6 +88,7 @@ def test_a_fragment_of_more_than_a_shard_is_written_in_several(make_store: MakeS
     np.testing.assert_array_equal(store.windows("hours"), windows)
 
 
+@pytest.mark.fault(63)
 def test_sixty_random_bit_flips_in_a_shard_are_all_found(store: SongStore, rng: np.random.Generator) -> None:
     shard = shard_of(store)
     whole = shard.read_bytes()
@@ -102,6 +103,7 @@ def test_sixty_random_bit_flips_in_a_shard_are_all_found(store: SongStore, rng: 
     assert len(SongStore.open(store.location).windows("long")) == 40
 
 
+@pytest.mark.fault(60, 61, 62)
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut off"])
 def test_a_shard_that_is_missing_empty_or_cut_off_is_an_error_and_never_zeros(store: SongStore, damage: str) -> None:
     shard = shard_of(store)

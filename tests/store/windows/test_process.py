@@ -100,6 +100,7 @@ def test_processes_begin_only_when_much_is_read_of_a_folder_by_a_process_of_its_
     assert FragmentReader(store.storage, SPEC)._n_processes == 0
 
 
+@pytest.mark.fault(88)
 def test_a_process_that_is_killed_costs_no_batch_and_is_replaced(store: SongStore) -> None:
     expected = as_read_here(store, 3)
     bags = made(store)
@@ -226,7 +227,8 @@ def test_the_processes_give_way_to_what_trains(store: SongStore) -> None:
 
 ORPHANED = """
 import os, sys, time
-from songbag_store import SongStore, reading
+from songbag_store import SongStore
+from songbag_store.windows import reader as reading
 reading.PROCESSES_AFTER_BYTES = 0
 reading.FragmentReader._n_processes = 2
 bags = SongStore.open(sys.argv[1]).bags(bag_size=4, batch_size=8)

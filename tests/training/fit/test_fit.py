@@ -79,10 +79,10 @@ def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Pat
     np.testing.assert_allclose(two["val_loss"], one["val_loss"], rtol=0.05)
 
 
+@pytest.mark.fault(82)
 def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
     tmp_path: Path, store: SongStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault 82."""
     n_checkpoints = 0
 
     def fill_up(path: Path) -> None:
@@ -119,10 +119,10 @@ def greedy(n_bands, n_frames, n_channels):
 """
 
 
+@pytest.mark.fault(88)
 def test_too_little_memory_for_a_step_ends_the_training_and_says_what_to_lower(
     tmp_path: Path, store: SongStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fault 88."""
     (tmp_path / "greedy_net.py").write_text(GREEDY)
     monkeypatch.syspath_prepend(tmp_path)
     config = dataclasses.replace(CONFIG, encoder="greedy_net:greedy")

@@ -36,6 +36,7 @@ def test_a_validation_loss_that_is_not_finite_is_laid_to_the_last_step(guard: Lo
         guard.on_epoch_end(4, {"loss": 1.0, "val_loss": float("nan")})
 
 
+@pytest.mark.fault(83)
 def test_weights_kept_before_are_mentioned(guard: LossGuard, tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").touch()
     with pytest.raises(NonFiniteLoss, match="best epoch so far are kept"):

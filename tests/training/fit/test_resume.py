@@ -1,4 +1,4 @@
-"""Fault 81: ``kill -9`` of a training at a random moment; what resumes, and what does not."""
+"""``kill -9`` of a training at a random moment; what resumes, and what does not."""
 
 from __future__ import annotations
 
@@ -79,6 +79,7 @@ def wait_for(path: Path, training: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.fault(81)
 def test_a_training_killed_at_a_random_moment_and_resumed_is_as_if_undisturbed(
     tmp_path: Path, store: SongStore, whole: Run
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_training_killed_at_a_random_moment_and_resumed_is_as_if_undisturbed(
         assert_same(folder, whole)
 
 
+@pytest.mark.fault(81)
 @pytest.mark.parametrize(
     ("n_checkpoints", "n_steps", "options"),
     [(5, 5, {}), (12, 12, {}), (5, 22, {"steps_per_execution": 5}), (5, 20, {"steps_per_execution": 4})],

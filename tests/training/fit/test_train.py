@@ -168,6 +168,7 @@ def test_an_encoder_that_does_not_fit_leaves_no_folder(tmp_path: Path, make_stor
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.fault(83)
 @pytest.mark.parametrize("steps_per_execution", [1, 2])
 def test_a_loss_that_is_not_finite_stops_and_names_the_songs(
     tmp_path: Path, store: SongStore, tiny: TrainConfig, steps_per_execution: int

@@ -1,4 +1,4 @@
-"""Run folders that a stranger has prepared: rows 79 and 80 of the catalogue of faults."""
+"""Run folders that a stranger has prepared."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ class Bomb:
         return os.mkdir, (str(self.marker),)
 
 
-def test_row_79_what_keras_or_pickle_would_run_is_never_opened(copy: Path, store: SongStore, tmp_path: Path) -> None:
+@pytest.mark.fault(79)
+def test_what_keras_or_pickle_would_run_is_never_opened(copy: Path, store: SongStore, tmp_path: Path) -> None:
     keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: x)]).save(copy / "model.keras")
     for name in ("model.h5", "weights.h5", "model.weights.h5", "weights.pkl", "weights.bin", "saved_model.pb"):
         (copy / name).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
@@ -76,7 +77,8 @@ def test_row_79_what_keras_or_pickle_would_run_is_never_opened(copy: Path, store
     assert not (tmp_path / "exploded").exists()
 
 
-def test_row_79_a_keras_file_in_the_place_of_the_weights_is_refused(copy: Path) -> None:
+@pytest.mark.fault(79)
+def test_a_keras_file_in_the_place_of_the_weights_is_refused(copy: Path) -> None:
     model = keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: x)])
     model.save(copy / "model.keras")
     (copy / "model.keras").rename(copy / "weights.safetensors")
@@ -84,7 +86,8 @@ def test_row_79_a_keras_file_in_the_place_of_the_weights_is_refused(copy: Path) 
         Run.open(copy).load_model()
 
 
-def test_row_79_nothing_in_the_package_can_run_what_it_loads() -> None:
+@pytest.mark.fault(79)
+def test_nothing_in_the_package_can_run_what_it_loads() -> None:
     modules, calls = set(), set()
     for path in Path(songbag_training.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -100,7 +103,8 @@ def test_row_79_nothing_in_the_package_can_run_what_it_loads() -> None:
     assert not calls & forbidden
 
 
-def test_row_79_keras_is_one_whose_safe_mode_holds() -> None:
+@pytest.mark.fault(79)
+def test_keras_is_one_whose_safe_mode_holds() -> None:
     needed = {line.partition(";")[0].strip() for line in metadata.requires("songbag") or []}
     assert {line for line in needed if line.startswith("keras")} == {"keras>=3.13.2"}
 
@@ -116,6 +120,7 @@ def _write(path: Path, header: dict[str, Any], tensors: bytes) -> None:
     path.write_bytes(len(text).to_bytes(8, "little") + text + tensors)
 
 
+@pytest.mark.fault(80)
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -130,7 +135,7 @@ def _write(path: Path, header: dict[str, Any], tensors: bytes) -> None:
         ({"shape": "turned"}, "do not fit"),
     ],
 )
-def test_row_80_a_header_that_lies_is_refused(copy: Path, change: dict[str, Any], message: str) -> None:
+def test_a_header_that_lies_is_refused(copy: Path, change: dict[str, Any], message: str) -> None:
     path = copy / "weights.safetensors"
     header, tensors = _header(path)
     turned = {"shape": header["head/kernel"]["shape"][::-1]}
@@ -140,8 +145,9 @@ def test_row_80_a_header_that_lies_is_refused(copy: Path, change: dict[str, Any]
         Run.open(copy).load_model()
 
 
+@pytest.mark.fault(80)
 @pytest.mark.parametrize("length", [2**20 + 1, 2**40, 2**64 - 1])
-def test_row_80_a_header_without_end_is_refused_unread(copy: Path, length: int) -> None:
+def test_a_header_without_end_is_refused_unread(copy: Path, length: int) -> None:
     path = copy / "weights.safetensors"
     with path.open("r+b") as file:
         file.write(length.to_bytes(8, "little"))
@@ -150,8 +156,9 @@ def test_row_80_a_header_without_end_is_refused_unread(copy: Path, length: int) 
         Run.open(copy).load_model()
 
 
+@pytest.mark.fault(80)
 @pytest.mark.parametrize("name", ["run.json", "weights.safetensors"])
-def test_row_80_a_pipe_or_a_device_is_not_waited_for(copy: Path, name: str) -> None:
+def test_a_pipe_or_a_device_is_not_waited_for(copy: Path, name: str) -> None:
     for make in (lambda path: os.mkfifo(path), lambda path: path.symlink_to("/dev/zero"), Path.mkdir):
         shutil.rmtree(copy / name) if (copy / name).is_dir() else (copy / name).unlink()
         make(copy / name)
@@ -159,23 +166,26 @@ def test_row_80_a_pipe_or_a_device_is_not_waited_for(copy: Path, name: str) -> N
             Run.open(copy).load_model()
 
 
-def test_row_80_a_run_json_of_gigabytes_is_not_read(copy: Path) -> None:
+@pytest.mark.fault(80)
+def test_a_run_json_of_gigabytes_is_not_read(copy: Path) -> None:
     os.truncate(copy / "run.json", 2**36)
     with pytest.raises(DamagedRun, match="68,719,476,736 bytes, and at most"):
         Run.open(copy)
 
 
+@pytest.mark.fault(80)
 @pytest.mark.parametrize(
     "config", [{"bag_size": 10**9}, {"batch_size": 2**32 - 1}, {"bag_size": 10**6, "batch_size": 10**4}]
 )
-def test_row_80_sizes_that_no_machine_has_are_refused(run: Run, copy: Path, config: dict[str, int]) -> None:
+def test_sizes_that_no_machine_has_are_refused(run: Run, copy: Path, config: dict[str, int]) -> None:
     document = json.loads((copy / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps(document | {"config": run.facts.config | config}))
     with pytest.raises(DamagedRun, match=r"'config' is absurd: batch_size [0-9]+ with bag_size [0-9]+ makes batches"):
         Run.open(copy)
 
 
-def test_row_80_a_model_far_larger_than_its_weights_is_refused_before_memory_is_taken(run: Run, copy: Path) -> None:
+@pytest.mark.fault(80)
+def test_a_model_far_larger_than_its_weights_is_refused_before_memory_is_taken(run: Run, copy: Path) -> None:
     huge = FeatureSpec(kind="logmel", window_s=3600.0)  # 1.6 GB of weights in the encoder 'reference'
     facts = dataclasses.replace(
         run.facts,

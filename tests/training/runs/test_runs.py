@@ -173,6 +173,7 @@ def test_a_folder_that_holds_something_is_never_written_over(run: Run, tmp_path:
         claim_folder(tmp_path / "file")
 
 
+@pytest.mark.fault(82)
 def test_a_full_disk_leaves_the_earlier_weights(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run.open(copy)
     path, model = copy / "weights.safetensors", run.build_model()

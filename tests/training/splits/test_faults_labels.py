@@ -1,4 +1,4 @@
-"""The faults of labels and splits, by their number in the catalogue: found before training, and named."""
+"""The faults of labels and splits: found before training, and named."""
 
 from __future__ import annotations
 
@@ -35,25 +35,33 @@ def _split(ids: str, parts: str) -> Split:
     return Split(names, tuple(name[0] for name in names), tuple(part for _, part in songs))
 
 
-def test_84_a_single_class(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.fault(84)
+def test_a_single_class_is_refused(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 5}))
     _refused(tmp_path, store, LabelError, "label column 'label': all 5 songs are of the class 'a'")
 
 
-def test_84_a_single_class_left_by_a_saved_split(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.fault(84)
+def test_a_single_class_left_by_a_saved_split_is_refused(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 3, "b": 3}))
     split = _split("a0 a1 a2", "train train test")
     _refused(tmp_path, store, LabelError, "all 3 songs are of the class 'a'", split=split)
 
 
-def test_84_a_class_missing_in_train(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.fault(84)
+def test_a_class_missing_in_train_is_named(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 3, "b": 3}))
     split = _split("a0 a1 a2 b0 b1 b2", "train train test validation test test")
     message = r"the class 'b' has no song in the train part \(1 validation, 2 test\)"
     _refused(tmp_path, store, LabelError, message, split=split)
 
 
-def test_84_a_class_that_is_in_one_given_fold_alone(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.fault(84)
+def test_a_class_that_is_in_one_given_fold_alone_is_named(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 4, "b": 2}))
     split = _split("a0 a1 a2 a3 b0 b1", "1 1 2 2 2 2")
     with pytest.raises(LabelError, match=r"the class 'b' has no song in the train part \(2 test\)"):
@@ -61,6 +69,7 @@ def test_84_a_class_that_is_in_one_given_fold_alone(tmp_path: Path, make_store: 
     assert not (tmp_path / "cv").exists()
 
 
+@pytest.mark.fault(84)
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
@@ -68,13 +77,18 @@ def test_84_a_class_that_is_in_one_given_fold_alone(tmp_path: Path, make_store: 
         ("test test test test", r"no song is in the train part \(0 train, 0 validation, 4 test\)"),
     ],
 )
-def test_84_an_empty_part(tmp_path: Path, make_store: Any, songs_of_classes: Any, parts: str, message: str) -> None:
+def test_an_empty_part_is_refused_with_the_counts(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any, parts: str, message: str
+) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 2, "b": 2}))
     _refused(tmp_path, store, LabelError, message, split=_split("a0 a1 b0 b1", parts))
 
 
+@pytest.mark.fault(84)
 @pytest.mark.parametrize("config", [TrainConfig(early_stopping=3), TrainConfig(calibrate=True)])
-def test_84_nothing_to_choose_by(tmp_path: Path, make_store: Any, songs_of_classes: Any, config: TrainConfig) -> None:
+def test_early_stopping_and_calibration_need_validation_songs(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any, config: TrainConfig
+) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 2, "b": 2}))
     split = _split("a0 a1 b0 b1", "train test train test")
     with pytest.raises(UsageError, match="no validation songs, which this option needs"):
@@ -82,16 +96,16 @@ def test_84_nothing_to_choose_by(tmp_path: Path, make_store: Any, songs_of_class
     assert not (tmp_path / "run").exists()
 
 
-def test_84_fewer_songs_than_folds(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.fault(84)
+def test_fewer_songs_than_folds_are_refused(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 8, "b": 4}))
     with pytest.raises(LabelError, match="too few recordings in a class for 5 folds: 'b' has 4"):
         cross_validate(store, "label", tmp_path / "cv", folds=5, config=TINY)
     assert not (tmp_path / "cv").exists()
 
 
-def test_84_songs_without_a_label_are_left_out_and_counted(
-    tmp_path: Path, make_store: Any, songs_of_classes: Any
-) -> None:
+@pytest.mark.fault(84)
+def test_songs_without_a_label_are_left_out_and_counted(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
     songs = songs_of_classes({"a": 4, "b": 4})
     songs += [dict(songs[0], song_id="nameless", label=None), dict(songs[0], song_id="blank", label=" ")]
     said: list[str] = []
@@ -102,20 +116,25 @@ def test_84_songs_without_a_label_are_left_out_and_counted(
     assert len(run.split().song_ids) == 8
 
 
-def test_84_no_song_has_a_label(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.fault(84)
+def test_a_store_in_which_no_song_has_a_label_is_refused(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
     songs = [dict(song, label=None) for song in songs_of_classes({"a": 4})]
     store = make_store(tmp_path / "store", songs)
     _refused(tmp_path, store, LabelError, "none of the 4 songs has a label")
 
 
-def test_84_a_label_whose_song_is_gone(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.fault(84)
+def test_a_label_whose_song_is_gone_is_named(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 3, "b": 3}))
     split = _split("a0 a1 a2 b0 b1 b2 b7", "train train test train test test train")
     message = "the store has no features of 1 songs of the split: 'b/07'"
     _refused(tmp_path, store, SplitMismatch, message, split=split)
 
 
-def test_85_all_songs_failed(tmp_path: Path, make_store: Any) -> None:
+@pytest.mark.fault(85)
+def test_a_store_of_failed_songs_is_refused(tmp_path: Path, make_store: Any) -> None:
     songs = [
         {"song_id": f"s{n}", "label": "ab"[n % 2], "status": "failed", "error_code": "not-audio", "error": "no"}
         for n in range(4)
@@ -124,7 +143,8 @@ def test_85_all_songs_failed(tmp_path: Path, make_store: Any) -> None:
     _refused(tmp_path, store, UsageError, "no song with features is left to train on.*\n.*songbag failures")
 
 
-def test_85_songs_shorter_than_the_bag_are_padded_and_masked(
+@pytest.mark.fault(85)
+def test_songs_shorter_than_the_bag_are_padded_and_masked(
     tmp_path: Path, make_store: Any, songs_of_classes: Any
 ) -> None:
     songs = [dict(song, windows=song["windows"][:1]) for song in songs_of_classes({"a": 4, "b": 4})]
@@ -133,9 +153,8 @@ def test_85_songs_shorter_than_the_bag_are_padded_and_masked(
     assert json.loads((run.folder / "metrics.json").read_text())["train"]["window"]["n"] == 4
 
 
-def test_86_a_store_that_goes_on_changes_nothing_of_a_run(
-    tmp_path: Path, make_store: Any, songs_of_classes: Any
-) -> None:
+@pytest.mark.fault(86)
+def test_a_store_that_goes_on_changes_nothing_of_a_run(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 4, "b": 4}))
     make_store(tmp_path / "store", songs_of_classes({"c": 4}))
     run = train(store, "label", tmp_path / "run", config=TINY, progress=Silent())
@@ -143,7 +162,10 @@ def test_86_a_store_that_goes_on_changes_nothing_of_a_run(
     assert run.facts.classes == ["a", "b"]
 
 
-def test_87_copies_of_one_recording_on_two_sides(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
+@pytest.mark.fault(87)
+def test_copies_of_one_recording_on_two_sides_are_refused(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
     songs = songs_of_classes({"a": 3, "b": 3})
     songs[0]["content_sha256"] = songs[2]["content_sha256"] = "same"
     store = make_store(tmp_path / "store", songs)
@@ -154,7 +176,8 @@ def test_87_copies_of_one_recording_on_two_sides(tmp_path: Path, make_store: Any
     _refused(tmp_path, store, LeakError, message, split=split)
 
 
-def test_87_an_artist_on_two_sides(tmp_path: Path) -> None:
+@pytest.mark.fault(87)
+def test_an_artist_on_two_sides_is_refused_where_artists_were_to_stay_together(tmp_path: Path) -> None:
     from songbag_training.splits.split import check_leaks
 
     songs = pa.table({"song_id": ["a", "b", "c"], "content_sha256": ["1", "2", "3"], "artist": ["Mia", "Mia", "Ole"]})
