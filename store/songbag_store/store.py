@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -12,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_store.commits.identity import create_identity, read_identity, refuse_foreign_folder, refuse_newer
+from songbag_store.commits.identity import create_identity, read_identity, refuse_foreign_folder, refuse_writing
 from songbag_store.commits.merge import merge_parts
 from songbag_store.commits.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.errors import SongNotFound, SpecMismatch, StoreNotFound, UsageError
+from songbag_store.format import keys
 from songbag_store.format.encoding import decode
+from songbag_store.format.facts import TagFacts
 from songbag_store.format.index import PLACE_COLUMNS, empty_index, keep_rows
 from songbag_store.format.sealed import Rows
 from songbag_store.format.spec import FeatureSpec
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from songbag_store.bags.bags import Bags
-
-_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 
 class SongStore:
@@ -119,8 +117,7 @@ class SongStore:
     def open_in(cls, storage: Storage, snapshot: int | None = None) -> Self:
         """Open the store in a storage; see `open`."""
         identity = read_identity(storage)
-        spec = FeatureSpec.from_dict(identity["spec"])
-        return cls(storage, identity["uuid"], spec, read_snapshot(storage, identity["uuid"], snapshot))
+        return cls(storage, identity.uuid, identity.spec, read_snapshot(storage, identity.uuid, snapshot))
 
     @classmethod
     def open_identity(cls, location: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Self:
@@ -128,7 +125,7 @@ class SongStore:
         storage = open_storage(location, storage_options)
         identity = read_identity(storage)
         nothing = Snapshot(0, empty_index(), frozenset())
-        return cls(storage, identity["uuid"], FeatureSpec.from_dict(identity["spec"]), nothing)
+        return cls(storage, identity.uuid, identity.spec, nothing)
 
     @classmethod
     def open_for_writing(
@@ -154,7 +151,7 @@ class SongStore:
             create_identity(storage, spec)
             store = cls.open_in(storage)
         else:
-            refuse_newer(read_identity(storage), "writer", storage.location)
+            refuse_writing(read_identity(storage), storage.location)
             probe(storage)
         if store.spec.fingerprint != spec.fingerprint:
             raise SpecMismatch(
@@ -191,7 +188,7 @@ class SongStore:
         NewerFormat
             If the store may be read by this songbag, and written only by a newer one.
         """
-        refuse_newer(read_identity(self.storage), "writer", self.location)
+        refuse_writing(read_identity(self.storage), self.location)
         return self._at(commit(self.storage, self.uuid, change, note=note))
 
     def refreshed(self) -> Self:
@@ -413,19 +410,21 @@ class SongStore:
         Raises
         ------
         UsageError
-            If the name is not one, or is taken.
+            If the name is not one, or is taken, or the facts are not JSON.
         StoreNotFound
             If `songbag gc` deleted this snapshot since it was opened.
         """
-        if not _TAG.fullmatch(name):
+        if not keys.is_tag(name):
             raise UsageError(f"{name!r} is not a tag", place="tag", remedy="Use a-z, 0-9, '.', '_' and '-'.")
-        document = {"snapshot": self.snapshot, "sha256": self.snapshot_sha256, **(facts or {})}
+        tag = TagFacts(snapshot=self.snapshot, sha256=self.snapshot_sha256, said=facts or {})
         try:
-            self.storage.create(f"tags/{name}.json", json.dumps(document, indent=2).encode())
+            self.storage.create(keys.tag_key(name), tag.to_json())
+        except ValueError as error:
+            raise UsageError(f"the facts cannot be kept: {error}", place="tag") from None
         except KeyExists:
             raise UsageError(f"the tag {name!r} exists already", place=self.location) from None
         # gc looks for tags after it has deleted a snapshot; whichever of the two comes second sees the other.
         if self.snapshot and self.snapshot not in self.snapshots():
-            self.storage.delete(f"tags/{name}.json")
+            self.storage.delete(keys.tag_key(name))
             what = f"snapshot {self.snapshot} is being deleted by `songbag gc`"
             raise StoreNotFound(what, place=self.location, remedy="Open the store at a newer snapshot.")

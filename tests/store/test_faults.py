@@ -16,8 +16,8 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.commits.parts import part_names, read_part
-from songbag_store.commits.snapshots import snapshot_key
 from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable
+from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.storage.objects import ObjectStorage
 from tests.support import objects

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from datetime import UTC, datetime
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_store.commits.snapshots import snapshot_key, snapshot_numbers
+from songbag_store.commits.snapshots import read_sealed, snapshot_numbers
 from songbag_store.errors import DamagedStore
-from songbag_store.format.sealed import Sealed
+from songbag_store.format import keys
+from songbag_store.format.facts import SnapshotFacts, TagFacts
 from songbag_store.storage.storage import Storage
 
 
@@ -63,19 +62,15 @@ class Event:
 
 def read_tags(storage: Storage) -> list[Tag]:
     """Return all tags by name; one whose file is damaged too, for what it pinned must not be forgotten."""
-    tags = []
-    for entry in storage.entries("tags"):
-        name = entry.key.removeprefix("tags/").removesuffix(".json")
-        tags.append(Tag(name, _pinned(storage, entry.key)))
+    tags = (Tag(keys.tag_name(entry.key), _pinned(storage, entry.key)) for entry in storage.entries(keys.TAGS))
     return sorted(tags, key=lambda tag: tag.name)
 
 
 def _pinned(storage: Storage, key: str) -> int | None:
     try:
-        snapshot = json.loads(storage.get(key))["snapshot"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return TagFacts.from_json(storage.get(key)).snapshot
+    except ValueError:
         return None
-    return snapshot if isinstance(snapshot, int) and snapshot >= 0 else None
 
 
 def read_events(storage: Storage, store_uuid: str) -> list[Event]:
@@ -84,37 +79,25 @@ def read_events(storage: Storage, store_uuid: str) -> list[Event]:
 
 
 def _read_event(storage: Storage, store_uuid: str, number: int) -> Event | None:
-    key = snapshot_key(number)
     try:
-        data = storage.get(key)
+        sealed, facts = read_sealed(storage, store_uuid, number)
+        return _event(facts, sealed.read(["status", "fragment"]))
     except FileNotFoundError:
         return None  # collected since the listing
-    try:
-        sealed = Sealed(data, key=key, place=storage.location)
-        if sealed.facts.get("store") != store_uuid or sealed.facts.get("snapshot") != number:
-            raise DamagedStore("belongs to another store or bears another number", key=key, place=storage.location)
-        return _event(number, sealed.read(["status", "fragment"]), sealed.facts)
     except DamagedStore as error:
         return Event(number, None, 0, 0, error.what, frozenset(), whole=False)
 
 
-def _event(number: int, rows: pa.Table, facts: dict[str, Any]) -> Event:
+def _event(facts: SnapshotFacts, rows: pa.Table) -> Event:
     n_songs = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
     return Event(
-        snapshot=number,
-        committed_at=_time(facts.get("committed_at")),
+        snapshot=facts.snapshot,
+        committed_at=datetime.fromisoformat(facts.committed_at).astimezone(UTC),
         n_songs=n_songs,
         n_failed=rows.num_rows - n_songs,
-        change=str(facts.get("change", "")),
+        change=facts.change,
         fragments=frozenset(pc.unique(rows["fragment"]).to_pylist()),
     )
-
-
-def _time(text: object) -> datetime | None:
-    try:
-        return datetime.fromisoformat(str(text)).astimezone(UTC)
-    except ValueError:
-        return None
 
 
 def history_table(storage: Storage, store_uuid: str) -> pa.Table:

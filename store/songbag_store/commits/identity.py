@@ -2,87 +2,71 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from contextlib import suppress
-from typing import Any, Literal
 
 from songbag_store.errors import DamagedStore, NewerFormat, StoreInTheWay, StoreNotFound
-from songbag_store.format.keys import GROUP
+from songbag_store.format import keys
+from songbag_store.format.array import GROUP_DOCUMENT
+from songbag_store.format.document import reason
+from songbag_store.format.facts import Identity
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import KeyExists, Storage, create_once
 
-FORMAT = 1
 
+def read_identity(storage: Storage) -> Identity:
+    """Read and check `store.json`.
 
-def read_identity(storage: Storage) -> dict[str, Any]:
-    """Read and check `store.json`."""
+    Raises
+    ------
+    StoreNotFound
+        If there is none.
+    NewerFormat
+        If reading the store needs a newer songbag.
+    DamagedStore
+        If the file is not what songbag wrote.
+    """
     try:
-        text = storage.get("store.json")
+        return Identity.from_json(storage.get(keys.IDENTITY))
     except (FileNotFoundError, NotADirectoryError):
         raise StoreNotFound(
-            "there is no songbag store here (no store.json)",
+            f"there is no songbag store here (no {keys.IDENTITY})",
             place=storage.location,
             remedy="Check the path; `songbag extract SOURCE STORE` makes a store.",
         ) from None
+    except NewerFormat as error:
+        error.place = storage.location
+        raise
+    except ValueError as error:
+        what = f"is not what songbag wrote ({reason(error)})"
+        raise DamagedStore(what, key=keys.IDENTITY, place=storage.location) from error
+
+
+def refuse_writing(identity: Identity, place: str) -> None:
+    """Refuse to write a store that needs a newer writer; see `Identity.refuse_writing`."""
     try:
-        document = json.loads(text)
-        refuse_newer(document, "reader", storage.location)
-        whole = isinstance(document["uuid"], str)
-        whole &= FeatureSpec.from_dict(document["spec"]).fingerprint == document["fingerprint"]
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedStore("is not what songbag wrote", key="store.json", place=storage.location) from error
-    if not whole:
-        raise DamagedStore("is not what songbag wrote", key="store.json", place=storage.location)
-    return dict(document)
-
-
-def refuse_newer(document: dict[str, Any], role: Literal["reader", "writer"], place: str) -> None:
-    """Refuse a store that needs a newer format, or anything that this songbag has never heard of."""
-    required = int(document[f"minimum_{role}"])
-    unknown = dict(document.get("required_features", {}))
-    if required <= FORMAT and not unknown:
-        return
-    needs = [f"format {required}"] if required > FORMAT else []
-    needs += [f"{name!r} (songbag {version} or newer)" for name, version in sorted(unknown.items())]
-    raise NewerFormat(
-        f"the store needs a {role} of {', '.join(needs)}; this one knows format {FORMAT}",
-        place=place,
-        remedy="Upgrade with: pip install --upgrade songbag",
-    )
+        identity.refuse_writing()
+    except NewerFormat as error:
+        error.place = place
+        raise
 
 
 def create_identity(storage: Storage, spec: FeatureSpec) -> None:
     """Create `store.json` and the Zarr group, unless another writer was first."""
-    document = {
-        "format": FORMAT,
-        "minimum_reader": FORMAT,
-        "minimum_writer": FORMAT,
-        "required_features": {},
-        "uuid": uuid.uuid4().hex,
-        "spec": spec.to_dict(),
-        "fingerprint": spec.fingerprint,
-    }
+    identity = Identity(uuid=uuid.uuid4().hex, spec=spec, fingerprint=spec.fingerprint)
     # Another writer may create the same store at this moment; opening it decides.
-    with suppress(KeyExists):
-        create_group(storage)
-    with suppress(KeyExists):
-        create_once(storage, "store.json", json.dumps(document, indent=2).encode())
+    for key, data in ((keys.GROUP_METADATA, GROUP_DOCUMENT), (keys.IDENTITY, identity.to_json())):
+        with suppress(KeyExists):
+            create_once(storage, key, data)
 
 
 def refuse_foreign_folder(storage: Storage) -> None:
-    """Never begin a store among somebody's files; what a killed creation left, or a present one makes, is nobody's."""
+    """Refuse to begin a store among other files; what a creation makes that was killed, or is going on, is no such."""
     names = storage.top_level()
-    strangers = names - {"features.zarr", "parts"}
-    if strangers and "store.json" not in names:
+    strangers = names - {keys.ARRAYS, keys.PARTS}
+    if strangers and keys.IDENTITY not in names:
         raise StoreInTheWay(
             f"the place is not empty and not a store (it holds {min(strangers)!r})",
             place=storage.location,
             remedy="Give a new or an empty folder for the store.",
         )
-
-
-def create_group(storage: Storage) -> None:
-    """Create the Zarr group above the arrays."""
-    document = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-    create_once(storage, f"{GROUP}/zarr.json", json.dumps(document, indent=2).encode())

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 
 from songbag_store.errors import DamagedStore
+from songbag_store.format import keys
+from songbag_store.format.facts import ObjectFacts, PartFacts
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.storage.storage import ObjectFacts, Storage, create_once
+from songbag_store.storage.storage import Storage, create_once
 
 
 class PackedParts(Mapping[str, pa.Table]):
@@ -53,8 +56,8 @@ def write_part(
     objects : mapping
         Size and SHA-256 of every object of the fragment, by key.
     """
-    facts = {"store": store_uuid, "fingerprint": spec.fingerprint, "objects": objects}
-    create_once(storage, part_key(fragment), seal(rows, facts))
+    facts = PartFacts(store=store_uuid, fingerprint=spec.fingerprint, objects=dict(objects))
+    create_once(storage, keys.part_key(fragment), seal(rows, dataclasses.asdict(facts)))
 
 
 def read_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
@@ -78,15 +81,16 @@ def read_part_facts(
     DamagedStore
         If it is not there or not what was written, or was written for another store or spec.
     """
-    key = part_key(fragment)
+    key = keys.part_key(fragment)
     try:
         data = storage.get(key)
     except FileNotFoundError as error:
         raise DamagedStore("is missing", key=key, place=storage.location) from error
     part = Sealed(data, key=key, place=storage.location)
-    if part.facts.get("store") != store_uuid or part.facts.get("fingerprint") != spec.fingerprint:
+    facts = part.read_facts(PartFacts)
+    if (facts.store, facts.fingerprint) != (store_uuid, spec.fingerprint):
         raise DamagedStore("belongs to another store", key=key, place=storage.location)
-    return part.read(), part.facts["objects"]
+    return part.read(), facts.objects
 
 
 def finished_parts(
@@ -116,16 +120,10 @@ def adopt_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: s
     Its writer may have died before the part's name was on disk, so that is made sure of first.
     """
     rows = read_part(storage, store_uuid, spec, fragment)
-    storage.make_durable(part_key(fragment))
+    storage.make_durable(keys.part_key(fragment))
     return rows
 
 
 def part_names(storage: Storage) -> set[str]:
     """Return the fragments that have a part."""
-    keys = (entry.key for entry in storage.entries("parts"))
-    return {key.removeprefix("parts/").removesuffix(".parquet") for key in keys if key.endswith(".parquet")}
-
-
-def part_key(fragment: str) -> str:
-    """Return the key of a part."""
-    return f"parts/{fragment}.parquet"
+    return {name for entry in storage.entries(keys.PARTS) if (name := keys.part_fragment(entry.key))}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -15,12 +15,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
+from songbag_store.format import keys
+from songbag_store.format.facts import SnapshotFacts
 from songbag_store.format.index import empty_index
 from songbag_store.format.index_check import check_index
 from songbag_store.format.sealed import Rows, Sealed, seal
 from songbag_store.storage.storage import KeyExists, Storage, create_once
 
-_NAME = re.compile(r"index/(\d{20})\.parquet")
 _ATTEMPTS = 100
 
 
@@ -83,15 +84,10 @@ Change = Callable[[Snapshot], tuple[pa.Table | Rows, frozenset[str]] | None]
 """From the newest snapshot to the next index and its parts, or None where nothing is left to change."""
 
 
-def snapshot_key(number: int) -> str:
-    """Return the key of a snapshot: 20 digits, so that names sort as numbers do."""
-    return f"index/{number:020d}.parquet"
-
-
 def snapshot_numbers(storage: Storage) -> list[int]:
     """Return the numbers of all snapshots, ascending."""
-    matches = (_NAME.fullmatch(entry.key) for entry in storage.entries("index"))
-    return sorted(int(match[1]) for match in matches if match)
+    numbers = (keys.snapshot_number(entry.key) for entry in storage.entries(keys.INDEX))
+    return sorted(number for number in numbers if number is not None)
 
 
 def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) -> Snapshot:
@@ -125,13 +121,27 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
 
 
 def _read(storage: Storage, store_uuid: str, number: int) -> Snapshot:
-    key = snapshot_key(number)
-    data = storage.get(key)
-    sealed = Sealed(data, key=key, place=storage.location)
-    if sealed.facts.get("store") != store_uuid or sealed.facts.get("snapshot") != number:
-        raise DamagedStore("belongs to another store or bears another number", key=key, place=storage.location)
-    check_index(sealed, key=key, place=storage.location)
-    return Snapshot(number, sealed, frozenset(sealed.facts["parts"]), sealed.sha256)
+    sealed, facts = read_sealed(storage, store_uuid, number)
+    check_index(sealed, key=keys.snapshot_key(number), place=storage.location)
+    return Snapshot(number, sealed, frozenset(facts.parts), sealed.sha256)
+
+
+def read_sealed(storage: Storage, store_uuid: str, number: int) -> tuple[Sealed, SnapshotFacts]:
+    """Read a snapshot's file and what its seal says; its rows are not looked at.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    DamagedStore
+        If it is not what was written, or was written for another store or number.
+    """
+    key = keys.snapshot_key(number)
+    sealed = Sealed(storage.get(key), key=key, place=storage.location)
+    facts = sealed.read_facts(SnapshotFacts)
+    if (facts.store, facts.snapshot) != (store_uuid, number):
+        raise DamagedStore("belongs to another store or has another number", key=key, place=storage.location)
+    return sealed, facts
 
 
 def _last_good(storage: Storage, store_uuid: str, numbers: list[int]) -> int | None:
@@ -167,21 +177,22 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
         if changed is None:
             # Somebody else took the parts in, and may have died before the name of the snapshot was on disk.
             if base.number:
-                storage.make_durable(snapshot_key(base.number))
+                storage.make_durable(keys.snapshot_key(base.number))
             return base
         index, parts = changed
-        facts = {
-            "store": store_uuid,
-            "snapshot": base.number + 1,
-            "token": uuid.uuid4().hex,
-            "parts": sorted(parts),
-            "committed_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "change": note,
-        }
-        data = seal(index, facts)
-        if _put(storage, base.number + 1, data):
-            sealed = Sealed(data, key=snapshot_key(base.number + 1), place=storage.location)
-            return Snapshot(base.number + 1, sealed, parts, sealed.sha256)
+        facts = SnapshotFacts(
+            store=store_uuid,
+            snapshot=base.number + 1,
+            token=uuid.uuid4().hex,
+            parts=sorted(parts),
+            committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            change=note,
+        )
+        data, key = seal(index, dataclasses.asdict(facts)), keys.snapshot_key(facts.snapshot)
+        with suppress(KeyExists):
+            create_once(storage, key, data)
+            sealed = Sealed(data, key=key, place=storage.location)
+            return Snapshot(facts.snapshot, sealed, parts, sealed.sha256)
         base = read_snapshot(storage, store_uuid)
         # Writers that collided once would collide again in step.
         time.sleep(random.uniform(0, min(1.0, 0.01 * 2 ** min(attempt, 7))))
@@ -190,12 +201,3 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
         place=storage.location,
         remedy="Run the same command again: its finished songs are kept as parts and will be taken in.",
     )
-
-
-def _put(storage: Storage, number: int, data: bytes) -> bool:
-    """Create one snapshot file; tell whether it is ours."""
-    try:
-        create_once(storage, snapshot_key(number), data)
-    except KeyExists:
-        return False
-    return True

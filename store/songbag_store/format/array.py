@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from songbag_store.format.document import parse_document
 from songbag_store.format.spec import FeatureSpec
+
+GROUP_DOCUMENT = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}, indent=2).encode()
+"""Metadata of the Zarr group above the arrays."""
 
 _CODECS = ["bytes", "blosc", "crc32c"]
 _INDEX_CODECS = ["bytes", "crc32c"]
@@ -78,7 +82,7 @@ def read_layout(text: bytes, spec: FeatureSpec) -> ArrayLayout:
     if len(text) > _LARGEST_METADATA_BYTES:
         raise ValueError(f"its metadata take {len(text):,} bytes")
     try:
-        metadata = json.loads(text)
+        metadata = parse_document(text)
         if unknown := sorted(set(metadata) - _FIELDS):
             raise ValueError(f"its metadata have fields that songbag does not know: {', '.join(unknown)[:100]}")
         (sharding,) = metadata["codecs"]

@@ -1,50 +1,89 @@
-"""Strict reading of a JSON document as the fields of a dataclass: nothing unknown, missing or coerced."""
+"""Strict reading of JSON documents as dataclasses: nothing unknown, missing or of another type.
+
+A field that is absent takes its default, if the dataclass has one. docs/decisions/0060 says why no library does it.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 from types import UnionType
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+from songbag_store.format.declaration import Rule, at_least
+
+T = TypeVar("T")
 
 
-def parse_document(data: bytes) -> dict[str, Any]:
-    """Read a JSON object, and only what JSON is: no NaN, no infinity, no name twice, no text that is not Unicode.
+def _is_time(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
+
+
+def _hexadecimal(length: int) -> Rule:
+    pattern = re.compile(f"[0-9a-f]{{{length}}}")
+    return Rule(lambda text: pattern.fullmatch(text) is not None, f"{length} hexadecimal digits")
+
+
+Identifier = Annotated[str, _hexadecimal(32)]
+Digest = Annotated[str, _hexadecimal(64)]
+Time = Annotated[str, Rule(_is_time, "a time in ISO 8601 with its offset from UTC")]
+Count = Annotated[int, at_least(0)]
+Ordinal = Annotated[int, at_least(1)]
+Duration = Annotated[float, at_least(0)]
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Read JSON, and only what JSON is: no NaN, no infinity, no name twice, no text that is not Unicode.
 
     Raises
     ------
     ValueError
-        If it is anything else.
+        If it is anything else, with the reason.
     """
     try:
-        document = json.loads(data, object_pairs_hook=_no_name_twice, parse_constant=_refuse_constant)
-        # Half a surrogate pair can be written in JSON, and then in no file and on no terminal.
-        json.dumps(document, ensure_ascii=False).encode()
+        value = json.loads(data, object_pairs_hook=_no_name_twice, parse_constant=_refuse_constant, parse_float=_finite)
+        # Half of a surrogate pair can be written in JSON, but then in no file and on no terminal.
+        json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    return value
+
+
+def parse_document(data: bytes | str) -> dict[str, Any]:
+    """Read a JSON object; see `parse_json`."""
+    document = parse_json(data)
     if not isinstance(document, dict):
         raise ValueError("it is not a JSON object")
     return document
 
 
-def check_fields(document: dict[str, Any], cls: type) -> None:
-    """Check that a document has exactly the annotated fields of a class, each of its type.
+def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
+    """Make a dataclass from the fields of a document.
+
+    A field may be a JSON type, a `Literal`, `Annotated` with a `Rule`, a list or a mapping of these, or a class with
+    ``from_dict``, which then reads its own fields.
 
     Raises
     ------
     ValueError
-        Naming the field that is unknown, missing or of another type.
+        Naming the field that is unknown, missing, of another type or out of range.
     """
-    hints = get_type_hints(cls)
-    odd = document.keys() ^ hints.keys()
+    hints = get_type_hints(cls, include_extras=True)
+    needed = {field.name for field in dataclasses.fields(cls) if _has_no_default(field)}  # type: ignore[arg-type]
+    odd = (document.keys() - hints.keys()) | (needed - document.keys())
     if odd:
         raise ValueError(f"fields unknown or missing: {', '.join(map(repr, sorted(odd)[:6]))}")
-    for name, hint in hints.items():
-        if not _fits(document[name], hint):
-            raise ValueError(f"the field {name!r} is {_shown(document[name])} and not {_words(hint)}")
+    return cls(**{name: _read_field(name, value, hints[name]) for name, value in document.items()})
 
 
-def require(fits: bool, name: str, value: object, wanted: str) -> None:
+def require(fits: object, name: str, value: object, wanted: str) -> None:
     """Refuse a field whose value is out of its range.
 
     Raises
@@ -56,17 +95,44 @@ def require(fits: bool, name: str, value: object, wanted: str) -> None:
         raise ValueError(f"the field {name!r} is {_shown(value)} and not {wanted}")
 
 
-def _fits(value: object, hint: Any) -> bool:
-    """Tell whether a JSON value is of an annotated type, its members included; True is no number here."""
-    if isinstance(hint, UnionType):
-        return any(_fits(value, option) for option in get_args(hint))
+def reason(error: Exception) -> str:
+    """Return what an error says in one line, for the message of another one."""
+    text = str(error)
+    return text.splitlines()[0].removesuffix(".") if text else type(error).__name__
+
+
+def _has_no_default(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+
+
+def _read_field(name: str, value: Any, hint: Any) -> Any:
+    if not hasattr(hint, "from_dict"):
+        require(_fits(value, hint), name, value, _words(hint))
+        return value
+    require(isinstance(value, dict), name, value, "a JSON object")
+    try:
+        return hint.from_dict(value)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"the field {name!r}: {reason(error)}") from error
+
+
+def _fits(value: object, hint: Any) -> object:
+    """Return whether a JSON value is of an annotated type, its members included; True is no number here."""
     origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in inner)
+    if origin is Annotated:
+        return _fits(value, inner[0]) and all(rule.holds(value) for rule in inner[1:])
     if origin is Literal:
         return type(value) is str and value in inner
     if origin is list:
         return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
     if origin is dict:
         return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
+    if is_typeddict(hint):
+        fields = get_type_hints(hint, include_extras=True)
+        same = isinstance(value, dict) and value.keys() == fields.keys()
+        return same and all(_fits(value[name], own) for name, own in fields.items())  # type: ignore[index]
     if hint is Any:
         return True
     if hint is float:
@@ -75,7 +141,18 @@ def _fits(value: object, hint: Any) -> bool:
 
 
 def _words(hint: Any) -> str:
-    return getattr(hint, "__name__", str(hint)) if get_origin(hint) is None else str(hint)
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return str(inner[1].words) if inner[0] is str else f"{_words(inner[0])} {inner[1].words}"
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, inner))
+    if origin is list or origin is dict:
+        return f"a {origin.__name__} of {_words(inner[-1])}"
+    if inner:
+        return " or ".join(map(_words, inner))
+    return {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}.get(
+        hint, "a JSON value"
+    )
 
 
 def _shown(value: object) -> str:
@@ -94,3 +171,10 @@ def _no_name_twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:30]} is too large for a number")
+    return value

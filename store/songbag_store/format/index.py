@@ -11,6 +11,9 @@ from songbag_store.errors import StoreError, UsageError
 
 _UTC = pa.timestamp("us", tz="UTC")
 
+CONTENT = "content_sha256"
+"""The column by which byte-identical recordings are known."""
+
 OWN_FIELDS: tuple[pa.Field, ...] = (
     pa.field("song_id", pa.string(), nullable=False),
     pa.field("path", pa.string()),
@@ -24,7 +27,7 @@ OWN_FIELDS: tuple[pa.Field, ...] = (
     pa.field("source_format", pa.string()),
     pa.field("truncated", pa.bool_()),
     pa.field("padded", pa.bool_()),
-    pa.field("content_sha256", pa.string()),
+    pa.field(CONTENT, pa.string()),
     pa.field("file_bytes", pa.int64()),
     pa.field("modified_at", _UTC),
     pa.field("fragment", pa.string(), nullable=False),

@@ -20,6 +20,8 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from songbag_store.errors import DamagedStore
+from songbag_store.format.document import T, parse_document, read_fields, reason
+from songbag_store.format.index import CONTENT
 
 _DIGEST_KEY = b"songbag.sha256"
 _FACTS_KEY = "songbag.facts"
@@ -123,7 +125,18 @@ class Sealed:
             _check_size(reader.metadata, len(data))
             self.schema, self.n_rows = reader.schema_arrow.remove_metadata(), reader.metadata.num_rows
             metadata = reader.metadata.metadata or {}
-            self.facts: dict[str, Any] = dict(json.loads(metadata[_FACTS_KEY.encode()]))
+            self.facts = parse_document(metadata[_FACTS_KEY.encode()])
+
+    def read_facts(self, cls: type[T]) -> T:
+        """Return the facts as a dataclass.
+
+        Raises
+        ------
+        DamagedStore
+            If they are not its fields, see `read_fields`.
+        """
+        with self._damage():
+            return read_fields(cls, self.facts)
 
     def read(self, columns: list[str] | None = None, repetitive: list[str] | None = None) -> pa.Table:
         """Decode some columns, or all; those of a few different texts as dictionaries on request.
@@ -158,8 +171,7 @@ class Sealed:
         try:
             yield
         except (ValueError, TypeError, KeyError, RecursionError, pa.ArrowException, OSError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DamagedStore(f"is damaged ({reason})", key=self._key, place=self._place) from error
+            raise DamagedStore(f"is damaged ({reason(error)})", key=self._key, place=self._place) from error
 
 
 def check_seal(data: bytes) -> str:
@@ -207,7 +219,7 @@ def _find_seal(data: bytes) -> tuple[int, int]:
 
 def _repetitive(schema: pa.Schema) -> list[str]:
     """Name the columns where dictionary encoding pays: text, but not the digests."""
-    return [f.name for f in schema if pa.types.is_string(f.type) and f.name not in ("song_id", "content_sha256")]
+    return [f.name for f in schema if pa.types.is_string(f.type) and f.name not in ("song_id", CONTENT)]
 
 
 def _lists_of_floats(schema: pa.Schema) -> list[str]:

@@ -18,9 +18,10 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from zarr.storage import ObjectStore, WrapperStore
 
 from songbag_store.errors import StoreError, StoreUnavailable, UsageError
+from songbag_store.format.facts import ObjectFacts
 from songbag_store.storage.options import Settings, settings
 from songbag_store.storage.refusals import explained, is_lost_place, is_too_short
-from songbag_store.storage.storage import KeyExists, NewArray, ObjectFacts, StoredObject
+from songbag_store.storage.storage import KeyExists, NewArray, StoredObject
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer

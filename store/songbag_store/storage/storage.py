@@ -22,12 +22,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from songbag_store.errors import BackendRefused, StoreError
+from songbag_store.format.facts import ObjectFacts
+from songbag_store.format.keys import scratch_key
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store
-
-ObjectFacts = dict[str, int | str]
-"""``bytes``, the size of an object, and ``sha256``, the digest of what was written."""
 
 _TEMPORARY = ".tmp-"
 _SETTLING_ATTEMPTS = 12
@@ -300,7 +299,7 @@ def probe(storage: Storage) -> None:
     BackendRefused
         If a second object could be put over the first.
     """
-    key = f"parts/probe-{uuid.uuid4().hex}"
+    key = scratch_key("probe")
     create_once(storage, key, b"first")
     try:
         storage.create(key, b"second")

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from songbag_store.commits.parts import read_part, write_part
 from songbag_store.commits.snapshots import Snapshot
+from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.index import REPLACES
-from songbag_store.storage.storage import ObjectFacts
 from songbag_store.store import SongStore
 from songbag_store.windows.writer import SHARD_BYTES, WindowSpill, write_fragment
 

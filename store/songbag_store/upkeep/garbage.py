@@ -6,15 +6,13 @@ docs/decisions/0020-what-gc-may-delete.md has the reasoning.
 from __future__ import annotations
 
 import dataclasses
-import uuid
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from songbag_store.commits.history import Event, read_events, read_tags
 from songbag_store.commits.parts import finished_parts
-from songbag_store.commits.snapshots import snapshot_key
 from songbag_store.errors import DamagedStore
-from songbag_store.format.keys import GROUP
+from songbag_store.format import keys
 from songbag_store.storage.storage import Storage, StoredObject, create_once
 from songbag_store.store import SongStore
 
@@ -62,7 +60,7 @@ def find_garbage(store: SongStore) -> Garbage:
     kept = _kept(events, _tagged(store.storage), listed, now)
     dropped = tuple(event.snapshot for event in events if event not in kept)
     objects, n_young = _unreached(store, kept, listed, now)
-    return Garbage(dropped, (*(listed[snapshot_key(number)] for number in dropped), *objects), n_young)
+    return Garbage(dropped, (*(listed[keys.snapshot_key(number)] for number in dropped), *objects), n_young)
 
 
 def collect(store: SongStore) -> Garbage:
@@ -80,9 +78,9 @@ def collect(store: SongStore) -> Garbage:
     listed = {entry.key: entry for entry in store.storage.entries("")}
     objects, n_young = _unreached(store, read_events(store.storage, store.uuid), listed, now)
     # A part goes before its fragment, so that nobody takes in a part whose windows are gone.
-    for entry in sorted(objects, key=lambda entry: (entry.key.startswith(GROUP), entry.key)):
+    for entry in sorted(objects, key=lambda entry: (entry.key.startswith(keys.ARRAYS), entry.key)):
         store.storage.delete(entry.key)
-    files = tuple(entry for entry in garbage.objects if entry.key in {snapshot_key(number) for number in dropped})
+    files = tuple(entry for entry in garbage.objects if entry.key in {keys.snapshot_key(number) for number in dropped})
     return Garbage(tuple(sorted(dropped)), (*files, *objects), n_young)
 
 
@@ -92,7 +90,7 @@ def _drop(storage: Storage, number: int) -> bool:
     Whoever pins a snapshot looks for its file after that (`SongStore.tag`): either the tag is seen here, or its maker
     sees that the snapshot is gone.
     """
-    key = snapshot_key(number)
+    key = keys.snapshot_key(number)
     data = storage.get(key)
     storage.delete(key)
     if number not in _tagged(storage):
@@ -112,10 +110,10 @@ def _unreached(
     # Finished work that no snapshot has taken in yet is the next run's to adopt, however old.
     waiting, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
     reached = frozenset().union(*(event.fragments for event in kept), waiting)
-    unreached = [entry for entry in listed.values() if (name := _fragment_of(entry.key)) and name not in reached]
+    unreached = [entry for entry in listed.values() if (name := keys.owner_of(entry.key)) and name not in reached]
     groups: dict[str, list[StoredObject]] = {}
     for entry in [*unreached, *store.storage.leftovers()]:
-        groups.setdefault(_fragment_of(entry.key) or entry.key, []).append(entry)
+        groups.setdefault(keys.owner_of(entry.key) or entry.key, []).append(entry)
     old = [group for group in groups.values() if all(now.is_old(entry, _YOUNG) for entry in group)]
     return [entry for group in old for entry in group], sum(map(len, groups.values())) - sum(map(len, old))
 
@@ -138,10 +136,10 @@ class _Clocks:
 
 def _stamp_of_now(storage: Storage) -> datetime | None:
     """Ask the storage what time it is: by the stamp of an object made at this moment."""
-    key = f"parts/clock-{uuid.uuid4().hex}"
+    key = keys.scratch_key("clock")
     storage.create(key, b"what time is it?")
     try:
-        return next((entry.stamped_at for entry in storage.entries("parts") if entry.key == key), None)
+        return next((entry.stamped_at for entry in storage.entries(keys.PARTS) if entry.key == key), None)
     finally:
         storage.delete(key)
 
@@ -152,7 +150,7 @@ def _tagged(storage: Storage) -> set[int]:
     if broken:
         raise DamagedStore(
             "is damaged, so that the snapshot it pins is unknown",
-            key=f"tags/{broken[0]}.json",
+            key=keys.tag_key(broken[0]),
             place=storage.location,
             remedy="Nothing was deleted. Restore the tag's file from a copy, or delete it if it is not needed.",
         )
@@ -163,7 +161,7 @@ def _kept(events: list[Event], tagged: set[int], listed: dict[str, StoredObject]
     kept = []
     for position, event in enumerate(reversed(events)):
         # One committed since the listing is the newest of all.
-        entry = listed.get(snapshot_key(event.snapshot))
+        entry = listed.get(keys.snapshot_key(event.snapshot))
         old = entry is not None and now.is_older(event, entry, _KEPT_FOR)
         if position < _NEWEST_KEPT or event.snapshot in tagged or not old:
             kept.append(event)
@@ -175,16 +173,7 @@ def _refuse_damage(kept: Iterable[Event], place: str) -> None:
         if not event.whole:
             raise DamagedStore(
                 f"{event.change}, so that what it reaches is unknown",
-                key=snapshot_key(event.snapshot),
+                key=keys.snapshot_key(event.snapshot),
                 place=place,
                 remedy="Nothing was deleted. Restore the file from a copy; `songbag history` shows the others.",
             )
-
-
-def _fragment_of(key: str) -> str | None:
-    """Return the fragment that an object belongs to; None for whatever belongs to none."""
-    if key.startswith(f"{GROUP}/") and key.count("/") >= 2:
-        return key.split("/")[1]
-    if key.startswith("parts/"):
-        return key.removeprefix("parts/").removesuffix(".parquet")
-    return None

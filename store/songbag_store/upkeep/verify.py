@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,10 +13,12 @@ import pyarrow.compute as pc
 
 from songbag_store.commits.history import read_events, read_tags
 from songbag_store.commits.parts import read_part_facts
-from songbag_store.commits.snapshots import Snapshot, snapshot_key
+from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import DamagedStore
+from songbag_store.format import keys
+from songbag_store.format.array import read_layout
 from songbag_store.format.encoding import decode
-from songbag_store.format.keys import GROUP
+from songbag_store.format.facts import ObjectFacts
 from songbag_store.sql.output import plain_text
 from songbag_store.store import SongStore
 
@@ -60,9 +61,9 @@ def verify(store: SongStore, *, full: bool = False) -> Iterator[Damage]:
     store : SongStore
         Its snapshot is what is checked; `full` looks at the files of the others too.
     """
-    sizes = {entry.key: entry.n_bytes for entry in store.storage.entries(GROUP)}
-    if f"{GROUP}/zarr.json" not in sizes:
-        yield Damage(f"{GROUP}/zarr.json", "is missing: other tools do not find the arrays without it")
+    sizes = {entry.key: entry.n_bytes for entry in store.storage.entries(keys.ARRAYS)}
+    if keys.GROUP_METADATA not in sizes:
+        yield Damage(keys.GROUP_METADATA, "is missing: other tools do not find the arrays without it")
     songs = store.columns([*_COLUMNS, "status"]).filter(pc.field("status") == "ok")
     songs = songs.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
     for fragment, rows in _by_fragment(songs):
@@ -116,18 +117,18 @@ def _verify_fragment(
         yield Damage(error.key, error.what.removeprefix(f"{error.key}: "), everyone)
         return
     bad = {key: what for key, facts in objects.items() if (what := _object_fault(store, key, facts, sizes, full))}
-    metadata = f"{GROUP}/{fragment}/zarr.json"
+    metadata = keys.metadata_key(fragment)
     if metadata in objects and metadata not in bad:
         n_rows = pc.sum(rows["n_windows"]).as_py() or 0
         try:
-            n_claimed, n_per_shard = _shape(store, metadata)
-        except (ValueError, KeyError, TypeError, IndexError, RecursionError, FileNotFoundError):
+            layout = read_layout(store.storage.get(metadata), store.spec)
+        except (ValueError, FileNotFoundError):
             yield Damage(metadata, "is not the metadata of an array of songbag", everyone)
             return
-        if n_claimed != n_rows:
-            yield Damage(metadata, f"says {n_claimed:,} windows; its part has {n_rows:,}", everyone)
+        if layout.shape[0] != n_rows:
+            yield Damage(metadata, f"says {layout.shape[0]:,} windows; its part has {n_rows:,}", everyone)
             return
-        hit = {key: _hit(songs, key, n_per_shard) for key in bad}
+        hit = {key: _hit(songs, key, layout.shard) for key in bad}
     else:
         hit = dict.fromkeys(bad, everyone)
     # A shard of removed songs alone is of no use to this snapshot.
@@ -137,7 +138,7 @@ def _verify_fragment(
         yield from _verify_windows(store, songs, known)
 
 
-def _object_fault(store: SongStore, key: str, facts: dict[str, Any], sizes: dict[str, int], full: bool) -> str | None:
+def _object_fault(store: SongStore, key: str, facts: ObjectFacts, sizes: dict[str, int], full: bool) -> str | None:
     """Say what is wrong with an object, if anything."""
     if key not in sizes:
         return "is missing"
@@ -153,18 +154,12 @@ def _object_fault(store: SongStore, key: str, facts: dict[str, Any], sizes: dict
     return None
 
 
-def _shape(store: SongStore, key: str) -> tuple[int, int]:
-    """Return how many windows an array and a shard of it have, as its metadata says."""
-    metadata = json.loads(store.storage.get(key))
-    return int(metadata["shape"][0]), int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
-
-
 def _hit(songs: pa.Table, key: str, n_per_shard: int) -> tuple[tuple[str, str], ...]:
     """Return the songs with windows in a shard; all of them for another object of the fragment."""
-    number = key.split("/")[3:4] if "/c/" in key else []
-    if not number or not number[0].isdecimal():
+    number = keys.shard_number(key)
+    if number is None:
         return _named(songs)
-    start, stop = int(number[0]) * n_per_shard, (int(number[0]) + 1) * n_per_shard
+    start, stop = number * n_per_shard, (number + 1) * n_per_shard
     ends = pc.add(songs["row_start"], songs["n_windows"])
     return _named(songs.filter(pc.and_(pc.less(songs["row_start"], stop), pc.greater(ends, start))))
 
@@ -186,7 +181,7 @@ def _verify_windows(store: SongStore, songs: pa.Table, known: set[tuple[str, str
             yield Damage(error.key, error.what.removeprefix(f"{error.key}: ").partition(" (songs hit")[0], (song,))
             continue
         if what := _windows_fault(windows, expected):
-            yield Damage(f"{GROUP}/{span.fragment}", f"song {span.song_id!r} {what}", (song,))
+            yield Damage(keys.fragment_key(span.fragment), f"song {span.song_id!r} {what}", (song,))
 
 
 def _windows_fault(windows: np.ndarray[Any, Any], expected: tuple[list[float] | None, list[float] | None]) -> str:
@@ -207,10 +202,12 @@ def _verify_past(store: SongStore) -> Iterator[Damage]:
     """Check the files of all snapshots and tags, and every part of failed songs."""
     for event in read_events(store.storage, store.uuid):
         if not event.whole:
-            yield Damage(snapshot_key(event.snapshot), event.change.removeprefix(f"{snapshot_key(event.snapshot)}: "))
+            yield Damage(
+                keys.snapshot_key(event.snapshot), event.change.removeprefix(f"{keys.snapshot_key(event.snapshot)}: ")
+            )
     for tag in read_tags(store.storage):
         if tag.snapshot is None:
-            yield Damage(f"tags/{tag.name}.json", "is damaged: nobody can tell which snapshot it pins")
+            yield Damage(keys.tag_key(tag.name), "is damaged: nobody can tell which snapshot it pins")
 
 
 def report(damages: list[Damage]) -> str:

@@ -24,14 +24,15 @@ from pathlib import Path
 
 from songbag_store.commits.parts import read_part_facts
 from songbag_store.errors import DamagedStore, StoreError, UsageError
+from songbag_store.format import keys
+from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.storage.storage import ObjectFacts, Storage
+from songbag_store.storage.storage import Storage
 from songbag_store.windows.open_files import KeptOpen
 
 DEFAULT_CACHE_BYTES = 50 * 10**9
 
 _PIECE_BYTES = 2 << 20
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)B?")
 _ENTRY = re.compile(r"[0-9a-f]{64}(\.part)?")
 
@@ -101,16 +102,14 @@ class FragmentCache:
         ValueError
             If the store's shard is not what its writer recorded.
         """
-        fragment = key.split("/")[1]
+        fragment = keys.owner_of(key) or ""
         try:
-            facts = self._facts.get(fragment, lambda name: read_part_facts(storage, store_uuid, spec, name)[1])
-        except DamagedStore:
-            return None
-        name, n_bytes = facts.get(key, {}).get("sha256"), facts.get(key, {}).get("bytes")
-        if not isinstance(name, str) or not _DIGEST.fullmatch(name) or type(n_bytes) is not int:
+            objects = self._facts.get(fragment, lambda name: read_part_facts(storage, store_uuid, spec, name)[1])
+            facts = objects[key]
+        except (DamagedStore, KeyError):
             return None
         try:
-            return self._open(name, n_bytes, lambda start, stop: storage.read_range(key, start, stop))
+            return self._open(facts["sha256"], facts["bytes"], lambda start, stop: storage.read_range(key, start, stop))
         except StoreError:
             raise
         except OSError as error:

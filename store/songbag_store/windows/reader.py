@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,8 +17,8 @@ from typing import Protocol
 import numpy as np
 
 from songbag_store.errors import DamagedStore, StoreError
+from songbag_store.format import keys
 from songbag_store.format.array import read_layout
-from songbag_store.format.keys import GROUP
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import Storage
 from songbag_store.types import Ints, StoredWindows
@@ -38,7 +37,6 @@ _JOB_BYTES = 4 << 20
 _OPEN_ARRAYS = 4096
 _OPEN_SHARDS = 256
 _REQUESTS_AT_ONCE = 32
-_FRAGMENT = re.compile(r"[0-9a-f]{32}")
 
 
 class Pending(Protocol):
@@ -219,20 +217,19 @@ class FragmentReader:
         except (ValueError, FileNotFoundError) as error:
             raise self._damage(str(error), span) from error
         except OSError as error:
-            key = f"{self._storage.location}/{GROUP}/{span.fragment}"
+            key = f"{self._storage.location}/{keys.fragment_key(span.fragment)}"
             raise StoreError(f"cannot be read ({error.strerror or error})", place=key) from error
 
     def _open_array(self, fragment: str) -> ShardedArray:
-        if not _FRAGMENT.fullmatch(fragment):
+        if not keys.is_fragment(fragment):
             raise ValueError("is not the name of a fragment")
-        key = f"{GROUP}/{fragment}"
         try:
-            metadata = self._storage.get(f"{key}/zarr.json")
+            metadata = self._storage.get(keys.metadata_key(fragment))
         except FileNotFoundError as error:
             raise ValueError("has no zarr.json") from error
         return ShardedArray(
             read_layout(metadata, self.spec),
-            lambda number: self._shards.get(f"{key}/c/{number}/0/0", self._open_shard),
+            lambda number: self._shards.get(keys.shard_key(fragment, number), self._open_shard),
             name=fragment,
             memory=self._memory,
         )
@@ -260,7 +257,7 @@ class FragmentReader:
     def _damage(self, what: str, span: Span) -> DamagedStore:
         return DamagedStore(
             what,
-            key=f"{GROUP}/{span.fragment}",
+            key=keys.fragment_key(span.fragment),
             place=self._storage.location,
             song_ids=[span.song_id],
             remedy="Restore the fragment from a copy of the store, or extract the song again.",

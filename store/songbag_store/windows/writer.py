@@ -16,9 +16,10 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.array_spec import ArraySpec
 
 from songbag_store.errors import StoreError, no_temporary_room
-from songbag_store.format.keys import GROUP
+from songbag_store.format.facts import ObjectFacts
+from songbag_store.format.keys import fragment_key
 from songbag_store.format.spec import INT16_STEP, FeatureSpec
-from songbag_store.storage.storage import ObjectFacts, Storage
+from songbag_store.storage.storage import Storage
 from songbag_store.types import StoredWindows
 from songbag_store.windows.blocks import pack_by_window
 
@@ -100,7 +101,7 @@ def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: Wi
     StoreError
         If the disk is full or cannot be written.
     """
-    key = f"{GROUP}/{fragment}"
+    key = fragment_key(fragment)
     windows = spill.windows()
     try:
         written = storage.new_array(key)

@@ -24,9 +24,10 @@ from hypothesis.stateful import (
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.identity import create_identity
 from songbag_store.commits.parts import adopt_part, part_names, write_part
-from songbag_store.commits.snapshots import Snapshot, read_snapshot, snapshot_key, snapshot_numbers
+from songbag_store.commits.snapshots import Snapshot, read_snapshot, snapshot_numbers
 from songbag_store.errors import StoreError
 from songbag_store.format.index import REPLACES, index_schema
+from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, check_seal
 from tests.support.lossy_storage import FAULTS, Crash, Fault, LossyStorage
 

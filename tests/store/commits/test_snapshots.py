@@ -5,8 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from songbag_store.commits.snapshots import Snapshot, commit, read_snapshot, snapshot_key, snapshot_numbers
+from songbag_store.commits.snapshots import Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.errors import DamagedStore, StoreNotFound
+from songbag_store.format.keys import snapshot_key
 from songbag_store.storage.storage import KeyExists, LocalStorage
 
 UUID = "0" * 32

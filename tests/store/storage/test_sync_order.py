@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from songbag_store import SongStore
-from songbag_store.commits.snapshots import snapshot_key
+from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed
 from tests.support.songs import SPEC
 

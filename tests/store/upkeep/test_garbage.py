@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from collections.abc import Callable
@@ -14,8 +15,9 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
-from songbag_store.commits.snapshots import snapshot_key
 from songbag_store.errors import DamagedStore, StoreNotFound
+from songbag_store.format.facts import SnapshotFacts
+from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import seal
 from songbag_store.storage.storage import LocalStorage
 from songbag_store.upkeep.compact import compact
@@ -32,17 +34,24 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
     return make_store({name: sixteenths(rng, 2, SHAPE) for name in "abc"})
 
 
+def sealed_days_ago(store: SongStore, number: int, days: float) -> bytes:
+    """Return a snapshot of this index as it would have been written some days ago."""
+    facts = SnapshotFacts(
+        store=store.uuid,
+        snapshot=number,
+        token="",
+        parts=sorted(store.parts),
+        committed_at=(datetime.now(UTC) - timedelta(days=days)).isoformat(),
+        change="extract",
+    )
+    return seal(store.index, dataclasses.asdict(facts))
+
+
 def commit_days_ago(store: SongStore, days: float, n: int = 1) -> SongStore:
     """Commit the same index again, as if that had been some days ago."""
     for _ in range(n):
         number = store.snapshots()[-1] + 1
-        facts = {
-            "store": store.uuid,
-            "snapshot": number,
-            "parts": sorted(store.parts),
-            "committed_at": (datetime.now(UTC) - timedelta(days=days)).isoformat(),
-        }
-        store.storage.create(snapshot_key(number), seal(store.index, facts))
+        store.storage.create(snapshot_key(number), sealed_days_ago(store, number, days))
     return store.refreshed()
 
 
@@ -102,10 +111,7 @@ def rewrite_as_old(store: SongStore, numbers: list[int]) -> None:
     """Put the same snapshots in place as if committed 60 days ago."""
     for number in numbers:
         snapshot = SongStore.open(store.location, snapshot=number)
-        then = (datetime.now(UTC) - timedelta(days=60)).isoformat()
-        facts = {"store": store.uuid, "snapshot": number, "parts": sorted(snapshot.parts), "committed_at": then}
-        path = Path(store.location, snapshot_key(number))
-        path.write_bytes(seal(snapshot.index, facts))
+        Path(store.location, snapshot_key(number)).write_bytes(sealed_days_ago(snapshot, number, 60))
     stamp_days_ago(store, 100)
 
 

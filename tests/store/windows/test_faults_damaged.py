@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,11 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
-from songbag_store.commits.snapshots import snapshot_key
 from songbag_store.errors import DamagedStore, NewerFormat, StoreInTheWay, StoreNotFound
 from songbag_store.format import sealed
+from songbag_store.format.facts import SnapshotFacts
 from songbag_store.format.index import index_schema
+from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.upkeep.verify import verify
 from tests.support.stores import MakeStore, fill, sixteenths
@@ -109,8 +112,15 @@ def test_an_index_that_is_none_is_an_error_that_names_the_last_good_snapshot(
 
 def by_hand(store: SongStore, index: pa.Table) -> None:
     """Put an index in place as somebody could who knows the format: sealed, with the right facts."""
-    facts = {"store": store.uuid, "snapshot": 2, "parts": sorted(store.parts)}
-    store.storage.create(snapshot_key(2), seal(index, facts))
+    facts = SnapshotFacts(
+        store=store.uuid,
+        snapshot=2,
+        token="",
+        parts=sorted(store.parts),
+        committed_at=datetime.now(UTC).isoformat(),
+        change="by hand",
+    )
+    store.storage.create(snapshot_key(2), seal(index, dataclasses.asdict(facts)))
 
 
 def with_column(index: pa.Table, name: str, values: list[Any]) -> pa.Table:

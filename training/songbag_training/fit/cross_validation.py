@@ -28,15 +28,17 @@ import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.document import Count, Digest, Identifier, require
 from songbag_store.progress import Indented, Progress, shown_on
 from songbag_training.config import TrainConfig
-from songbag_training.errors import DamagedRun, RunNotFound
+from songbag_training.errors import RunNotFound
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.evaluation.text import format_table
 from songbag_training.files import replacing, write_whole
 from songbag_training.fit.train import resume, train
+from songbag_training.runs.document import parse_run_document, read_run_document
 from songbag_training.runs.run import Run, claim_folder
 from songbag_training.songs.labels import Labels, encode_labels, labelled_songs, require_learnable
 from songbag_training.splits.deal import carve_validation, make_split
@@ -48,6 +50,7 @@ MEMORY_BYTES = 10**9
 
 _DEFAULTS = TrainConfig()
 _PLAN = "cross-validation.json"
+_FOLDS = "a list of two or more different names"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +59,15 @@ class Plan:
 
     format: int = FORMAT
     """Number of this layout."""
-    store_uuid: str
+    store_uuid: Identifier
     """Which store it is, wherever it lies."""
-    snapshot: int
+    snapshot: Count
     """Number of the snapshot that is read."""
     label: str
     """Column of the index with the labels."""
     where: str | None
     """SQL expression that chose the songs; None for all."""
-    split_sha256: str
+    split_sha256: Digest
     """Digest of the folds."""
     folds: list[str]
     """Their names; that of ``fold-1`` first."""
@@ -83,12 +86,16 @@ class Plan:
         ------
         DamagedRun
             If it is not what songbag wrote.
+        NewerRun
+            If it is of another format.
         """
-        try:
-            plan = cls(**json.loads(path.read_bytes()))
-            return dataclasses.replace(plan, config=TrainConfig.from_dict(plan.config).to_dict())
-        except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise DamagedRun("is not what songbag wrote", place=str(path), remedy="Choose another -o.") from error
+        return read_run_document(path, cls._from_json, "Choose another -o.")
+
+    @classmethod
+    def _from_json(cls, data: bytes) -> Self:
+        plan = parse_run_document(cls, data, FORMAT, "cross-validation")
+        require(len(plan.folds) >= 2 and len(set(plan.folds)) == len(plan.folds), "folds", plan.folds, _FOLDS)
+        return dataclasses.replace(plan, config=TrainConfig.from_dict(plan.config).to_dict())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

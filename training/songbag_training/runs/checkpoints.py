@@ -8,6 +8,7 @@ generators of dropout and augmentation, and, inside an epoch, the sums behind it
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 
+from songbag_store.format.document import Count, Duration, parse_json, read_fields, reason, require
 from songbag_training.errors import DamagedRun
 from songbag_training.files import write_whole
 from songbag_training.runs.history import COLUMNS, Row
@@ -24,6 +26,7 @@ from songbag_training.runs.weights import opened_tensors, read_tensors
 NAME = "checkpoint.safetensors"
 
 _HISTORY = "history/"
+_EPOCHS = "columns of a history with the epochs 1, 2, 3, ..."
 _REMEDY = "Delete it to train the run from its beginning when it is resumed."
 
 
@@ -44,6 +47,16 @@ class Reached:
         return len(self.rows)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _CheckpointFacts:
+    """What the metadata of a checkpoint's header say, each as JSON in a text."""
+
+    step: Count
+    """See `Reached`."""
+    seconds: Duration
+    """See `Reached`."""
+
+
 def save_checkpoint(path: Path, model: keras.Model, reached: Reached) -> None:
     """Write the state of a training in place of an earlier one.
 
@@ -53,7 +66,8 @@ def save_checkpoint(path: Path, model: keras.Model, reached: Reached) -> None:
         If the file cannot be written; the earlier one is then untouched.
     """
     tensors = {name: np.asarray(variable.numpy()) for name, variable in _state(model, reached.step > 0).items()}
-    metadata = {"step": str(reached.step), "seconds": repr(reached.seconds)}
+    facts = dataclasses.asdict(_CheckpointFacts(step=reached.step, seconds=reached.seconds))
+    metadata = {name: json.dumps(value) for name, value in facts.items()}
     write_whole(path, safetensors.numpy.save(tensors | _columns(reached.rows), metadata))
 
 
@@ -73,13 +87,13 @@ def read_reached(path: Path) -> Reached:
         columns = {name.removeprefix(_HISTORY): file.get_tensor(name).tolist() for name in names}
     try:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        reached = Reached(rows=rows, step=int(metadata["step"]), seconds=float(metadata["seconds"]))
-        whole = reached.step >= 0 and columns.keys() <= set(COLUMNS)
-        whole &= columns.get("epoch", []) == list(range(1, len(rows) + 1))
-    except (ValueError, TypeError, KeyError):
-        whole = False
-    if not whole:
-        raise DamagedRun("is not a checkpoint that songbag wrote", place=str(path), remedy=_REMEDY)
+        facts = read_fields(_CheckpointFacts, {name: parse_json(text) for name, text in metadata.items()})
+        reached = Reached(rows=rows, step=facts.step, seconds=float(facts.seconds))
+        known = columns.keys() <= set(COLUMNS)
+        require(known and columns.get("epoch", []) == list(range(1, len(rows) + 1)), "history", list(columns), _EPOCHS)
+    except (ValueError, TypeError, OverflowError) as error:
+        what = f"is not a checkpoint that songbag wrote ({reason(error)})"
+        raise DamagedRun(what, place=str(path), remedy=_REMEDY) from error
     for row in reached.rows:
         row["epoch"] = int(row["epoch"])
     return reached

@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,23 +26,22 @@ import keras
 
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
-from songbag_store.format.document import check_fields, parse_document, require
+from songbag_store.format.document import Count, Digest, Identifier, Ordinal, Time, require
 from songbag_training.config import TrainConfig, is_plug_in
-from songbag_training.errors import DamagedRun, ModelError, NewerRun, RunError, RunNotFound
-from songbag_training.files import read_bounded, write_whole
+from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
+from songbag_training.files import write_whole
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
+from songbag_training.runs.document import parse_run_document, read_run_document
 from songbag_training.runs.weights import check_weights, load_weights, outline
 from songbag_training.splits.split import Split
 from songbag_training.types import Task
 
 FORMAT = 1
 
-_LARGEST_JSON_BYTES = 32 * 2**20
 _LARGEST_BATCH_BYTES = 2**37
 """128 GiB. What a batch takes is the only size in `run.json` that the weights do not bear witness to."""
-_HEX = {"run_id": 32, "store_uuid": 32, "snapshot_sha256": 64, "fingerprint": 64, "split_sha256": 64}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,23 +50,23 @@ class RunFacts:
 
     format: int = FORMAT
     """Number of this layout; another one is refused."""
-    run_id: str
+    run_id: Identifier
     """32 hexadecimal digits; the snapshot is tagged ``run-<run_id>``."""
-    created_at: str
+    created_at: Time
     """ISO 8601, UTC."""
-    finished_at: str | None = None
+    finished_at: Time | None = None
     """None while the training goes on, and for ever where it was killed."""
     store_location: str
     """Where the store was, as an absolute path or address."""
-    store_uuid: str
+    store_uuid: Identifier
     """Which store it was, wherever it lies now."""
-    snapshot: int
+    snapshot: Count
     """Number of the snapshot that was read."""
-    snapshot_sha256: str
+    snapshot_sha256: Digest
     """Digest of that snapshot's file."""
     spec: dict[str, Any]
     """The store's `FeatureSpec`."""
-    fingerprint: str
+    fingerprint: Digest
     """Of the spec."""
     label: str
     """Column of the index with the labels."""
@@ -79,11 +76,11 @@ class RunFacts:
     """In the order of the model's outputs; of two, the logit is that of the second."""
     task: Task
     """Whether a song is of one class or of any number of them."""
-    split_sha256: str
+    split_sha256: Digest
     """Digest of the rows of `split.parquet`."""
     config: dict[str, Any]
     """The `TrainConfig`."""
-    best_epoch: int | None = None
+    best_epoch: Ordinal | None = None
     """Epoch that the weights are of, counted from 1."""
     versions: dict[str, str]
     """Of songbag, Keras, TensorFlow, numpy and Python."""
@@ -114,24 +111,12 @@ class RunFacts:
         NewerRun
             If a newer songbag wrote it.
         """
-        document = parse_document(data)
-        _check_format(document.get("format"))
-        check_fields(document, cls)
-        facts = cls(**document)
+        facts = parse_run_document(cls, data, FORMAT, "run")
         facts._check()
         return facts
 
     def _check(self) -> None:
         """Refuse facts that contradict each other, or that a model cannot be built from."""
-        for name, length in _HEX.items():
-            value = getattr(self, name)
-            fits = re.fullmatch(f"[0-9a-f]{{{length}}}", value) is not None
-            require(fits, name, value, f"{length} hexadecimal digits")
-        for name in ("created_at", "finished_at"):
-            value = getattr(self, name)
-            require(value is None or _is_time(value), name, value, "a time in ISO 8601")
-        require(self.snapshot >= 0, "snapshot", self.snapshot, "a number from 0")
-        require(self.best_epoch is None or self.best_epoch >= 1, "best_epoch", self.best_epoch, "a number from 1")
         distinct = len(set(self.classes)) == len(self.classes)
         require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
         if self.feature_spec.fingerprint != self.fingerprint:
@@ -144,22 +129,6 @@ class RunFacts:
         if batch_bytes > _LARGEST_BATCH_BYTES:
             what = f"batch_size {config.batch_size} with bag_size {config.bag_size}"
             raise ValueError(f"the field 'config' is absurd: {what} makes batches of {batch_bytes:,} bytes")
-
-
-def _check_format(number: object) -> None:
-    require(type(number) is int and number >= 1, "format", number, "a number from 1")
-    if number != FORMAT:
-        raise NewerRun(
-            f"the run is of format {number}; this songbag knows format {FORMAT}",
-            remedy="Upgrade with: pip install --upgrade songbag",
-        )
-
-
-def _is_time(text: str) -> bool:
-    try:
-        return datetime.fromisoformat(text).tzinfo is not None
-    except ValueError:
-        return False
 
 
 class Run:
@@ -209,22 +178,12 @@ class Run:
     def open_unfinished(cls, folder: str | Path) -> Self:
         """Open a run that may still be under way; see `open`."""
         folder = Path(folder)
-        path = folder / "run.json"
+        remedy = "Restore the file from a copy, or use the songbag that wrote it."
         try:
-            facts = RunFacts.from_json(read_bounded(path, _LARGEST_JSON_BYTES))
+            return cls(folder, read_run_document(folder / "run.json", RunFacts.from_json, remedy))
         except (FileNotFoundError, NotADirectoryError):
             remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
             raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy) from None
-        except RunError as error:
-            error.place = str(path)
-            raise
-        except OSError as error:
-            raise RunError(f"cannot be read ({error.strerror})", place=str(path)) from error
-        except (ValueError, OverflowError) as error:
-            reason = str(error).splitlines()[0].removesuffix(".")
-            remedy = "Restore the file from a copy, or use the songbag that wrote it."
-            raise DamagedRun(f"is not what songbag wrote ({reason})", place=str(path), remedy=remedy) from error
-        return cls(folder, facts)
 
     def finish(self, **changes: Any) -> None:
         """Write `run.json` again, with what the training found out; there is nothing left to resume then."""

@@ -13,12 +13,9 @@ import pyarrow.compute as pc
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
-from songbag_store.format.index import PLACE_COLUMNS, is_ascending, keep_rows, user_fields
+from songbag_store.format.index import CONTENT, PLACE_COLUMNS, is_ascending, keep_rows, user_fields
 from songbag_training.errors import LabelError
 from songbag_training.types import Bools, Ints, Label, Targets, Task
-
-CONTENT = "content_sha256"
-"""Column of the index by which byte-identical recordings are known."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

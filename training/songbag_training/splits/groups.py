@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from songbag_training.songs.labels import CONTENT, encoded, is_list, known_values
+from songbag_store.format.index import CONTENT
+from songbag_training.songs.labels import encoded, is_list, known_values
 from songbag_training.types import Ints
 
 _LIKELY = {"artist", "artists", "album_artist", "albumartist", "album"}

@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from songbag_store.format.document import Digest, parse_document, read_fields, reason
+from songbag_store.format.index import CONTENT
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.files import replacing
-from songbag_training.songs.labels import CONTENT, Labels, classes_of, require_columns
+from songbag_training.songs.labels import Labels, classes_of, require_columns
 from songbag_training.splits.groups import likely_groups, torn
 from songbag_training.types import Ints, Label
 
@@ -29,6 +31,16 @@ Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 _METADATA = b"songbag_split"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _SplitFacts:
+    """What the metadata of a split's file say."""
+
+    digest: Digest
+    """Of the rows."""
+    group: list[str]
+    """See `Split`."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +96,7 @@ class Split:
         """Write the split as Parquet: song_id, label, part; the digest goes into the metadata of the file."""
         multi_label = any(isinstance(label, tuple) for label in self.labels)
         kind = pa.list_(pa.string()) if multi_label else pa.string()
-        facts = {"digest": self.digest, "group": list(self.group)}
+        facts = dataclasses.asdict(_SplitFacts(digest=self.digest, group=list(self.group)))
         schema = pa.schema(
             [("song_id", pa.string()), ("label", kind), ("part", pa.string())], {_METADATA: json.dumps(facts).encode()}
         )
@@ -105,14 +117,13 @@ class Split:
         """
         try:
             table = pq.read_table(path, columns=["song_id", "label", "part"], partitioning=None)
-            facts = json.loads(table.schema.metadata[_METADATA])
+            facts = read_fields(_SplitFacts, parse_document((table.schema.metadata or {})[_METADATA]))
             ids, names, parts = (table[name].to_pylist() for name in ("song_id", "label", "part"))
             labels = tuple(name if isinstance(name, str) else tuple(map(str, name)) for name in names)
-            split = cls(tuple(map(str, ids)), labels, tuple(map(str, parts)), tuple(map(str, facts["group"])))
-            digest = facts["digest"]
+            split = cls(tuple(map(str, ids)), labels, tuple(map(str, parts)), tuple(facts.group))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-            raise DamagedRun(f"is not a split ({str(error).splitlines()[0]})", place=str(path)) from error
-        if split.digest != digest:
+            raise DamagedRun(f"is not a split ({reason(error)})", place=str(path)) from error
+        if split.digest != facts.digest:
             raise DamagedRun("is not what was written: its rows have another digest", place=str(path))
         return split
 

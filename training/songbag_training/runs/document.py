@@ -1,0 +1,68 @@
+"""Reading the JSON documents of a run folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from songbag_store.format.document import T, parse_document, read_fields, reason, require
+from songbag_training.errors import DamagedRun, NewerRun, RunError
+from songbag_training.files import read_bounded
+
+_LARGEST_BYTES = 32 * 2**20
+
+
+def parse_run_document(cls: type[T], data: bytes, known: int, content: str) -> T:
+    """Return a document as a dataclass; its format is looked at before its other fields.
+
+    Parameters
+    ----------
+    known : int
+        The format that this songbag writes.
+    content : str
+        What the document describes, for the message: ``run``.
+
+    Raises
+    ------
+    ValueError
+        If a field is unknown, missing, of another type or out of its range: the message says which.
+    NewerRun
+        If it is of another format.
+    """
+    document = parse_document(data)
+    number = document.get("format")
+    require(type(number) is int and number >= 1, "format", number, "a whole number from 1")
+    if number != known:
+        raise NewerRun(
+            f"the {content} is of format {number}; this songbag knows format {known}",
+            remedy="Upgrade with: pip install --upgrade songbag",
+        )
+    return read_fields(cls, document)
+
+
+def read_run_document(path: Path, parse: Callable[[bytes], T], remedy: str) -> T:
+    """Read a file of a run folder that holds a JSON document.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        If it is not there.
+    NewerRun
+        If it is of another format.
+    DamagedRun
+        If it is not what songbag wrote.
+    RunError
+        If it cannot be read.
+    """
+    try:
+        return parse(read_bounded(path, _LARGEST_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except RunError as error:
+        error.place = str(path)
+        raise
+    except OSError as error:
+        raise RunError(f"cannot be read ({error.strerror})", place=str(path)) from error
+    except (ValueError, OverflowError) as error:
+        what = f"is not what songbag wrote ({reason(error)})"
+        raise DamagedRun(what, place=str(path), remedy=remedy) from error
