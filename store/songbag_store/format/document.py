@@ -1,6 +1,6 @@
 """Strict reading of JSON documents as dataclasses: nothing unknown, missing or of another type.
 
-A field that is absent takes its default, if the dataclass has one. docs/decisions/0060 says why no library does it.
+A field that is absent takes its default, if the dataclass has one. docs/decisions/0005 says why no library does it.
 """
 
 from __future__ import annotations
