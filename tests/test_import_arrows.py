@@ -25,6 +25,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "format",
         "progress",
         "errors",
+        "compat",
         "types",
     ),
     "songbag_pipeline": ("cli", "demo", "run", "songs", "sources", "audio", "features", "errors", "types"),

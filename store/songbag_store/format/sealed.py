@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import io
 import json
-import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -26,12 +26,11 @@ from songbag_store.format.index import CONTENT
 _DIGEST_KEY = b"songbag.sha256"
 _FACTS_KEY = "songbag.facts"
 _BLANK = b"0" * 64
+_FOREIGN = "it is cut off or not a file of songbag"
 _MOST_UNPACKED = 200
 _GROUP_ROWS = 1 << 13
 _WIDE_ROWS = 1 << 10
 _PARQUET = ds.ParquetFileFormat()
-# Thrift's compact protocol: the value follows its key as field 2 (0x18) with a length byte (64 = 0x40).
-_SEAL = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x40([0-9a-f]{64})")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -61,6 +60,8 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any]) -> bytes:
         JSON values, kept in the footer beside the digest.
     """
     buffer = io.BytesIO()
+    # Found again in the footer, where the digest then takes its place: no other text there is the same.
+    placeholder = secrets.token_hex(32)
     options: dict[str, Any] = {
         "compression": "zstd",
         "write_page_checksum": True,
@@ -72,10 +73,13 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any]) -> bytes:
         while (group := next(groups, None)) is not None:
             writer.write_table(group, row_group_size=_GROUP_ROWS)
             del group  # or it would be there while the next one is made
-        writer.add_key_value_metadata({_FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): _BLANK.decode()})
+        writer.add_key_value_metadata({_FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): placeholder})
     with buffer.getbuffer() as data:
-        start, stop = _find_own_seal(data)
-        data[start:stop] = hashlib.sha256(data).hexdigest().encode()
+        # A copy of the footer alone: its size stands before the last four bytes of any Parquet file.
+        footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+        start = footer + bytes(data[footer:]).index(placeholder.encode())
+        data[start : start + 64] = _BLANK
+        data[start : start + 64] = hashlib.sha256(data).hexdigest().encode()
     return buffer.getvalue()
 
 
@@ -182,10 +186,13 @@ def check_seal(data: bytes) -> str:
     ValueError
         If there is none, or it is not that of these bytes.
     """
-    start, stop = _find_seal(data)
-    claimed = bytes(data[start:stop])
+    try:
+        claimed = pq.read_metadata(pa.BufferReader(data)).metadata[_DIGEST_KEY]
+    except (KeyError, TypeError, pa.ArrowException, OSError) as error:
+        raise ValueError(_FOREIGN) from error
+    start = data.rfind(claimed)
     digest = hashlib.sha256()
-    for piece in (memoryview(data)[:start], _BLANK, memoryview(data)[stop:]):
+    for piece in (memoryview(data)[:start], _BLANK, memoryview(data)[start + 64 :]):
         digest.update(piece)
     if digest.hexdigest().encode() != claimed:
         raise ValueError("its digest does not match its bytes")
@@ -200,21 +207,6 @@ def _check_size(footer: pq.FileMetaData, n_bytes: int) -> None:
     unpacked = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
     if footer.num_rows > n_bytes or unpacked > _MOST_UNPACKED * n_bytes:
         raise ValueError(f"it says that its {n_bytes:,} bytes are {footer.num_rows:,} rows of {unpacked:,} bytes")
-
-
-def _find_own_seal(data: memoryview) -> tuple[int, int]:
-    """Return where the digest lies in a file that was just written: looking at a copy of its footer alone."""
-    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
-    start, stop = _find_seal(bytes(data[footer:]))
-    return footer + start, footer + stop
-
-
-def _find_seal(data: bytes) -> tuple[int, int]:
-    """Return where the digest's 64 characters lie: behind the last occurrence of its key, in the footer."""
-    found = _SEAL.search(data, max(0, data.rfind(_DIGEST_KEY)))
-    if data[-4:] != b"PAR1" or found is None:
-        raise ValueError("it is cut off or not a file of songbag")
-    return found.span(1)
 
 
 def _repetitive(schema: pa.Schema) -> list[str]:

@@ -1,11 +1,11 @@
-"""Memory of batches, used again for later ones: having the system clear new pages for each takes time of reading."""
+"""Memory of batches, used again for later batches: when the system clears new pages, this takes time of reading."""
 
 from __future__ import annotations
 
 import mmap
 import os
-import sys
 import threading
+import weakref
 from functools import cached_property
 
 import numpy as np
@@ -17,24 +17,16 @@ _KEPT_BYTES = 128 << 20
 _PAGE_BYTES = 4096
 
 
-def _references(memories: list[Memory]) -> list[int]:
-    return [sys.getrefcount(memory) for memory in memories]
-
-
-_FREE = _references([np.empty(1, np.uint8)])[0]
-"""References to a memory in a list that nobody else knows, in this version of Python."""
-
-
 class BatchMemory:
     """Hands out memory that is not in use. Safe for threads.
 
-    A memory is in use for as long as any array, tensor or memoryview on it is alive, all of which hold a reference to
-    it: Python counts these. At most 128 MB are kept, where the system can in a file without a name that lies in memory
-    alone, so that other processes can write into it; what is larger or more is left to Python.
+    Memory is in use for as long as an array, tensor or memoryview on it is alive. At most 128 MB are kept, where the
+    system has them in a file without a name that lies in memory only, so that other processes can write into it.
+    Larger and further memory is left to Python.
     """
 
     def __init__(self) -> None:
-        self._kept: list[Memory] = []
+        self._free: list[memoryview] = []
         self._n_kept_bytes = 0
         self._lock = threading.Lock()
 
@@ -58,25 +50,29 @@ class BatchMemory:
             os.close(descriptor)
 
     def take(self, n_bytes: int) -> Memory:
-        """Return memory with anything in it, at a multiple of 64 bytes: TensorFlow takes it over without a copy."""
+        """Return memory with any content, at a multiple of 64 bytes: TensorFlow takes it over without a copy."""
         with self._lock:
-            for number, n_references in enumerate(_references(self._kept)):
-                if n_references == _FREE and n_bytes <= self._kept[number].nbytes <= 2 * n_bytes + _PAGE_BYTES:
-                    return self._kept[number][:n_bytes]
-            return self._new(-(-n_bytes // _PAGE_BYTES) * _PAGE_BYTES)[:n_bytes]
-
-    def _new(self, n_bytes: int) -> Memory:
-        start, stop = self._n_kept_bytes, self._n_kept_bytes + n_bytes
-        kept = stop <= _KEPT_BYTES
-        if kept and self._shared is not None:
-            # Through a memoryview, for what is cut from an array holds a reference to whatever that was cut from.
-            memory = np.frombuffer(self._shared.data[start:stop], np.uint8)
-        else:
-            memory = np.frombuffer(mmap.mmap(-1, n_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
-        if kept:
-            self._n_kept_bytes = stop
-            self._kept.append(memory)
+            block = self._free_block(n_bytes) or self._new_block(-(-n_bytes // _PAGE_BYTES) * _PAGE_BYTES)
+        if block is None:
+            return np.frombuffer(_own_pages(n_bytes), np.uint8)
+        # Every array or tensor on this memory refers to this array, because its own base is no array.
+        memory = np.frombuffer(block, np.uint8, n_bytes)
+        # Appending takes no lock: garbage may be collected in a thread that holds it.
+        weakref.finalize(memory, self._free.append, block).atexit = False
         return memory
+
+    def _free_block(self, n_bytes: int) -> memoryview | None:
+        for number, block in enumerate(self._free):
+            if n_bytes <= block.nbytes <= 2 * n_bytes + _PAGE_BYTES:
+                return self._free.pop(number)
+        return None
+
+    def _new_block(self, n_bytes: int) -> memoryview | None:
+        start, stop = self._n_kept_bytes, self._n_kept_bytes + n_bytes
+        if stop > _KEPT_BYTES:
+            return None
+        self._n_kept_bytes = stop
+        return _own_pages(n_bytes) if self._shared is None else self._shared.data[start:stop]
 
     def place(self, memory: Memory) -> int | None:
         """Return where in the file a memory begins that was taken; None if it lies elsewhere."""
@@ -84,6 +80,10 @@ class BatchMemory:
             return None
         place = _address(memory) - _address(self._shared)
         return place if 0 <= place < _KEPT_BYTES else None
+
+
+def _own_pages(n_bytes: int) -> memoryview:
+    return memoryview(mmap.mmap(-1, n_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
 
 
 def _address(memory: Memory) -> int:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import zarr
+from numcodecs import blosc
 from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
-from zarr.core.array_spec import ArraySpec
 
 from songbag_store.errors import StoreError, no_temporary_room
 from songbag_store.format.facts import ObjectFacts
@@ -131,11 +132,15 @@ def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill) -> tuple[int, int]:
 
 
 class _BloscByWindow(BloscCodec):
-    """Packs chunks so that each window is a block; for zarr.json, and whoever reads, it is Blosc."""
+    """Packs chunks so that each window is a block; in zarr.json, and for every reader, it is Blosc."""
 
-    async def _encode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> Buffer:
-        # Here and now: threads would wait for one another between any two windows.
-        return chunk_spec.prototype.buffer.from_bytes(pack_by_window(chunk_bytes.as_numpy_array(), self._blosc_codec))
+    async def encode(self, chunks_and_specs: Iterable[tuple[Buffer | None, Any]]) -> list[Buffer | None]:
+        # Packed in this thread: zarr-python's own threads would wait for one another between any two windows.
+        codec = blosc.Blosc(self.cname.value, self.clevel, blosc.BITSHUFFLE, self.blocksize, typesize=self.typesize)
+        return [
+            None if chunk is None else spec.prototype.buffer.from_bytes(pack_by_window(chunk.as_numpy_array(), codec))
+            for chunk, spec in chunks_and_specs
+        ]
 
 
 def _create_array(

@@ -1,0 +1,111 @@
+"""What songbag knows about other libraries beyond their public functions: today the inside of a Blosc chunk.
+
+`tests/store/test_compat.py` holds each assumption, and says what to do when one fails.
+
+A chunk of C-Blosc 1 (README_CHUNK_FORMAT.rst) is a header of 16 bytes, a 4-byte offset for each of its blocks, and the
+blocks, each packed by itself. So a list that names some of the blocks makes a chunk of these blocks alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from songbag_store.types import Bytes, Ints
+
+_HEADER = struct.Struct("<4sIII")
+_SIZE = struct.Struct("<I")
+_FLAGS, _COPIED = 2, 0x02
+_ONE_BLOCK = _HEADER.size + 4
+"""Where the block of a chunk of one block begins."""
+
+
+class BloscHeader(NamedTuple):
+    """The header of a Blosc chunk.
+
+    Attributes
+    ----------
+    kind : bytes
+        Two versions, flags and the size of an item.
+    n_bytes, block_bytes, n_packed : int
+        Size of the unpacked chunk, of an unpacked block, and of the packed chunk.
+    """
+
+    kind: bytes
+    n_bytes: int
+    block_bytes: int
+    n_packed: int
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether the chunk has a list of blocks: one that could not be packed is stored as it is."""
+        return not self.kind[_FLAGS] & _COPIED
+
+
+def read_header(chunk: bytes | memoryview) -> BloscHeader:
+    """Read the header of a Blosc chunk.
+
+    Raises
+    ------
+    ValueError
+        If the chunk is shorter than a header.
+    """
+    if len(chunk) < _HEADER.size:
+        raise ValueError("a chunk is shorter than its header")
+    return BloscHeader(*_HEADER.unpack_from(chunk))
+
+
+def join_blocks(chunks: Sequence[bytes], block_bytes: int) -> bytes | None:
+    """Join Blosc chunks of one block each to one chunk of them all.
+
+    Parameters
+    ----------
+    chunks : sequence of bytes
+        At least one.
+    block_bytes : int
+        Size of an unpacked block.
+
+    Returns
+    -------
+    chunk : bytes or None
+        None if one of the chunks is not a single block of this size.
+    """
+    headers = [read_header(chunk) for chunk in chunks]
+    kinds = {header[:3] for header in headers}
+    first = headers[0]
+    if len(kinds) > 1 or not first.n_bytes == first.block_bytes == block_bytes or not first.has_blocks:
+        return None
+    list_end = _HEADER.size + 4 * len(chunks)
+    ends = np.cumsum([len(chunk) - _ONE_BLOCK for chunk in chunks]) + list_end
+    starts = np.concatenate(([list_end], ends[:-1])).astype("<i4")
+    header = _HEADER.pack(first.kind, len(chunks) * block_bytes, block_bytes, ends[-1])
+    return b"".join([header, starts.tobytes(), *(chunk[_ONE_BLOCK:] for chunk in chunks)])
+
+
+def pick_blocks(chunk: Bytes, n_blocks: int, blocks: Ints) -> None:
+    """Change a Blosc chunk in place to one of some of its blocks, in this order.
+
+    Parameters
+    ----------
+    chunk : uint8, shape (bytes,)
+        It has a list of blocks.
+    n_blocks : int
+        Blocks of the chunk.
+    blocks : int64, shape (K,)
+        Which to keep, at most `n_blocks`.
+
+    Raises
+    ------
+    ValueError
+        If the chunk is shorter than its list of blocks.
+    """
+    header = read_header(chunk.data)
+    list_end = _HEADER.size + 4 * n_blocks
+    if list_end > len(chunk):
+        raise ValueError("a chunk is shorter than the list of its blocks")
+    starts = chunk[_HEADER.size : list_end].view(np.int32)
+    starts[: len(blocks)] = starts[blocks]
+    _SIZE.pack_into(chunk.data, 4, len(blocks) * header.block_bytes)
