@@ -24,6 +24,7 @@ from benchmarks.measuring import processor_s
 from benchmarks.stores import music_windows, write_store
 from songbag_store import SongStore
 from songbag_store.bags.bags import BagPlan, Bags
+from songbag_store.windows.process import ProcessRule
 from songbag_store.windows.reader import FragmentReader
 
 ROUNDS = 9
@@ -38,8 +39,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         store = SongStore.open(args.store) if args.store else write_store(Path(folder), music_windows(args.songs))
-        bags, beside = store.bags(bag_size=16, batch_size=32), _read_beside(store)
-        bags._reader.__dict__["_n_processes"] = 0
+        bags, beside = _bags(store, ProcessRule(n_processes=0)), _read_beside(store)
         arrays = {name: _opened(store, name) for name in bags._names}
         contestants: dict[str, Callable[[], Iterator[Any]]] = {
             "songbag": lambda: bags.batches(stop_epoch=1),
@@ -51,11 +51,16 @@ def main() -> None:
         _compare(contestants)
 
 
+def _bags(store: SongStore, rule: ProcessRule) -> Bags:
+    reader = FragmentReader(store.storage, store.spec, rule=rule)
+    return Bags(reader, store.select_songs(), bag_size=16, batch_size=32)
+
+
 def _read_beside(store: SongStore) -> Bags:
     """Return bags of a reader of its own, whose processes are ready."""
-    bags = Bags(FragmentReader(store.storage, store.spec), store.select_songs(), bag_size=16, batch_size=32)
+    bags = _bags(store, ProcessRule(after_bytes=0, waiting_share=0.0))
     while not (bags._reader._processes and all(one.is_ready() for one in bags._reader._processes)):
-        assert bags._reader._n_processes > 1, "processes read where there are two cores or more"
+        assert bags._reader._rule.n_processes > 1, "processes read where there are two cores or more"
         bags.batch(0, 0)
     return bags
 

@@ -1,8 +1,12 @@
-"""A process that reads bags beside this one, into memory that both see: of threads, Python lets one work at a time."""
+"""A process that reads bags into memory that it shares with this one, and the rule that says when one is worth it.
+
+Python lets one thread work at a time, so threads alone do not read faster on more cores. docs/decisions/0031 says more.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import pickle
@@ -25,20 +29,67 @@ from songbag_store.windows.spans import Spans
 
 DONE, FAILED = b"+", b"-"
 
-PATIENCE_S = 1.0
-"""A process that lets somebody wait for longer is given up: it runs only where nothing else does, and here something
-else seems to run all the time."""
-
 _MOST_WAITING = 64
+_LONGEST_STEP_S = 0.1
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessRule:
+    """How many processes read a folder, and when they are started."""
+
+    n_processes: int = dataclasses.field(default_factory=lambda: min(4, len(os.sched_getaffinity(0))))
+    """One a core; fewer than two are never started."""
+
+    after_bytes: int = 256 << 20
+    """Bags of so many bytes are read before it is judged how long they are waited for."""
+
+    waiting_share: float = 0.1
+    """Processes are started if so large a part of the time is spent waiting for bags."""
+
+    job_bytes: int = 4 << 20
+    """A larger batch is shared between several processes."""
+
+    patience_s: float = 1.0
+    """A process that is waited for longer is given up: it works only on an idle core, and there seems to be none."""
+
+
+class WaitingShare:
+    """The part of the time that is spent waiting for bags, over the bags of the last `rule.after_bytes`."""
+
+    def __init__(self, rule: ProcessRule) -> None:
+        self._rule = rule
+        self._n_bytes, self._waited_s, self._passed_s = 0, 0.0, 0.0
+        self._at_s: float | None = None
+
+    def is_large(self, n_bytes: int, waited_s: float, at_s: float) -> bool:
+        """Add a wait for bags of so many bytes, which ends now; return whether processes are worth starting.
+
+        Parameters
+        ----------
+        n_bytes : int
+            Size of the bags.
+        waited_s : float
+            How long they were waited for.
+        at_s : float
+            The time now, of any clock.
+        """
+        pause_s = 0.0 if self._at_s is None else max(0.0, at_s - waited_s - self._at_s)
+        # A longer pause is not a step of a training: nobody asks for bags now.
+        self._passed_s += waited_s + min(pause_s, _LONGEST_STEP_S)
+        self._n_bytes, self._waited_s, self._at_s = self._n_bytes + n_bytes, self._waited_s + waited_s, at_s
+        if self._n_bytes < self._rule.after_bytes:
+            return False
+        is_large = self._waited_s >= self._rule.waiting_share * self._passed_s
+        self._n_bytes, self._waited_s, self._passed_s = 0, 0.0, 0.0
+        return is_large
 
 
 class ReadingProcess:
     """A process that reads for as long as this object lives. Safe for threads.
 
     It is told places in a file that both have mapped, and answers each job with a byte, in their order; the first
-    answer says that it is ready. Whatever befalls it costs nothing but its help: a job that it has not done is for
-    whoever asked to do.
+    answer says that it is ready. If it dies, the caller reads the bags itself.
 
     Parameters
     ----------
@@ -48,6 +99,8 @@ class ReadingProcess:
         The store's.
     file : int
         Descriptor of the file.
+    patience_s : float
+        How long its answer is waited for.
 
     Attributes
     ----------
@@ -55,7 +108,8 @@ class ReadingProcess:
         Whether it takes no more jobs.
     """
 
-    def __init__(self, folder: Path, spec: FeatureSpec, file: int) -> None:
+    def __init__(self, folder: Path, spec: FeatureSpec, file: int, patience_s: float) -> None:
+        self._patience_s = patience_s
         self._jobs: deque[StoredWindows | None] = deque([None])
         self._n_begun, self._n_answered = 1, 0
         self._failed: set[int] = set()
@@ -76,7 +130,7 @@ class ReadingProcess:
                     stderr=subprocess.DEVNULL,
                     pass_fds=inherited,
                     env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-                    # Ctrl-C is for this process alone to answer.
+                    # Ctrl-C must reach this process only.
                     process_group=0,
                 )
             except OSError:
@@ -85,12 +139,12 @@ class ReadingProcess:
         self._end = weakref.finalize(self, _end, process, os.getpid())
 
     def is_ready(self) -> bool:
-        """Say whether it takes jobs."""
+        """Return whether it takes jobs."""
         return not self.is_gone and (self._n_answered > 0 or self.n_waiting() == 0)
 
     def n_waiting(self) -> int:
-        """Return how many jobs it has yet to do; before it is ready that is one."""
-        # While another thread waits for an answer there is one to wait for.
+        """Return how many jobs it has still to do; before it is ready that is one."""
+        # If another thread waits for an answer, there is one to wait for.
         if self._receiving.acquire(blocking=False):
             try:
                 with self._giving_up():
@@ -117,7 +171,7 @@ class ReadingProcess:
         with self._sending:
             if self.is_gone or len(self._jobs) == _MOST_WAITING:
                 return None
-            # Held until it is answered, even if nobody waits: the memory must not be another batch's before.
+            # Kept until it is answered, even if nobody waits: until then no other batch may use this memory.
             self._jobs.append(bags)
             job, self._n_begun = self._n_begun, self._n_begun + 1
             with self._giving_up():
@@ -126,15 +180,15 @@ class ReadingProcess:
         return job
 
     def wait(self, job: int) -> bool:
-        """Wait for the answer to a job, for `PATIENCE_S` at most; return whether it was done."""
+        """Wait for the answer to a job, for `patience_s` at most; return whether it was done."""
         with self._receiving, self._giving_up():
             while self._n_answered <= job and not self.is_gone:
-                if not self._take_answers(PATIENCE_S):
+                if not self._take_answers(self._patience_s):
                     raise TimeoutError
         return job < self._n_answered and job not in self._failed
 
     def _take_answers(self, within_s: float) -> bool:
-        """Take the answers that there are, or come in time; say whether there were any."""
+        """Take the answers that are there or come in time; return whether there were any."""
         if not self._answers.poll(1000 * within_s):
             return False
         answers = os.read(self._requests.fileno(), _MOST_WAITING)
@@ -149,7 +203,7 @@ class ReadingProcess:
 
     @contextlib.contextmanager
     def _giving_up(self) -> Iterator[None]:
-        """End the process if anything breaks in on an exchange with it, which is then half done: Ctrl-C for one."""
+        """End the process if anything, such as Ctrl-C, interrupts an exchange with it: the exchange is half done."""
         try:
             yield
         except (OSError, EOFError):
@@ -165,7 +219,7 @@ class ReadingProcess:
 
 
 def _end(process: subprocess.Popen[bytes], owner: int) -> None:
-    """Kill a process, which has nothing to lose; in a fork of its owner let it be."""
+    """Kill a process, which has nothing to lose; a fork of its owner leaves it alone."""
     if os.getpid() == owner:
         process.kill()
         process.wait()

@@ -1,4 +1,4 @@
-"""What runs in a `songbag_store.windows.process.ReadingProcess`: jobs come, bags are filled, a byte answers."""
+"""What a `songbag_store.windows.process.ReadingProcess` runs: it fills bags for each job and answers with a byte."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NICE = 10
 
 
 def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> None:
-    """Serve until whoever asks is gone.
+    """Serve until the process that asks is gone.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> N
         Descriptors of the socket that jobs come from and of the file that bags lie in.
     """
     _give_way()
-    # Nor are there threads: for a chunk of 100 kB, waking them takes longer than unpacking it.
+    # For a chunk of 100 kB, waking Blosc's threads takes longer than unpacking it.
     blosc.use_threads = False
     spec = FeatureSpec.from_dict(json.loads(spec_text))
     reader = FragmentReader(LocalStorage(Path(folder)), spec, file_shard=MappedShard)
@@ -49,9 +49,9 @@ def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> N
         row_starts, n_windows, windows = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
         bags = np.ndarray((*windows.shape, *spec.window_shape), spec.encoding, memory, place)
         try:
-            # Their ids are for messages, which nobody reads here.
+            # Ids are only for messages, which nobody reads here: the names of fragments stand in.
             reader.fill_bags(Spans(fragments, fragments, row_starts, n_windows), windows, bags)
-        except Exception:  # whoever asked reads it again, and then says what is wrong
+        except Exception:  # the asking process reads it again, and says what is wrong
             answer = FAILED
         else:
             answer = DONE
@@ -59,7 +59,7 @@ def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> N
 
 
 def _give_way() -> None:
-    """Let what trains come first: batches to come are read in its pauses."""
+    """Give way to the training process: bags are read in its pauses."""
     try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except (AttributeError, OSError):

@@ -1,4 +1,4 @@
-"""Windows read from the fragments of a store, by threads or, for a long time in a folder, by processes beside this one.
+"""Windows read from the fragments of a store by threads, or by processes where bags of a folder are waited for.
 
 docs/decisions/0031 says why processes.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,15 +26,10 @@ from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.batch_memory import BatchMemory
 from songbag_store.windows.chunk_memory import ChunkMemory
 from songbag_store.windows.open_files import KeptOpen
-from songbag_store.windows.process import ReadingProcess
+from songbag_store.windows.process import ProcessRule, ReadingProcess, WaitingShare
 from songbag_store.windows.shards import FileShard, RemoteShard, Shard, ShardedArray
 from songbag_store.windows.spans import Span, Spans
 
-PROCESSES_AFTER_BYTES = 256 << 20
-"""Bags of so many bytes are read before processes are started for more: they take 0.2 s of a core to begin."""
-
-_MOST_PROCESSES = 4
-_JOB_BYTES = 4 << 20
 _OPEN_ARRAYS = 4096
 _OPEN_SHARDS = 256
 _REQUESTS_AT_ONCE = 32
@@ -54,15 +50,20 @@ class Pending(Protocol):
 
 
 class _PendingBags:
-    """Bags that several jobs fill."""
+    """Bags that several jobs fill; `note` is told their bytes and how long they were waited for."""
 
-    def __init__(self, bags: StoredWindows, jobs: Sequence[Callable[[], None]]) -> None:
+    def __init__(
+        self, bags: StoredWindows, jobs: Sequence[Callable[[], None]], note: Callable[[int, float], None]
+    ) -> None:
         self._bags = bags
         self._jobs = jobs
+        self._note = note
 
     def result(self) -> StoredWindows:
+        began_s = time.monotonic()
         for wait in self._jobs:
             wait()
+        self._note(self._bags.nbytes, time.monotonic() - began_s)
         return self._bags
 
 
@@ -83,6 +84,8 @@ class FragmentReader:
         Keeps what is read, as far as there is room.
     file_shard : type of FileShard
         Reads the shards that are files.
+    rule : ProcessRule
+        Says when processes help.
     """
 
     def __init__(
@@ -92,22 +95,24 @@ class FragmentReader:
         open_cached: Callable[[str], int | None] | None = None,
         memory: ChunkMemory | None = None,
         file_shard: type[FileShard] = FileShard,
+        rule: ProcessRule | None = None,
     ) -> None:
         self.spec = spec
         self._open_cached = open_cached
         self._memory = memory
         self._file_shard = file_shard
+        self._rule = rule or ProcessRule()
         self._storage = storage
         self._arrays: KeptOpen[ShardedArray] = KeptOpen(_OPEN_ARRAYS)
         self._shards: KeptOpen[Shard] = KeptOpen(_OPEN_SHARDS)
         self._begin_here()
 
     def _begin_here(self) -> None:
-        """Make what belongs to one process: a fork shares its parent's memory of batches, and has not its threads."""
+        """Make what belongs to one process: a fork shares its parent's memory of batches and lacks its threads."""
         self._process = os.getpid()
         self._batches = BatchMemory()
         self._processes: list[ReadingProcess] = []
-        self._n_bytes_read = 0
+        self._waiting = WaitingShare(self._rule)
         self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="songbag-read")
 
     def read(self, span: Span) -> Pending:
@@ -141,42 +146,47 @@ class FragmentReader:
             raise IndexError("a window lies outside its song")
         memory = self._batches.take(windows.size * self.spec.window_bytes)
         bags = memory.view(self.spec.encoding).reshape(*windows.shape, *self.spec.window_shape)
-        processes = self._processes_for(memory.nbytes)
+        processes = self._ready_processes()
         n_jobs = self._n_threads
         if processes:
-            # Other batches keep the others busy, and handing over a job costs as much as reading two songs.
-            n_jobs = min(len(processes), math.ceil(memory.nbytes / _JOB_BYTES))
+            # Other batches keep the other processes busy, and handing over a job takes as long as reading two songs.
+            n_jobs = min(len(processes), math.ceil(memory.nbytes / self._rule.job_bytes))
         per_job = math.ceil(len(spans) / n_jobs)
         jobs = []
         for first in range(0, len(spans), per_job):
             cut = slice(first, first + per_job)
-            # The first one, if it has nothing to do: two that take turns would both find their caches cold.
+            # The first one if it has nothing to do: of two that take turns, both would find their caches cold.
             process = min(processes, key=ReadingProcess.n_waiting, default=None)
             jobs.append(self._begin(process, spans[cut], windows[cut], bags[cut]))
-        return _PendingBags(bags, jobs)
+        return _PendingBags(bags, jobs, self._note_waiting)
 
     def _begin(
         self, process: ReadingProcess | None, spans: Spans, windows: Ints, bags: StoredWindows
     ) -> Callable[[], None]:
-        """Have bags filled by a process if there is one that will, else by a thread; return what waits for it."""
+        """Have bags filled by a process if it takes the job, else by a thread; return what waits for it."""
         place = None if process is None else self._batches.place(bags.view(np.uint8))
         if process is not None and place is not None:
             job = process.begin(place, spans, windows, bags)
             if job is not None:
-                # What a process cannot read is read here again: either it works, or the error has its place.
+                # What a process cannot read is read here again: it works, or its error names the place.
                 return lambda: None if process.wait(job) else self.fill_bags(spans, windows, bags)
         return self._threads.submit(self.fill_bags, spans, windows, bags).result
 
-    def _processes_for(self, n_bytes: int) -> list[ReadingProcess]:
-        """Return the processes that read, if all are ready; start them when it is worth it."""
+    def _ready_processes(self) -> list[ReadingProcess]:
+        """Return the processes that read, if all are ready."""
         if any(one.is_gone for one in self._processes):
-            self._processes, self._n_bytes_read = [], 0
-        before, self._n_bytes_read = self._n_bytes_read, self._n_bytes_read + n_bytes
-        if before <= PROCESSES_AFTER_BYTES < self._n_bytes_read and self._n_processes > 1:
+            self._processes, self._waiting = [], WaitingShare(self._rule)
+        return self._processes if all(one.is_ready() for one in self._processes) else []
+
+    def _note_waiting(self, n_bytes: int, waited_s: float) -> None:
+        """Start processes if bags are waited for."""
+        if self._waiting.is_large(n_bytes, waited_s, time.monotonic()) and not self._processes and self._may_have_any:
             folder, file = self._storage.local_path(""), self._batches.file
             if folder is not None and file is not None:
-                self._processes = [ReadingProcess(folder, self.spec, file) for _ in range(self._n_processes)]
-        return self._processes if all(one.is_ready() for one in self._processes) else []
+                self._processes = [
+                    ReadingProcess(folder, self.spec, file, self._rule.patience_s)
+                    for _ in range(self._rule.n_processes)
+                ]
 
     def _read_span(self, span: Span) -> StoredWindows:
         with self._naming(span):
@@ -243,16 +253,14 @@ class FragmentReader:
 
     @cached_property
     def _n_threads(self) -> int:
-        """As many as there are cores for a folder; for an object store as many as may wait for its answers."""
+        """One a core for a folder; for an object store as many as may wait for its answers."""
         return _REQUESTS_AT_ONCE if self._storage.local_path("") is None else len(os.sched_getaffinity(0))
 
-    @cached_property
-    def _n_processes(self) -> int:
-        """One a core, but none for an object store, or in a worker of a pool, which is to have no children."""
+    @property
+    def _may_have_any(self) -> bool:
+        """Whether processes may read at all: not for a worker of a pool, which must not have children."""
         in_pool = multiprocessing.current_process().daemon
-        if in_pool or self._memory is not None or self._storage.local_path("") is None:
-            return 0
-        return min(self._n_threads, _MOST_PROCESSES)
+        return not in_pool and self._memory is None and self._rule.n_processes > 1
 
     def _damage(self, what: str, span: Span) -> DamagedStore:
         return DamagedStore(
