@@ -2,7 +2,8 @@
 
     python -m benchmarks.readers [--songs 2000]
 
-prints songs/s on the clock and per second of processor time, medians of rounds in which the contestants take turns.
+prints songs/s on the clock and per second of processor time, medians of rounds in which the contestants take turns, and
+for how much of the time the batches of songbag's threads are waited for.
 docs/decisions/0030 and 0031 draw on it.
 """
 
@@ -49,6 +50,7 @@ def main() -> None:
             "tensorstore, the rows alone": lambda: _ahead(bags, lambda plan: _by_rows(bags, arrays, plan)),
         }
         _compare(contestants)
+        print(f"of the time of songbag's threads their batches were waited for: {bags._reader._waiting.latest:.2f}")
 
 
 def _bags(store: SongStore, rule: ProcessRule) -> Bags:

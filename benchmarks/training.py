@@ -5,7 +5,9 @@
 prints an epoch of the reference network (batches of 32 bags of 16 windows) fed from the store through `tf.data`, over
 the same fed from tensors in memory in three ways, in trainings of several epochs; and a training step of each encoder
 beside the same under XLA, in mixed precision and with several steps to an execution, and of the reference network
-beside the same of Keras's own layers in `TimeDistributed`. Ratios are medians over rounds in which the two take turns.
+beside the same of Keras's own layers in `TimeDistributed`. It also prints for how much of the time batches were
+waited for, and how many processes read because of that (docs/decisions/0031). Ratios are medians over rounds in which
+the two take turns.
 """
 
 from __future__ import annotations
@@ -135,6 +137,8 @@ def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
         streamed, kept, ratio = paired_ratio(from_store, run, rounds)
         times = f"from the store {streamed / EPOCHS:.2f} s, from memory {name} {kept / EPOCHS:.2f} s"
         print(f"epoch of {len(labels):,} songs: {times}, ratio {ratio:.3f}", flush=True)
+    waited, n_processes = bags._reader._waiting.latest, len(bags._reader._processes)
+    print(f"of that time the batches were waited for: {waited}; processes that read: {n_processes}", flush=True)
 
 
 def measure_step(store: SongStore, bags: BagDataset, rounds: int) -> None:

@@ -73,10 +73,9 @@ def join_blocks(chunks: Sequence[bytes], block_bytes: int) -> bytes | None:
     chunk : bytes or None
         None if one of the chunks is not a single block of this size.
     """
-    headers = [read_header(chunk) for chunk in chunks]
-    kinds = {header[:3] for header in headers}
-    first = headers[0]
-    if len(kinds) > 1 or not first.n_bytes == first.block_bytes == block_bytes or not first.has_blocks:
+    first = read_header(chunks[0])
+    alike = {read_header(chunk)[:3] for chunk in chunks} == {(first.kind, block_bytes, block_bytes)}
+    if not alike or not first.has_blocks:
         return None
     list_end = _HEADER.size + 4 * len(chunks)
     ends = np.cumsum([len(chunk) - _ONE_BLOCK for chunk in chunks]) + list_end
@@ -102,10 +101,9 @@ def pick_blocks(chunk: Bytes, n_blocks: int, blocks: Ints) -> None:
     ValueError
         If the chunk is shorter than its list of blocks.
     """
-    header = read_header(chunk.data)
     list_end = _HEADER.size + 4 * n_blocks
     if list_end > len(chunk):
         raise ValueError("a chunk is shorter than the list of its blocks")
     starts = chunk[_HEADER.size : list_end].view(np.int32)
     starts[: len(blocks)] = starts[blocks]
-    _SIZE.pack_into(chunk.data, 4, len(blocks) * header.block_bytes)
+    _SIZE.pack_into(chunk.data, 4, len(blocks) * read_header(chunk.data).block_bytes)

@@ -15,7 +15,7 @@ from numcodecs.blosc import BITSHUFFLE, Blosc
 
 from songbag_store.compat import join_blocks, pick_blocks, read_header
 from songbag_store.format.sealed import seal
-from tests.conftest import MakeStore, sixteenths
+from tests.support.stores import MakeStore, sixteenths
 
 WINDOW_BYTES = 2 * 13 * 216
 CODEC = Blosc("lz4", clevel=9, shuffle=BITSHUFFLE, blocksize=WINDOW_BYTES, typesize=2)

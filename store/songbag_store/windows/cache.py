@@ -3,11 +3,11 @@
 ::
 
     <cache>/<sha256>        a whole shard, by the digest that its writer recorded
-    <cache>/<sha256>.part   one that is being fetched, locked by whoever fetches it
+    <cache>/<sha256>.part   one that is being fetched, locked by the process that fetches it
     <cache>/lock            locked while room is made
 
-Names are digests and nothing else. A process that is killed leaves a ``.part`` that nobody locks: the next to need room
-deletes it.
+Names are digests and nothing else. A process that is killed leaves a ``.part`` without a lock, which the next process
+that needs room deletes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def parse_size(text: str) -> int:
     Raises
     ------
     UsageError
-        If it is none.
+        If the text is not a size.
     """
     found = _SIZE.fullmatch(text.strip())
     if not found:
@@ -56,8 +56,8 @@ def parse_size(text: str) -> int:
 class FragmentCache:
     """A folder of at most so many bytes. A shard is compared with its digest when it is fetched, and when it is found.
 
-    What was used longest ago makes room for what is new, but never what this process itself has used: of a store that
-    is larger than the cache, shuffled songs would push each other out before anybody comes back to them. What finds no
+    The shards used longest ago are deleted to make room, but never those that this process has used: of a store that
+    is larger than the cache, shuffled songs would push each other out before they are read again. A shard that finds no
     room is read from the store every time.
 
     Parameters
@@ -95,7 +95,7 @@ class FragmentCache:
         Returns
         -------
         descriptor : int or None
-            Of a file for reading; None where the shard is not kept, for want of room or of a digest.
+            Of a file for reading; None if the shard is not kept because there is no room or no digest.
 
         Raises
         ------
@@ -117,20 +117,20 @@ class FragmentCache:
 
     def _open(self, name: str, n_bytes: int, read: Read) -> int | None:
         with self._fetching(name) as part:
-            # Asked under the lock: another process may have fetched it while this one waited.
+            # Looked up under the lock: another process may have fetched it while this one waited.
             descriptor = self._found(name)
             if descriptor is None and self._make_room(name, n_bytes, part):
                 _fetch(part, n_bytes, read)
                 if _digest(part) != name:
                     raise ValueError("a shard is not what was written: its digest is another")
-                # Opened anew: a duplicate would keep the lock for as long as it is open.
+                # Opened again, because a duplicate would keep the lock while it is open.
                 descriptor = os.open(self._folder / f"{name}.part", os.O_RDONLY)
                 os.rename(self._folder / f"{name}.part", self._folder / name)
                 self._note(name, descriptor)
         return descriptor
 
     def _found(self, name: str) -> int | None:
-        """Open a shard that is here; one that is not what its name says is deleted."""
+        """Open a shard that is here; delete it if its bytes do not match its name."""
         path = self._folder / name
         try:
             descriptor = os.open(path, os.O_RDONLY)
@@ -151,7 +151,7 @@ class FragmentCache:
 
     @contextmanager
     def _fetching(self, name: str) -> Iterator[int]:
-        """Hold a shard's ``.part``, which one at a time can; what is left of it at the end is deleted."""
+        """Hold the lock of a shard's ``.part``, and delete the file at the end if it is still there."""
         path = self._folder / f"{name}.part"
         while True:
             part = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -167,7 +167,7 @@ class FragmentCache:
             os.close(part)
 
     def _make_room(self, name: str, n_bytes: int, part: int) -> bool:
-        """Reserve room in a ``.part``, deleting what was used longest ago; False where there is none to be had."""
+        """Reserve room in a ``.part``, deleting the shards used longest ago; return False if there is too little."""
         with self._lock, self._alone():
             kept, taken = self._survey(f"{name}.part")
             victims = sorted(stamp_size_name for stamp_size_name in kept if stamp_size_name[2] not in self._used)
@@ -189,7 +189,7 @@ class FragmentCache:
             return True
 
     def _survey(self, own: str) -> tuple[list[tuple[int, int, str]], int]:
-        """Return (time of use, size, name) of the shards here, and the bytes of those that others are fetching."""
+        """Return (time of use, size, name) of the shards here, and the bytes that other processes are fetching."""
         kept, taken = [], 0
         for entry in os.scandir(self._folder):
             if not _ENTRY.fullmatch(entry.name) or entry.name == own:
@@ -228,7 +228,7 @@ def _digest(descriptor: int) -> str:
 
 
 def _is_file(descriptor: int, path: Path) -> bool:
-    """Tell whether a path still leads to an open file."""
+    """Return whether a path still leads to an open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -236,7 +236,7 @@ def _is_file(descriptor: int, path: Path) -> bool:
 
 
 def _delete_if_left(path: Path) -> bool:
-    """Delete a ``.part`` that nobody locks."""
+    """Delete a ``.part`` without a lock; return whether it was one."""
     part = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)

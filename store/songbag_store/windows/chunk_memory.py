@@ -1,23 +1,23 @@
-"""Chunks kept in memory as they are stored, for those who read the same songs again and again."""
+"""A cache of packed chunks in memory, for songs that are read again and again."""
 
 from __future__ import annotations
 
 import threading
 
 _PER_CHUNK_BYTES = 200
-"""What a chunk takes besides its own bytes: the object, its key, its place in the table."""
+"""What a chunk takes besides its own bytes: the object, its key and its place in the table."""
 
 
 class ChunkMemory:
     """Packed chunks, at most so many bytes of them: about two thirds of what windows take in int16. Safe for threads.
 
-    What came first stays, and what finds no room is read again each time: of songs that come in another order in every
-    epoch and do not all fit, each would push out others before they are wanted again.
+    The first chunks stay, and a chunk that finds no room is read again each time. Songs come in another order in every
+    epoch: if they do not all fit, each would push out others before they are read again.
 
     Parameters
     ----------
     limit_bytes : int
-        The most that all chunks take together, with what it takes to find them.
+        The most that all chunks and the table take together.
 
     Attributes
     ----------

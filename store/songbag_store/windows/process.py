@@ -55,9 +55,16 @@ class ProcessRule:
 
 
 class WaitingShare:
-    """The part of the time that is spent waiting for bags, over the bags of the last `rule.after_bytes`."""
+    """The part of the time that is spent waiting for bags, judged each time over `rule.after_bytes` of them.
+
+    Attributes
+    ----------
+    latest : float or None
+        As it was judged last.
+    """
 
     def __init__(self, rule: ProcessRule) -> None:
+        self.latest: float | None = None
         self._rule = rule
         self._n_bytes, self._waited_s, self._passed_s = 0, 0.0, 0.0
         self._at_s: float | None = None
@@ -80,9 +87,9 @@ class WaitingShare:
         self._n_bytes, self._waited_s, self._at_s = self._n_bytes + n_bytes, self._waited_s + waited_s, at_s
         if self._n_bytes < self._rule.after_bytes:
             return False
-        is_large = self._waited_s >= self._rule.waiting_share * self._passed_s
+        self.latest = self._waited_s / max(self._passed_s, 1e-9)
         self._n_bytes, self._waited_s, self._passed_s = 0, 0.0, 0.0
-        return is_large
+        return self.latest >= self._rule.waiting_share
 
 
 class ReadingProcess:

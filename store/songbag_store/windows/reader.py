@@ -5,6 +5,7 @@ docs/decisions/0031 says why processes.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import multiprocessing
 import os
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import numpy as np
@@ -49,22 +50,20 @@ class Pending(Protocol):
         ...
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _PendingBags:
     """Bags that several jobs fill; `note` is told their bytes and how long they were waited for."""
 
-    def __init__(
-        self, bags: StoredWindows, jobs: Sequence[Callable[[], None]], note: Callable[[int, float], None]
-    ) -> None:
-        self._bags = bags
-        self._jobs = jobs
-        self._note = note
+    bags: StoredWindows
+    jobs: Sequence[Callable[[], None]]
+    note: Callable[[int, float], None]
 
     def result(self) -> StoredWindows:
         began_s = time.monotonic()
-        for wait in self._jobs:
+        for wait in self.jobs:
             wait()
-        self._note(self._bags.nbytes, time.monotonic() - began_s)
-        return self._bags
+        self.note(self.bags.nbytes, time.monotonic() - began_s)
+        return self.bags
 
 
 class FragmentReader:
@@ -180,13 +179,15 @@ class FragmentReader:
 
     def _note_waiting(self, n_bytes: int, waited_s: float) -> None:
         """Start processes if bags are waited for."""
-        if self._waiting.is_large(n_bytes, waited_s, time.monotonic()) and not self._processes and self._may_have_any:
-            folder, file = self._storage.local_path(""), self._batches.file
-            if folder is not None and file is not None:
-                self._processes = [
-                    ReadingProcess(folder, self.spec, file, self._rule.patience_s)
-                    for _ in range(self._rule.n_processes)
-                ]
+        is_large, rule = self._waiting.is_large(n_bytes, waited_s, time.monotonic()), self._rule
+        # A worker of a pool must not have children, and a memory of chunks is of this process alone.
+        alone = multiprocessing.current_process().daemon or self._memory is not None or rule.n_processes < 2
+        if not is_large or alone or self._processes:
+            return
+        folder, file = self._storage.local_path(""), self._batches.file
+        if folder is not None and file is not None:
+            start = partial(ReadingProcess, folder, self.spec, file, rule.patience_s)
+            self._processes = [start() for _ in range(rule.n_processes)]
 
     def _read_span(self, span: Span) -> StoredWindows:
         with self._naming(span):
@@ -201,7 +202,7 @@ class FragmentReader:
         try:
             self._fill(spans, windows, bags)
         except Exception:
-            # Once more, one by one, for the error to have its song.
+            # Once more, one by one, so that the error names its song.
             for number, span in enumerate(spans):
                 one = slice(number, number + 1)
                 with self._naming(span):
@@ -219,7 +220,7 @@ class FragmentReader:
 
     @contextmanager
     def _naming(self, span: Span) -> Iterator[None]:
-        """Name the fragment and the song in what goes wrong with them."""
+        """Name the fragment and the song in an error."""
         try:
             yield
         except StoreError:
@@ -255,12 +256,6 @@ class FragmentReader:
     def _n_threads(self) -> int:
         """One a core for a folder; for an object store as many as may wait for its answers."""
         return _REQUESTS_AT_ONCE if self._storage.local_path("") is None else len(os.sched_getaffinity(0))
-
-    @property
-    def _may_have_any(self) -> bool:
-        """Whether processes may read at all: not for a worker of a pool, which must not have children."""
-        in_pool = multiprocessing.current_process().daemon
-        return not in_pool and self._memory is None and self._rule.n_processes > 1
 
     def _damage(self, what: str, span: Span) -> DamagedStore:
         return DamagedStore(

@@ -1,6 +1,6 @@
-"""A fragment's array as its shards hold it: of a shard, the list of chunks and then the chunks that are asked for.
+"""Reading of a fragment's array from its shards: the list of chunks first, then only the chunks that are needed.
 
-docs/decisions/0010 and 0030 say why songbag reads what it wrote itself.
+docs/decisions/0010 and 0030 say why songbag has its own reader.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from songbag_store.windows.chunk_memory import ChunkMemory
 _ABSENT = 2**64 - 1
 _MOST_BYTES = 1 << 33
 _GAP_BYTES = 256 << 10
-"""Bytes between two chunks that are read along rather than made a request of their own."""
+"""Largest gap between two chunks that is read through instead of splitting the request."""
 _REQUEST_BYTES = 8 << 20
 _PACKING_BYTES = 1024
 _CHECKED = 0x48674BC7
-"""CRC-32C of any data with their own CRC-32C behind them, little-endian: so nothing is cut off to be compared."""
+"""CRC-32C of any data that end in their own CRC-32C, little-endian: so they are checked in one piece."""
 
 
 Place: TypeAlias = Sequence[int]
@@ -47,14 +47,14 @@ class Shard(Protocol):
         ...
 
     def read_chunks(self, places: Sequence[Place]) -> Iterator[Bytes]:
-        """Yield what lies at some places, ascending, one after the other in that memory."""
+        """Yield what lies at some ascending places; each takes the memory of the one before."""
         ...
 
 
 class FileShard:
-    """A shard in a file, open for as long as somebody holds this object.
+    """A shard in a file, open while this object lives.
 
-    Not mapped into memory: a file that another process cuts off would then end this one (SIGBUS).
+    It is not mapped into memory: if another process cut off a mapped file, SIGBUS would end this process.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -82,8 +82,9 @@ class FileShard:
 
 
 class MappedShard(FileShard):
-    """A shard in a file that is mapped into memory: a tenth less time for a song, and the end of the process (SIGBUS)
-    if the file is cut off meanwhile. So it is for processes that may end: see docs/decisions/0031.
+    """A shard in a file that is mapped into memory, which takes a tenth less time for a song.
+
+    SIGBUS ends the process if the file is cut off meanwhile, so only reading processes use it: see docs/decisions/0031.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -97,7 +98,7 @@ class MappedShard(FileShard):
 
 
 class RemoteShard:
-    """A shard in an object store, read by ranges: chunks that lie close together by one."""
+    """A shard in an object store, read by ranges; chunks that lie close together come in one request."""
 
     def __init__(self, read_range: Callable[[str, int, int], bytes], key: str) -> None:
         self._read_range = read_range
@@ -124,7 +125,7 @@ class RemoteShard:
 
 
 def _end_of_request(places: Sequence[Place], done: int) -> int:
-    """Return before which chunk the request ends that begins with chunk `done`."""
+    """Return the chunk after the last one of the request that begins with chunk `done`."""
     begin, stop, end = places[done][0], sum(places[done]), done + 1
     while end < len(places):
         offset, size = places[end]
@@ -135,7 +136,7 @@ def _end_of_request(places: Sequence[Place], done: int) -> int:
 
 
 class ShardedArray:
-    """A fragment's array, of which only what is asked for is fetched. Safe to use from several threads.
+    """A fragment's array that fetches only what is asked for. Safe to use from several threads.
 
     Parameters
     ----------
@@ -146,7 +147,7 @@ class ShardedArray:
     name : str
         Its name in the memory.
     memory : ChunkMemory, optional
-        Where chunks are kept for those who ask again.
+        Keeps chunks that are read again.
 
     Attributes
     ----------
@@ -176,7 +177,7 @@ class ShardedArray:
         self._locks = [threading.Lock() for _ in range(8)]
 
     def read_span(self, start: int, out: StoredWindows) -> None:
-        """Read the rows from `start` on into `out`, as many as it has.
+        """Read the rows from `start` on into `out`, which decides how many.
 
         Raises
         ------
@@ -192,7 +193,7 @@ class ShardedArray:
             unpack_windows(packed, np.arange(low - base, high - base), chunk, out[low - start : high - start])
 
     def read_rows(self, rows: Ints, out: StoredWindows) -> None:
-        """Read some rows, in any order, into `out`; chunks that hold none are left alone. Raises as `read_span`.
+        """Read some rows, in any order, into `out`; only chunks that hold them are read. Raises as `read_span`.
 
         Parameters
         ----------
@@ -216,7 +217,7 @@ class ShardedArray:
                 out[here] = windows
 
     def _one_packed(self, number: int) -> Bytes:
-        """Return one chunk, in less time than `_packed` takes."""
+        """Return one chunk, faster than `_packed` does."""
         kept = None if self._memory is None else self._memory.get(self._name, number)
         if kept is not None:
             return copied_for_this_thread(np.frombuffer(kept, np.uint8))
@@ -230,7 +231,7 @@ class ShardedArray:
         return packed
 
     def _packed(self, numbers: Sequence[int]) -> Iterator[tuple[int, Bytes]]:
-        """Yield chunks as stored, each for as long as this thread asks for no other; those that are kept first."""
+        """Yield chunks as stored, first those that are kept; the next one takes the memory of the one before."""
         if self._memory is not None:
             kept = {number: self._memory.get(self._name, number) for number in numbers}
             for number, packed in kept.items():
@@ -276,7 +277,7 @@ _Data = TypeVar("_Data", bytes, Bytes)
 
 
 def _checked(data: _Data, n_bytes: int) -> _Data:
-    """Return data with a checksum at their end, after comparing it."""
+    """Check data that end in their checksum, and return them."""
     if len(data) != n_bytes or n_bytes < 4:
         raise ValueError("a shard is cut off")
     if google_crc32c.value(data) != _CHECKED:

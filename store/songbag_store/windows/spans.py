@@ -25,7 +25,7 @@ class Span(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Spans(Sequence[Span]):
-    """Spans of several songs, column by column: making an object of each takes as long as handing on a whole batch.
+    """Spans of several songs, column by column: an object for each would take as long as handing on a whole batch.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Spans(Sequence[Span]):
 
     @classmethod
     def of(cls, songs: pa.Table) -> Spans:
-        """Take them from rows of the index."""
+        """Return the spans of rows of the index."""
         names = (songs[name].to_pylist() for name in ("song_id", "fragment"))
         numbers = (songs[name].to_numpy().astype(np.int64, copy=False) for name in ("row_start", "n_windows"))
         return cls(*names, *numbers)

@@ -31,7 +31,7 @@ _CHUNK_BYTES = 4 << 20
 
 
 class WindowSpill:
-    """Windows of one or more songs in an unnamed temporary file: how many there are is known only after decoding.
+    """Windows of songs in an unnamed temporary file, because their number is only known after decoding.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ class WindowSpill:
         self.n_windows += len(windows)
 
     def end_song(self) -> None:
-        """Note that the windows since the last song are a whole one."""
+        """Note that the windows since the last song are one whole song."""
         self.songs.append(self.n_windows - sum(self.songs))
 
     def drop_song(self) -> None:
-        """Forget the windows of a song that failed halfway."""
+        """Drop the windows of a song that failed halfway."""
         self.n_windows = sum(self.songs)
         self._file.seek(self.n_windows * self._spec.window_bytes)
         self._file.truncate()
@@ -124,7 +124,7 @@ def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: Wi
 def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill) -> tuple[int, int]:
     """Choose lengths in windows: a chunk is a typical song, a shard as many chunks as stay under `SHARD_BYTES`.
 
-    Of songs of many hours a chunk is a part, for it is unpacked as a whole for any window in it.
+    A chunk of very long songs is a part of one song, because it is read as a whole for any of its windows.
     """
     per_shard = max(1, SHARD_BYTES // spec.window_bytes)
     chunk = min(max(1, int(np.median(spill.songs))), max(1, _CHUNK_BYTES // spec.window_bytes))
@@ -151,7 +151,7 @@ def _create_array(
     if spec.encoding == "int16":
         attributes |= {"scale_factor": INT16_STEP, "add_offset": 0.0}
     codec = _BloscByWindow(cname="lz4", shuffle="bitshuffle", clevel=9, blocksize=spec.window_bytes)
-    # An all-zero chunk left out on purpose could not be told from a lost one.
+    # If zarr-python left out chunks of zeros, a lost chunk would look like one of them.
     with zarr.config.set({"array.write_empty_chunks": True}):
         return zarr.create_array(
             target,
@@ -162,7 +162,7 @@ def _create_array(
             compressors=[codec, Crc32cCodec()],
             fill_value=0,
             zarr_format=3,
-            # xarray opens the group as one dataset, where a dimension has one length: rows are each fragment's own.
+            # xarray opens the group as one dataset, where a dimension has one length: so each fragment names its own.
             dimension_names=(f"window_{fragment}", "coefficient", "frame"),
             attributes=attributes,
         )

@@ -107,7 +107,7 @@ def test_processes_start_where_bags_are_waited_for_and_else_never(store: SongSto
             bags.batch(0, step)
     else:
         for pending in [bags._begin(bags.plan(0, step)) for step in range(bags.n_steps)]:
-            for job in pending._jobs:  # type: ignore[attr-defined]
+            for job in pending.jobs:  # type: ignore[attr-defined]
                 job()
             time.sleep(0.05)
             pending.result()
@@ -177,7 +177,7 @@ def test_memory_of_a_batch_that_nobody_waits_for_is_not_another_ones_before_it_i
         os.kill(pid(one), signal.SIGSTOP)
     try:
         plan = bags.plan(0, 1)
-        place = bags._reader._batches.place(bags._begin(plan)._bags.view(np.uint8))  # type: ignore[attr-defined]
+        place = bags._reader._batches.place(bags._begin(plan).bags.view(np.uint8))  # type: ignore[attr-defined]
         again = bags._reader._batches.take(plan.windows.size * SPEC.window_bytes)
         assert bags._reader._batches.place(again) != place
         del again
