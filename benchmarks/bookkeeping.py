@@ -43,12 +43,13 @@ def stand_in(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
 
 def extract_with_stand_in(manifest: str, store: str) -> None:
     """Run the command `extract` with the stand-in, and print its peak memory in bytes."""
-    from songbag_pipeline.cli.commands import extract
+    from songbag_pipeline.cli.commands import commands
     from songbag_pipeline.songs import containment
 
     reader = functools.partial(containment.Containment, reader="benchmarks.bookkeeping:stand_in")
     containment.Containment = reader  # type: ignore[assignment,misc]
-    extract(manifest, store, workers=2, window=0.5, n_mels=40)
+    options = ["--workers", "2", "--window", "0.5", "--n-mels", "40"]
+    commands(["extract", manifest, store, *options], standalone_mode=False)
     with open("/proc/self/status") as file:
         peak_kb = next(line.split()[1] for line in file if line.startswith("VmHWM"))
     print(int(peak_kb) * 1024)

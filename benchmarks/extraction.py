@@ -26,7 +26,7 @@ import pyarrow as pa
 import soundfile
 
 from benchmarks.measuring import measure, music, pin_to_one_core, write_song
-from songbag_pipeline import extract
+from songbag_pipeline import ExtractConfig, extract
 from songbag_pipeline.audio.decode import decode
 from songbag_pipeline.audio.files import open_regular
 from songbag_pipeline.run.batch import Job, run_batch
@@ -177,7 +177,7 @@ def run(songs: Path, store: Path, workers: int) -> float:
     """Return the seconds of one extraction into a new store."""
     shutil.rmtree(store, ignore_errors=True)
     began = time.perf_counter()
-    extract(songs, store, SPEC, workers=workers, progress=Silent())
+    extract(songs, store, SPEC, ExtractConfig(workers=workers), progress=Silent())
     return time.perf_counter() - began
 
 

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from songbag_pipeline.features.kernel import window_features
+    from songbag_pipeline.run.config import ExtractConfig
     from songbag_pipeline.run.extract import Summary, extract
     from songbag_pipeline.songs.direct import SongFeatures, features_of
     from songbag_pipeline.songs.song import read_audio
 
-__all__ = ["SongFeatures", "Summary", "extract", "features_of", "read_audio", "window_features"]
+__all__ = ["ExtractConfig", "SongFeatures", "Summary", "extract", "features_of", "read_audio", "window_features"]
 
 _HOMES = {
+    "ExtractConfig": "run.config",
     "SongFeatures": "songs.direct",
     "Summary": "run.extract",
     "extract": "run.extract",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from songbag_pipeline import ExtractConfig
 from songbag_store import FeatureSpec
 from songbag_store.format.declaration import Declaration, Declared, declarations
 from songbag_training import TrainConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "options.md"
-CLASSES = {cls.__name__: cls for cls in (FeatureSpec, TrainConfig)}
+CLASSES = {cls.__name__: cls for cls in (FeatureSpec, ExtractConfig, TrainConfig)}
 
 _HEAD = "| option | in Python | value | default | what it does |\n|---|---|---|---|---|\n"
 

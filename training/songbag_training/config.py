@@ -61,14 +61,14 @@ class TrainConfig(Declared):
     epochs: int = declared(100, "Passes over the training songs.", rule=at_least(1))
     learning_rate: float = declared(
         2e-3,
-        "Highest of AdamW: it rises over the first tenth of the steps, then falls to zero along half a cosine.",
+        "Highest learning rate of AdamW: a tenth of the steps lead up to it, then it falls along half a cosine.",
         rule=above(0),
     )
     weight_decay: float = declared(
         0.1, "Of AdamW: share of each weight that a step takes away, times the learning rate.", rule=at_least(0)
     )
     class_weight: ClassWeight = declared(
-        "none", "With balanced each class counts the same in the loss, however few its songs."
+        "none", "balanced: each class counts the same in the loss, however few its songs; or none."
     )
     label_smoothing: float = declared(
         0.0, "Share of each target that is spread over all answers.", rule=share_below_one()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import os
 import sys
 from pathlib import Path
@@ -9,41 +11,49 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from songbag_pipeline.cli import options as of
+from songbag_pipeline.run.config import ExtractConfig
+from songbag_store.cli.declared import Given, with_options
 from songbag_store.cli.options import StorageOption
+from songbag_store.format.spec import FeatureSpec
 from songbag_store.progress import first_notes
 
 if TYPE_CHECKING:
     from songbag_pipeline.run.extract import Summary
-    from songbag_store import FeatureSpec
 
 commands = typer.Typer()
+
+
+class FeatureKind(enum.StrEnum):
+    """Choices of `--features`."""
+
+    MFCC = "mfcc"
+    MFCC_DELTA = "mfcc+delta"
+    MFCC_DELTAS = "mfcc+delta+delta2"
+    LOGMEL = "logmel"
+    LOGMEL_DELTA = "logmel+delta"
+    LOGMEL_DELTAS = "logmel+delta+delta2"
+
+
+Source = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="Folder or bucket of songs, or a CSV or Parquet manifest.")
+]
+NewStore = Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")]
+Features = Annotated[
+    FeatureKind | None, typer.Option(help="Kind of features. \\[default: mfcc]", rich_help_panel="What to compute")
+]
 
 _DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
 
 
 @commands.command()
+@with_options
 def extract(
-    source: of.Source,
-    store: of.NewStore,
-    features: of.Features = None,
-    n_mfcc: of.NMfcc = None,
-    n_mels: of.NMels = None,
-    sample_rate: of.SampleRate = None,
-    n_fft: of.NFft = None,
-    hop_length: of.HopLength = None,
-    window: of.Window = None,
-    window_hop: of.WindowHop = None,
-    max_duration: of.MaxDuration = None,
-    encoding: of.Encoding = None,
-    label_from_folder: of.LabelFromFolder = False,
-    workers: of.Workers = None,
-    limit: of.Limit = None,
-    retry_failed: of.RetryFailed = False,
-    update_changed: of.UpdateChanged = False,
-    max_failed: of.MaxFailed = None,
-    scheduler: of.Scheduler = None,
-    scheduler_file: of.SchedulerFile = None,
+    source: Source,
+    store: NewStore,
+    features: Features = None,
+    *,
+    spec: Given[FeatureSpec],
+    config: Given[ExtractConfig],
     storage_option: StorageOption = None,
 ) -> None:
     """Compute the features of every song that the store does not have yet.
@@ -57,48 +67,32 @@ def extract(
     from songbag_store.storage.options import parse_options
 
     options = parse_options(storage_option)
-    given = of.spec_fields(
-        features,
-        encoding,
-        n_mfcc=n_mfcc,
-        n_mels=n_mels,
-        sample_rate_hz=sample_rate,
-        n_fft=n_fft,
-        hop_length=hop_length,
-        window_s=window,
-        window_hop_s=window_hop,
-        max_duration_s=max_duration,
-    )
-    summary = run(
-        source,
-        store,
-        _spec(store, given, options),
-        label_from_folder=label_from_folder,
-        workers=workers,
-        limit=limit,
-        retry_failed=retry_failed,
-        update_changed=update_changed,
-        max_failed=max_failed,
-        scheduler=scheduler,
-        scheduler_file=scheduler_file,
-        storage_options=options,
-    )
+    chosen = config.make()
+    spec = dataclasses.replace(spec, fields=spec.fields | _kind(features))
+    summary = run(source, store, _spec(store, spec, options), chosen, storage_options=options)
     for line in _report(summary, store):
         print(line)
 
 
-def _spec(store: str, given: dict[str, Any], options: dict[str, str]) -> FeatureSpec:
+def _kind(features: FeatureKind | None) -> dict[str, Any]:
+    """Return the fields of the spec that `--features` sets."""
+    if features is None:
+        return {}
+    kind, _, deltas = features.value.partition("+")
+    return {"kind": kind, "deltas": deltas.count("delta")}
+
+
+def _spec(store: str, given: Given[FeatureSpec], options: dict[str, str]) -> FeatureSpec:
     """Return the spec of an existing store with the options given laid over it, or that of a new one."""
-    from songbag_store import FeatureSpec, SongStore
+    from songbag_store import SongStore
     from songbag_store.errors import StoreNotFound
 
     try:
-        fields = SongStore.open_identity(store, storage_options=options).spec.to_dict()
+        stored = SongStore.open_identity(store, storage_options=options).spec.to_dict()
     except StoreNotFound:
-        return FeatureSpec(**given)
-    if "window_s" in given and "window_hop_s" not in given:
-        fields["window_hop_s"] = None
-    return FeatureSpec(**(fields | given))
+        return given.make()
+    # Of another window the hop is half of that one, unless it is given.
+    return given.make(**(stored | ({"window_hop_s": None} if "window_s" in given.fields else {})))
 
 
 def _report(summary: Summary, store: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import logging
 import os
@@ -15,38 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from songbag_pipeline.errors import ClusterError
-from songbag_store.errors import UsageError
+from songbag_pipeline.run.config import ExtractConfig
 
 _CONNECT_S = 20
 _LOST_AFTER = "8 s"
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterChoice:
-    """Which cluster to use; by default one on this machine with a process per core."""
-
-    workers: int
-    """Processes of a cluster made on this machine."""
-    scheduler: str | None = None
-    """Address of a scheduler that is there, such as ``tcp://host:8786``."""
-    scheduler_file: str | Path | None = None
-    """File that a scheduler has written with its address."""
-
-    def __post_init__(self) -> None:
-        if self.scheduler is not None and self.scheduler_file is not None:
-            raise UsageError(
-                "`scheduler` and `scheduler_file` both name a cluster", place="extract", remedy="Give one of them."
-            )
-
-    @property
-    def on_this_machine(self) -> bool:
-        """Whether the cluster is one made for this run."""
-        return self.scheduler is None and self.scheduler_file is None
-
-
 @contextmanager
-def connected(choice: ClusterChoice) -> Iterator[Any]:
-    """Yield a ``distributed.Client`` of the cluster chosen.
+def connected(config: ExtractConfig) -> Iterator[Any]:
+    """Yield a ``distributed.Client`` of the cluster that a run works on.
 
     Raises
     ------
@@ -58,25 +34,25 @@ def connected(choice: ClusterChoice) -> Iterator[Any]:
 
     # Dask remembers the last thousand messages of every connection, and each holds a batch or its rows.
     with dask.config.set({"distributed.admin.low-level-log-length": 10}):
-        if choice.on_this_machine:
-            with _no_imports_from_here(), _local_cluster(choice.workers) as client:
+        if config.on_this_machine:
+            with _no_imports_from_here(), _local_cluster(config.n_workers) as client:
                 yield client
         else:
-            with _cluster_that_is_there(choice) as client:
+            with _cluster_that_is_there(config) as client:
                 yield client
 
 
 @contextmanager
-def _cluster_that_is_there(choice: ClusterChoice) -> Iterator[Any]:
+def _cluster_that_is_there(config: ExtractConfig) -> Iterator[Any]:
     """Connect to the cluster of a scheduler."""
     from distributed import Client
 
-    where = str(choice.scheduler or choice.scheduler_file)
-    if choice.scheduler_file is not None:
-        _wait_for_file(Path(choice.scheduler_file))
+    where = str(config.scheduler or config.scheduler_file)
+    if config.scheduler_file is not None:
+        _wait_for_file(Path(config.scheduler_file))
     try:
         client = Client(
-            choice.scheduler, scheduler_file=choice.scheduler_file, timeout=_CONNECT_S, set_as_default=False
+            config.scheduler, scheduler_file=config.scheduler_file, timeout=_CONNECT_S, set_as_default=False
         )
     except (OSError, ValueError) as error:
         raise ClusterError(
@@ -173,8 +149,8 @@ def _sigint_for_this_process_only() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def dashboard(client: Any, choice: ClusterChoice) -> str:
+def dashboard(client: Any, config: ExtractConfig) -> str:
     """Return where the dashboard of the cluster is, or what it takes to have one."""
-    if choice.on_this_machine and importlib.util.find_spec("bokeh") is None:
+    if config.on_this_machine and importlib.util.find_spec("bokeh") is None:
         return "none here (it needs: pip install bokeh)"
     return str(client.dashboard_link)

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from songbag_pipeline.errors import ClusterLost, Interrupted, SongError, TooManyFailures, UnfitWorker
 from songbag_pipeline.run.batch import Job, fail_batch, run_batch
-from songbag_pipeline.run.cluster import ClusterChoice, connected, dashboard
+from songbag_pipeline.run.cluster import connected, dashboard
+from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.cut import cut
 from songbag_pipeline.run.plan import count_duplicates
 from songbag_pipeline.run.progress import RunProgress
@@ -86,13 +87,13 @@ class Coordinator:
         self._n_pending = 0
         self._committed_at = time.monotonic()
 
-    def execute(self, choice: ClusterChoice) -> None:
+    def execute(self, config: ExtractConfig) -> None:
         """Run all batches; whatever ends the run, what was finished is committed first."""
         # Or Arrow keeps what reading the source and comparing it took.
         pa.default_memory_pool().release_unused()
         songs = stretch(self._shown, self._todo.num_rows, "songs")
-        with StopRequest() as stop, songs, connected(choice) as client:
-            self._shown.note(f"Dashboard of the cluster: {dashboard(client, choice)}")
+        with StopRequest() as stop, songs, connected(config) as client:
+            self._shown.note(f"Dashboard of the cluster: {dashboard(client, config)}")
             check_workers(client, self._needs)
             try:
                 self._loop(client, stop)

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from songbag_pipeline.run.cluster import ClusterChoice
+from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.coordinator import Coordinator
 from songbag_pipeline.run.prepare import prepare
 from songbag_store import FeatureSpec
 from songbag_store.progress import Progress, shown_on
+
+_DEFAULTS = ExtractConfig()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,15 +56,8 @@ def extract(
     source: str | Path,
     store: str | Path,
     spec: FeatureSpec | None = None,
+    config: ExtractConfig = _DEFAULTS,
     *,
-    label_from_folder: bool = False,
-    workers: int | None = None,
-    limit: int | None = None,
-    retry_failed: bool = False,
-    update_changed: bool = False,
-    max_failed: int | None = None,
-    scheduler: str | None = None,
-    scheduler_file: str | Path | None = None,
     storage_options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Summary:
@@ -76,22 +71,8 @@ def extract(
         The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none.
     spec : FeatureSpec, optional
         What to compute; by default what the store holds, or the reference recipe for a new one.
-    label_from_folder : bool
-        Put the first folder of each song into a column ``label``.
-    workers : int, optional
-        Worker processes on this machine; by default one per core.
-    limit : int, optional
-        Compute at most this many songs.
-    retry_failed : bool
-        Try songs again that failed before, though their files did not change.
-    update_changed : bool
-        Compute songs anew whose content changed; without it they are an error before any work.
-    max_failed : int, optional
-        Stop when more songs than this have failed.
-    scheduler : str, optional
-        Address of a Dask scheduler, such as ``tcp://host:8786``, whose workers are used instead.
-    scheduler_file : str or pathlib.Path, optional
-        File that a Dask scheduler has written with its address.
+    config : ExtractConfig
+        How to run.
     storage_options : mapping of str to str, optional
         Credentials and endpoint of the object stores among source and store; they travel to the workers.
     progress : Progress, optional
@@ -102,35 +83,23 @@ def extract(
     SourceError, ManifestError
         If the source cannot be used; nothing was done.
     SongsChanged
-        If files changed and `update_changed` is not given; nothing was done.
+        If files changed and ``config.update_changed`` is not set; nothing was done.
     SpecMismatch
         If the store holds features of another spec.
     ClusterError
         If the cluster cannot do the work, or was lost; what was finished is committed.
     TooManyFailures
-        If more than `max_failed` songs failed; what was finished is committed.
+        If more than ``config.max_failed`` songs failed; what was finished is committed.
     Interrupted
         After SIGINT or SIGTERM, when what was finished is committed.
     """
-    choice = ClusterChoice(
-        workers=workers or len(os.sched_getaffinity(0)), scheduler=scheduler, scheduler_file=scheduler_file
-    )
     if "://" not in str(store):
         store = os.path.abspath(store)  # a worker of a cluster may have been started anywhere
     options = dict(storage_options or {})
-    work = prepare(
-        source,
-        store,
-        spec,
-        label_from_folder=label_from_folder,
-        retry_failed=retry_failed,
-        update_changed=update_changed,
-        limit=limit,
-        storage_options=options,
-    )
-    run = Coordinator(work.store, work.todo, options, progress or shown_on(sys.stderr), max_failed)
+    work = prepare(source, store, spec, config, options)
+    run = Coordinator(work.store, work.todo, options, progress or shown_on(sys.stderr), config.max_failed)
     if work.todo.num_rows:
-        run.execute(dataclasses.replace(choice, workers=min(choice.workers, work.todo.num_rows)))
+        run.execute(dataclasses.replace(config, workers=min(config.n_workers, work.todo.num_rows)))
     return Summary(
         n_stored=run.progress.n_done - run.progress.n_failed,
         n_failed=run.progress.n_failed,

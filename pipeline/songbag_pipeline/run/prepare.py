@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from songbag_pipeline.errors import SongsChanged
+from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.plan import COLUMNS, count_duplicates, plan
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
@@ -51,15 +52,11 @@ def prepare(
     source: str | Path,
     location: str | Path,
     spec: FeatureSpec | None,
-    *,
-    label_from_folder: bool,
-    retry_failed: bool,
-    update_changed: bool,
-    limit: int | None,
+    config: ExtractConfig,
     storage_options: Mapping[str, str],
 ) -> Work:
     """Find out what there is to do; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
-    found = read_source(source, label_from_folder=label_from_folder, storage_options=storage_options)
+    found = read_source(source, label_from_folder=config.label_from_folder, storage_options=storage_options)
     spec = spec or _spec_of(location, storage_options)
     store = SongStore.open_for_writing(location, spec, storage_options=storage_options)
     before = store.n_rows
@@ -67,15 +64,15 @@ def prepare(
     _check_columns(store.schema, found.songs.drop_columns(["file_bytes", "modified_at"]))
     theirs = [field.name for field in user_fields(found.songs.schema) if field.name in store.schema.names]
     index = store.columns([*COLUMNS, *theirs])
-    planned = plan(found.songs, index, retry_failed=retry_failed, storage_options=storage_options)
-    if planned.changed and not update_changed:
+    planned = plan(found.songs, index, retry_failed=config.retry_failed, storage_options=storage_options)
+    if planned.changed and not config.update_changed:
         raise SongsChanged(planned.changed, place=str(source))
     if planned.n_other_columns:
         what = f"{planned.n_other_columns} songs have other columns in the store than the source gives"
         left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")
     return Work(
         store=SongStore.open_identity(location, storage_options=storage_options),
-        todo=planned.todo.slice(0, limit),
+        todo=planned.todo.slice(0, config.limit),
         n_known=planned.n_known,
         n_failed_before=planned.n_failed_before,
         n_adopted=store.n_rows - before,

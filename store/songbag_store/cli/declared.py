@@ -55,7 +55,7 @@ def _option(one: Declaration) -> inspect.Parameter:
     kind = str if one.choices else kind
     default = f" \\[default: {one.default_text}]" if one.default_text else ""  # unescaped it would be markup and vanish
     words = one.help.removesuffix(".") + f", in {one.unit}." if one.unit else one.help
-    if one.choices:
+    if not all(choice in words for choice in one.choices):
         words = f"{words.removesuffix('.')}: {' | '.join(one.choices)}."
     shown = typer.Option(one.flag, help=words + default, metavar=one.metavar, rich_help_panel=one.panel)
     return inspect.Parameter(

@@ -56,22 +56,22 @@ class FeatureSpec(Declared):
     )
     n_fft: int = declared(
         1024,
-        "Length of a frame and of its FFT; the taper is a periodic Hann window.",
+        "Length of a frame, under a periodic Hann window, and of its FFT.",
         rule=Rule(lambda value: 16 <= value <= 65_536 and value % 2 == 0, "from 16 to 65536, and even"),
         unit="samples",
         panel=_PANEL,
     )
     hop_length: int = declared(
-        512, "Distance of two frames, at most `n_fft`.", rule=at_least(1), unit="samples", panel=_PANEL
+        512, "Distance of two frames, at most the length of one.", rule=at_least(1), unit="samples", panel=_PANEL
     )
     n_mels: int = declared(
         128,
-        "Mel bands (Slaney's scale and norm) from 0 Hz to half the sample rate.",
+        "Mel bands (Slaney's scale and norm) up to half the sample rate.",
         rule=at_least(1),
         panel=_PANEL,
     )
     n_mfcc: int = declared(
-        13, "Coefficients that are kept of the DCT, at most `n_mels`; logmel ignores it.", rule=None, panel=_PANEL
+        13, "Coefficients that are kept, at most one for each mel band; logmel ignores it.", rule=None, panel=_PANEL
     )
     deltas: int = declared(
         0,
@@ -114,7 +114,7 @@ class FeatureSpec(Declared):
     )
     encoding: Encoding = declared(
         "int16",
-        "How values are stored: int16 in steps of 1/16 (error at most 1/32), float32 as computed.",
+        "int16 in steps of 1/16 (error at most 1/32), or float32 as computed.",
         panel=_PANEL,
     )
     definition: int = declared(

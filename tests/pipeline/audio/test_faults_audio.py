@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pytest
 import soundfile
 
-from songbag_pipeline import extract
+from songbag_pipeline import ExtractConfig, extract
 from songbag_pipeline.run import batch as batches
 from songbag_pipeline.run import coordinator
 from songbag_pipeline.songs.containment import Containment
@@ -137,7 +137,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SongStore:
     faulty = Containment(reader="tests.support.decoder_faults:read")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(coordinator, "Job", functools.partial(batches.Job, containment=faulty))
-        extract(folder / "songs.csv", folder / "store", SPEC, workers=1, progress=Silent())
+        extract(folder / "songs.csv", folder / "store", SPEC, ExtractConfig(workers=1), progress=Silent())
     return SongStore.open(folder / "store")
 
 

@@ -78,7 +78,7 @@ def test_a_limit_changed_songs_and_too_many_failures_each_do_what_their_option_s
 def test_a_spec_that_cannot_be_is_wrong_usage(tmp_path: Path) -> None:
     write(tmp_path / "songs" / "x.wav", chirp(6.0))
     done = songbag("extract", tmp_path / "songs", tmp_path / "store", "--n-mels", "2000")
-    assert (done.returncode, "n_mels: is 2000" in done.stderr) == (2, True)
+    assert (done.returncode, "--n-mels: is 2000" in done.stderr) == (2, True)
 
 
 def test_the_report_is_grammatical_for_nothing_new() -> None:

@@ -16,7 +16,8 @@ import pytest
 from songbag_pipeline import extract
 from songbag_pipeline.errors import ClusterError
 from songbag_pipeline.run import cluster, coordinator, workers
-from songbag_pipeline.run.cluster import ClusterChoice, connected
+from songbag_pipeline.run.cluster import connected
+from songbag_pipeline.run.config import ExtractConfig
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
@@ -40,7 +41,8 @@ def test_a_cluster_started_by_hand_does_the_work_and_its_workers_need_not_share_
     work_for(scheduler_file, start, 2)
     monkeypatch.chdir(tmp_path)
     lines: list[str] = []
-    summary = extract("songs", "store", SPEC, scheduler_file=scheduler_file, progress=Lines(lines.append))
+    config = ExtractConfig(scheduler_file=scheduler_file)
+    summary = extract("songs", "store", SPEC, config, progress=Lines(lines.append))
     assert (summary.n_stored, summary.n_failed) == (N_SONGS, 0)
     assert lines[0].startswith("Dashboard of the cluster: http://")
     assert not (tmp_path / "elsewhere" / "store").exists()
@@ -52,16 +54,16 @@ def test_a_scheduler_that_is_not_there_is_an_error_with_its_address(
     monkeypatch.setattr(cluster, "_CONNECT_S", 2)
     with (
         pytest.raises(ClusterError, match=r"no Dask scheduler answers"),
-        connected(ClusterChoice(workers=1, scheduler="tcp://127.0.0.1:9")),
+        connected(ExtractConfig(workers=1, scheduler="tcp://127.0.0.1:9")),
     ):
         pass
     with (
         pytest.raises(ClusterError, match="no such scheduler file"),
-        connected(ClusterChoice(workers=1, scheduler_file=tmp_path / "none.json")),
+        connected(ExtractConfig(workers=1, scheduler_file=tmp_path / "none.json")),
     ):
         pass
     with pytest.raises(UsageError, match="both name a cluster"):
-        ClusterChoice(workers=1, scheduler="tcp://127.0.0.1:9", scheduler_file="x")
+        ExtractConfig(workers=1, scheduler="tcp://127.0.0.1:9", scheduler_file="x")
 
 
 def test_a_run_without_any_worker_ends_instead_of_waiting_for_ever(
@@ -69,7 +71,7 @@ def test_a_run_without_any_worker_ends_instead_of_waiting_for_ever(
 ) -> None:
     monkeypatch.setattr(workers, "_FIRST_WORKER_S", 1)
     with pytest.raises(ClusterError, match="no worker joined the cluster within 1 s"):
-        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, progress=Silent())
+        extract(songs, tmp_path / "store", SPEC, ExtractConfig(scheduler_file=scheduler_file), progress=Silent())
 
 
 def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
@@ -86,7 +88,7 @@ def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ClusterError, match=r"no worker has been there for 2 s.*\n.*run the same command again"):
-        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, progress=Silent())
+        extract(songs, tmp_path / "store", SPEC, ExtractConfig(scheduler_file=scheduler_file), progress=Silent())
     killer.join()
     assert songs_in(tmp_path / "store")
 
@@ -135,20 +137,20 @@ def test_workers_that_die_at_random_lose_no_song(
     ordinary = coordinator.connected
 
     @contextlib.contextmanager
-    def chaotic(choice: ClusterChoice) -> Iterator[object]:
-        with ordinary(choice) as client:
+    def chaotic(config: ExtractConfig) -> Iterator[object]:
+        with ordinary(config) as client:
             client.register_plugin(KillWorker(delay="4 s", mode=mode))
             yield client
 
     monkeypatch.setattr(coordinator, "connected", chaotic)
-    summary = extract(songs, tmp_path / "store", SPEC, workers=2, progress=Silent())
+    summary = extract(songs, tmp_path / "store", SPEC, ExtractConfig(workers=2), progress=Silent())
     assert summary.n_stored == N_SONGS
     assert SongStore.open(tmp_path / "store").select_songs().num_rows == N_SONGS
 
 
 @pytest.mark.fault(41)
 def test_workers_killed_again_and_again_while_they_start_are_back_in_the_end() -> None:
-    with connected(ClusterChoice(workers=2)) as client:
+    with connected(ExtractConfig(workers=2)) as client:
         stop = time.monotonic() + 5
         while time.monotonic() < stop:
             for child in psutil.Process().children():

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from songbag_pipeline import Summary, extract
+from songbag_pipeline import ExtractConfig, Summary, extract
 from songbag_pipeline.errors import SongsChanged, TooManyFailures
 from songbag_pipeline.run import batch as batches
 from songbag_pipeline.run import coordinator
@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def run(source: Path, store: Path, spec: FeatureSpec | None = SPEC, **options: object) -> Summary:
-    return extract(source, store, spec, progress=Silent(), workers=2, **options)  # type: ignore[arg-type]
+    return extract(source, store, spec, ExtractConfig(workers=2, **options), progress=Silent())  # type: ignore[arg-type]
 
 
 def test_good_songs_are_stored_and_bad_ones_are_rows_with_their_reason(folder: Path, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_good_songs_are_stored_and_bad_ones_are_rows_with_their_reason(folder: P
 
 def test_the_same_songs_give_the_same_bytes_with_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path / "one")
-    extract(folder, tmp_path / "two", SPEC, workers=1, progress=Silent())
+    extract(folder, tmp_path / "two", SPEC, ExtractConfig(workers=1), progress=Silent())
     one, two = (dict(SongStore.open(tmp_path / name).iter_windows()) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for song_id, windows in one.items():
@@ -236,7 +236,7 @@ def wait_for_parts(store: Path, count: int) -> None:
 
 def whole(store: Path, source: Path) -> None:
     """Hold that every song is there once, bit for bit as an undisturbed run makes it."""
-    extract(source, store.parent / "undisturbed", progress=Silent(), workers=2)
+    extract(source, store.parent / "undisturbed", config=ExtractConfig(workers=2), progress=Silent())
     expected = dict(SongStore.open(store.parent / "undisturbed").iter_windows())
     found = SongStore.open(store)
     assert sorted(found.index["song_id"].to_pylist()) == sorted(expected)
@@ -293,10 +293,10 @@ def test_a_file_named_as_a_module_of_python_where_the_run_is_started_harms_nothi
 def test_one_process_may_extract_twice_and_dask_keeps_its_settings(folder: Path, tmp_path: Path) -> None:
     code = """
 import sys
-from songbag_pipeline import extract
+from songbag_pipeline import ExtractConfig, extract
 if __name__ == "__main__":
     for store in sys.argv[2:]:
-        extract(sys.argv[1], store, workers=1, limit=1)
+        extract(sys.argv[1], store, config=ExtractConfig(workers=1, limit=1))
     import dask
     assert dask.config.get("distributed.comm.timeouts.connect")
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from songbag_pipeline import Summary, extract
+from songbag_pipeline import ExtractConfig, Summary, extract
 from songbag_pipeline.errors import ManifestError, SongError, SongsChanged, SourceError
 from songbag_pipeline.run import batch as batches
 from songbag_pipeline.songs.direct import features_of
@@ -37,7 +37,8 @@ def folder(tmp_path: Path) -> Path:
 
 def run(folder: Path, url: str, endpoint: str, **more: object) -> Summary:
     options = objects.options(endpoint)
-    return extract(folder, url, SPEC, workers=2, progress=Silent(), storage_options=options, **more)  # type: ignore[arg-type]
+    config = ExtractConfig(workers=2, **more)  # type: ignore[arg-type]
+    return extract(folder, url, SPEC, config, progress=Silent(), storage_options=options)
 
 
 def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
@@ -66,7 +67,7 @@ def test_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over_wh
             "refuse" if any(asked == "PUT" and ".parquet" in key for asked, key, _ in proxy.requests) else None
         )
         with pytest.raises(StoreUnavailable, match="Run the same command again"):
-            extract(folder, s3_url, SPEC, workers=1, progress=Silent(), storage_options=options)
+            extract(folder, s3_url, SPEC, ExtractConfig(workers=1), progress=Silent(), storage_options=options)
     summary = run(folder, s3_url, s3_endpoint)
     assert summary.n_adopted > 0
     assert summary.n_adopted + summary.n_stored + summary.n_failed == 7
@@ -149,11 +150,9 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
             music,
             tmp_path / "store",
             SPEC,
-            workers=2,
+            ExtractConfig(workers=2, label_from_folder=True, **more),
             progress=Silent(),
             storage_options=options,
-            **more,
-            label_from_folder=True,
         )
 
     first = again()

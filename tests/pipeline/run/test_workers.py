@@ -21,7 +21,8 @@ from songbag_pipeline.errors import ClusterError
 from songbag_pipeline.run import batch as batches
 from songbag_pipeline.run import coordinator, workers
 from songbag_pipeline.run.batch import Job
-from songbag_pipeline.run.cluster import ClusterChoice, connected
+from songbag_pipeline.run.cluster import connected
+from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.workers import Needs
 from songbag_store import SongStore
 from songbag_store.progress import Silent
@@ -64,7 +65,7 @@ def test_a_worker_with_other_software_is_named_before_any_work(
 ) -> None:
     work_for(scheduler_file, start, **other_soxr(tmp_path))
     with pytest.raises(ClusterError, match=r"worker tcp://.* has other software: soxr 0\.5\.0 instead of"):
-        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, progress=Silent())
+        extract(songs, tmp_path / "store", SPEC, ExtractConfig(scheduler_file=scheduler_file), progress=Silent())
     assert SongStore.open(tmp_path / "store").snapshot == 0
 
 
@@ -74,7 +75,7 @@ def test_a_worker_without_songbag_is_named_before_any_work(
 ) -> None:
     work_for(scheduler_file, start, **no_songbag(tmp_path))
     with pytest.raises(ClusterError, match=r"cannot run songbag.*No module named songbag_pipeline"):
-        extract(songs, tmp_path / "store", SPEC, scheduler_file=scheduler_file, progress=Silent())
+        extract(songs, tmp_path / "store", SPEC, ExtractConfig(scheduler_file=scheduler_file), progress=Silent())
 
 
 @pytest.mark.fault(59)
@@ -89,7 +90,7 @@ def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
     song = str(tmp_path / "nowhere.wav") if hidden == "song" else None
     needs = Needs(job=Job(store.location, SPEC, "run"), store_uuid=store.uuid, song=song)
     with (
-        connected(ClusterChoice(workers=1, scheduler_file=scheduler_file)) as client,
+        connected(ExtractConfig(workers=1, scheduler_file=scheduler_file)) as client,
         pytest.raises(ClusterError, match=said),
     ):
         workers.check_workers(client, needs)
@@ -127,7 +128,9 @@ def test_a_song_for_which_a_worker_runs_out_of_memory_fails_alone_and_says_so(
     for name in ("a", "b", "hungry"):
         write(tmp_path / "songs" / f"{name}.wav", chirp(2.0))
     monkeypatch.setattr(coordinator, "run_batch", allocates)
-    summary = extract(tmp_path / "songs", tmp_path / "store", SPEC, scheduler_file=file, progress=Silent())
+    summary = extract(
+        tmp_path / "songs", tmp_path / "store", SPEC, ExtractConfig(scheduler_file=file), progress=Silent()
+    )
     assert (summary.n_stored, summary.n_failed) == (2, 1)
     failed = SongStore.open(tmp_path / "store").sql("select song_id, error from failures")
     assert failed["song_id"].tolist() == ["hungry.wav"]
@@ -144,7 +147,9 @@ def test_a_song_that_was_alone_when_workers_were_lost_is_tried_once_more(
     for name in ("a", "b", "poison", "unlucky"):
         write(tmp_path / "songs" / f"{name}.wav", chirp(2.0))
     monkeypatch.setattr(coordinator, "run_batch", dies)
-    summary = extract(tmp_path / "songs", tmp_path / "store", SPEC, scheduler_file=file, progress=Silent())
+    summary = extract(
+        tmp_path / "songs", tmp_path / "store", SPEC, ExtractConfig(scheduler_file=file), progress=Silent()
+    )
     assert (summary.n_stored, summary.n_failed) == (3, 1)
     failed = SongStore.open(tmp_path / "store").sql("select song_id, error_code from failures")
     assert failed.values.tolist() == [["poison.wav", "decoder-crash"]]
@@ -191,7 +196,7 @@ def test_a_worker_given_up_that_finishes_its_batch_after_all_leaves_one_orphan_a
     (sleep / "wake").touch()
     zombie.send_signal(signal.SIGCONT)
     wait_until(lambda: len(parts(store)) > len(finished), "the zombie wrote its part")
-    again = extract(songs, store, workers=1, progress=Silent())
+    again = extract(songs, store, config=ExtractConfig(workers=1), progress=Silent())
     (orphan,) = set(parts(store)) - set(finished)
     now = SongStore.open(store).index
     assert (again.n_stored, again.n_adopted, again.n_known) == (0, 0, N_SONGS)

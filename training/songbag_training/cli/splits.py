@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from songbag_store.cli.declared import Given, with_options
 from songbag_store.cli.options import CacheDir, CacheSize, Snapshot, StorageOption, Store, open_store
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import TrainConfig
@@ -69,18 +67,7 @@ def split(
     print(f"split {made.digest[:12]}: {output}")
 
 
-def like_a_training(command: Callable[..., None], train: Callable[..., None]) -> Callable[..., None]:
-    """Give a command, which takes them as ``**config``, those options of `train` that make a `TrainConfig`."""
-    fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    own = inspect.signature(command, eval_str=True).parameters.values()
-    theirs = inspect.signature(train, eval_str=True).parameters.values()
-    options = [one for one in theirs if one.name in fields]
-    parameters = [one for one in own if one.kind is not inspect.Parameter.VAR_KEYWORD]
-    command.__signature__ = inspect.Signature([*parameters, *options])  # type: ignore[attr-defined]
-    command.__annotations__ = {one.name: one.annotation for one in [*parameters, *options]}
-    return command
-
-
+@with_options
 def cross_validate(
     store: Store,
     label: Label,
@@ -96,10 +83,11 @@ def cross_validate(
     storage_option: StorageOption = None,
     cache_dir: CacheDir = None,
     cache_size: CacheSize = "50GB",
-    **config: Any,
+    *,
+    config: Given[TrainConfig],
 ) -> None:
     """Train once for each fold, on all the others, and test on this one: mean, spread and every song's prediction."""
-    chosen = TrainConfig(**config)
+    chosen = config.make()
     opened = open_store(store, storage_option, snapshot, cache_dir, cache_size)
     with quiet_start():
         from songbag_training.fit.cross_validation import cross_validate as run_cross_validation

@@ -122,13 +122,13 @@ def cross_validate(
     store: SongStore | str | Path,
     label: str,
     output: str | Path,
+    config: TrainConfig = _DEFAULTS,
     *,
     folds: int | None = None,
     fold_column: str | None = None,
     split: Split | str | Path | None = None,
     group: Sequence[str] = (),
     where: str | None = None,
-    config: TrainConfig = _DEFAULTS,
     memory_bytes: int = MEMORY_BYTES,
     progress: Progress | None = None,
 ) -> CrossValidation:
@@ -151,6 +151,8 @@ def cross_validate(
         Column of the index with the labels.
     output : str or pathlib.Path
         Folder of the cross-validation: new, empty, or left by the same call.
+    config : TrainConfig
+        Of each fold; its seed also makes the folds.
     folds : int, optional
         How many folds to make; 5 where nothing else is said.
     fold_column : str, optional
@@ -161,8 +163,6 @@ def cross_validate(
         Columns of the index: songs with the same artist, album, ... stay in one fold.
     where : str, optional
         SQL expression over the index; only these songs are used.
-    config : TrainConfig
-        Of each fold; its seed also makes the folds.
     memory_bytes : int
         The most that is kept of the store; 1 GB holds some 3,000 songs of three minutes in 13 MFCC.
     progress : Progress, optional

@@ -36,11 +36,11 @@ def train(
     store: SongStore | str | Path,
     label: str,
     output: str | Path,
+    config: TrainConfig = _DEFAULTS,
     *,
     where: str | None = None,
     split: Split | str | Path | None = None,
     group: Sequence[str] = (),
-    config: TrainConfig = _DEFAULTS,
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
@@ -59,14 +59,14 @@ def train(
         Column of the index with one label a song: text, whole numbers or booleans.
     output : str or pathlib.Path
         The run folder, new or empty.
+    config : TrainConfig
+        How to train.
     where : str, optional
         SQL expression over the index; only these songs are used.
     split : Split, str or pathlib.Path, optional
         A split made beforehand, or the file that `songbag split` wrote; by default a new one is made.
     group : sequence of str, optional
         Columns of the index: songs with the same artist, album, ... stay in one part of a new split.
-    config : TrainConfig
-        Everything else.
     checkpoint_s : float
         Seconds between the checkpoints inside an epoch that `resume` goes on from; there is one at its end anyway.
     progress : Progress, optional
@@ -94,7 +94,7 @@ def train(
 
     Examples
     --------
-    >>> run = train("my-store", "genre", "runs/first", config=TrainConfig(epochs=30))
+    >>> run = train("my-store", "genre", "runs/first", TrainConfig(epochs=30))
     >>> predict(run, "new-songs/")
     """
     store = store if isinstance(store, SongStore) else SongStore.open(store)

@@ -1,0 +1,59 @@
+"""`ExtractConfig`: how an extraction is run; no byte of a feature depends on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from songbag_store.errors import UsageError
+from songbag_store.format.declaration import Declared, at_least, declared
+
+_PANEL = "How to run"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractConfig(Declared):
+    """How `extract` works, besides the source, the store and the spec: docs/options.md.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of its range, or two clusters are named.
+    """
+
+    label_from_folder: bool = declared(False, "Put the first folder of each song into a column 'label'.")
+    workers: int | None = declared(
+        None, "Worker processes on this machine.", rule=at_least(1), absent="one per core", panel=_PANEL
+    )
+    limit: int | None = declared(None, "Compute at most this many songs.", rule=at_least(1), absent="all", panel=_PANEL)
+    retry_failed: bool = declared(
+        False, "Try songs again that failed before, though their files did not change.", panel=_PANEL
+    )
+    update_changed: bool = declared(
+        False, "Compute songs again whose content changed; without it they are an error before any work.", panel=_PANEL
+    )
+    max_failed: int | None = declared(
+        None, "Stop when more songs than this have failed.", rule=at_least(0), absent="never", panel=_PANEL
+    )
+    scheduler: str | None = declared(
+        None, "Dask cluster to use, by its address: tcp://host:8786.", metavar="ADDRESS", panel=_PANEL
+    )
+    scheduler_file: str | Path | None = declared(
+        None, "Dask cluster to use, by the file that its scheduler has written.", metavar="FILE", panel=_PANEL
+    )
+
+    def _check(self) -> None:
+        if self.scheduler is not None and self.scheduler_file is not None:
+            what = "`scheduler` and `scheduler_file` both name a cluster"
+            raise UsageError(what, place="extract", remedy="Give one of them.")
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the cluster is one made for this run."""
+        return self.scheduler is None and self.scheduler_file is None
+
+    @property
+    def n_workers(self) -> int:
+        """Worker processes on this machine."""
+        return self.workers or len(os.sched_getaffinity(0))
