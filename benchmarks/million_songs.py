@@ -26,6 +26,7 @@ import pyarrow.csv
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.format.index import index_schema
+from songbag_store.format.keys import INDEX
 
 _LINKS = 50_000
 _PER_FRAGMENT = 1000
@@ -169,7 +170,7 @@ def build(folder: Path, n_songs: int) -> tuple[Path, Path]:
     store = SongStore.open_for_writing(folder / "store", FeatureSpec())
     with timed("committing the index"):
         store.commit_change(lambda base: (index, frozenset()), note="synthetic")
-    n_bytes = sum(entry.n_bytes for entry in store.storage.entries("index"))
+    n_bytes = sum(entry.n_bytes for entry in store.storage.entries(INDEX))
     print(f"index on disk: {n_bytes / 1e6:.0f} MB ({n_bytes / n_songs:.0f} bytes a song)")
     return folder / "store", folder / "manifest.csv"
 

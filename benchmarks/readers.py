@@ -25,6 +25,7 @@ from benchmarks.measuring import processor_s
 from benchmarks.stores import music_windows, write_store
 from songbag_store import SongStore
 from songbag_store.bags.bags import BagPlan, Bags
+from songbag_store.format.keys import fragment_key
 from songbag_store.windows.process import ProcessRule
 from songbag_store.windows.reader import FragmentReader
 
@@ -86,7 +87,7 @@ def _compare(contestants: dict[str, Callable[[], Iterator[Any]]]) -> None:
 def _opened(store: SongStore, fragment: str) -> Any:
     spec = {
         "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": f"{store.location}/features.zarr/{fragment}/"},
+        "kvstore": {"driver": "file", "path": f"{store.location}/{fragment_key(fragment)}/"},
         "fill_missing_data_reads": False,
         "recheck_cached_metadata": "open",
         "recheck_cached_data": "open",

@@ -25,6 +25,7 @@ import pyarrow as pa
 from benchmarks.million_songs import song_ids, synthetic_index
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.format.encoding import encode
+from songbag_store.format.keys import ARRAYS
 from songbag_store.windows.writer import WindowSpill, write_fragment
 
 SPEC = FeatureSpec(n_mfcc=4, window_s=0.5, n_mels=32)
@@ -71,7 +72,7 @@ def build(folder: Path, n_songs: int) -> Path:
         spill.append(encode(rng.normal(0, 20, (_PER_FRAGMENT, *SPEC.window_shape)).astype(np.float32), SPEC))
         spill.songs += [1] * _PER_FRAGMENT
         write_fragment(store.storage, first, SPEC, spill)
-    arrays = folder / "store" / "features.zarr"
+    arrays = folder / "store" / ARRAYS
     names = [first, *(uuid.uuid4().hex for _ in range((n_songs - 1) // _PER_FRAGMENT))]
     for name in names[1:]:
         shutil.copytree(arrays / first, arrays / name)

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 
 from songbag_store import SongStore
+from songbag_store.format import keys
+from songbag_store.format.facts import Identity, ObjectFacts, PartFacts, SnapshotFacts, TagFacts
+from songbag_store.format.index import OWN_FIELDS, REPLACES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "format.md").read_text()
@@ -49,3 +52,29 @@ def test_what_the_page_says_about_damage_finds_damage(folder: Path, kind: str) -
         data[len(data) // 3] ^= 16
         path.write_bytes(data)
     assert follow(folder, "\n".join(BLOCKS)).returncode != 0
+
+
+def test_the_page_lists_every_column_with_its_type_in_order() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| (\S.*?) \|", PAGE, re.MULTILINE)
+    assert listed == [(field.name, str(field.type).replace("item: ", "")) for field in OWN_FIELDS]
+    assert f"`{REPLACES}` (string)" in PAGE
+
+
+@pytest.mark.parametrize(
+    ("document", "fields"),
+    [
+        ("`store.json`", Identity.__annotations__),
+        ("facts of a snapshot", SnapshotFacts.__annotations__),
+        ("facts of a part", [*PartFacts.__annotations__, *ObjectFacts.__annotations__]),
+        ("a tag", [name for name in TagFacts.__annotations__ if name != "said"]),
+    ],
+)
+def test_the_page_lists_every_field_of_a_document(document: str, fields: list[str]) -> None:
+    (row,) = re.findall(rf"^\| {document} \| (.*) \|$", PAGE, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", row) == list(fields)
+
+
+def test_the_page_shows_every_kind_of_key() -> None:
+    made = [keys.IDENTITY, keys.GROUP_METADATA, keys.part_key("<fragment>"), keys.snapshot_key(3)]
+    for key in [*made, keys.fragment_key("<fragment>") + "/", keys.tag_key("<name>")]:
+        assert f"\n  {key} " in PAGE

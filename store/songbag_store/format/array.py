@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from songbag_store.format.document import parse_document
+from songbag_store.format.document import parse_document, reason
 from songbag_store.format.spec import FeatureSpec
 
 GROUP_DOCUMENT = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}, indent=2).encode()
@@ -83,6 +83,9 @@ def read_layout(text: bytes, spec: FeatureSpec) -> ArrayLayout:
         raise ValueError(f"its metadata take {len(text):,} bytes")
     try:
         metadata = parse_document(text)
+    except ValueError as error:
+        raise ValueError(f"{_FOREIGN} ({reason(error)})") from error
+    try:
         if unknown := sorted(set(metadata) - _FIELDS):
             raise ValueError(f"its metadata have fields that songbag does not know: {', '.join(unknown)[:100]}")
         (sharding,) = metadata["codecs"]
@@ -93,7 +96,7 @@ def read_layout(text: bytes, spec: FeatureSpec) -> ArrayLayout:
         if metadata["data_type"] not in _DTYPES or metadata.get("storage_transformers"):
             raise ValueError(f"it holds {str(metadata['data_type'])[:100]!r} instead of int16 or float32")
         return _layout(metadata, inner, spec)
-    except (LookupError, TypeError, AttributeError, RecursionError, UnicodeError, json.JSONDecodeError) as error:
+    except (LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"{_FOREIGN} ({type(error).__name__})") from error
 
 

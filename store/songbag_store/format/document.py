@@ -147,7 +147,9 @@ def _words(hint: Any) -> str:
     if origin is Literal:
         return "one of " + ", ".join(map(repr, inner))
     if origin is list or origin is dict:
-        return f"a {origin.__name__} of {_words(inner[-1])}"
+        return f"{'a list' if origin is list else 'a JSON object'} of {_words(inner[-1])}"
+    if is_typeddict(hint):
+        return "objects with " + " and ".join(hint.__annotations__)
     if inner:
         return " or ".join(map(_words, inner))
     return {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}.get(

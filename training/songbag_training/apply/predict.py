@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
+from songbag_store.format.keys import IDENTITY
 from songbag_store.progress import Progress
 from songbag_store.sql.output import plain_text
 from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
@@ -217,7 +218,7 @@ def _place(
 ) -> SongStore | str | Path:
     """Return the store that a source is, if its features are the model's; anything else is audio."""
     if not isinstance(source, SongStore):
-        if "://" in str(source) or (Path(source) / "store.json").is_file():
+        if "://" in str(source) or (Path(source) / IDENTITY).is_file():
             try:
                 source = SongStore.open(source, snapshot=snapshot, storage_options=options, **cache)
             except StoreNotFound:

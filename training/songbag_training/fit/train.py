@@ -16,6 +16,7 @@ import tensorflow as tf
 import songbag_store
 from songbag_store import SongStore
 from songbag_store.errors import StoreError
+from songbag_store.format import keys
 from songbag_store.progress import Progress, shown_on
 from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
 from songbag_training.config import TrainConfig
@@ -257,7 +258,7 @@ def _facts(material: Material, config: TrainConfig) -> RunFacts:
 def _pin(run: Run, store: SongStore, progress: Progress) -> None:
     """Tag the snapshot, so that it outlives `songbag gc`; a store that cannot be written is trained on all the same."""
     name = f"run-{run.facts.run_id}"
-    if f"tags/{name}.json" in {entry.key for entry in store.storage.entries("tags")}:
+    if keys.tag_key(name) in {entry.key for entry in store.storage.entries(keys.TAGS)}:
         return  # by the process that was interrupted
     try:
         store.tag(name, {"run": str(run.folder.absolute()), "label": run.facts.label})
