@@ -26,7 +26,8 @@ from benchmarks.million_songs import song_ids, synthetic_index
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.format.encoding import encode
 from songbag_store.format.keys import ARRAYS
-from songbag_store.windows.writer import WindowSpill, write_fragment
+from songbag_store.windows.spill import WindowSpill
+from songbag_store.windows.writer import write_fragment
 
 SPEC = FeatureSpec(n_mfcc=4, window_s=0.5, n_mels=32)
 _PER_FRAGMENT = 1000
@@ -69,8 +70,9 @@ def build(folder: Path, n_songs: int) -> Path:
     rng = np.random.default_rng(2)
     first = uuid.uuid4().hex
     with WindowSpill(SPEC) as spill:
-        spill.append(encode(rng.normal(0, 20, (_PER_FRAGMENT, *SPEC.window_shape)).astype(np.float32), SPEC))
-        spill.songs += [1] * _PER_FRAGMENT
+        for _ in range(_PER_FRAGMENT):
+            spill.append(encode(rng.normal(0, 20, (1, *SPEC.window_shape)).astype(np.float32), SPEC))
+            spill.end_song()
         write_fragment(store.storage, first, SPEC, spill)
     arrays = folder / "store" / ARRAYS
     names = [first, *(uuid.uuid4().hex for _ in range((n_songs - 1) // _PER_FRAGMENT))]

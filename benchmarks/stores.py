@@ -21,7 +21,8 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import adopt_part, write_part
 from songbag_store.format.encoding import encode
 from songbag_store.format.index import REPLACES, index_schema
-from songbag_store.windows.writer import WindowSpill, write_fragment
+from songbag_store.windows.spill import WindowSpill
+from songbag_store.windows.writer import write_fragment
 
 SPEC = FeatureSpec()
 SONGS_PER_FRAGMENT = 500

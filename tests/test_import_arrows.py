@@ -24,6 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "storage",
         "format",
         "progress",
+        "child",
         "errors",
         "compat",
         "types",

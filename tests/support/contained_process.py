@@ -11,16 +11,17 @@ import time
 
 from songbag_pipeline.songs.containment import ContainedReader, Containment
 from songbag_store import FeatureSpec
+from songbag_store.windows.spill import WindowSpill
 
 
 def main(song: str) -> None:
     reader = ContainedReader(Containment(reader="tests.support.decoder_faults:read"))
-    spec = FeatureSpec(window_s=0.5, n_mels=40)
-    threading.Thread(target=reader.read, args=(song, spec, lambda windows: None)).start()
+    spill = WindowSpill(FeatureSpec(window_s=0.5, n_mels=40))
+    threading.Thread(target=reader.read, args=(song, spill)).start()
     while not reader._songs_read:
         time.sleep(0.01)
-    assert reader._process is not None
-    print(reader._process.pid, flush=True)
+    assert reader._child is not None
+    print(reader._child.pid, flush=True)
     threading.Event().wait()
 
 

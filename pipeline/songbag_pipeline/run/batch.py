@@ -12,11 +12,11 @@ import pyarrow as pa
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.songs.facts import SongFacts
-from songbag_pipeline.sources.bucket import local_copy
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import write_part
 from songbag_store.format.index import OWN_FIELDS, REPLACES, index_schema, user_fields
-from songbag_store.windows.writer import WindowSpill, write_fragment
+from songbag_store.windows.spill import WindowSpill
+from songbag_store.windows.writer import write_fragment
 
 LARGEST_FRAGMENT_BYTES = 384 << 20
 """Windows before compression after which a fragment ends, and the next song begins another."""
@@ -68,11 +68,7 @@ def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> tuple[s
     with WindowSpill(job.spec) as spill:
         for path in songs["path"].to_pylist():
             start = spill.n_windows
-            song = _read(reader, path, job, spill)
-            if song.status == "ok":
-                spill.end_song()
-            else:
-                spill.drop_song()
+            song = reader.read(path, spill, job.storage_options)
             facts.append(song)
             starts.append(start if song.status == "ok" else None)
             if spill.n_windows * job.spec.window_bytes >= LARGEST_FRAGMENT_BYTES:
@@ -81,14 +77,6 @@ def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> tuple[s
     rows = _rows(job, songs.slice(0, len(facts)), fragment, facts, starts)
     write_part(store.storage, store.uuid, job.spec, fragment, rows, objects)
     return fragment, rows
-
-
-def _read(reader: ContainedReader, path: str, job: Job, spill: WindowSpill) -> SongFacts:
-    try:
-        with local_copy(path, job.storage_options) as copy:
-            return reader.read(copy, job.spec, spill.append)
-    except SongError as error:
-        return SongFacts(status="failed", error_code=error.code, error=error.what)
 
 
 def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> dict[str, pa.Table]:

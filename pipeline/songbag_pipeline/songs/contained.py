@@ -6,68 +6,40 @@ what it answers. It imports no more than reading needs: no Zarr, no Arrow, no Da
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import importlib
 import json
 import os
 import resource
 import select
-import signal
-import sys
-from functools import lru_cache
-
-import numpy as np
+import socket
+from functools import lru_cache, partial
 
 from songbag_pipeline.songs.facts import Reader, SongFacts
 from songbag_store import FeatureSpec
-from songbag_store.errors import StoreError, no_temporary_room
-from songbag_store.types import StoredWindows
+from songbag_store.child import serve
+from songbag_store.errors import StoreError
+from songbag_store.windows.spill import write_windows
 
 IDLE_S = 60.0
-"""A process that is asked nothing for this long leaves: its worker may have other work, or none."""
+"""A process that is asked nothing for this long ends: its worker may have other work, or none."""
 
 _REQUEST_BYTES = 1 << 16
 
 
-def main(entry: str, memory_bytes: int, windows_file: int, lifeline: int) -> None:
-    """Answer requests on standard input until there are no more.
-
-    Parameters
-    ----------
-    entry : str
-        The reader of songs, as ``module:function``.
-    memory_bytes : int
-        Memory it may take beyond what the process has when all is imported.
-    windows_file : int
-        Descriptor of the file for the windows of one song.
-    lifeline : int
-        Descriptor of a pipe whose other end the worker holds: when that closes, this process is killed.
-    """
-    _die_with(lifeline)
-    answers = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 1)
+def main() -> None:
+    """Answer requests until there are no more."""
+    channel, (entry, memory_bytes) = serve()
     module, _, function = entry.partition(":")
     reader: Reader = getattr(importlib.import_module(module), function)
-    # What decoders print about a file is nobody's: songbag reports it in its own way. Until here an error may be seen.
-    os.dup2(nowhere, 2)
-    # What is there by now stays: the collector need not look through it again and again.
+    # Discard what decoders print: songbag reports it itself. Until here an error may be seen.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    # The collector need not look through what was imported again and again.
     gc.freeze()
-    _limit(memory_bytes)
-    _answer(answers, {})
-    while request := _next_request():
-        _answer(answers, _read(reader, request, windows_file))
-
-
-def _die_with(lifeline: int) -> None:
-    """Have the kernel kill this process when the worker is gone, even in the middle of a decoder's endless loop.
-
-    Not PR_SET_PDEATHSIG: that follows the thread which started the process, and a worker's threads come and go.
-    """
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    _limit(int(memory_bytes))
+    _answer(channel, {})
+    while request := _next_request(channel):
+        _answer(channel, _read(reader, *request))
 
 
 def _limit(memory_bytes: int) -> None:
@@ -77,47 +49,35 @@ def _limit(memory_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (present + memory_bytes,) * 2)
 
 
-def _next_request() -> dict[str, str] | None:
-    """Wait for a line of JSON; None at the end of the input, or when none comes for a long time."""
-    line = b""
+def _next_request(channel: socket.socket) -> tuple[dict[str, str], int] | None:
+    """Wait for a line of JSON and the descriptor of a file; None when there are no more, or none for a long time."""
+    line, files = b"", [-1]
     while not line.endswith(b"\n"):
-        if not select.select([0], [], [], IDLE_S)[0]:
+        if not select.select([channel], [], [], IDLE_S)[0]:
             return None
-        piece = os.read(0, _REQUEST_BYTES)
+        piece, sent, _, _ = socket.recv_fds(channel, _REQUEST_BYTES, 1)
         if not piece:
             return None
         line += piece
+        files += sent
     request: dict[str, str] = json.loads(line)
-    return request
+    return request, files[-1]
 
 
-def _answer(answers: int, document: dict[str, object]) -> None:
-    _write_all(answers, json.dumps(document).encode() + b"\n")
+def _answer(channel: socket.socket, document: dict[str, object]) -> None:
+    channel.sendall(json.dumps(document).encode() + b"\n")
 
 
-def _read(reader: Reader, request: dict[str, str], windows_file: int) -> dict[str, object]:
-    os.lseek(windows_file, 0, os.SEEK_SET)
-    os.ftruncate(windows_file, 0)
-
-    def keep(windows: StoredWindows) -> None:
-        try:
-            _write_all(windows_file, np.ascontiguousarray(windows).tobytes())
-        except OSError as error:
-            raise no_temporary_room("the windows of a song", error) from error
-
+def _read(reader: Reader, request: dict[str, str], file: int) -> dict[str, object]:
     try:
-        facts: SongFacts = reader(request["path"], _spec(request["spec"]), keep)
+        facts: SongFacts = reader(request["path"], _spec(request["spec"]), partial(write_windows, file))
     except StoreError as error:
         return {"what": error.what, "place": error.place, "remedy": error.remedy}
     except MemoryError:
         return {"failed": ["out-of-memory", "decoding took more memory than it may"]}
+    finally:
+        os.close(file)
     return {"facts": facts.to_json()}
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]
 
 
 @lru_cache(maxsize=1)
@@ -126,4 +86,4 @@ def _spec(text: str) -> FeatureSpec:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *map(int, sys.argv[2:5]))
+    main()

@@ -1,7 +1,7 @@
 """Reading songs where a crash, an endless loop or a huge allocation of a native decoder costs one song.
 
-Every worker keeps a process for it, `songs.contained`, which is told a path and a spec (one line of JSON),
-puts the song's windows into a file that both have open, and answers with the song's facts. What that process says is
+Every worker keeps a process for it, `songs.contained`, which is told a path and a spec (one line of JSON) and sent the
+file of the batch. It puts the song's windows there and answers with the song's facts. What that process says is
 data: nothing of it is executed here.
 """
 
@@ -12,31 +12,32 @@ import dataclasses
 import json
 import os
 import select
-import signal
-import subprocess
+import socket
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from songbag_pipeline.audio.files import modification_time
-from songbag_pipeline.errors import ContainmentError
-from songbag_pipeline.songs.facts import Sink, SongFacts
-from songbag_store import FeatureSpec
+from songbag_pipeline.errors import ContainmentError, SongError
+from songbag_pipeline.songs.facts import SongFacts
+from songbag_pipeline.sources.bucket import local_copy
+from songbag_store.child import ONE_THREAD, Child
 from songbag_store.errors import StoreError
+from songbag_store.windows.spill import WindowSpill
 
-_BYTES_AT_ONCE = 8 << 20
 _LAST_MOMENT_S = 5.0
 _START_S = 120.0
-_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+_ONE_ARENA = {"MALLOC_ARENA_MAX": "1"}
 # Buffers of one window are freed and asked for again: without this the C library gives them back to the kernel each
 # time, which at the thresholds that Dask sets for its workers takes longer than the computation.
-_KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(64 << 20), "MALLOC_MMAP_THRESHOLD_": str(64 << 20)}
+_KEEP_MEMORY = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,9 +73,7 @@ class ContainedReader:
 
     def __init__(self, containment: Containment | None = None) -> None:
         self.containment = containment or Containment()
-        self._windows = tempfile.TemporaryFile(prefix="songbag-")  # noqa: SIM115 (closed by close)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._lifeline = -1
+        self._child: Child | None = None
         self._songs_read = 0
 
     def __enter__(self) -> ContainedReader:
@@ -86,10 +85,18 @@ class ContainedReader:
     def close(self) -> None:
         """End the process."""
         self._stop()
-        self._windows.close()
 
-    def read(self, path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
-        """Compute the windows of one song; as `read_song`, but nothing a file does gets out.
+    def read(self, address: str, spill: WindowSpill, storage_options: Mapping[str, str] | None = None) -> SongFacts:
+        """Compute the windows of one song; nothing that a file does gets out of the process.
+
+        Parameters
+        ----------
+        address : str
+            An audio file, or an object that is fetched first.
+        spill : WindowSpill
+            Gets the windows of a song that does not fail.
+        storage_options : mapping of str to str, optional
+            How to reach the object.
 
         Raises
         ------
@@ -98,17 +105,34 @@ class ContainedReader:
         ContainmentError
             If the process cannot be started.
         """
+        try:
+            with local_copy(address, storage_options or {}) as path:
+                return self._read(path, spill)
+        except SongError as error:
+            return SongFacts(status="failed", error_code=error.code, error=error.what)
+
+    def _read(self, path: str, spill: WindowSpill) -> SongFacts:
         used = self._songs_read > 0
-        facts = self._attempt(path, spec, sink)
+        facts = self._attempt(path, spill)
         if used and facts.error_code in ("decoder-crash", "out-of-memory"):
             # It may be the doing of an earlier song, or the process left for being idle: judge by a fresh one.
             self._stop()
-            facts = self._attempt(path, spec, sink)
+            facts = self._attempt(path, spill)
         if facts.error_code == "out-of-memory":
             self._stop()
         return facts
 
-    def _attempt(self, path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
+    def _attempt(self, path: str, spill: WindowSpill) -> SongFacts:
+        """Have the process read a song; what it wrote of one that failed is cut off again."""
+        try:
+            facts = self._answer(path, spill)
+            if facts.status == "ok":
+                spill.end_song()
+            return facts
+        finally:
+            spill.drop_song()
+
+    def _answer(self, path: str, spill: WindowSpill) -> SongFacts:
         facts = SongFacts()
         try:
             status = os.stat(path)
@@ -117,9 +141,9 @@ class ContainedReader:
             pass  # the reader says what is the matter
         timeout_s = self.containment.timeout_s(facts.file_bytes or 0)
         try:
-            self._start()
+            child = self._started()
             self._songs_read += 1
-            answer = self._ask({"path": path, "spec": json.dumps(spec.to_dict())}, timeout_s)
+            answer = _ask(child, {"path": path, "spec": json.dumps(spill.spec.to_dict())}, spill.fileno(), timeout_s)
         except TimeoutError:
             self._stop()
             facts.fail("decoder-hang", f"decoding had come to no end after {timeout_s:.0f} s")
@@ -132,101 +156,70 @@ class ContainedReader:
             return facts
         if "facts" not in answer:
             raise StoreError(**answer)
-        facts = SongFacts.from_json(answer["facts"])
-        self._pass_on(facts.n_windows, spec, sink)
-        return facts
+        found = SongFacts.from_json(answer["facts"])
+        if found.status == "ok" and found.n_windows != spill.n_pending():
+            facts.fail("internal-error", f"{spill.n_pending()} windows were written, and {found.n_windows} computed")
+            return facts
+        return found
 
-    def _pass_on(self, n_windows: int, spec: FeatureSpec, sink: Sink) -> None:
-        self._windows.seek(0)
-        at_once = max(1, _BYTES_AT_ONCE // spec.window_bytes)
-        for start in range(0, n_windows, at_once):
-            count = min(at_once, n_windows - start)
-            data = self._windows.read(count * spec.window_bytes)
-            sink(np.frombuffer(data, spec.encoding).reshape(count, *spec.window_shape))
-
-    def _start(self) -> None:
-        if self._process is not None:
-            return
-        lifeline, self._lifeline = os.pipe()
-        inherited = (self._windows.fileno(), lifeline)
-        arguments = map(str, (self.containment.reader, self.containment.memory_bytes, *inherited))
+    def _started(self) -> Child:
+        """Return the process, ready to read."""
+        if self._child is not None:
+            return self._child
+        arguments = self.containment.reader, str(self.containment.memory_bytes)
+        environment = {**ONE_THREAD, **_ONE_ARENA, **_KEEP_MEMORY}
         try:
-            self._process = subprocess.Popen(
-                # -P: a file that happens to be named numpy.py where the worker was started is not to be imported.
-                [sys.executable, "-P", "-m", "songbag_pipeline.songs.contained", *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                pass_fds=inherited,
-                env=_environment(),
-                # Ctrl-C is for the coordinator alone to answer.
-                process_group=0,
-            )
+            child = Child("songbag_pipeline.songs.contained", *arguments, environment=environment, heard=True)
         except OSError as error:
-            os.close(self._lifeline)
             raise _not_started(error.strerror or str(error)) from error
-        finally:
-            os.close(lifeline)
         try:
-            self._await_answer(_START_S)
+            _await_answer(child, _START_S)
         except (EOFError, TimeoutError) as error:
-            raise _not_started(self._last_words()) from error
-
-    def _last_words(self) -> str:
-        assert self._process is not None
-        self._process.kill()
-        said = self._process.communicate()[1].decode(errors="replace").strip().splitlines()
-        self._stop()
-        return said[-1] if said else "it said nothing"
+            reason = child.last_words()
+            child.close()
+            raise _not_started(reason) from error
+        self._child = child
+        return child
 
     def _stop(self, patience_s: float = 0.0) -> str:
         """End the process if there is one, giving it a moment to be gone by itself; return how it ended."""
-        if self._process is None:
+        if self._child is None:
             return ""
-        process, self._process, self._songs_read = self._process, None, 0
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(patience_s)
-        process.kill()
-        code = process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            if pipe:
-                pipe.close()
-        os.close(self._lifeline)
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        child, self._child, self._songs_read = self._child, None, 0
+        ended = child.stop(patience_s)
+        child.close()
+        return ended
 
-    def _ask(self, request: dict[str, str], timeout_s: float) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdin is not None
+
+def _ask(child: Child, request: dict[str, str], file: int, timeout_s: float) -> dict[str, Any]:
+    """Send a request and the descriptor of a file; return the answer."""
+    line = json.dumps(request).encode() + b"\n"
+    try:
+        sent = socket.send_fds(child.channel, [line], [file])
+        child.channel.sendall(line[sent:])
+    except (BrokenPipeError, ConnectionResetError):
+        raise EOFError from None
+    return _await_answer(child, timeout_s)
+
+
+def _await_answer(child: Child, timeout_s: float) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
+    poll = select.poll()
+    poll.register(child.channel, select.POLLIN)
+    line = b""
+    while not line.endswith(b"\n"):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0 or not poll.poll(left_s * 1000):
+            raise TimeoutError
         try:
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-        except BrokenPipeError:
-            raise EOFError from None
-        return self._await_answer(timeout_s)
-
-    def _await_answer(self, timeout_s: float) -> dict[str, Any]:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        answers, deadline = self._process.stdout.fileno(), time.monotonic() + timeout_s
-        poll = select.poll()
-        poll.register(answers, select.POLLIN)
-        line = b""
-        while not line.endswith(b"\n"):
-            left_s = deadline - time.monotonic()
-            if left_s <= 0 or not poll.poll(left_s * 1000):
-                raise TimeoutError
-            piece = os.read(answers, 1 << 16)
-            if not piece:
-                raise EOFError
-            line += piece
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of the process: what can be imported here can be imported there."""
-    importable = {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
-    return {**os.environ, **_ONE_THREAD, **_KEEP_MEMORY, **importable}
+            piece = child.channel.recv(1 << 16)
+        except ConnectionResetError:
+            piece = b""
+        if not piece:
+            raise EOFError
+        line += piece
+    answer: dict[str, Any] = json.loads(line)
+    return answer
 
 
 def _not_started(reason: str) -> ContainmentError:

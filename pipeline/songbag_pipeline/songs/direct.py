@@ -7,15 +7,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from songbag_pipeline.errors import SongError
 from songbag_pipeline.songs.containment import ContainedReader
-from songbag_pipeline.songs.facts import SongFacts
-from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec
 from songbag_store.progress import Progress, first_notes, shown_on
 from songbag_store.types import StoredWindows
-from songbag_store.windows.writer import WindowSpill
+from songbag_store.windows.spill import WindowSpill
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,16 +73,6 @@ def features_of(
     with ContainedReader() as reader:
         for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
             with WindowSpill(spec) as spill:
-                facts = _read(reader, path, spec, spill, options)
+                facts = reader.read(path, spill, options)
                 windows = spill.windows() if facts.status == "ok" else None
                 yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)
-
-
-def _read(
-    reader: ContainedReader, path: str, spec: FeatureSpec, spill: WindowSpill, options: Mapping[str, str]
-) -> SongFacts:
-    try:
-        with local_copy(path, options) as copy:
-            return reader.read(copy, spec, spill.append)
-    except SongError as error:
-        return SongFacts(status="failed", error_code=error.code, error=error.what)

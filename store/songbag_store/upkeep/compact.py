@@ -14,7 +14,8 @@ from songbag_store.commits.snapshots import Snapshot
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.index import REPLACES
 from songbag_store.store import SongStore
-from songbag_store.windows.writer import SHARD_BYTES, WindowSpill, write_fragment
+from songbag_store.windows.spill import WindowSpill
+from songbag_store.windows.writer import SHARD_BYTES, write_fragment
 
 _FRAGMENT_BYTES = 8 * SHARD_BYTES
 """Raw size of a fresh fragment; it is also what lies in the temporary folder while it is written."""

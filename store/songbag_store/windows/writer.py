@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import zarr
@@ -16,66 +14,18 @@ from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from songbag_store.errors import StoreError, no_temporary_room
+from songbag_store.errors import StoreError
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.keys import fragment_key
 from songbag_store.format.spec import INT16_STEP, FeatureSpec
 from songbag_store.storage.storage import Storage
-from songbag_store.types import StoredWindows
 from songbag_store.windows.blocks import pack_by_window
+from songbag_store.windows.spill import WindowSpill
 
 SHARD_BYTES = 64 << 20
 """Raw size that a shard stays under; a writer holds about three times this in memory."""
 
 _CHUNK_BYTES = 4 << 20
-
-
-class WindowSpill:
-    """Windows of songs in an unnamed temporary file, because their number is only known after decoding.
-
-    Parameters
-    ----------
-    spec : FeatureSpec
-        Decides shape and encoding of a window.
-    """
-
-    def __init__(self, spec: FeatureSpec) -> None:
-        self.n_windows = 0
-        self.songs: list[int] = []
-        self._spec = spec
-        self._file = tempfile.TemporaryFile(prefix="songbag-")  # noqa: SIM115 (closed by __exit__)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
-
-    def append(self, windows: StoredWindows) -> None:
-        """Add windows, shape (N, C, T), to the song being written."""
-        try:
-            self._file.write(np.ascontiguousarray(windows).data)
-        except OSError as error:
-            raise no_temporary_room("the windows of a batch", error) from error
-        self.n_windows += len(windows)
-
-    def end_song(self) -> None:
-        """Note that the windows since the last song are one whole song."""
-        self.songs.append(self.n_windows - sum(self.songs))
-
-    def drop_song(self) -> None:
-        """Drop the windows of a song that failed halfway."""
-        self.n_windows = sum(self.songs)
-        self._file.seek(self.n_windows * self._spec.window_bytes)
-        self._file.truncate()
-
-    def windows(self) -> StoredWindows:
-        """Return all windows, shape (N, C, T), mapped from the file and not in memory."""
-        shape = (self.n_windows, *self._spec.window_shape)
-        if self.n_windows == 0:
-            return np.empty(shape, self._spec.encoding)
-        self._file.flush()
-        return np.memmap(self._file, dtype=self._spec.encoding, mode="r", shape=shape)
 
 
 def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: WindowSpill) -> dict[str, ObjectFacts]:

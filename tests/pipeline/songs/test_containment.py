@@ -21,6 +21,7 @@ from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec
 from songbag_store.errors import StoreError
 from songbag_store.types import StoredWindows
+from songbag_store.windows.spill import WindowSpill
 from tests.support.audio import chirp, write
 
 ROOT = Path(__file__).parents[3]
@@ -35,13 +36,14 @@ def reader() -> Iterator[ContainedReader]:
 
 
 def read(reader: ContainedReader, path: Path) -> tuple[SongFacts, list[StoredWindows]]:
-    windows: list[StoredWindows] = []
-    return reader.read(str(path), SPEC, windows.append), windows
+    with WindowSpill(SPEC) as spill:
+        facts = reader.read(str(path), spill)
+        return facts, [np.array(spill.windows())] if spill.n_windows else []
 
 
 def process_of(reader: ContainedReader) -> int:
-    assert reader._process is not None
-    return reader._process.pid
+    assert reader._child is not None
+    return reader._child.pid
 
 
 def gone(pid: int) -> bool:
@@ -85,6 +87,21 @@ def test_a_decoder_that_dies_hangs_or_takes_all_memory_costs_its_song_alone(
     assert said in (facts.error or "")
     facts, windows = read(reader, good)
     assert (facts.status, facts.n_windows, len(np.concatenate(windows))) == ("ok", 3, 3)
+
+
+def test_windows_of_a_song_that_fails_halfway_are_cut_off_from_the_file_of_the_batch(
+    tmp_path: Path, reader: ContainedReader
+) -> None:
+    good, bad = (
+        write(tmp_path / f"{name}-x.wav", chirp(60.0, seed=seed)) for name, seed in (("good", 1), ("halfway", 2))
+    )
+    with WindowSpill(SPEC) as spill:
+        assert [reader.read(str(path), spill).status for path in (good, bad, good)] == ["ok", "failed", "ok"]
+        once: list[StoredWindows] = []
+        read_song(str(good), SPEC, once.append)
+        np.testing.assert_array_equal(spill.windows(), np.concatenate([*once, *once]))
+        assert spill.songs == [239, 239]
+        assert os.fstat(spill.fileno()).st_size == 2 * 239 * SPEC.window_bytes
 
 
 def test_what_is_known_of_a_file_that_kills_its_decoder_is_kept(tmp_path: Path, reader: ContainedReader) -> None:

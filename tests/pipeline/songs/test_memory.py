@@ -37,7 +37,7 @@ def peak(process):
     with open(f"/proc/{process}/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
 
-process = containment._idle[0]._process
+process = containment._idle[0]._child
 print(rows["error_code"][0], rows["n_windows"][0], peak("self"), peak(process.pid) if process else 0)
 """
 

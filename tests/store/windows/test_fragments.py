@@ -16,7 +16,8 @@ from songbag_store.commits.parts import read_part
 from songbag_store.errors import DamagedStore
 from songbag_store.format.encoding import UnencodableFeatures, decode, encode
 from songbag_store.windows import reader as reading
-from songbag_store.windows.writer import SHARD_BYTES, WindowSpill
+from songbag_store.windows.spill import WindowSpill
+from songbag_store.windows.writer import SHARD_BYTES
 from tests.support.stores import MakeStore, fill, sixteenths
 
 SPEC = FeatureSpec()

@@ -1,0 +1,117 @@
+"""A process that works for this one: it is told what to do over a socket, and never outlives its owner."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+"""The environment of a process that shares the machine's cores with others of its kind."""
+
+
+class Child:
+    """A process that runs a module of songbag's.
+
+    The module calls `serve` first.
+
+    Parameters
+    ----------
+    module : str
+        What to run, as ``python -m`` takes it.
+    *arguments : str
+        What `serve` gives the module.
+    environment : mapping of str to str, optional
+        What differs from the environment of this process.
+    heard : bool
+        Whether to keep what it writes to standard error, for `last_words`.
+
+    Attributes
+    ----------
+    channel : socket.socket
+        This end of the socket.
+    pid : int
+        Its number.
+
+    Raises
+    ------
+    OSError
+        If it cannot be started.
+    """
+
+    def __init__(
+        self, module: str, *arguments: str, environment: Mapping[str, str] | None = None, heard: bool = False
+    ) -> None:
+        self._owner = os.getpid()
+        self.channel, theirs = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        importable = os.pathsep.join(map(os.path.abspath, sys.path))
+        inherited = theirs.fileno(), lifeline
+        try:
+            self._process = subprocess.Popen(
+                # -P: a file that happens to be named numpy.py in the current folder is not to be imported.
+                [sys.executable, "-P", "-m", module, *map(str, inherited), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE if heard else subprocess.DEVNULL,
+                pass_fds=inherited,
+                env={**os.environ, **(environment or {}), "PYTHONPATH": importable},
+                # Ctrl-C is for this process alone to answer.
+                process_group=0,
+            )
+        except OSError:
+            self.channel.close()
+            os.close(self._lifeline)
+            raise
+        finally:
+            theirs.close()
+            os.close(lifeline)
+        self.pid = self._process.pid
+
+    def stop(self, patience_s: float = 0.0) -> str:
+        """End the process, after a moment to end by itself; return how it ended. In a fork of its owner do nothing."""
+        if os.getpid() != self._owner:
+            return ""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_s)
+        self._process.kill()
+        code = self._process.wait()
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+
+    def close(self) -> None:
+        """End the process and close the socket."""
+        self.stop()
+        self.channel.close()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def last_words(self) -> str:
+        """End the process; return the last line that it wrote to standard error."""
+        self._process.kill()
+        said = (self._process.communicate()[1] or b"").decode(errors="replace").strip().splitlines()
+        return said[-1] if said else "it said nothing"
+
+
+def serve() -> tuple[socket.socket, list[str]]:
+    """Return the socket that requests come from, and the module's arguments; called in a `Child`, before all else."""
+    channel, lifeline, *arguments = sys.argv[1:]
+    _die_with(int(lifeline))
+    return socket.socket(fileno=int(channel)), arguments
+
+
+def _die_with(lifeline: int) -> None:
+    """Have the kernel kill this process when its owner is gone, even in the middle of a decoder's endless loop.
+
+    Not PR_SET_PDEATHSIG: that follows the thread which started the process, and a worker's threads come and go.
+    """
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
