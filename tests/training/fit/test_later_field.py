@@ -1,0 +1,103 @@
+"""What was written before a field was there stays valid: runs, resumed trainings and cross-validations."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from songbag_store.errors import UsageError
+from songbag_store.format.declaration import at_least, declared
+from songbag_store.progress import Silent
+from songbag_training import TrainConfig
+from songbag_training.errors import DamagedRun
+from songbag_training.fit import cross_validation
+from songbag_training.fit.contradictions import refuse_contradictions
+from songbag_training.runs import run as runs
+from songbag_training.runs.run import Run
+
+OLD = Path(__file__).parents[2] / "fixtures" / "training-format-1"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LaterConfig(TrainConfig):
+    """A `TrainConfig` of a later songbag: with one more field."""
+
+    noise: float = declared(0.0, "Noise that is added to the features.", rule=at_least(0))
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this songbag one that has the field."""
+    for module in (runs, cross_validation):
+        monkeypatch.setattr(module, "TrainConfig", LaterConfig)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """Return a copy of the folder, for what writes into it."""
+    shutil.copytree(OLD, tmp_path / "old")
+    return tmp_path / "old"
+
+
+def edit(path: Path, **changes: object) -> None:
+    """Change entries of the config in a document; None takes one out."""
+    document = json.loads(path.read_text())
+    config = document["config"] | changes
+    document["config"] = {name: value for name, value in config.items() if value is not None or name not in changes}
+    path.write_text(json.dumps(document))
+
+
+def test_an_absent_entry_of_a_config_has_its_default(old: Path) -> None:
+    edit(old / "run" / "run.json", mixup=None)
+    assert Run.open(old / "run").facts.train_config == Run.open(OLD / "run").facts.train_config
+
+
+@pytest.mark.usefixtures("later")
+def test_an_old_run_has_the_default_of_a_later_field_and_is_written_as_before() -> None:
+    facts = Run.open(OLD / "run").facts
+    assert isinstance(facts.train_config, LaterConfig)
+    assert facts.train_config.noise == 0.0
+    assert facts.train_config.to_dict() == json.loads((OLD / "run" / "run.json").read_text())["config"]
+
+
+@pytest.mark.usefixtures("later")
+def test_a_later_field_that_is_used_is_read(old: Path) -> None:
+    edit(old / "run" / "run.json", noise=0.5)
+    assert Run.open(old / "run").facts.train_config == LaterConfig(
+        encoder="reference", bag_size=2, batch_size=4, epochs=3, learning_rate=0.01, noise=0.5
+    )
+
+
+def test_a_field_that_this_songbag_does_not_know_is_refused(old: Path) -> None:
+    edit(old / "run" / "run.json", noise=0.5)
+    with pytest.raises(DamagedRun, match="unknown fields: 'noise'"):
+        Run.open(old / "run")
+
+
+@pytest.mark.usefixtures("later")
+def test_an_old_training_is_resumed_with_a_later_field_at_its_default_only() -> None:
+    run = Run.open_unfinished(OLD / "interrupted")
+    refuse_contradictions(run, {"noise": 0.0})
+    with pytest.raises(UsageError, match=r"noise: is 0\.5, but the run was begun with 0\.0"):
+        refuse_contradictions(run, {"noise": 0.5})
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("written", [None, 0.0])
+def test_an_old_cross_validation_goes_on_with_a_later_field_at_its_default_only(
+    old: Path, written: float | None
+) -> None:
+    edit(old / "cross-validation" / "cross-validation.json", noise=written)
+
+    def again(config: LaterConfig) -> cross_validation.CrossValidation:
+        folder, split = old / "cross-validation", old / "folds.parquet"
+        return cross_validation.cross_validate(old / "store", "label", folder, config, split=split, progress=Silent())
+
+    config = LaterConfig(encoder="reference", bag_size=2, batch_size=8, epochs=1)
+    assert len(again(config).runs) == 2
+    with pytest.raises(UsageError, match=r"another cross-validation \(it differs in config\)"):
+        again(dataclasses.replace(config, noise=0.5))
