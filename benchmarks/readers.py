@@ -87,7 +87,7 @@ def _compare(contestants: dict[str, Callable[[], Iterator[Any]]]) -> None:
 def _opened(store: SongStore, fragment: str) -> Any:
     spec = {
         "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": f"{store.location}/{fragment_key(fragment)}/"},
+        "kvstore": {"driver": "file", "path": f"{store.address}/{fragment_key(fragment)}/"},
         "fill_missing_data_reads": False,
         "recheck_cached_metadata": "open",
         "recheck_cached_data": "open",

@@ -45,7 +45,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for n_songs in args.songs:
             store = write_store(Path(folder) / str(n_songs), islice(cycle(some), n_songs))
-            print(f"{n_songs:,} songs: {peak_mb(store.location) - alone:,.0f} MB more")
+            print(f"{n_songs:,} songs: {peak_mb(store.address) - alone:,.0f} MB more")
 
 
 def peak_mb(*arguments: str) -> float:

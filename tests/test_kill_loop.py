@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from songbag_store import SongStore
+from songbag_store.storage.location import Location
 from tests.support import objects
 from tests.support.songs import SPEC, windows_of
 from tests.support.writers import begin, hold, start
@@ -114,7 +115,7 @@ def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
     seed = int(os.environ.get("SONGBAG_SEED") or random.SystemRandom().randrange(2**32))
     print(f"kill loop of {N_ROUNDS} rounds in {place[0]}: SONGBAG_SEED={seed}")
     chance = random.Random(seed)
-    store = SongStore.open_for_writing(place[0], SPEC, storage_options=place[1])
+    store = SongStore.open_for_writing(Location(str(place[0]), place[1]), SPEC)
     acknowledged: set[str] = set()
     onlooker = Onlooker(store)
     onlooker.start()

@@ -1,6 +1,7 @@
 """songbag's store: what is on disk, and how it is read.
 
-`FeatureSpec` says what is computed of every song; `SongStore` opens the songs of one snapshot.
+`FeatureSpec` says what is computed of every song; `SongStore` opens the songs of one snapshot; a `Location` says where
+they lie and how they are reached.
 """
 
 from __future__ import annotations
@@ -11,12 +12,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from songbag_store.errors import SongbagError
     from songbag_store.format.spec import FeatureSpec
+    from songbag_store.storage.location import Location
     from songbag_store.store import SongStore
 
-__all__ = ["FeatureSpec", "SongStore", "SongbagError"]
+__all__ = ["FeatureSpec", "Location", "SongStore", "SongbagError"]
 __version__ = "0.1.0"
 
-_HOMES = {"FeatureSpec": "format.spec", "SongStore": "store", "SongbagError": "errors"}
+_HOMES = {
+    "FeatureSpec": "format.spec",
+    "Location": "storage.address",
+    "SongStore": "store",
+    "SongbagError": "errors",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,10 +21,10 @@ from songbag_store.format.index import PLACE_COLUMNS, empty_index, keep_rows
 from songbag_store.format.sealed import Rows
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.sql import query
-from songbag_store.storage.location import open_storage
+from songbag_store.storage.location import Location, LocationLike
 from songbag_store.storage.storage import KeyExists, Storage, probe
 from songbag_store.types import FloatWindows
-from songbag_store.windows.cache import DEFAULT_CACHE_BYTES, FragmentCache
+from songbag_store.windows.cache import FragmentCache
 from songbag_store.windows.chunk_memory import ChunkMemory
 from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.spans import Spans
@@ -39,10 +39,12 @@ if TYPE_CHECKING:
 class SongStore:
     """The songs of one snapshot: their index and their windows.
 
-    A reader keeps the snapshot it opened, whatever is committed meanwhile. Make one with `open` or `create`.
+    A reader keeps the snapshot it opened, whatever is committed meanwhile. Make one with `open`.
 
     Attributes
     ----------
+    location : Location
+        Where the store lies and how it is reached.
     uuid : str
         Identity of the store, made at creation.
     spec : FeatureSpec
@@ -60,6 +62,7 @@ class SongStore:
 
     def __init__(
         self,
+        location: Location,
         storage: Storage,
         store_uuid: str,
         spec: FeatureSpec,
@@ -67,6 +70,7 @@ class SongStore:
         cache: FragmentCache | None = None,
         memory: ChunkMemory | None = None,
     ) -> None:
+        self.location = location
         self.storage = storage
         self._cache = cache
         self._memory = memory
@@ -75,29 +79,16 @@ class SongStore:
         self._snapshot = snapshot
 
     @classmethod
-    def open(
-        cls,
-        location: str | Path,
-        *,
-        snapshot: int | None = None,
-        storage_options: Mapping[str, str] | None = None,
-        cache_dir: str | Path | None = None,
-        cache_bytes: int = DEFAULT_CACHE_BYTES,
-    ) -> Self:
+    def open(cls, store: StoreLike, *, snapshot: int | None = None) -> SongStore:
         """Open a store at its newest snapshot, or at an earlier one.
 
         Parameters
         ----------
-        location : str or pathlib.Path
-            The store's folder, or ``s3://``, ``gs://`` or ``az://`` with a bucket and a prefix.
+        store : str, pathlib.Path, Location or SongStore
+            The store's folder, or ``s3://``, ``gs://`` or ``az://`` with a bucket and a prefix; a `Location` says more
+            of how it is reached. A store that is open is returned as it is.
         snapshot : int, optional
             A number that `songbag info` lists.
-        storage_options : mapping of str to str, optional
-            Credentials and endpoint of an object store, before those of the environment; docs/object-stores.md.
-        cache_dir : str or pathlib.Path, optional
-            Where to keep what is read of an object store, for this process and others; docs/training-data.md.
-        cache_bytes : int
-            The most that `cache_dir` may hold.
 
         Raises
         ------
@@ -108,29 +99,32 @@ class SongStore:
         DamagedStore
             If `store.json` or the snapshot is not what was written.
         """
-        store = cls.open_in(open_storage(location, storage_options), snapshot)
-        if cache_dir is not None and store.storage.local_path("") is None:
-            store._cache = FragmentCache(Path(cache_dir), cache_bytes)
-        return store
+        if isinstance(store, SongStore):
+            return store if snapshot is None or snapshot == store.snapshot else store.at_snapshot(snapshot)
+        location = Location.of(store, snapshot)
+        opened = cls.open_in(location.storage(), location.snapshot, location)
+        if location.cache_dir is not None and location.is_remote:
+            opened._cache = FragmentCache(Path(location.cache_dir), location.cache_bytes)
+        return opened
 
     @classmethod
-    def open_in(cls, storage: Storage, snapshot: int | None = None) -> Self:
+    def open_in(cls, storage: Storage, snapshot: int | None = None, location: Location | None = None) -> Self:
         """Open the store in a storage; see `open`."""
         identity = read_identity(storage)
-        return cls(storage, identity.uuid, identity.spec, read_snapshot(storage, identity.uuid, snapshot))
+        opened = read_snapshot(storage, identity.uuid, snapshot)
+        return cls(location or Location(storage.address), storage, identity.uuid, identity.spec, opened)
 
     @classmethod
-    def open_identity(cls, location: str | Path, *, storage_options: Mapping[str, str] | None = None) -> Self:
+    def open_identity(cls, location: LocationLike) -> Self:
         """Open a store without reading its index, for a worker that only adds to it."""
-        storage = open_storage(location, storage_options)
+        location = Location.of(location)
+        storage = location.storage()
         identity = read_identity(storage)
         nothing = Snapshot(0, empty_index(), frozenset())
-        return cls(storage, identity.uuid, identity.spec, nothing)
+        return cls(location, storage, identity.uuid, identity.spec, nothing)
 
     @classmethod
-    def open_for_writing(
-        cls, location: str | Path, spec: FeatureSpec, *, storage_options: Mapping[str, str] | None = None
-    ) -> Self:
+    def open_for_writing(cls, location: LocationLike, spec: FeatureSpec) -> Self:
         """Open the store of this spec, or create it where nothing is yet.
 
         Raises
@@ -142,22 +136,23 @@ class SongStore:
         BackendRefused
             If the place does not honour put-if-absent.
         """
-        storage = open_storage(location, storage_options)
+        location = Location.of(location)
+        storage = location.storage()
         try:
-            store = cls.open_in(storage)
+            store = cls.open_in(storage, None, location)
         except StoreNotFound:
             refuse_foreign_folder(storage)
             probe(storage)
             create_identity(storage, spec)
-            store = cls.open_in(storage)
+            store = cls.open_in(storage, None, location)
         else:
-            refuse_writing(read_identity(storage), storage.location)
+            refuse_writing(read_identity(storage), storage.address)
             probe(storage)
         if store.spec.fingerprint != spec.fingerprint:
             raise SpecMismatch(
                 "the store holds features of another spec",
                 store.spec.differences(spec),
-                place=store.location,
+                place=store.address,
                 remedy="Extract into a new store, or give the options this store was made with (`songbag info`).",
             )
         return store
@@ -188,7 +183,7 @@ class SongStore:
         NewerFormat
             If the store may be read by this songbag, and written only by a newer one.
         """
-        refuse_writing(read_identity(self.storage), self.location)
+        refuse_writing(read_identity(self.storage), self.address)
         return self._at(commit(self.storage, self.uuid, change, note=note))
 
     def refreshed(self) -> Self:
@@ -202,15 +197,15 @@ class SongStore:
     def remembering(self, limit_bytes: int) -> Self:
         """Return this store with a memory: what is read of it stays, as stored, up to so many bytes."""
         memory = ChunkMemory(limit_bytes)
-        return type(self)(self.storage, self.uuid, self.spec, self._snapshot, self._cache, memory)
+        return type(self)(self.location, self.storage, self.uuid, self.spec, self._snapshot, self._cache, memory)
 
     def _at(self, snapshot: Snapshot) -> Self:
-        return type(self)(self.storage, self.uuid, self.spec, snapshot, self._cache, self._memory)
+        return type(self)(self.location, self.storage, self.uuid, self.spec, snapshot, self._cache, self._memory)
 
     @property
-    def location(self) -> str:
-        """The store's address."""
-        return self.storage.location
+    def address(self) -> str:
+        """The store's address, for messages."""
+        return self.storage.address
 
     @property
     def snapshot(self) -> int:
@@ -328,7 +323,7 @@ class SongStore:
         """
         row = self._places.filter(pc.field("song_id") == song_id)
         if row.num_rows == 0:
-            raise SongNotFound(song_id, self.location)
+            raise SongNotFound(song_id, self.address)
         return decode(self.reader.read_all(self.spans(row))[0])
 
     def iter_windows(self, songs: Iterable[str] | None = None) -> Iterator[tuple[str, FloatWindows]]:
@@ -350,7 +345,7 @@ class SongStore:
         songs = self.select_songs(columns=columns)
         rows = pc.index_in(pa.array(song_ids, pa.string()), value_set=songs["song_id"].combine_chunks())
         if rows.null_count:
-            raise SongNotFound(song_ids[rows.to_pylist().index(None)], self.location)
+            raise SongNotFound(song_ids[rows.to_pylist().index(None)], self.address)
         return songs.take(rows)
 
     def bags(
@@ -422,9 +417,13 @@ class SongStore:
         except ValueError as error:
             raise UsageError(f"the facts cannot be kept: {error}", place="tag") from None
         except KeyExists:
-            raise UsageError(f"the tag {name!r} exists already", place=self.location) from None
+            raise UsageError(f"the tag {name!r} exists already", place=self.address) from None
         # gc looks for tags after it has deleted a snapshot; whichever of the two comes second sees the other.
         if self.snapshot and self.snapshot not in self.snapshots():
             self.storage.delete(keys.tag_key(name))
             what = f"snapshot {self.snapshot} is being deleted by `songbag gc`"
-            raise StoreNotFound(what, place=self.location, remedy="Open the store at a newer snapshot.")
+            raise StoreNotFound(what, place=self.address, remedy="Open the store at a newer snapshot.")
+
+
+StoreLike: TypeAlias = SongStore | Location | str | Path
+"""The forms in which a user may give a store; `SongStore.open` takes them all."""

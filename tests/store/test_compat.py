@@ -70,7 +70,7 @@ def test_blosc_unpacks_a_chunk_whose_list_names_some_blocks_only(windows: np.nda
 
 def test_zarr_packs_a_chunk_with_the_codec_of_songbag(make_store: MakeStore, rng: np.random.Generator) -> None:
     store = make_store({f"{n}": sixteenths(rng, 7, (13, 216)) for n in range(5)})
-    (shard,) = (Path(store.location) / "features.zarr").glob("*/c/0/0/0")
+    (shard,) = (Path(store.address) / "features.zarr").glob("*/c/0/0/0")
     header = read_header(shard.read_bytes())
     assert (header.n_bytes, header.block_bytes) == (7 * store.spec.window_bytes, store.spec.window_bytes), (
         f"zarr {zarr.__version__} no longer calls `encode` of a codec for its chunks, or calls it after another one: "

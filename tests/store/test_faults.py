@@ -19,6 +19,7 @@ from songbag_store.commits.parts import part_names, read_part
 from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, seal
+from songbag_store.storage.location import Location
 from songbag_store.storage.objects import ObjectStorage
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy, times
@@ -89,13 +90,13 @@ def test_a_read_only_disk_reads_and_refuses_to_be_written(small_disk: Path) -> N
 
 @pytest.mark.fault(39)
 def test_a_bucket_without_write_permission_reads_and_refuses_to_be_written(s3_url: str, proxy: FaultyProxy) -> None:
-    store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
+    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     fill(store, {"a": windows_of("a")})
     commit_all(store)
     proxy.rule = lambda method, path: "403:AccessDenied" if method == "PUT" else None
-    hold(SongStore.open(s3_url, storage_options=objects.options(proxy.url)), {"a"}, {"a"})
+    hold(SongStore.open(Location(s3_url, objects.options(proxy.url))), {"a"}, {"a"})
     with pytest.raises(StoreError, match="access is denied"):
-        SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
+        SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
 
 
 @pytest.mark.fault(49)
@@ -111,7 +112,7 @@ def test_three_processes_that_commit_at_once_lose_nothing(
         _, err = writer.communicate(timeout=120)
         assert writer.returncode == 0, err
     everything = {f"song-{n:04}" for n in range(40)}
-    store = SongStore.open(place[0], storage_options=place[1])
+    store = SongStore.open(Location(place[0], place[1]))
     hold(store, everything, everything)
     assert store.index.num_rows == 40
     assert part_names(store.storage) == store.parts
@@ -142,11 +143,11 @@ def test_an_endpoint_that_stays_down_is_an_error_after_a_bounded_time(s3_url: st
 def test_reading_gets_over_errors_of_the_server_and_broken_connections(
     s3_url: str, proxy: FaultyProxy, fault: str
 ) -> None:
-    store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
+    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     fill(store, {"a": windows_of("a")})
     commit_all(store)
     proxy.rule = times(2, fault, "GET", "")
-    again = SongStore.open(s3_url, storage_options=objects.options(proxy.url))
+    again = SongStore.open(Location(s3_url, objects.options(proxy.url)))
     proxy.rule = times(2, fault, "GET", "features.zarr")
     hold(again, {"a"}, {"a"})
 
@@ -161,7 +162,7 @@ def test_a_put_whose_answer_is_lost_is_recognised_as_own(
     s3_url: str, proxy: FaultyProxy, fault: str, what: str
 ) -> None:
     proxy.rule = times(2, fault, "PUT", what)
-    store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
+    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     fragment = fill(store, {"a": windows_of("a")})
     part = {fragment: read_part(store.storage, store.uuid, store.spec, fragment)}
     store = store.commit_parts(part)
@@ -171,7 +172,7 @@ def test_a_put_whose_answer_is_lost_is_recognised_as_own(
 
 @pytest.mark.fault(52)
 def test_a_conflict_is_tried_again_and_not_taken_as_existing(s3_url: str, proxy: FaultyProxy) -> None:
-    store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
+    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     fill(store, {"a": windows_of("a")})
     proxy.rule = times(3, "409:ConditionalRequestConflict", "PUT", "/index/")
     store = commit_all(store)
@@ -182,7 +183,7 @@ def test_a_conflict_is_tried_again_and_not_taken_as_existing(s3_url: str, proxy:
 def test_a_server_that_does_not_know_conditional_requests_is_refused(s3_url: str, proxy: FaultyProxy) -> None:
     proxy.rule = lambda method, path: "501:NotImplemented" if method == "PUT" else None
     with pytest.raises(BackendRefused, match="put-if-absent"):
-        SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url, patience_s="0.2"))
+        SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url, patience_s="0.2")), SPEC)
 
 
 @pytest.mark.fault(55)
@@ -199,9 +200,9 @@ def test_a_server_that_does_not_know_conditional_requests_is_refused(s3_url: str
 def test_what_is_wrong_with_access_is_told_apart(s3_url: str, proxy: FaultyProxy, fault: str, said: str) -> None:
     proxy.rule = lambda method, path: fault
     with pytest.raises(StoreError, match=said):
-        SongStore.open(s3_url, storage_options=objects.options(proxy.url))
+        SongStore.open(Location(s3_url, objects.options(proxy.url)))
     with pytest.raises(StoreError, match=said):
-        SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
+        SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
 
 
 @pytest.mark.fault(55)
@@ -227,7 +228,7 @@ def test_a_clock_that_is_days_off_changes_nothing(tmp_path: Path, shift: str) ->
         sys.executable,
         "-m",
         "tests.support.writer_process",
-        store.location,
+        store.address,
         "{}",
         "1",
         "10",
@@ -248,6 +249,6 @@ def test_of_ten_thousand_snapshots_the_newest_is_read(tmp_path: Path) -> None:
     for number in range(2, 10_000):
         (tmp_path / "store" / snapshot_key(number)).touch()
     store.storage.create(snapshot_key(10_000), seal(store.index, facts | {"snapshot": 10_000}))
-    newest = SongStore.open(store.location)
+    newest = SongStore.open(store.address)
     assert newest.snapshot == 10_000
     hold(newest, {"a"}, {"a"})

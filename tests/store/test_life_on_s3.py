@@ -10,6 +10,7 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.history import history_table
 from songbag_store.commits.parts import read_part
+from songbag_store.storage.location import Location
 from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.garbage import collect, find_garbage
 from songbag_store.upkeep.relabel import relabel
@@ -23,7 +24,7 @@ SHAPE = FeatureSpec().window_shape
 
 @pytest.fixture
 def store(s3_endpoint: str, s3_url: str, rng: np.random.Generator) -> SongStore:
-    store = SongStore.open_for_writing(s3_url, FeatureSpec(), storage_options=objects.options(s3_endpoint))
+    store = SongStore.open_for_writing(Location(s3_url, objects.options(s3_endpoint)), FeatureSpec())
     fragment = fill(store, {name: sixteenths(rng, 2, SHAPE) for name in "abc"}, {"genre": ["rock", "jazz", "rock"]})
     return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
 

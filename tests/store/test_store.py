@@ -31,7 +31,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def edit_identity(store: SongStore, **changes: object) -> None:
-    path = Path(store.location) / "store.json"
+    path = Path(store.address) / "store.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
@@ -59,7 +59,7 @@ def test_a_reader_keeps_its_snapshot_while_others_commit(store: SongStore, rng: 
     store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
     assert len(store.songs()) == 3
     assert len(store.refreshed().songs()) == 4
-    assert len(SongStore.open(store.location, snapshot=1).songs()) == 3
+    assert len(SongStore.open(store.address, snapshot=1).songs()) == 3
 
 
 def test_a_part_is_taken_in_once(store: SongStore) -> None:
@@ -121,27 +121,27 @@ def test_a_store_that_another_writer_finishes_at_this_moment_is_taken(
 
 def test_a_store_of_another_spec_is_refused_with_the_difference(store: SongStore) -> None:
     with pytest.raises(SpecMismatch, match="n_mfcc 13 against 20") as caught:
-        SongStore.open_for_writing(store.location, FeatureSpec(n_mfcc=20))
+        SongStore.open_for_writing(store.address, FeatureSpec(n_mfcc=20))
     assert caught.value.differences == {"n_mfcc": (13, 20)}
 
 
 def test_a_store_from_the_future_is_refused_with_the_format_needed(store: SongStore) -> None:
     edit_identity(store, minimum_reader=3)
     with pytest.raises(NewerFormat, match="format 3"):
-        SongStore.open(store.location)
+        SongStore.open(store.address)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", "[" * 100_000, '{"minimum_reader": "x"}'])
 def test_a_store_json_that_is_not_ours_is_damage(store: SongStore, text: str) -> None:
-    (Path(store.location) / "store.json").write_text(text)
+    (Path(store.address) / "store.json").write_text(text)
     with pytest.raises(DamagedStore, match=r"store\.json"):
-        SongStore.open(store.location)
+        SongStore.open(store.address)
 
 
 def test_a_spec_changed_by_hand_is_damage(store: SongStore) -> None:
     edit_identity(store, spec=FeatureSpec(n_mfcc=20).to_dict())
     with pytest.raises(DamagedStore, match=r"store\.json"):
-        SongStore.open(store.location)
+        SongStore.open(store.address)
 
 
 def test_a_tag_is_created_once_and_only_under_a_plain_name(store: SongStore) -> None:

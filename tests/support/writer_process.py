@@ -14,6 +14,7 @@ import sys
 
 from songbag_store import SongStore
 from songbag_store.commits.parts import adopt_part, part_names
+from songbag_store.storage.location import Location
 from tests.support.songs import SPEC, windows_of
 from tests.support.stores import fill
 
@@ -22,7 +23,7 @@ def main(location: str, options: dict[str, str], seed: int, n_songs: int) -> Non
     print("loaded", flush=True)
     sys.stdin.readline()
     chance = random.Random(seed)
-    store = SongStore.open_for_writing(location, SPEC, storage_options=options)
+    store = SongStore.open_for_writing(Location(location, options), SPEC)
     pending = part_names(store.storage) - store.parts
     while True:
         done = set(store.index["song_id"].to_pylist())

@@ -13,12 +13,13 @@ import typer
 
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_store.cli.declared import Given, with_options
-from songbag_store.cli.options import StorageOption
+from songbag_store.cli.options import At, with_location
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.progress import first_notes
 
 if TYPE_CHECKING:
     from songbag_pipeline.run.extract import Summary
+    from songbag_store.storage.location import Location
 
 commands = typer.Typer()
 
@@ -46,15 +47,16 @@ _DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 ha
 
 
 @commands.command()
+@with_location(snapshot=False)
 @with_options
 def extract(
     source: Source,
     store: NewStore,
+    at: At,
     features: Features = None,
     *,
     spec: Given[FeatureSpec],
     config: Given[ExtractConfig],
-    storage_option: StorageOption = None,
 ) -> None:
     """Compute the features of every song that the store does not have yet.
 
@@ -64,12 +66,10 @@ def extract(
     # Arrow's own allocator keeps tens of MB of what a run once needed; it is chosen when Arrow is first loaded.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from songbag_pipeline.run.extract import extract as run
-    from songbag_store.storage.options import parse_options
 
-    options = parse_options(storage_option)
     chosen = config.make()
     spec = dataclasses.replace(spec, fields=spec.fields | _kind(features))
-    summary = run(source, store, _spec(store, spec, options), chosen, storage_options=options)
+    summary = run(at(source), at(store), _spec(at(store), spec), chosen)
     for line in _report(summary, store):
         print(line)
 
@@ -82,13 +82,13 @@ def _kind(features: FeatureKind | None) -> dict[str, Any]:
     return {"kind": kind, "deltas": deltas.count("delta")}
 
 
-def _spec(store: str, given: Given[FeatureSpec], options: dict[str, str]) -> FeatureSpec:
+def _spec(store: Location, given: Given[FeatureSpec]) -> FeatureSpec:
     """Return the spec of an existing store with the options given laid over it, or that of a new one."""
     from songbag_store import SongStore
     from songbag_store.errors import StoreNotFound
 
     try:
-        stored = SongStore.open_identity(store, storage_options=options).spec.to_dict()
+        stored = SongStore.open_identity(store).spec.to_dict()
     except StoreNotFound:
         return given.make()
     # Of another window the hop is half of that one, unless it is given.

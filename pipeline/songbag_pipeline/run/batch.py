@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from songbag_pipeline.songs.facts import SongFacts
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import write_part
 from songbag_store.format.index import OWN_FIELDS, REPLACES, index_schema, user_fields
+from songbag_store.storage.location import Location
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment
 
@@ -26,12 +28,12 @@ LARGEST_FRAGMENT_BYTES = 384 << 20
 class Job:
     """What a worker must know of the run: small enough to travel with every task."""
 
-    store: str
+    store: Location
     spec: FeatureSpec
     run_id: str
     containment: Containment = Containment()  # noqa: RUF009 (frozen)
-    storage_options: dict[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    """May hold credentials, so it is never shown."""
+    source_options: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
+    """How songs in object stores are reached. May hold credentials, so it is never shown."""
 
 
 def run_batch(job: Job, songs: pa.Table) -> dict[str, pa.Table]:
@@ -61,14 +63,14 @@ def run_batch(job: Job, songs: pa.Table) -> dict[str, pa.Table]:
 
 def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> tuple[str, pa.Table]:
     """Do songs from the first on, until all are done or the fragment is large enough."""
-    store = SongStore.open_identity(job.store, storage_options=job.storage_options)
+    store = SongStore.open_identity(job.store)
     fragment = uuid.uuid4().hex
     facts: list[SongFacts] = []
     starts: list[int | None] = []
     with WindowSpill(job.spec) as spill:
         for path in songs["path"].to_pylist():
             start = spill.n_windows
-            song = reader.read(path, spill, job.storage_options)
+            song = reader.read(path, spill, job.source_options)
             facts.append(song)
             starts.append(start if song.status == "ok" else None)
             if spill.n_windows * job.spec.window_bytes >= LARGEST_FRAGMENT_BYTES:
@@ -81,7 +83,7 @@ def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> tuple[s
 
 def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> dict[str, pa.Table]:
     """Record songs as failed that no worker survived; returns what `run_batch` does."""
-    store = SongStore.open_identity(job.store, storage_options=job.storage_options)
+    store = SongStore.open_identity(job.store)
     fragment = uuid.uuid4().hex
     facts = [SongFacts(status="failed", error_code=reason.code, error=reason.what) for _ in range(songs.num_rows)]
     rows = _rows(job, songs, fragment, facts, [None] * songs.num_rows)

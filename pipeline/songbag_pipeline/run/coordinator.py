@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -46,8 +46,8 @@ class Coordinator:
         Where everything goes; its index is not used.
     todo : pyarrow.Table
         As `songbag_pipeline.run.plan.Plan.todo`.
-    storage_options : dict
-        How the workers reach object stores.
+    source_options : mapping of str to str
+        How the workers reach songs that lie in object stores.
     shown : Progress
         Where to show how far it is.
     max_failed : int, optional
@@ -65,7 +65,7 @@ class Coordinator:
         self,
         store: SongStore,
         todo: pa.Table,
-        storage_options: dict[str, str],
+        source_options: Mapping[str, str],
         shown: Progress,
         max_failed: int | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class Coordinator:
         self._todo = todo
         self._shown = shown
         self._max_failed = max_failed
-        self._job = Job(store.location, store.spec, uuid.uuid4().hex, storage_options=storage_options)
+        self._job = Job(store.location, store.spec, uuid.uuid4().hex, source_options=source_options)
         self._needs = Needs(job=self._job, store_uuid=store.uuid, song=_song_that_is_there(todo))
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
@@ -188,7 +188,7 @@ class Coordinator:
             self.progress.advance(rows)
         if self._max_failed is not None and self.progress.n_failed > self._max_failed:
             what = f"{self.progress.n_failed} songs failed, more than the {self._max_failed} allowed; {self._how_far()}"
-            raise TooManyFailures(what, place=self._store.location, remedy=_LOOK_AT_FAILURES)
+            raise TooManyFailures(what, place=self._store.address, remedy=_LOOK_AT_FAILURES)
 
     def _commit(self) -> None:
         if self._pending:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
 
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.coordinator import Coordinator
 from songbag_pipeline.run.prepare import prepare
 from songbag_store import FeatureSpec
 from songbag_store.progress import Progress, shown_on
+from songbag_store.storage.location import Location, LocationLike
 
 _DEFAULTS = ExtractConfig()
 
@@ -53,28 +51,26 @@ class Summary:
 
 
 def extract(
-    source: str | Path,
-    store: str | Path,
+    source: LocationLike,
+    store: LocationLike,
     spec: FeatureSpec | None = None,
     config: ExtractConfig = _DEFAULTS,
     *,
-    storage_options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Compute the features of every song of a source that the store does not have yet.
 
     Parameters
     ----------
-    source : str or pathlib.Path
+    source : str, pathlib.Path or Location
         A folder, a prefix of an object store or a manifest, see `songbag_pipeline.sources.source.read_source`.
-    store : str or pathlib.Path
-        The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none.
+    store : str, pathlib.Path, Location or SongStore
+        The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none. The storage options of both
+        locations travel to the workers.
     spec : FeatureSpec, optional
         What to compute; by default what the store holds, or the reference recipe for a new one.
     config : ExtractConfig
         How to run.
-    storage_options : mapping of str to str, optional
-        Credentials and endpoint of the object stores among source and store; they travel to the workers.
     progress : Progress, optional
         Where to show how far it is; by default a bar on standard error, or lines where that is no terminal.
 
@@ -93,11 +89,10 @@ def extract(
     Interrupted
         After SIGINT or SIGTERM, when what was finished is committed.
     """
-    if "://" not in str(store):
-        store = os.path.abspath(store)  # a worker of a cluster may have been started anywhere
-    options = dict(storage_options or {})
-    work = prepare(source, store, spec, config, options)
-    run = Coordinator(work.store, work.todo, options, progress or shown_on(sys.stderr), config.max_failed)
+    songs = Location.of(source)
+    work = prepare(songs, Location.of(store).absolute(), spec, config)
+    shown = progress or shown_on(sys.stderr)
+    run = Coordinator(work.store, work.todo, songs.storage_options, shown, config.max_failed)
     if work.todo.num_rows:
         run.execute(dataclasses.replace(config, workers=min(config.n_workers, work.todo.num_rows)))
     return Summary(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -16,6 +14,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import StoreError, StoreNotFound
 from songbag_store.format.index import REPLACES, join_rows, user_fields
+from songbag_store.storage.location import Location
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,29 +48,28 @@ class Work:
 
 
 def prepare(
-    source: str | Path,
-    location: str | Path,
+    source: Location,
+    location: Location,
     spec: FeatureSpec | None,
     config: ExtractConfig,
-    storage_options: Mapping[str, str],
 ) -> Work:
     """Find out what there is to do; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
-    found = read_source(source, label_from_folder=config.label_from_folder, storage_options=storage_options)
-    spec = spec or _spec_of(location, storage_options)
-    store = SongStore.open_for_writing(location, spec, storage_options=storage_options)
+    found = read_source(source, label_from_folder=config.label_from_folder)
+    spec = spec or _spec_of(location)
+    store = SongStore.open_for_writing(location, spec)
     before = store.n_rows
     store, left_out = _adopt(store)
     _check_columns(store.schema, found.songs.drop_columns(["file_bytes", "modified_at"]))
     theirs = [field.name for field in user_fields(found.songs.schema) if field.name in store.schema.names]
     index = store.columns([*COLUMNS, *theirs])
-    planned = plan(found.songs, index, retry_failed=config.retry_failed, storage_options=storage_options)
+    planned = plan(found.songs, index, retry_failed=config.retry_failed, storage_options=source.storage_options)
     if planned.changed and not config.update_changed:
         raise SongsChanged(planned.changed, place=str(source))
     if planned.n_other_columns:
         what = f"{planned.n_other_columns} songs have other columns in the store than the source gives"
         left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")
     return Work(
-        store=SongStore.open_identity(location, storage_options=storage_options),
+        store=SongStore.open_identity(location),
         todo=planned.todo.slice(0, config.limit),
         n_known=planned.n_known,
         n_failed_before=planned.n_failed_before,
@@ -82,9 +80,9 @@ def prepare(
     )
 
 
-def _spec_of(store: str | Path, options: Mapping[str, str]) -> FeatureSpec:
+def _spec_of(store: Location) -> FeatureSpec:
     try:
-        return SongStore.open_identity(store, storage_options=options).spec
+        return SongStore.open_identity(store).spec
     except StoreNotFound:
         return FeatureSpec()
 

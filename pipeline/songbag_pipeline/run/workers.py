@@ -6,7 +6,7 @@ import dataclasses
 import importlib.metadata
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -14,10 +14,11 @@ import pyarrow as pa
 import songbag_store
 from songbag_pipeline.errors import ClusterError, ClusterLost, UnfitWorker
 from songbag_pipeline.run.batch import Job
-from songbag_pipeline.sources.bucket import is_remote, remote_rows
+from songbag_pipeline.sources.bucket import remote_rows
 from songbag_store import SongStore
 from songbag_store.errors import SongbagError
 from songbag_store.progress import Progress
+from songbag_store.storage.location import is_remote
 
 _FIRST_WORKER_S = 60
 _LOOK_S = 5.0
@@ -73,19 +74,19 @@ def find_lack(needs: Needs) -> tuple[str, str] | None:
         remedy = "The same versions everywhere are what makes features the same everywhere: install them alike."
         return f"has other software: {', '.join(other)}", remedy
     try:
-        seen = SongStore.open_identity(needs.job.store, storage_options=needs.job.storage_options).uuid
+        seen = SongStore.open_identity(needs.job.store).uuid
     except SongbagError as error:
         seen = error.what
     if seen != needs.store_uuid:
         remedy = "Put the store on a file system or bucket that all workers have under the same name."
         return f"does not see the store {needs.job.store} ({seen})", remedy
-    if needs.song is not None and not _readable(needs.song, needs.job.storage_options):
+    if needs.song is not None and not _readable(needs.song, needs.job.source_options):
         remedy = "Put the songs on a file system that all workers have under the same name."
         return f"cannot read the songs (tried {needs.song})", remedy
     return None
 
 
-def _readable(song: str, options: dict[str, str]) -> bool:
+def _readable(song: str, options: Mapping[str, str]) -> bool:
     try:
         if is_remote(song):
             return "file_bytes" in remote_rows([(song, song)], options)[0]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 from songbag_pipeline.songs.containment import ContainedReader
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec
 from songbag_store.progress import Progress, first_notes, shown_on
+from songbag_store.storage.location import Location, LocationLike
 from songbag_store.types import StoredWindows
 from songbag_store.windows.spill import WindowSpill
 
@@ -35,22 +35,19 @@ class SongFeatures:
 
 
 def features_of(
-    source: str | Path,
+    source: LocationLike,
     spec: FeatureSpec,
     *,
-    storage_options: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[SongFeatures]:
     """Compute the features of every song of a source, one song after the other, in a contained process.
 
     Parameters
     ----------
-    source : str or pathlib.Path
+    source : str, pathlib.Path or Location
         A folder, a manifest or an audio file; any of them may lie in an object store.
     spec : FeatureSpec
         What to compute.
-    storage_options : mapping of str to str, optional
-        Credentials and endpoint of the object store.
     progress : Progress, optional
         Where to show what was left out of the source, before the first song; by default standard output.
 
@@ -64,8 +61,8 @@ def features_of(
     SourceError, ManifestError
         If the source cannot be used.
     """
-    options = storage_options or {}
-    found = read_source(source, storage_options=options)
+    location = Location.of(source)
+    found = read_source(location)
     shown = progress or shown_on(sys.stdout)
     for note in first_notes(found.warnings):
         shown.note(note)
@@ -73,6 +70,6 @@ def features_of(
     with ContainedReader() as reader:
         for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
             with WindowSpill(spec) as spill:
-                facts = reader.read(path, spill, options)
+                facts = reader.read(path, spill, location.storage_options)
                 windows = spill.windows() if facts.status == "ok" else None
                 yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)

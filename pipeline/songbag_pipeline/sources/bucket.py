@@ -8,20 +8,15 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import IO, Any
 
 from songbag_pipeline.errors import SongError
 from songbag_store.errors import StoreError, StoreUnavailable, no_temporary_room
+from songbag_store.storage.location import is_remote
 from songbag_store.storage.objects import ObjectStorage
 from songbag_store.storage.storage import StoredObject
 
 _REQUESTS_AT_ONCE = 32
-
-
-def is_remote(address: str | Path) -> bool:
-    """Tell the address of an object from a path; a path that was made absolute never holds ``://``."""
-    return isinstance(address, str) and "://" in address
 
 
 @contextmanager
@@ -62,7 +57,7 @@ def _fetch(address: str, options: Mapping[str, str], file: IO[bytes]) -> StoredO
 def rows_below(address: str, options: Mapping[str, str]) -> list[dict[str, Any]]:
     """List all objects below a prefix, as rows of a source; a song id is the part of the key below the prefix."""
     storage = ObjectStorage(address, options)
-    return [_row(entry.key, f"{storage.location}/{entry.key}", entry) for entry in storage.entries("")]
+    return [_row(entry.key, f"{storage.address}/{entry.key}", entry) for entry in storage.entries("")]
 
 
 def remote_rows(named: list[tuple[str, str]], options: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -15,10 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_pipeline.errors import ManifestError, SongError, SourceError
-from songbag_pipeline.sources.bucket import is_remote, local_copy, remote_rows, rows_below
+from songbag_pipeline.sources.bucket import local_copy, remote_rows, rows_below
 from songbag_store.errors import UsageError
 from songbag_store.format.index import index_schema
 from songbag_store.sql.manifest import fault, load_table, refuse_duplicates, text_column
+from songbag_store.storage.location import Location, LocationLike, is_remote
 
 AUDIO_SUFFIXES = frozenset(
     {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2"}
@@ -55,20 +56,17 @@ class Source:
     warnings: tuple[str, ...] = ()
 
 
-def read_source(
-    source: str | Path, *, label_from_folder: bool = False, storage_options: Mapping[str, str] | None = None
-) -> Source:
+def read_source(source: LocationLike, *, label_from_folder: bool = False) -> Source:
     """Read a folder, a CSV or Parquet manifest, or a single audio file; any of them may lie in an object store.
 
     Parameters
     ----------
-    source : str or pathlib.Path
+    source : str, pathlib.Path or Location
         A folder: every audio file below it is a song and its path relative to the folder the song id. A manifest
-        (``.csv`` or ``.parquet``): column ``path``, optional ``song_id``, any further columns go to the index.
+        (``.csv`` or ``.parquet``): column ``path``, optional ``song_id``, any further columns go to the index. The
+        storage options of a `Location` hold for the source and for the paths of a manifest.
     label_from_folder : bool
         Add a column ``label``: the first folder below the source on the way to the song.
-    storage_options : mapping of str to str, optional
-        Credentials and endpoint where the source, or a path of a manifest, is an address of an object store.
 
     Raises
     ------
@@ -77,16 +75,16 @@ def read_source(
     ManifestError
         If the manifest cannot be used; nothing was done yet.
     """
-    path = Path(source)
-    options = storage_options or {}
-    if is_remote(source):
-        found = _read_remote(str(source), label_from_folder, options)
+    location = Location.of(source)
+    path, options = Path(location.address), location.storage_options
+    if location.is_remote:
+        found = _read_remote(location.address, label_from_folder, options)
     elif path.is_dir():
         found = _read_folder(path, label_from_folder)
     elif not os.path.isfile(path):
-        raise SourceError("there is no such folder or file", place=str(source), remedy="Check the path.")
+        raise SourceError("there is no such folder or file", place=str(location), remedy="Check the path.")
     elif label_from_folder:
-        raise _no_folder(source)
+        raise _no_folder(path)
     elif path.suffix.lower() in _MANIFESTS:
         found = _read_manifest(path, str(path.parent), options)
     else:
@@ -94,7 +92,7 @@ def read_source(
     if found.songs.num_rows == 0:
         raise SourceError(
             "; ".join(["there is no song in it", *found.warnings[:3]]),
-            place=str(source),
+            place=str(location),
             remedy="Songs are files named " + ", ".join(sorted(AUDIO_SUFFIXES)[:6]) + " and the like, or a manifest.",
         )
     return found

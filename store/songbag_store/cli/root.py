@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from songbag_store.cli import upkeep as cli_store
-from songbag_store.cli.options import Snapshot, StorageOption, Store, open_store
+from songbag_store.cli.options import At, Store, with_location
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import MissingExtra, SongbagError
 
@@ -49,43 +49,43 @@ def root() -> None:
 
 
 @app.command()
-def info(
-    store: Store,
-    snapshot: Snapshot = None,
-    storage_option: StorageOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
+@with_location()
+def info(store: Store, at: At, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show what is in a store: songs, windows, hours, bytes, classes, spec and snapshots."""
     import json
 
     from songbag_store.sql.output import lines_of
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.summary import describe, summarize
 
-    facts = summarize(open_store(store, storage_option, snapshot))
+    facts = summarize(SongStore.open(at(store)))
     print(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
 
 
 @app.command()
+@with_location()
 def query(
     store: Store,
+    at: At,
     sql: Annotated[str, typer.Argument(metavar="SQL", help='One SELECT over songs, failures or "index".')],
-    snapshot: Snapshot = None,
     form: Annotated[QueryFormat, typer.Option("--format", help="How to write the result.")] = QueryFormat.TABLE,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
-    storage_option: StorageOption = None,
 ) -> None:
     """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
     from songbag_store.sql.output import write_table
+    from songbag_store.store import SongStore
 
-    write_table(open_store(store, storage_option, snapshot).select(sql), form.value, output)
+    write_table(SongStore.open(at(store)).select(sql), form.value, output)
 
 
 @app.command()
-def failures(store: Store, snapshot: Snapshot = None, storage_option: StorageOption = None) -> None:
+@with_location()
+def failures(store: Store, at: At) -> None:
     """List the songs that failed, why, and what to do about each."""
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.failures import report
 
-    text = report(open_store(store, storage_option, snapshot).index)
+    text = report(SongStore.open(at(store)).index)
     # The remedies name options of `extract`.
     print(as_options(text, _options_of("extract")))
 

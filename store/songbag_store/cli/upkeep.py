@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from songbag_store.cli.options import Snapshot, StorageOption, Store, open_store
+from songbag_store.cli.options import At, Store, with_location
 
 commands = typer.Typer()
 
@@ -15,15 +15,17 @@ Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, wi
 
 
 @commands.command()
+@with_location(snapshot=False)
 def relabel(
     store: Store,
+    at: At,
     labels: Annotated[Path, typer.Argument(metavar="LABELS", help="CSV or Parquet: song_id and columns.")],
-    storage_option: StorageOption = None,
 ) -> None:
     """Join new or corrected columns to the songs of a store, by song_id; no feature is touched."""
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.relabel import relabel as run
 
-    opened = open_store(store, storage_option)
+    opened = SongStore.open(at(store))
     after, n_matched = run(opened, labels)
     if after.snapshot == opened.snapshot:
         print(f"{n_matched:,} songs matched; the store says the same already. Snapshot {after.snapshot}.")
@@ -32,15 +34,17 @@ def relabel(
 
 
 @commands.command()
+@with_location(snapshot=False)
 def remove(
     store: Store,
+    at: At,
     where: Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")],
-    storage_option: StorageOption = None,
 ) -> None:
     """Take songs out of the index at once; their bytes go with compact and gc."""
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.remove import remove_songs
 
-    after, n_removed = remove_songs(open_store(store, storage_option), where)
+    after, n_removed = remove_songs(SongStore.open(at(store)), where)
     if n_removed == 0:
         print(f"No song matches. Snapshot {after.snapshot}.")
         return
@@ -49,12 +53,14 @@ def remove(
 
 
 @commands.command()
-def compact(store: Store, storage_option: StorageOption = None) -> None:
+@with_location(snapshot=False)
+def compact(store: Store, at: At) -> None:
     """Rewrite fragments that hold windows of removed songs, and join small ones."""
     from songbag_store.sql.output import bytes_text
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.compact import compact as run
 
-    after, done = run(open_store(store, storage_option))
+    after, done = run(SongStore.open(at(store)))
     if done.n_before == 0:
         print(f"There is nothing to compact. Snapshot {after.snapshot}.")
         return
@@ -68,19 +74,21 @@ def compact(store: Store, storage_option: StorageOption = None) -> None:
 
 
 @commands.command()
+@with_location(snapshot=False)
 def gc(
     store: Store,
+    at: At,
     yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
-    storage_option: StorageOption = None,
 ) -> None:
     """Delete what no kept snapshot reaches.
 
     Kept are the last 10 snapshots, every tagged one and all of the last 30 days. Nothing younger than 7 days goes.
     """
     from songbag_store.sql.output import bytes_text
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.garbage import collect, find_garbage
 
-    opened = open_store(store, storage_option)
+    opened = SongStore.open(at(store))
     garbage = collect(opened) if yes else find_garbage(opened)
     verb = "deleted" if yes else "to delete"
     if garbage.snapshots:
@@ -93,14 +101,14 @@ def gc(
 
 
 @commands.command()
-def history(store: Store, storage_option: StorageOption = None) -> None:
+@with_location(snapshot=False)
+def history(store: Store, at: At) -> None:
     """List the snapshots, newest first: number, time, songs, what changed, tags."""
     from songbag_store.commits.history import history_table
     from songbag_store.sql.output import print_table
-    from songbag_store.storage.options import parse_options
     from songbag_store.store import SongStore
 
-    opened = SongStore.open_identity(store, storage_options=parse_options(storage_option))
+    opened = SongStore.open_identity(at(store))
     table = history_table(opened.storage, opened.uuid)
     if table.num_rows == 0:
         print("Nothing was committed yet.")
@@ -109,12 +117,14 @@ def history(store: Store, storage_option: StorageOption = None) -> None:
 
 
 @commands.command()
-def verify(store: Store, snapshot: Snapshot = None, full: Full = False, storage_option: StorageOption = None) -> None:
+@with_location()
+def verify(store: Store, at: At, full: Full = False) -> None:
     """Check that everything is there and is what was written; name the songs hit; exit 1 if any is."""
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.verify import report
     from songbag_store.upkeep.verify import verify as run
 
-    opened = open_store(store, storage_option, snapshot)
+    opened = SongStore.open(at(store))
     damages = list(run(opened, full=full))
     if not damages:
         how = "every byte" if full else "every size"
@@ -131,12 +141,14 @@ def verify(store: Store, snapshot: Snapshot = None, full: Full = False, storage_
 
 
 @commands.command()
-def repair(store: Store, full: Full = False, storage_option: StorageOption = None) -> None:
+@with_location(snapshot=False)
+def repair(store: Store, at: At, full: Full = False) -> None:
     """Take the songs that verify names out of the index, so that the next extract computes them again."""
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.verify import repair as run
     from songbag_store.upkeep.verify import report, verify
 
-    opened = open_store(store, storage_option)
+    opened = SongStore.open(at(store))
     damages = list(verify(opened, full=full))
     if not damages:
         print(f"Nothing is damaged. Snapshot {opened.snapshot}.")

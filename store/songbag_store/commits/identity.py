@@ -31,15 +31,15 @@ def read_identity(storage: Storage) -> Identity:
     except (FileNotFoundError, NotADirectoryError):
         raise StoreNotFound(
             f"there is no songbag store here (no {keys.IDENTITY})",
-            place=storage.location,
+            place=storage.address,
             remedy="Check the path; `songbag extract SOURCE STORE` makes a store.",
         ) from None
     except NewerFormat as error:
-        error.place = storage.location
+        error.place = storage.address
         raise
     except ValueError as error:
         what = f"is not what songbag wrote ({reason(error)})"
-        raise DamagedStore(what, key=keys.IDENTITY, place=storage.location) from error
+        raise DamagedStore(what, key=keys.IDENTITY, place=storage.address) from error
 
 
 def refuse_writing(identity: Identity, place: str) -> None:
@@ -67,6 +67,6 @@ def refuse_foreign_folder(storage: Storage) -> None:
     if strangers and keys.IDENTITY not in names:
         raise StoreInTheWay(
             f"the place is not empty and not a store (it holds {min(strangers)!r})",
-            place=storage.location,
+            place=storage.address,
             remedy="Give a new or an empty folder for the store.",
         )

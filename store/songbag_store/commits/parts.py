@@ -85,11 +85,11 @@ def read_part_facts(
     try:
         data = storage.get(key)
     except FileNotFoundError as error:
-        raise DamagedStore("is missing", key=key, place=storage.location) from error
-    part = Sealed(data, key=key, place=storage.location)
+        raise DamagedStore("is missing", key=key, place=storage.address) from error
+    part = Sealed(data, key=key, place=storage.address)
     facts = part.read_facts(PartFacts)
     if (facts.store, facts.fingerprint) != (store_uuid, spec.fingerprint):
-        raise DamagedStore("belongs to another store", key=key, place=storage.location)
+        raise DamagedStore("belongs to another store", key=key, place=storage.address)
     return part.read(), facts.objects
 
 

@@ -107,7 +107,7 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
         return Snapshot(0, empty_index(), frozenset())
     if number not in numbers:
         known = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
-        raise StoreNotFound(f"there is no snapshot {number} (there are: {known})", place=storage.location)
+        raise StoreNotFound(f"there is no snapshot {number} (there are: {known})", place=storage.address)
     try:
         return _read(storage, store_uuid, number)
     except DamagedStore as error:
@@ -122,7 +122,7 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
 
 def _read(storage: Storage, store_uuid: str, number: int) -> Snapshot:
     sealed, facts = read_sealed(storage, store_uuid, number)
-    check_index(sealed, key=keys.snapshot_key(number), place=storage.location)
+    check_index(sealed, key=keys.snapshot_key(number), place=storage.address)
     return Snapshot(number, sealed, frozenset(facts.parts), sealed.sha256)
 
 
@@ -137,10 +137,10 @@ def read_sealed(storage: Storage, store_uuid: str, number: int) -> tuple[Sealed,
         If it is not what was written, or was written for another store or number.
     """
     key = keys.snapshot_key(number)
-    sealed = Sealed(storage.get(key), key=key, place=storage.location)
+    sealed = Sealed(storage.get(key), key=key, place=storage.address)
     facts = sealed.read_facts(SnapshotFacts)
     if (facts.store, facts.snapshot) != (store_uuid, number):
-        raise DamagedStore("belongs to another store or has another number", key=key, place=storage.location)
+        raise DamagedStore("belongs to another store or has another number", key=key, place=storage.address)
     return sealed, facts
 
 
@@ -191,13 +191,13 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
         data, key = seal(index, dataclasses.asdict(facts)), keys.snapshot_key(facts.snapshot)
         with suppress(KeyExists):
             create_once(storage, key, data)
-            sealed = Sealed(data, key=key, place=storage.location)
+            sealed = Sealed(data, key=key, place=storage.address)
             return Snapshot(facts.snapshot, sealed, parts, sealed.sha256)
         base = read_snapshot(storage, store_uuid)
         # Writers that collided once would collide again in step.
         time.sleep(random.uniform(0, min(1.0, 0.01 * 2 ** min(attempt, 7))))
     raise StoreError(
         f"other writers won {_ATTEMPTS} commits in a row",
-        place=storage.location,
+        place=storage.address,
         remedy="Run the same command again: its finished songs are kept as parts and will be taken in.",
     )

@@ -39,7 +39,7 @@ class ObjectStorage:
 
     Parameters
     ----------
-    location : str
+    address : str
         ``s3://bucket/prefix``, ``gs://bucket/prefix`` or ``az://container/prefix``.
     options : mapping of str to str
         Settings that go before those of the environment, see `songbag_store.storage.options.settings`.
@@ -50,17 +50,17 @@ class ObjectStorage:
         If the address or an option is none.
     """
 
-    def __init__(self, location: str, options: Mapping[str, str] | None = None) -> None:
-        self._scheme, bucket, self._prefix = _parse(location)
+    def __init__(self, address: str, options: Mapping[str, str] | None = None) -> None:
+        self._scheme, bucket, self._prefix = _parse(address)
         self._bucket = bucket
-        self._settings = settings(self._scheme, options or {}, place=location)
-        self._location = f"{self._scheme}://{bucket}" + (f"/{self._prefix}" if self._prefix else "")
+        self._settings = settings(self._scheme, options or {}, place=address)
+        self._address = f"{self._scheme}://{bucket}" + (f"/{self._prefix}" if self._prefix else "")
         self._store = self._connect("")
 
     @property
-    def location(self) -> str:
+    def address(self) -> str:
         """The address, without a slash at its end."""
-        return self._location
+        return self._address
 
     def _connect(self, key: str) -> _Backend:
         """Return obstore's view of what lies below a key."""
@@ -76,7 +76,7 @@ class ObjectStorage:
                 retry_config=made.retry,
             )
         except (BaseError, ValueError, TypeError) as error:
-            raise explained(error, self._location) from error
+            raise explained(error, self._address) from error
         return backend
 
     def create(self, key: str, data: bytes) -> None:
@@ -168,7 +168,7 @@ class ObjectStorage:
 
     def new_array(self, key: str) -> NewArray:
         """Begin an array below a prefix of its own."""
-        return _RemoteArray(self._connect(key), key, f"{self._location}/{key}")
+        return _RemoteArray(self._connect(key), key, f"{self._address}/{key}")
 
     def local_path(self, key: str) -> None:
         """There is none."""
@@ -187,14 +187,14 @@ class ObjectStorage:
                 return request()
             except FileNotFoundError as error:
                 if is_lost_place(error):
-                    raise explained(error, self._location) from error
+                    raise explained(error, self._address) from error
                 raise
             except GenericError as error:
-                failure = explained(error, self._location)
+                failure = explained(error, self._address)
                 if not isinstance(failure, StoreUnavailable) or time.monotonic() + pause_s > deadline:
                     raise failure from error
             except BaseError as error:
-                raise explained(error, self._location) from error
+                raise explained(error, self._address) from error
             time.sleep(random.uniform(pause_s / 2, pause_s))
             pause_s = min(5.0, 2 * pause_s)
 
@@ -232,17 +232,17 @@ class _HashingStore(WrapperStore[ObjectStore[Any]]):
             raise explained(error, self.place) from error
 
 
-def _parse(location: str) -> tuple[str, str, str]:
+def _parse(address: str) -> tuple[str, str, str]:
     """Split an address into scheme, bucket and prefix."""
-    scheme, _, rest = location.partition("://")
+    scheme, _, rest = address.partition("://")
     bucket, _, prefix = rest.partition("/")
     prefix = prefix.strip("/")
     if scheme not in SCHEMES:
         raise UsageError(
             f"{scheme}:// is not a kind of place that a store can lie in",
-            place=location,
+            place=address,
             remedy="Give a folder, or an address that begins with " + ", ".join(f"{s}://" for s in SCHEMES) + ".",
         )
     if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
-        raise UsageError("is not an address of the form s3://bucket/prefix", place=location)
+        raise UsageError("is not an address of the form s3://bucket/prefix", place=address)
     return scheme, bucket, prefix

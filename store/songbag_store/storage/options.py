@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,27 +39,6 @@ class Settings:
     """How obstore repeats requests that failed."""
     patience_s: float
     """How long a request is tried again before it is an error, in seconds."""
-
-
-def parse_options(given: Iterable[str] | None) -> dict[str, str]:
-    """Read options of the form ``key=value``.
-
-    Raises
-    ------
-    UsageError
-        If one has no ``=``. Its text is not shown, for it may be a secret.
-    """
-    options = {}
-    for option in given or ():
-        key, equals, value = option.partition("=")
-        if not equals or not key:
-            raise UsageError(
-                "an option without '='",
-                place="storage_options",
-                remedy="Give each as key=value, for instance region=eu-central-1.",
-            )
-        options[key.strip().lower()] = value
-    return options
 
 
 def settings(scheme: str, options: Mapping[str, str], *, place: str) -> Settings:

@@ -63,7 +63,7 @@ class Storage(Protocol):
     """What songbag asks of the place a store lies in."""
 
     @property
-    def location(self) -> str:
+    def address(self) -> str:
         """The store's address as a user would write it."""
         ...
 
@@ -124,7 +124,7 @@ class LocalStorage:
         self.root = root
 
     @property
-    def location(self) -> str:
+    def address(self) -> str:
         """The folder."""
         return str(self.root)
 
@@ -286,7 +286,7 @@ def create_once(storage: Storage, key: str, data: bytes) -> None:
         return
     raise StoreError(
         f"{key} is reported as existing and as absent in turn",
-        place=storage.location,
+        place=storage.address,
         remedy="Run the same command again; if it stays so, the place does not keep to put-if-absent.",
     )
 
@@ -313,7 +313,7 @@ def probe(storage: Storage) -> None:
     raise BackendRefused(
         "there is no put-if-absent: a new object silently replaced one of the same name, so that two writers would "
         "lose each other's work",
-        place=storage.location,
+        place=storage.address,
         remedy="Use a POSIX file system, S3, Google Cloud Storage or Azure Blob storage; "
         "of the servers that speak S3, one that honours If-None-Match.",
     )

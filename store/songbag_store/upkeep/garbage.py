@@ -106,7 +106,7 @@ def _unreached(
 
     And the number of the young ones.
     """
-    _refuse_damage(kept, store.location)
+    _refuse_damage(kept, store.address)
     # Finished work that no snapshot has taken in yet is the next run's to adopt, however old.
     waiting, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
     reached = frozenset().union(*(event.fragments for event in kept), waiting)
@@ -151,7 +151,7 @@ def _tagged(storage: Storage) -> set[int]:
         raise DamagedStore(
             "is damaged, so that the snapshot it pins is unknown",
             key=keys.tag_key(broken[0]),
-            place=storage.location,
+            place=storage.address,
             remedy="Nothing was deleted. Restore the tag's file from a copy, or delete it if it is not needed.",
         )
     return {tag.snapshot for tag in tags if tag.snapshot is not None}

@@ -23,7 +23,7 @@ def summarize(store: SongStore) -> dict[str, Any]:
     songs = rows.filter(pc.field("status") == "ok")
     objects = store.storage.entries("")
     return {
-        "location": store.location,
+        "location": store.address,
         "uuid": store.uuid,
         "snapshot": store.snapshot,
         "snapshots": store.snapshots(),

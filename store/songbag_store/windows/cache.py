@@ -30,27 +30,10 @@ from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import Storage
 from songbag_store.windows.open_files import KeptOpen
 
-DEFAULT_CACHE_BYTES = 50 * 10**9
-
 _PIECE_BYTES = 2 << 20
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)B?")
 _ENTRY = re.compile(r"[0-9a-f]{64}(\.part)?")
 
 Read = Callable[[int, int], bytes]
-
-
-def parse_size(text: str) -> int:
-    """Return the bytes that a size like ``50GB``, ``1.5 TB`` or ``4000000`` means.
-
-    Raises
-    ------
-    UsageError
-        If the text is not a size.
-    """
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
-        raise UsageError(f"{text!r} is not a size", place="cache_size", remedy="Write it like 50GB.")
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
 
 
 class FragmentCache:

@@ -228,7 +228,7 @@ class FragmentReader:
         except (ValueError, FileNotFoundError) as error:
             raise self._damage(str(error), span) from error
         except OSError as error:
-            key = f"{self._storage.location}/{keys.fragment_key(span.fragment)}"
+            key = f"{self._storage.address}/{keys.fragment_key(span.fragment)}"
             raise StoreError(f"cannot be read ({error.strerror or error})", place=key) from error
 
     def _open_array(self, fragment: str) -> ShardedArray:
@@ -261,7 +261,7 @@ class FragmentReader:
         return DamagedStore(
             what,
             key=keys.fragment_key(span.fragment),
-            place=self._storage.location,
+            place=self._storage.address,
             song_ids=[span.song_id],
             remedy="Restore the fragment from a copy of the store, or extract the song again.",
         )

@@ -66,7 +66,7 @@ def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: Wi
     except OSError as error:
         raise StoreError(
             f"the features could not be written ({error.strerror or error})",
-            place=f"{storage.location}/{key}",
+            place=f"{storage.address}/{key}",
             remedy="Nothing that was committed is touched; make room or give access, and run the same again.",
         ) from error
 

@@ -20,6 +20,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import StoreUnavailable
 from songbag_store.format.encoding import decode
 from songbag_store.progress import Silent
+from songbag_store.storage.location import Location
 from tests.support import objects
 from tests.support.audio import chirp, write
 from tests.support.faulty_proxy import FaultyProxy, times
@@ -38,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 def run(folder: Path, url: str, endpoint: str, **more: object) -> Summary:
     options = objects.options(endpoint)
     config = ExtractConfig(workers=2, **more)  # type: ignore[arg-type]
-    return extract(folder, url, SPEC, config, progress=Silent(), storage_options=options)
+    return extract(folder, Location(url, options), SPEC, config, progress=Silent())
 
 
 def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
@@ -49,7 +50,7 @@ def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
     third = run(folder, s3_url, s3_endpoint)
     assert (first.n_stored, second.n_stored, third.n_stored) == (4, 2, 0)
     assert (first.n_failed + second.n_failed, third.n_failed_before) == (1, 1)
-    store = SongStore.open(s3_url, storage_options=objects.options(s3_endpoint))
+    store = SongStore.open(Location(s3_url, objects.options(s3_endpoint)))
     for song in features_of(folder, SPEC):
         if song.windows is not None:
             np.testing.assert_array_equal(store.windows(song.song_id), decode(song.windows))
@@ -61,13 +62,13 @@ def test_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over_wh
 ) -> None:
     with FaultyProxy(s3_endpoint) as proxy:
         options = objects.options(proxy.url, patience_s="0.5")
-        SongStore.open_for_writing(s3_url, SPEC, storage_options=options)
+        SongStore.open_for_writing(Location(s3_url, options), SPEC)
         # The first part is written; from then on there is nobody.
         proxy.rule = lambda method, path: (
             "refuse" if any(asked == "PUT" and ".parquet" in key for asked, key, _ in proxy.requests) else None
         )
         with pytest.raises(StoreUnavailable, match="Run the same command again"):
-            extract(folder, s3_url, SPEC, ExtractConfig(workers=1), progress=Silent(), storage_options=options)
+            extract(folder, Location(s3_url, options), SPEC, ExtractConfig(workers=1), progress=Silent())
     summary = run(folder, s3_url, s3_endpoint)
     assert summary.n_adopted > 0
     assert summary.n_adopted + summary.n_stored + summary.n_failed == 7
@@ -91,7 +92,7 @@ def test_the_environment_and_a_profile_say_how_to_reach_a_bucket(
     s3_url: str, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = objects.options(s3_endpoint)
-    SongStore.open_for_writing(s3_url, SPEC, storage_options=options)
+    SongStore.open_for_writing(Location(s3_url, options), SPEC)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
@@ -102,13 +103,15 @@ def test_the_environment_and_a_profile_say_how_to_reach_a_bucket(
     (tmp_path / "config").write_text(f"[profile studio]\nregion = us-east-1\nendpoint_url = {s3_endpoint}\n")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    assert SongStore.open(s3_url, storage_options={"profile": "studio"}).spec == SPEC
+    assert SongStore.open(Location(s3_url, {"profile": "studio"})).spec == SPEC
     monkeypatch.setenv("AWS_PROFILE", "studio")
     assert SongStore.open(s3_url).spec == SPEC
 
 
 def test_a_jobs_credentials_are_not_shown() -> None:
-    job = batches.Job("s3://b/x", SPEC, "run", storage_options={"secret_access_key": "hidden"})
+    job = batches.Job(
+        Location("s3://b/x", {"secret_access_key": "hidden"}), SPEC, "run", source_options={"key": "hidden"}
+    )
     assert "hidden" not in repr(job)
 
 
@@ -147,12 +150,11 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
 
     def again(**more: bool) -> Summary:
         return extract(
-            music,
+            Location(music, options),
             tmp_path / "store",
             SPEC,
             ExtractConfig(workers=2, label_from_folder=True, **more),
             progress=Silent(),
-            storage_options=options,
         )
 
     first = again()
@@ -173,7 +175,7 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
 def test_objects_of_any_name_are_found_and_fetched(s3_url: str, s3_endpoint: str) -> None:
     music = put(s3_url, s3_endpoint, {name: name.encode() for name in ODD_NAMES})
     options = objects.options(s3_endpoint)
-    songs = read_source(music, storage_options=options).songs
+    songs = read_source(Location(music, options)).songs
     assert sorted(songs["song_id"].to_pylist()) == sorted(ODD_NAMES)
     for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
         with local_copy(path, options) as copy:
@@ -187,7 +189,7 @@ def test_a_manifest_in_a_bucket_names_songs_beside_it_elsewhere_and_missing(
     files = {"here.wav": (folder / "0.wav").read_bytes(), "list.csv": text.encode()}
     music = put(s3_url, s3_endpoint, files)
     options = objects.options(s3_endpoint)
-    songs = read_source(f"{music}/list.csv", storage_options=options).songs
+    songs = read_source(Location(f"{music}/list.csv", options)).songs
     assert songs["path"].to_pylist() == [f"{music}/here.wav", f"{folder}/1.wav", f"{music}/gone.wav"]
     assert songs["file_bytes"].to_pylist() == [len(files["here.wav"]), (folder / "1.wav").stat().st_size, None]
     assert songs["genre"].to_pylist() == ["rock", "jazz", "rock"]
@@ -195,11 +197,11 @@ def test_a_manifest_in_a_bucket_names_songs_beside_it_elsewhere_and_missing(
         pass
     put(s3_url, s3_endpoint, {"bad.csv": b"file\nx.wav\n"})
     with pytest.raises(ManifestError, match=r"bad\.csv: there is no column 'path'"):
-        read_source(f"{music}/bad.csv", storage_options=options)
+        read_source(Location(f"{music}/bad.csv", options))
     with pytest.raises(SourceError, match=r"none\.csv: there is no such object"):
-        read_source(f"{music}/none.csv", storage_options=options)
+        read_source(Location(f"{music}/none.csv", options))
     with pytest.raises(SourceError, match="no song in it"):
-        read_source(f"{music}/nothing/here", storage_options=options)
+        read_source(Location(f"{music}/nothing/here", options))
 
 
 @pytest.mark.parametrize("fault", ["cut", "drop", "refuse", "503:SlowDown"])

@@ -208,7 +208,7 @@ def test_a_label_may_be_a_row_of_numbers(store: SongStore) -> None:
 
 
 def test_a_lost_shard_is_an_error_that_names_the_song(tmp_path: Path, store: SongStore) -> None:
-    shutil.copytree(store.location, tmp_path / "store")
+    shutil.copytree(store.address, tmp_path / "store")
     for shard in (tmp_path / "store" / "features.zarr").glob("*/c/0/0/0"):
         shard.unlink()
     with pytest.raises(DamagedStore, match="songs hit"):

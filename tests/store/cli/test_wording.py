@@ -51,6 +51,6 @@ def test_the_same_error_speaks_of_an_argument_in_python_and_of_an_option_in_a_sh
     with pytest.raises(UsageError) as refusal:
         remove_songs(store, " ")
     assert str(refusal.value) == "where: the condition is empty.\n  To remove every song, say `where='true'`."
-    done = songbag("remove", store.location, "--where", " ")
+    done = songbag("remove", store.address, "--where", " ")
     assert done.returncode == 2
     assert done.stderr == "songbag: --where: the condition is empty.\n  To remove every song, say --where true.\n"

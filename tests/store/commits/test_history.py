@@ -57,16 +57,16 @@ def test_the_history_says_what_each_snapshot_changed_and_which_tags_pin_it(store
 def test_a_damaged_snapshot_is_shown_as_such_and_hides_no_other(store: SongStore) -> None:
     remove_songs(store, "song_id = 'a'")
     remove_songs(store, "song_id = 'b'")
-    Path(store.location, "index", f"{2:020d}.parquet").write_bytes(b"PAR1")
+    Path(store.address, "index", f"{2:020d}.parquet").write_bytes(b"PAR1")
     events = read_events(store.storage, store.uuid)
     assert [event.whole for event in events] == [True, False, True]
     assert "cut off" in history_table(store.storage, store.uuid)["change"][1].as_py()
-    assert songbag("history", store.location).returncode == 0
+    assert songbag("history", store.address).returncode == 0
 
 
 def test_a_damaged_tag_is_still_a_tag(store: SongStore) -> None:
     store.tag("paper")
-    Path(store.location, "tags", "paper.json").write_text("")
+    Path(store.address, "tags", "paper.json").write_text("")
     (tag,) = read_tags(store.storage)
     assert (tag.name, tag.snapshot) == ("paper", None)
 
@@ -74,23 +74,23 @@ def test_a_damaged_tag_is_still_a_tag(store: SongStore) -> None:
 def test_the_commands_of_a_stores_life(store: SongStore, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("song_id,genre\na,rock\n")
-    assert "1 of 3 songs matched; snapshot 2" in songbag("relabel", store.location, labels).stdout
-    assert "says the same already" in songbag("relabel", store.location, labels).stdout
-    removed = songbag("remove", store.location, "--where", "genre = 'rock'").stdout
+    assert "1 of 3 songs matched; snapshot 2" in songbag("relabel", store.address, labels).stdout
+    assert "says the same already" in songbag("relabel", store.address, labels).stdout
+    removed = songbag("remove", store.address, "--where", "genre = 'rock'").stdout
     assert "1 songs left the index; snapshot 3" in removed
     assert "finds them as new" in removed
-    assert "1 fragments became 1: 2 songs copied" in songbag("compact", store.location).stdout
-    assert "nothing to compact" in songbag("compact", store.location).stdout
-    assert "0 objects, 0 bytes to delete" in songbag("gc", store.location).stdout
-    assert "0 objects, 0 bytes deleted" in songbag("gc", store.location, "--yes").stdout
-    listed = songbag("history", store.location).stdout
+    assert "1 fragments became 1: 2 songs copied" in songbag("compact", store.address).stdout
+    assert "nothing to compact" in songbag("compact", store.address).stdout
+    assert "0 objects, 0 bytes to delete" in songbag("gc", store.address).stdout
+    assert "0 objects, 0 bytes deleted" in songbag("gc", store.address, "--yes").stdout
+    listed = songbag("history", store.address).stdout
     assert [line.split()[0] for line in listed.splitlines()] == ["snapshot", "4", "3", "2", "1"]
-    assert "rock" in songbag("query", store.location, "select genre from songs", "--snapshot", "2").stdout
-    assert "rock" not in songbag("query", store.location, "select genre from songs").stdout
+    assert "rock" in songbag("query", store.address, "select genre from songs", "--snapshot", "2").stdout
+    assert "rock" not in songbag("query", store.address, "select genre from songs").stdout
 
 
 def test_labels_with_a_fault_are_wrong_usage(store: SongStore, tmp_path: Path) -> None:
     labels = tmp_path / "labels.csv"
     labels.write_text("song_id,genre\nzz,rock\n")
-    done = songbag("relabel", store.location, labels)
+    done = songbag("relabel", store.address, labels)
     assert (done.returncode, "line 2" in done.stderr) == (2, True)

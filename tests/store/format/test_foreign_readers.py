@@ -25,12 +25,12 @@ def store(request: pytest.FixtureRequest, make_store: MakeStore, rng: np.random.
 
 
 def newest_index(store: SongStore) -> Path:
-    return max((Path(store.location) / "index").glob("*.parquet"))
+    return max((Path(store.address) / "index").glob("*.parquet"))
 
 
 def test_plain_zarr_reads_a_song_by_its_index_row(store: SongStore) -> None:
     row = pd.read_parquet(newest_index(store)).set_index("song_id").loc["b"]
-    array = zarr.open_array(f"{store.location}/features.zarr/{row.fragment}", mode="r")
+    array = zarr.open_array(f"{store.address}/features.zarr/{row.fragment}", mode="r")
     stored = np.asarray(array[row.row_start : row.row_start + row.n_windows])
     windows = stored * array.attrs.get("scale_factor", 1.0)
     np.testing.assert_array_equal(windows, store.windows("b"))
@@ -38,7 +38,7 @@ def test_plain_zarr_reads_a_song_by_its_index_row(store: SongStore) -> None:
 
 def test_plain_tensorstore_reads_a_song_by_its_index_row_and_finds_a_lost_shard(store: SongStore) -> None:
     row = pd.read_parquet(newest_index(store)).set_index("song_id").loc["b"]
-    folder = f"{store.location}/features.zarr/{row.fragment}"
+    folder = f"{store.address}/features.zarr/{row.fragment}"
     spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": f"{folder}/"}, "fill_missing_data_reads": False}
     array = tensorstore.open(spec, open=True).result()
     song = array[row.row_start : row.row_start + row.n_windows]
@@ -51,7 +51,7 @@ def test_plain_tensorstore_reads_a_song_by_its_index_row_and_finds_a_lost_shard(
 
 def test_xarray_opens_all_fragments_and_applies_the_scale_by_itself(store: SongStore) -> None:
     row = pd.read_parquet(newest_index(store)).set_index("song_id").loc["b"]
-    with xarray.open_zarr(f"{store.location}/features.zarr", consolidated=False) as dataset:
+    with xarray.open_zarr(f"{store.address}/features.zarr", consolidated=False) as dataset:
         windows = dataset[row.fragment][row.row_start : row.row_start + row.n_windows]
         assert windows.dims[1:] == ("coefficient", "frame")
         np.testing.assert_array_equal(windows.values, store.windows("b"))

@@ -76,24 +76,24 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def edit(store: SongStore, **changes: object) -> None:
-    path = Path(store.location, "store.json")
+    path = Path(store.address, "store.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def test_one_feature_that_songbag_has_never_heard_of_is_enough(store: SongStore) -> None:
     edit(store, required_features={"encrypted": "1.7"})
     with pytest.raises(NewerFormat, match=r"'encrypted' \(songbag 1\.7 or newer\)"):
-        SongStore.open(store.location)
+        SongStore.open(store.address)
 
 
 def test_a_store_for_newer_writers_alone_is_read_and_not_written(store: SongStore) -> None:
     edit(store, minimum_writer=2)
-    opened = SongStore.open(store.location)
+    opened = SongStore.open(store.address)
     assert len(opened.windows("a")) == 1
     with pytest.raises(NewerFormat, match="writer of format 2"):
         remove_songs(opened, "true")
     with pytest.raises(NewerFormat, match="writer of format 2"):
-        SongStore.open_for_writing(store.location, opened.spec)
+        SongStore.open_for_writing(store.address, opened.spec)
     assert opened.refreshed().snapshot == 1
 
 
@@ -101,4 +101,4 @@ def test_a_store_for_newer_writers_alone_is_read_and_not_written(store: SongStor
 def test_required_features_that_are_no_table_are_damage(store: SongStore, features: object) -> None:
     edit(store, required_features=features)
     with pytest.raises(DamagedStore, match=r"store\.json"):
-        SongStore.open(store.location)
+        SongStore.open(store.address)

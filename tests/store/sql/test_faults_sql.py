@@ -47,7 +47,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
     ],
 )
 def test_files_extensions_and_settings_are_out_of_reach(store: SongStore, sql: str) -> None:
-    index = str(next(Path(store.location, "index").iterdir()))
+    index = str(next(Path(store.address, "index").iterdir()))
     with pytest.raises(QueryError, match=r"read-only|query"):
         store.sql(sql.format(index=index))
 
@@ -61,14 +61,14 @@ def test_the_message_says_that_the_index_is_read_only(store: SongStore) -> None:
 
 @pytest.mark.fault(75)
 def test_copy_can_not_destroy_the_index(store: SongStore) -> None:
-    path = next(Path(store.location, "index").iterdir())
+    path = next(Path(store.address, "index").iterdir())
     before = path.read_bytes()
-    for target in (path, Path(store.location, "new.csv")):
+    for target in (path, Path(store.address, "new.csv")):
         for sql in (f"copy (select 1) to '{target}' (use_tmp_file false)", f"copy songs to '{target}'"):
             with pytest.raises(QueryError, match="read-only"):
                 store.sql(sql)
     assert path.read_bytes() == before
-    assert not Path(store.location, "new.csv").exists()
+    assert not Path(store.address, "new.csv").exists()
 
 
 @pytest.mark.fault(76)

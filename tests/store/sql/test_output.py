@@ -100,7 +100,7 @@ def wide(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_in_a_terminal_a_wide_table_keeps_to_its_width_and_names_what_is_hidden(wide: SongStore, width: int) -> None:
-    lines = in_terminal(width, "query", wide.location, "select * from songs")
+    lines = in_terminal(width, "query", wide.address, "select * from songs")
     table, note = lines[:4], "".join(lines[4:])
     assert [line for line in table if cell_len(line) > width] == []
     shown = table[0].split()
@@ -112,7 +112,7 @@ def test_in_a_terminal_a_wide_table_keeps_to_its_width_and_names_what_is_hidden(
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_in_a_terminal_one_long_text_leaves_room_for_the_others_and_numbers_are_whole(wide: SongStore) -> None:
     sql = "select song_id, genre, comment, 1234567890123456 as n from songs"
-    lines = in_terminal(60, "query", wide.location, sql)
+    lines = in_terminal(60, "query", wide.address, sql)
     assert lines[0].split() == ["song_id", "genre", "comment", "n"]
     assert [line.split()[-1] for line in lines[1:]] == ["1234567890123456"] * 3
     assert ["rock" in lines[1], "jazz" in lines[2], "pop" in lines[3]] == [True] * 3
@@ -121,5 +121,5 @@ def test_in_a_terminal_one_long_text_leaves_room_for_the_others_and_numbers_are_
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 @pytest.mark.parametrize("command", [["info"], ["query", "select comment from songs"]])
 def test_nothing_a_stranger_wrote_steers_the_terminal(wide: SongStore, command: list[str]) -> None:
-    lines = in_terminal(80, command[0], wide.location, *command[1:])
+    lines = in_terminal(80, command[0], wide.address, *command[1:])
     assert not {"\x1b", "\x07"} & set("".join(lines))

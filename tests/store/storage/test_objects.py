@@ -15,6 +15,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.errors import BackendRefused, DamagedStore, StoreError, StoreInTheWay, StoreNotFound, UsageError
 from songbag_store.format.sealed import Sealed
+from songbag_store.storage.location import Location
 from songbag_store.storage.objects import ObjectStorage
 from songbag_store.storage.storage import KeyExists, probe
 from songbag_store.windows.writer import SHARD_BYTES
@@ -48,7 +49,7 @@ def add(store: SongStore, songs: dict[str, np.ndarray]) -> SongStore:
 
 
 def make(url: str, options: dict[str, str], songs: dict[str, np.ndarray]) -> SongStore:
-    return add(SongStore.open_for_writing(url, SPEC, storage_options=options), songs)
+    return add(SongStore.open_for_writing(Location(url, options), SPEC), songs)
 
 
 def test_an_object_is_created_once_and_never_replaced(storage: ObjectStorage) -> None:
@@ -85,8 +86,8 @@ def test_a_bucket_is_probed_and_nothing_is_left(storage: ObjectStorage) -> None:
 def test_songs_come_back_as_they_were_written(s3_url: str, options: dict[str, str], rng: np.random.Generator) -> None:
     songs = {name: sixteenths(rng, n, SHAPE) for name, n in {"a": 1, "b": 7, "c": 40}.items()}
     store = make(s3_url + "/", options, songs)
-    assert (store.snapshot, store.location) == (1, s3_url)
-    reader = SongStore.open(s3_url, storage_options=options)
+    assert (store.snapshot, store.address) == (1, s3_url)
+    reader = SongStore.open(Location(s3_url, options))
     assert reader.sql("select sum(n_windows) n from songs")["n"].tolist() == [48]
     for name, windows in reader.iter_windows():
         np.testing.assert_array_equal(windows, songs[name])
@@ -131,7 +132,7 @@ def test_one_song_is_read_by_its_chunks_and_not_by_its_fragment(
 
 
 def test_writing_reads_nothing_back(s3_url: str, proxy: FaultyProxy, rng: np.random.Generator) -> None:
-    store = SongStore.open_for_writing(s3_url, SPEC, storage_options=objects.options(proxy.url))
+    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     proxy.requests.clear()
     fill(store, {"a": sixteenths(rng, 100, SHAPE)})
     assert sum(size for method, _, size in proxy.requests if method == "GET" and "features.zarr" in _) < 5000
@@ -150,7 +151,7 @@ def test_a_damaged_shard_is_an_error_with_the_song_and_never_zeros(
     if left is not None:
         store.storage.create(key, left)
     with pytest.raises(DamagedStore, match="songs hit: 'a'"):
-        SongStore.open(s3_url, storage_options=options).windows("a")
+        SongStore.open(Location(s3_url, options)).windows("a")
 
 
 @pytest.mark.fault(63)
@@ -165,17 +166,17 @@ def test_sixty_random_bit_flips_in_a_shard_are_all_found(
         flipped[position // 8] ^= 1 << (position % 8)
         store.storage.delete(key)
         store.storage.create(key, bytes(flipped))
-        again = SongStore.open(s3_url, storage_options=options)
+        again = SongStore.open(Location(s3_url, options))
         with pytest.raises(DamagedStore, match="songs hit"):
             dict(again.iter_windows())
 
 
 def test_no_store_and_somebody_elses_objects_are_told_apart(s3_url: str, options: dict[str, str]) -> None:
     with pytest.raises(StoreNotFound, match=r"no store\.json"):
-        SongStore.open(s3_url, storage_options=options)
+        SongStore.open(Location(s3_url, options))
     ObjectStorage(s3_url, options).create("thesis.tex", b"")
     with pytest.raises(StoreInTheWay, match=r"thesis\.tex"):
-        SongStore.open_for_writing(s3_url, SPEC, storage_options=options)
+        SongStore.open_for_writing(Location(s3_url, options), SPEC)
 
 
 @pytest.mark.fault(53)
@@ -183,7 +184,7 @@ def test_a_server_without_put_if_absent_is_refused_with_the_reason(tmp_path: Pat
     with objects.rclone_server(tmp_path / "served") as endpoint:
         url = f"s3://{objects.BUCKET}/store"
         with pytest.raises(BackendRefused, match="no put-if-absent"):
-            SongStore.open_for_writing(url, SPEC, storage_options=objects.options(endpoint))
+            SongStore.open_for_writing(Location(url, objects.options(endpoint)), SPEC)
         assert "store.json" not in ObjectStorage(url, objects.options(endpoint)).top_level()
 
 
@@ -196,12 +197,12 @@ def test_an_address_that_is_none_is_wrong_usage(address: str) -> None:
 @pytest.mark.parametrize("url", ["gs://bucket/a/b", "az://container/a/b"])
 def test_the_other_object_stores_are_reached_with_their_own_options(url: str) -> None:
     keys = {"skip_signature": "true"} if url[:2] == "gs" else {"account_name": "me", "account_key": "YQ=="}
-    assert ObjectStorage(url, keys).location == url
+    assert ObjectStorage(url, keys).address == url
 
 
 def test_an_unknown_option_is_named(s3_url: str) -> None:
     with pytest.raises(StoreError, match="nonsense"):
-        SongStore.open(s3_url, storage_options={"nonsense": "x"})
+        SongStore.open(Location(s3_url, {"nonsense": "x"}))
 
 
 def test_a_name_that_looks_like_an_error_is_not_taken_for_one(storage: ObjectStorage) -> None:
@@ -236,6 +237,6 @@ def test_a_listing_that_breaks_off_is_an_error_and_never_an_older_store(
         store.storage.create(f"index/0-{number:04}", b"")
     proxy.rule = times(1000, "503:SlowDown", "GET", "continuation-token")
     with pytest.raises(StoreError, match="does not answer"):
-        SongStore.open(s3_url, storage_options=objects.options(proxy.url, patience_s="0.3"))
+        SongStore.open(Location(s3_url, objects.options(proxy.url, patience_s="0.3")))
     proxy.rule = lambda method, path: None
-    assert SongStore.open(s3_url, storage_options=objects.options(proxy.url)).snapshot == 1
+    assert SongStore.open(Location(s3_url, objects.options(proxy.url))).snapshot == 1

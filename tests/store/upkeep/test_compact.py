@@ -117,7 +117,7 @@ def test_a_compaction_killed_before_its_commit_changes_nothing_when_its_part_is_
 
 
 def test_damaged_windows_are_never_copied(store: SongStore) -> None:
-    for shard in (Path(store.location) / "features.zarr").glob("*/c/0/0/0"):
+    for shard in (Path(store.address) / "features.zarr").glob("*/c/0/0/0"):
         shard.write_bytes(shard.read_bytes()[:-40])
     with pytest.raises(DamagedStore, match="songs hit"):
         compact(store)

@@ -57,7 +57,7 @@ def commit_days_ago(store: SongStore, days: float, n: int = 1) -> SongStore:
 
 def stamp_days_ago(store: SongStore, days: float, pattern: str = "**/*") -> None:
     then = datetime.now(UTC).timestamp() - days * 86400
-    for path in Path(store.location).glob(pattern):
+    for path in Path(store.address).glob(pattern):
         os.utime(path, (then, then))
 
 
@@ -79,14 +79,14 @@ def test_looking_for_garbage_deletes_nothing_and_leaves_nothing(store: SongStore
 
 def test_the_last_ten_snapshots_the_tagged_and_the_young_stay(store: SongStore) -> None:
     store = commit_days_ago(store, 100, 4)
-    SongStore.open(store.location, snapshot=3).tag("paper")
+    SongStore.open(store.address, snapshot=3).tag("paper")
     store = commit_days_ago(store, 29, 2)
     store = commit_days_ago(store, 1, 10)
     stamp_days_ago(store, 100)
     stamp_days_ago(store, 29, "index/*0[67].parquet")
     assert collect(store).snapshots == (2, 4, 5)
     assert store.snapshots() == [1, 3, *range(6, 18)]
-    assert not list(verify(SongStore.open(store.location, snapshot=3), full=True))
+    assert not list(verify(SongStore.open(store.address, snapshot=3), full=True))
 
 
 def test_bytes_of_removed_songs_go_when_no_kept_snapshot_has_them(store: SongStore) -> None:
@@ -110,15 +110,15 @@ def test_bytes_of_removed_songs_go_when_no_kept_snapshot_has_them(store: SongSto
 def rewrite_as_old(store: SongStore, numbers: list[int]) -> None:
     """Put the same snapshots in place as if committed 60 days ago."""
     for number in numbers:
-        snapshot = SongStore.open(store.location, snapshot=number)
-        Path(store.location, snapshot_key(number)).write_bytes(sealed_days_ago(snapshot, number, 60))
+        snapshot = SongStore.open(store.address, snapshot=number)
+        Path(store.address, snapshot_key(number)).write_bytes(sealed_days_ago(snapshot, number, 60))
     stamp_days_ago(store, 100)
 
 
 def orphan(store: SongStore, rng: np.random.Generator) -> str:
     """Leave a fragment without its part, as a killed task does."""
     fragment = fill(store, {"lost": sixteenths(rng, 1, SHAPE)})
-    Path(store.location, f"parts/{fragment}.parquet").unlink()
+    Path(store.address, f"parts/{fragment}.parquet").unlink()
     return fragment
 
 
@@ -143,7 +143,7 @@ def test_a_fragment_with_one_young_object_stays_whole(store: SongStore, rng: np.
 
 
 def test_half_written_files_of_killed_writers_go_too(store: SongStore) -> None:
-    path = Path(store.location, "index", ".tmp-0123")
+    path = Path(store.address, "index", ".tmp-0123")
     path.write_bytes(b"half")
     assert collect(store).objects == ()
     stamp_days_ago(store, 8, "index/.tmp-*")
@@ -173,7 +173,7 @@ def test_the_part_and_fragment_of_a_task_that_ran_twice_go(store: SongStore, rng
 
 def test_a_damaged_part_and_its_fragment_go(store: SongStore, rng: np.random.Generator) -> None:
     fragment = fill(store, {"x": sixteenths(rng, 2, SHAPE)})
-    Path(store.location, f"parts/{fragment}.parquet").write_bytes(b"nonsense")
+    Path(store.address, f"parts/{fragment}.parquet").write_bytes(b"nonsense")
     stamp_days_ago(store, 8)
     assert {fragment in entry.key for entry in collect(store).objects} == {True}
 
@@ -181,14 +181,14 @@ def test_a_damaged_part_and_its_fragment_go(store: SongStore, rng: np.random.Gen
 @pytest.mark.parametrize("text", ["", "{}", '{"snapshot": "x"}', "[" * 100_000])
 def test_a_damaged_tag_stops_the_collection_and_names_the_tag(store: SongStore, text: str) -> None:
     store.tag("paper")
-    Path(store.location, "tags/paper.json").write_text(text)
+    Path(store.address, "tags/paper.json").write_text(text)
     with pytest.raises(DamagedStore, match=r"tags/paper\.json"):
         collect(store)
 
 
 def test_a_damaged_snapshot_stops_the_collection(store: SongStore) -> None:
     store = commit_days_ago(store, 0, 3)
-    Path(store.location, snapshot_key(2)).write_bytes(b"")
+    Path(store.address, snapshot_key(2)).write_bytes(b"")
     with pytest.raises(DamagedStore, match="what it reaches is unknown"):
         collect(store)
 
@@ -210,7 +210,7 @@ def test_a_reader_of_an_old_tagged_snapshot_keeps_its_windows_through_a_collecti
     commit_days_ago(removed, 60, 12)
     stamp_days_ago(store, 60)
     collect(store.refreshed())
-    reader = SongStore.open(store.location, snapshot=1)
+    reader = SongStore.open(store.address, snapshot=1)
     assert dict(reader.iter_windows()).keys() == set("abc")
 
 
@@ -234,16 +234,16 @@ def reader(store: SongStore) -> SongStore:
     removed, _ = remove_songs(store, "true")
     commit_days_ago(removed, 60, 12)
     rewrite_as_old(store, [1])
-    return SongStore.open(store.location, snapshot=1)
+    return SongStore.open(store.address, snapshot=1)
 
 
 @pytest.mark.fault(57)
 def test_a_snapshot_pinned_while_gc_deletes_it_is_put_back_with_all_it_reaches(reader: SongStore) -> None:
-    storage = Interrupted(Path(reader.location), before=partial(reader.tag, "paper"))
+    storage = Interrupted(Path(reader.address), before=partial(reader.tag, "paper"))
     garbage = collect(SongStore.open_in(storage))
     assert garbage.snapshots == (3, 4)
     assert not any("features.zarr" in entry.key for entry in garbage.objects)
-    assert dict(SongStore.open(reader.location, snapshot=1).iter_windows()).keys() == set("abc")
+    assert dict(SongStore.open(reader.address, snapshot=1).iter_windows()).keys() == set("abc")
 
 
 @pytest.mark.fault(57)
@@ -252,7 +252,7 @@ def test_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: SongStore)
         with pytest.raises(StoreNotFound, match=r"snapshot 1 is being deleted"):
             reader.tag("paper")
 
-    garbage = collect(SongStore.open_in(Interrupted(Path(reader.location), after=pin)))
+    garbage = collect(SongStore.open_in(Interrupted(Path(reader.address), after=pin)))
     assert garbage.snapshots == (1, 3, 4)
     assert not any(key.startswith("tags/") for key in keys(reader))
 
@@ -270,6 +270,6 @@ def test_a_collection_beside_a_run_leaves_what_the_run_has_written(store: SongSt
 def test_a_copied_store_is_young_again(store: SongStore, rng: np.random.Generator, tmp_path: Path) -> None:
     orphan(store, rng)
     stamp_days_ago(store, 60)
-    shutil.copytree(store.location, tmp_path / "copy", copy_function=shutil.copyfile)
+    shutil.copytree(store.address, tmp_path / "copy", copy_function=shutil.copyfile)
     assert find_garbage(SongStore.open(tmp_path / "copy")).objects == ()
     assert find_garbage(store).objects

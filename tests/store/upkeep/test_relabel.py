@@ -40,7 +40,7 @@ def test_labels_are_joined_by_song_id_and_no_feature_is_touched(store: SongStore
     assert column(after, "year") == {"a": 1970, "b": None, "c": 1999}
     assert {entry.key for entry in store.storage.entries("")} - before == {"index/00000000000000000002.parquet"}
     np.testing.assert_array_equal(after.windows("c"), store.windows("c"))
-    assert column(SongStore.open(store.location, snapshot=1), "genre")["c"] == "rock"
+    assert column(SongStore.open(store.address, snapshot=1), "genre")["c"] == "rock"
 
 
 def test_labels_from_parquet_may_be_lists(store: SongStore, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def store(make_store: MakeStore, rng: np.random.Generator, monkeypatch: pytest.M
 
 def shard(store: SongStore, number: int) -> Path:
     fragment = store.index["fragment"][0].as_py()
-    return Path(store.location, "features.zarr", fragment, "c", str(number), "0", "0")
+    return Path(store.address, "features.zarr", fragment, "c", str(number), "0", "0")
 
 
 def hit(damages: list[Damage]) -> set[str]:
@@ -58,7 +58,7 @@ def test_the_quick_way_finds_a_shard_missing_empty_or_cut_off_and_names_its_song
     if keep is not None:
         path.write_bytes(data[:keep])
     damages = list(verify(store))
-    assert [damage.key for damage in damages] == [path.relative_to(store.location).as_posix()]
+    assert [damage.key for damage in damages] == [path.relative_to(store.address).as_posix()]
     assert said in damages[0].what
     assert damages[0].song_ids == ("c", "d")
 
@@ -71,7 +71,7 @@ def test_the_full_way_finds_a_flipped_bit_that_sizes_do_not_show(store: SongStor
 
 def test_a_missing_part_hits_the_songs_of_its_fragment(store: SongStore) -> None:
     fragment = store.index["fragment"][4].as_py()
-    Path(store.location, "parts", f"{fragment}.parquet").unlink()
+    Path(store.address, "parts", f"{fragment}.parquet").unlink()
     (damage,) = verify(store)
     assert (damage.key, damage.what, damage.song_ids) == (f"parts/{fragment}.parquet", "is missing", ("e",))
 
@@ -112,14 +112,14 @@ def test_a_row_that_points_beyond_the_array_is_found_by_the_full_way(store: Song
 
 def test_the_full_way_looks_at_snapshots_and_tags_of_the_past(store: SongStore) -> None:
     store.tag("paper")
-    flip(Path(store.location, "index", f"{1:020d}.parquet"), 700)
-    Path(store.location, "tags", "paper.json").write_text("{}")
+    flip(Path(store.address, "index", f"{1:020d}.parquet"), 700)
+    Path(store.address, "tags", "paper.json").write_text("{}")
     assert list(verify(store)) == []
     assert [d.key for d in verify(store, full=True)] == [f"index/{1:020d}.parquet", "tags/paper.json"]
 
 
 def test_a_lost_group_is_said_though_songbag_reads_without_it(store: SongStore) -> None:
-    Path(store.location, "features.zarr", "zarr.json").unlink()
+    Path(store.address, "features.zarr", "zarr.json").unlink()
     (damage,) = verify(store)
     assert "other tools" in damage.what
     assert len(store.windows("a")) == 2
@@ -156,13 +156,13 @@ def test_verify_and_repair_as_commands_exit_with_1_and_0(store: SongStore) -> No
         command = [sys.executable, "-m", "songbag_store", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    assert songbag("verify", store.location, "--full").returncode == 0
+    assert songbag("verify", store.address, "--full").returncode == 0
     shard(store, 1).unlink()
-    found = songbag("verify", store.location)
+    found = songbag("verify", store.address)
     assert found.returncode == 1
     assert "song c" in found.stdout
     assert "songbag repair" in found.stdout
-    mended = songbag("repair", store.location)
+    mended = songbag("repair", store.address)
     assert (mended.returncode, "2 songs left" in mended.stdout) == (0, True)
-    assert songbag("verify", store.location).returncode == 0
-    assert songbag("verify", store.location, "--snapshot", "2").returncode == 1
+    assert songbag("verify", store.address).returncode == 0
+    assert songbag("verify", store.address, "--snapshot", "2").returncode == 1

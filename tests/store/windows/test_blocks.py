@@ -92,7 +92,7 @@ def test_a_chunk_that_is_cut_off_is_an_error(n_bytes: int) -> None:
 
 def test_the_chunks_of_a_store_are_packed_by_window(make_store: MakeStore, rng: np.random.Generator) -> None:
     store: SongStore = make_store({f"{n}": sixteenths(rng, 7, (13, 216)) for n in range(5)})
-    (shard,) = (Path(store.location) / "features.zarr").glob("*/c/0/0/0")
+    (shard,) = (Path(store.address) / "features.zarr").glob("*/c/0/0/0")
     data = np.frombuffer(shard.read_bytes(), np.uint8)
     places = data[-4 - 16 * 5 : -4].view("<u8").reshape(5, 2)
     assert [block_bytes(data[start : start + size]) for start, size in places] == 5 * [store.spec.window_bytes]

@@ -15,7 +15,8 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import adopt_part
 from songbag_store.errors import DamagedStore, UsageError
-from songbag_store.windows.cache import FragmentCache, parse_size
+from songbag_store.storage.location import Location
+from songbag_store.windows.cache import FragmentCache
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.stores import fill, sixteenths
@@ -29,7 +30,7 @@ def url(s3_endpoint: str) -> str:
     """Return the address of a store of twelve songs in three fragments."""
     rng = np.random.default_rng(3)
     place = f"s3://{objects.BUCKET}/cached/store"
-    store = SongStore.open_for_writing(place, SPEC, storage_options=objects.options(s3_endpoint))
+    store = SongStore.open_for_writing(Location(place, objects.options(s3_endpoint)), SPEC)
     for third in range(3):
         fragment = fill(store, {song: sixteenths(rng, 3 + int(song), SPEC.window_shape) for song in SONGS[third::3]})
         store = store.commit_parts({fragment: adopt_part(store.storage, store.uuid, SPEC, fragment)})
@@ -43,7 +44,7 @@ def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
 
 
 def opened(url: str, endpoint: str, cache: Path | None = None, cache_bytes: int = 10**9) -> SongStore:
-    return SongStore.open(url, storage_options=objects.options(endpoint), cache_dir=cache, cache_bytes=cache_bytes)
+    return SongStore.open(Location(url, objects.options(endpoint), cache_dir=cache, cache_bytes=cache_bytes))
 
 
 def epoch(store: SongStore, number: int = 0) -> list[np.ndarray]:
@@ -100,7 +101,7 @@ def test_a_shard_that_was_damaged_in_the_cache_is_fetched_again(
 
 def test_a_shard_that_comes_damaged_from_the_store_is_an_error_and_not_kept(s3_endpoint: str, tmp_path: Path) -> None:
     place = f"s3://{objects.BUCKET}/damaged/store"
-    store = SongStore.open_for_writing(place, SPEC, storage_options=objects.options(s3_endpoint))
+    store = SongStore.open_for_writing(Location(place, objects.options(s3_endpoint)), SPEC)
     fragment = fill(store, {song: sixteenths(np.random.default_rng(3), 3, SPEC.window_shape) for song in SONGS})
     store = store.commit_parts({fragment: adopt_part(store.storage, store.uuid, SPEC, fragment)})
     key = f"features.zarr/{fragment}/c/0/0/0"
@@ -168,9 +169,10 @@ def test_a_store_larger_than_the_cache_is_read_and_pushes_nothing_of_its_own_out
 READ = """
 import sys
 from songbag_store import SongStore
+from songbag_store.storage.location import Location
 from tests.support import objects
 url, endpoint, cache = sys.argv[1:]
-store = SongStore.open(url, storage_options=objects.options(endpoint), cache_dir=cache)
+store = SongStore.open(Location(url, objects.options(endpoint), cache_dir=cache))
 print(sum(int(batch.windows.sum()) for batch in store.bags(bag_size=4, batch_size=5).batches(stop_epoch=1)))
 """
 
@@ -228,18 +230,5 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
 
 def test_a_store_in_a_folder_is_not_copied(tmp_path: Path) -> None:
     SongStore.open_for_writing(tmp_path / "store", SPEC)
-    SongStore.open(tmp_path / "store", cache_dir=tmp_path / "cache")
+    SongStore.open(Location(str(tmp_path / "store"), cache_dir=tmp_path / "cache"))
     assert not (tmp_path / "cache").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "n_bytes"), [("50GB", 50 * 10**9), ("1.5 T", 15 * 10**11), ("4000", 4000), ("8kB", 8000)]
-)
-def test_sizes_are_written_as_people_write_them(text: str, n_bytes: int) -> None:
-    assert parse_size(text) == n_bytes
-
-
-@pytest.mark.parametrize("text", ["", "much", "-1GB", "1e9", "5 parsecs"])
-def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="not a size"):
-        parse_size(text)

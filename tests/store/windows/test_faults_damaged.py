@@ -41,7 +41,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def fragment_folder(store: SongStore) -> Path:
-    return Path(store.location, "features.zarr", store.index["fragment"][0].as_py())
+    return Path(store.address, "features.zarr", store.index["fragment"][0].as_py())
 
 
 def shard(store: SongStore) -> Path:
@@ -49,7 +49,7 @@ def shard(store: SongStore) -> Path:
 
 
 def reopened(store: SongStore) -> SongStore:
-    return SongStore.open(store.location)
+    return SongStore.open(store.address)
 
 
 @pytest.mark.fault(60)
@@ -87,14 +87,14 @@ def test_sixty_bit_flips_anywhere_in_a_fragment_are_all_found_on_read(
 def test_sixty_bit_flips_in_an_index_are_all_found_before_sql_sees_it(
     store: SongStore, rng: np.random.Generator
 ) -> None:
-    path = Path(store.location, snapshot_key(1))
+    path = Path(store.address, snapshot_key(1))
     whole = path.read_bytes()
     for bit in rng.integers(0, len(whole) * 8, 60):
         flipped = bytearray(whole)
         flipped[bit // 8] ^= 1 << (bit % 8)
         path.write_bytes(flipped)
         with pytest.raises(DamagedStore, match=snapshot_key(1)):
-            SongStore.open(store.location).sql("select count(*) from songs")
+            SongStore.open(store.address).sql("select count(*) from songs")
 
 
 @pytest.mark.fault(65)
@@ -103,11 +103,11 @@ def test_an_index_that_is_none_is_an_error_that_names_the_last_good_snapshot(
     store: SongStore, data: bytes | None
 ) -> None:
     store.commit_change(lambda base: (base.index.slice(1), base.parts), note="by hand")
-    path = Path(store.location, snapshot_key(2))
+    path = Path(store.address, snapshot_key(2))
     path.write_bytes(path.read_bytes()[:1500] if data is None else data)
     with pytest.raises(DamagedStore, match=r"last good snapshot is 1.*`snapshot=1`"):
         reopened(store)
-    assert len(SongStore.open(store.location, snapshot=1).songs()) == 3
+    assert len(SongStore.open(store.address, snapshot=1).songs()) == 3
 
 
 def by_hand(store: SongStore, index: pa.Table) -> None:
@@ -166,7 +166,7 @@ def test_overlaps_are_found_and_nothing_else_however_the_rows_come(
     index = with_column(index, "row_start", [3, 3, 0])
     by_hand(store, with_column(index, "n_windows", [1, 1, 3]))
     assert reopened(store).n_rows == 3
-    Path(store.location, snapshot_key(2)).unlink()
+    Path(store.address, snapshot_key(2)).unlink()
     by_hand(store, with_column(index, "n_windows", [1, 1, 4]))
     with pytest.raises(DamagedStore, match=r"two songs \(songs hit: '[ac]', '[ac]'\)"):
         reopened(store)
@@ -191,36 +191,36 @@ def test_a_part_and_an_index_of_another_store_are_refused(
     store: SongStore, make_store: MakeStore, rng: np.random.Generator
 ) -> None:
     other = make_store({"x": sixteenths(rng, 1, SHAPE)}, name="other")
-    shutil.copytree(other.location, store.location, dirs_exist_ok=True, ignore=lambda *_: ["store.json", "index"])
+    shutil.copytree(other.address, store.address, dirs_exist_ok=True, ignore=lambda *_: ["store.json", "index"])
     (name,) = set(other.index["fragment"].to_pylist())
     with pytest.raises(DamagedStore, match="belongs to another store"):
         read_part(store.storage, store.uuid, store.spec, name)
-    shutil.copy(Path(other.location, snapshot_key(1)), Path(store.location, snapshot_key(2)))
+    shutil.copy(Path(other.address, snapshot_key(1)), Path(store.address, snapshot_key(2)))
     with pytest.raises(DamagedStore, match="belongs to another store"):
         reopened(store)
 
 
 @pytest.mark.fault(68)
 def test_a_lost_store_json_is_never_written_over(store: SongStore) -> None:
-    Path(store.location, "store.json").unlink()
+    Path(store.address, "store.json").unlink()
     with pytest.raises(StoreNotFound, match=r"no store\.json"):
         reopened(store)
     with pytest.raises(StoreInTheWay, match="not empty and not a store"):
-        SongStore.open_for_writing(store.location, FeatureSpec())
-    assert not Path(store.location, "store.json").exists()
+        SongStore.open_for_writing(store.address, FeatureSpec())
+    assert not Path(store.address, "store.json").exists()
 
 
 @pytest.mark.fault(68)
 @pytest.mark.parametrize("text", ["", "{", "null", '{"minimum_reader": 1}', '{"minimum_reader": 1e999}'])
 def test_a_store_json_that_is_none_is_damage(store: SongStore, text: str) -> None:
-    Path(store.location, "store.json").write_text(text)
+    Path(store.address, "store.json").write_text(text)
     with pytest.raises(DamagedStore, match=r"store\.json"):
         reopened(store)
 
 
 @pytest.mark.fault(68)
 def test_a_newer_format_is_refused_with_the_version_needed(store: SongStore) -> None:
-    path = Path(store.location, "store.json")
+    path = Path(store.address, "store.json")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"minimum_reader": 2}))
     with pytest.raises(NewerFormat, match="format 2"):
         reopened(store)
@@ -330,7 +330,7 @@ def test_a_bomb_is_found_by_its_digest_before_it_is_unpacked(make_store: MakeSto
     with pytest.raises(DamagedStore, match="songs hit: 'a'"):
         reopened(store).windows("a")
     done = subprocess.run(
-        [sys.executable, "-c", _LOOK, store.location], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", _LOOK, store.address], capture_output=True, text=True, timeout=60, check=True
     )
     grown_mb, *hit = done.stdout.split()
     assert hit == ["a", "b"]
@@ -365,10 +365,10 @@ def test_a_copy_that_took_the_index_first_is_whole_at_its_newest_snapshot(
     store: SongStore, rng: np.random.Generator, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy"
-    shutil.copytree(Path(store.location, "index"), copy / "index")
+    shutil.copytree(Path(store.address, "index"), copy / "index")
     commit_more(store, "later", rng)
     for name in ("store.json", "features.zarr", "parts"):
-        source = Path(store.location, name)
+        source = Path(store.address, name)
         shutil.copytree(source, copy / name) if source.is_dir() else shutil.copy(source, copy / name)
     opened = SongStore.open(copy)
     assert opened.snapshot == 1
@@ -382,10 +382,10 @@ def test_verify_says_what_a_copy_that_took_the_index_last_lacks(
 ) -> None:
     copy = tmp_path / "copy"
     for name in ("features.zarr", "parts"):
-        shutil.copytree(Path(store.location, name), copy / name)
+        shutil.copytree(Path(store.address, name), copy / name)
     after = commit_more(store, "later", rng)
-    shutil.copy(Path(store.location, "store.json"), copy / "store.json")
-    shutil.copytree(Path(store.location, "index"), copy / "index")
+    shutil.copy(Path(store.address, "store.json"), copy / "store.json")
+    shutil.copytree(Path(store.address, "index"), copy / "index")
     damages = list(verify(SongStore.open(copy)))
     fragment = after.index.filter(pc.field("song_id") == "later")["fragment"][0].as_py()
     assert [(d.key, d.song_ids) for d in damages] == [(f"parts/{fragment}.parquet", ("later",))]

@@ -31,7 +31,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def shard_of(store: SongStore) -> Path:
-    (shard,) = (Path(store.location) / "features.zarr").glob("*/c/0/0/0")
+    (shard,) = (Path(store.address) / "features.zarr").glob("*/c/0/0/0")
     return shard
 
 
@@ -84,7 +84,7 @@ def test_a_fragment_of_more_than_a_shard_is_written_in_several(make_store: MakeS
     per_shard = SHARD_BYTES // SPEC.window_bytes
     windows = np.tile(sixteenths(rng, 100, SPEC.window_shape), (per_shard // 100 + 2, 1, 1))
     store = make_store({"hours": windows})
-    shards = list((Path(store.location) / "features.zarr").glob("*/c/*/0/0"))
+    shards = list((Path(store.address) / "features.zarr").glob("*/c/*/0/0"))
     assert len(shards) == 2
     np.testing.assert_array_equal(store.windows("hours"), windows)
 
@@ -97,11 +97,11 @@ def test_sixty_random_bit_flips_in_a_shard_are_all_found(store: SongStore, rng: 
         flipped = bytearray(whole)
         flipped[position // 8] ^= 1 << (position % 8)
         shard.write_bytes(flipped)
-        reader = SongStore.open(store.location)
+        reader = SongStore.open(store.address)
         with pytest.raises(DamagedStore, match="songs hit"):
             reader.reader.read_all(reader.spans(reader.select_songs()))
     shard.write_bytes(whole)
-    assert len(SongStore.open(store.location).windows("long")) == 40
+    assert len(SongStore.open(store.address).windows("long")) == 40
 
 
 @pytest.mark.fault(60, 61, 62)
@@ -113,13 +113,13 @@ def test_a_shard_that_is_missing_empty_or_cut_off_is_an_error_and_never_zeros(st
     else:
         shard.write_bytes(shard.read_bytes()[: 0 if damage == "empty" else 1000])
     with pytest.raises(DamagedStore, match="middle"):
-        SongStore.open(store.location).windows("middle")
+        SongStore.open(store.address).windows("middle")
 
 
 def test_a_fragment_that_is_gone_is_an_error_with_the_song(store: SongStore) -> None:
     (shard_of(store).parents[3] / "zarr.json").unlink()
     with pytest.raises(DamagedStore, match="short"):
-        SongStore.open(store.location).windows("short")
+        SongStore.open(store.address).windows("short")
 
 
 def test_a_fragment_of_another_shape_than_the_spec_is_refused(store: SongStore, make_store: MakeStore) -> None:
@@ -128,7 +128,7 @@ def test_a_fragment_of_another_shape_than_the_spec_is_refused(store: SongStore, 
     mine, theirs = shard_of(store).parents[3], shard_of(other).parents[3]
     (mine / "zarr.json").write_bytes((theirs / "zarr.json").read_bytes())
     with pytest.raises(DamagedStore, match="instead of the spec's"):
-        SongStore.open(store.location).windows("long")
+        SongStore.open(store.address).windows("long")
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -157,7 +157,7 @@ def test_more_shards_than_are_kept_open_are_read_and_closed(
     for name in "123456":
         fragment = fill(store, {name: sixteenths(rng, 2, SPEC.window_shape)})
         store = store.commit_parts({fragment: read_part(store.storage, store.uuid, SPEC, fragment)})
-    expected = {song_id: SongStore.open(store.location).windows(song_id) for song_id in "0123456"}
+    expected = {song_id: SongStore.open(store.address).windows(song_id) for song_id in "0123456"}
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         for song_id, windows in expected.items():
@@ -167,7 +167,7 @@ def test_more_shards_than_are_kept_open_are_read_and_closed(
 
 def test_a_reader_serves_many_threads(store: SongStore) -> None:
     expected = {song_id: store.windows(song_id) for song_id in SONGS}
-    opened = SongStore.open(store.location)
+    opened = SongStore.open(store.address)
     with ThreadPoolExecutor(16) as threads:
         for song_id, windows in zip([*SONGS] * 20, threads.map(opened.windows, [*SONGS] * 20), strict=True):
             np.testing.assert_array_equal(windows, expected[song_id])
@@ -177,7 +177,7 @@ def test_a_chunk_of_very_long_songs_is_a_part_of_one(make_store: MakeStore) -> N
     spec = FeatureSpec(window_s=0.5, window_hop_s=0.25, n_mfcc=40, n_mels=64, encoding="float32")
     windows = np.arange(1500 * 40 * 22, dtype=np.float32).reshape(1500, *spec.window_shape)
     store = make_store({"long": windows}, spec=spec)
-    (metadata,) = (Path(store.location) / "features.zarr").glob("*/zarr.json")
+    (metadata,) = (Path(store.address) / "features.zarr").glob("*/zarr.json")
     chunk = json.loads(metadata.read_bytes())["codecs"][0]["configuration"]["chunk_shape"][0]
     assert chunk * spec.window_bytes <= 4 << 20 < (chunk + 1) * spec.window_bytes
     np.testing.assert_array_equal(store.windows("long"), windows)

@@ -152,7 +152,7 @@ def test_a_process_that_is_killed_costs_no_batch_and_is_replaced(store: SongStor
 def test_what_a_process_cannot_read_is_an_error_that_names_the_song(store: SongStore) -> None:
     bags = made(store)
     processes = ready(bags)
-    for shard in (Path(store.location) / "features.zarr").glob("*/c/0/0/0"):
+    for shard in (Path(store.address) / "features.zarr").glob("*/c/0/0/0"):
         shard.write_bytes(bytes(shard.stat().st_size))
     with pytest.raises(DamagedStore, match="songs hit"):
         list(bags.batches(stop_epoch=1))
@@ -163,7 +163,7 @@ def test_a_shard_that_is_cut_off_while_it_is_mapped_ends_the_process_and_not_thi
     bags = made(store)
     processes = ready(bags)
     list(bags.batches(stop_epoch=1))
-    for shard in (Path(store.location) / "features.zarr").glob("*/c/0/0/0"):
+    for shard in (Path(store.address) / "features.zarr").glob("*/c/0/0/0"):
         os.truncate(shard, 4096)
     with pytest.raises(DamagedStore, match="cut off"):
         list(bags.batches(stop_epoch=1))
@@ -299,7 +299,7 @@ print("both")
 
 def test_processes_end_with_the_one_they_read_for_even_if_that_is_killed(store: SongStore) -> None:
     code = ORPHANED + KILLED
-    done = subprocess.run([sys.executable, "-c", code, store.location], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", code, store.address], capture_output=True, text=True, timeout=600)
     assert done.returncode == -signal.SIGKILL, done.stderr
     children = [Path(f"/proc/{one}") for one in done.stdout.split()]
     assert len(children) == 2
@@ -311,5 +311,5 @@ def test_processes_end_with_the_one_they_read_for_even_if_that_is_killed(store: 
 
 def test_a_fork_reads_by_itself_and_leaves_its_parent_alone(store: SongStore) -> None:
     code = ORPHANED + FORKED
-    done = subprocess.run([sys.executable, "-c", code, store.location], capture_output=True, text=True, timeout=600)
+    done = subprocess.run([sys.executable, "-c", code, store.address], capture_output=True, text=True, timeout=600)
     assert (done.stdout, done.returncode) == ("both\n", 0), done.stderr

@@ -19,6 +19,7 @@ from songbag_store import SongStore
 from songbag_store.errors import DamagedStore, MissingExtra, SpecMismatch, StoreNotFound, UsageError
 from songbag_store.format.encoding import decode
 from songbag_store.progress import Silent
+from songbag_store.storage.location import Location
 from songbag_training import TrainConfig, predict, predict_to_file, train
 from songbag_training.apply.predict import explain
 from songbag_training.cli.train import commands
@@ -61,8 +62,8 @@ def test_two_files_of_the_run_folder_suffice_for_new_audio_in_another_process_an
 
 @pytest.mark.parametrize(("suffix", "read"), [(".csv", pd.read_csv), (".parquet", pd.read_parquet)])
 def test_the_suffix_chooses_the_format(run: Run, store: SongStore, tmp_path: Path, suffix: str, read: Any) -> None:
-    table = predict(run, store.location)
-    predict_to_file(run, store.location, tmp_path / f"out{suffix}")
+    table = predict(run, store.address)
+    predict_to_file(run, store.address, tmp_path / f"out{suffix}")
     written = read(tmp_path / f"out{suffix}")
     assert written["predicted"].tolist() == table["predicted"].to_pylist()
     np.testing.assert_allclose(written["p_jazz"], table["p_jazz"])
@@ -190,12 +191,12 @@ def test_an_earlier_snapshot_of_a_store_is_predicted(
 ) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 2}))
     store.commit_change(lambda base: (base.index.slice(0, 1), base.parts), note="remove")
-    assert predict(run, store.location)["song_id"].to_pylist() == ["a/00"]
-    assert predict(run, store.location, snapshot=1)["song_id"].to_pylist() == ["a/00", "a/01"]
+    assert predict(run, store.address)["song_id"].to_pylist() == ["a/00"]
+    assert predict(run, Location(store.address, snapshot=1))["song_id"].to_pylist() == ["a/00", "a/01"]
     with pytest.raises(StoreNotFound):
-        predict(run, store.location, snapshot=9)
+        predict(run, Location(store.address, snapshot=9))
     with pytest.raises(UsageError, match="audio has no snapshots"):
-        predict(run, music, snapshot=1)
+        predict(run, Location(str(music), snapshot=1))
 
 
 def test_damage_halfway_leaves_what_was_written_before(

@@ -24,16 +24,16 @@ def test_the_three_commands_work_one_after_the_other(store: SongStore, tmp_path:
     run = tmp_path / "run"
     options = ("--epochs", 1, "--bag-size", 2, "--encoder", "reference", "--seed", 4)
     options += ("--pooling", "gated-attention", "--class-weight", "balanced", "--label-smoothing", 0.1)
-    output = _run("train", store.location, "--label", "label", "-o", run, *options)
+    output = _run("train", store.address, "--label", "label", "-o", run, *options)
     assert "held-out accuracy" in output
     assert "<- predicted" in _run("evaluate", run)
-    assert "36 songs predicted: " in _run("predict", run, store.location, "-o", tmp_path / "out.csv")
+    assert "36 songs predicted: " in _run("predict", run, store.address, "-o", tmp_path / "out.csv")
     assert len(pd.read_csv(tmp_path / "out.csv")) == 36
 
 
 def test_errors_are_left_to_the_root_command(run: Run, store: SongStore) -> None:
     with pytest.raises(UsageError, match="not empty"):
-        _run("train", store.location, "--label", "label", "-o", run.folder)
+        _run("train", store.address, "--label", "label", "-o", run.folder)
 
 
 def test_the_command_line_answers_without_loading_a_network() -> None:
@@ -46,14 +46,14 @@ def test_tensorflow_says_nothing_on_the_terminal(store: SongStore, tmp_path: Pat
     code = "from songbag_training.cli.train import commands; commands()"
     options = ["--label", "label", "-o", tmp_path / "run", "--epochs", "1", "--bag-size", "2"]
     done = subprocess.run(
-        [sys.executable, "-c", code, "train", store.location, *options], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code, "train", store.address, *options], capture_output=True, text=True, check=True
     )
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 3
 
 
 def test_the_command_resumes_with_the_options_of_the_run_and_refuses_others(run: Run, store: SongStore) -> None:
-    command = ("train", store.location, "--label", "label", "-o", run.folder, "--resume")
+    command = ("train", store.address, "--label", "label", "-o", run.folder, "--resume")
     assert "nothing is left to resume" in _run(*command)
     with pytest.raises(UsageError, match=r"epochs.*is 3, but the run was begun with 8"):
         _run(*command, "--epochs", 3)

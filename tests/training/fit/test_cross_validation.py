@@ -126,7 +126,7 @@ def test_a_fold_killed_in_mid_epoch_goes_on_and_ends_as_if_undisturbed(
 ) -> None:
     for folder in ("fold-2", "fold-3"):
         shutil.rmtree(copy / folder)
-    arguments = ["cross-validate", store.location, str(copy), json.dumps(quick.to_dict())]
+    arguments = ["cross-validate", store.address, str(copy), json.dumps(quick.to_dict())]
     first = _process(*arguments)
     _wait_for_epoch(2, copy / "fold-2", first)
     first.kill()
@@ -168,7 +168,7 @@ def test_a_store_that_has_gone_on_is_read_at_the_snapshot_of_the_beginning(
     songs_of_classes: Any,
     make_store: Any,
 ) -> None:
-    later = shutil.copytree(store.location, tmp_path / "store")
+    later = shutil.copytree(store.address, tmp_path / "store")
     assert make_store(later, songs_of_classes({"polka": 3})).snapshot == 2
     again = cross_validate(later, "label", copy, folds=3, config=quick, progress=Silent())
     assert again.metrics == done.metrics

@@ -69,7 +69,7 @@ def test_epochs_that_executions_divide_are_fed_from_one_dataset(
 
 def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Path, store: SongStore) -> None:
     options = json.dumps(CONFIG.to_dict())
-    command = [sys.executable, "-m", "tests.support.mirrored_process", store.location, str(tmp_path / "two"), options]
+    command = [sys.executable, "-m", "tests.support.mirrored_process", store.address, str(tmp_path / "two"), options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "devices 2" in done.stdout

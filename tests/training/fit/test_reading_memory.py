@@ -15,4 +15,4 @@ def test_reading_takes_less_than_300_mb_beyond_tensorflow(tmp_path: Path) -> Non
     song = np.random.default_rng(0).normal(0, 30, (23, *SPEC.window_shape)).astype(np.float32)
     store = write_store(tmp_path / "store", repeat(song, 1500))
     # 388 MB as float32, of which an epoch reads 270 MB.
-    assert peak_mb(store.location) - peak_mb() < 300
+    assert peak_mb(store.address) - peak_mb() < 300

@@ -88,7 +88,7 @@ def test_a_training_killed_at_a_random_moment_and_resumed_is_as_if_undisturbed(
     chance = random.Random(seed)
     for number in range(N_ROUNDS):
         folder = tmp_path / f"run-{number}"
-        training = process("begin", store.location, folder, json.dumps(CONFIG.to_dict()))
+        training = process("begin", store.address, folder, json.dumps(CONFIG.to_dict()))
         wait_for(folder / NAME, training)
         time.sleep(chance.uniform(0, 1.0))
         training.kill()
@@ -131,7 +131,7 @@ def test_a_run_without_a_checkpoint_begins_again(tmp_path: Path, store: SongStor
     shutil.copytree(whole.folder, tmp_path / "run")
     facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None, "best_epoch": None}
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
-    resume(tmp_path / "run", store.location, progress=Silent())
+    resume(tmp_path / "run", store.address, progress=Silent())
     assert_same(tmp_path / "run", whole)
 
 
@@ -163,7 +163,7 @@ def test_where_no_training_began_nothing_is_resumed(tmp_path: Path) -> None:
 
 def test_a_run_is_resumed_on_its_own_snapshot(tmp_path: Path, store: SongStore, whole: Run) -> None:
     shutil.copytree(whole.folder, tmp_path / "run")
-    shutil.copytree(store.location, tmp_path / "store")
+    shutil.copytree(store.address, tmp_path / "store")
     facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None}
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
     later = SongStore.open(tmp_path / "store")

@@ -185,7 +185,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_songs(
 def test_a_shard_lost_during_training_is_named_and_not_wrapped(
     tmp_path: Path, store: SongStore, tiny: TrainConfig
 ) -> None:
-    shutil.copytree(store.location, tmp_path / "store")
+    shutil.copytree(store.address, tmp_path / "store")
     next((tmp_path / "store" / "features.zarr").glob("*/c/0/0/0")).unlink()
     with pytest.raises(DamagedStore, match="songs hit"):
         train(tmp_path / "store", "label", tmp_path / "run", config=tiny, progress=Silent())

@@ -156,7 +156,7 @@ def test_a_run_with_an_encoder_from_outside_is_used_again_when_it_is_named(
 
 
 def test_a_run_from_anybody_brings_no_code_to_run(plugged: Run, nets: str, store: SongStore) -> None:
-    code = f"from songbag_training import predict; predict({str(plugged.folder)!r}, {store.location!r})"
+    code = f"from songbag_training import predict; predict({str(plugged.folder)!r}, {store.address!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "code of nets runs" not in done.stdout
     assert f"If you trust it, allow it by its name: --encoder {nets}:small" in done.stderr

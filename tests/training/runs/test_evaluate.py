@@ -60,14 +60,14 @@ def test_windows_carry_time_weight_and_probabilities_that_join_to_the_song(run: 
 
 
 def test_a_store_that_moved_is_found_where_it_is_said_to_be(copy: Run, store: SongStore, tmp_path: Path) -> None:
-    moved = shutil.copytree(store.location, tmp_path / "elsewhere")
+    moved = shutil.copytree(store.address, tmp_path / "elsewhere")
     assert evaluate(copy, moved).metrics["test"]["song"]["n"] == 6
 
 
 def test_labels_and_windows_are_those_of_the_training_though_the_store_has_gone_on(
     copy: Run, store: SongStore, tmp_path: Path, make_store: Any, songs_of_classes: Any
 ) -> None:
-    later = shutil.copytree(store.location, tmp_path / "store")
+    later = shutil.copytree(store.address, tmp_path / "store")
     songs = songs_of_classes({"polka": 3})
     assert make_store(later, songs).snapshot == 2
     assert evaluate(copy, later).metrics == evaluate(copy).metrics

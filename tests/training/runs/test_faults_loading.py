@@ -71,7 +71,7 @@ def test_what_keras_or_pickle_would_run_is_never_opened(copy: Path, store: SongS
     keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: x)]).save(copy / "model.keras")
     for name in ("model.h5", "weights.h5", "model.weights.h5", "weights.pkl", "weights.bin", "saved_model.pb"):
         (copy / name).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
-    n_failed, *opened = _python(PREDICT, copy, store.location).split()
+    n_failed, *opened = _python(PREDICT, copy, store.address).split()
     assert n_failed == "0"
     assert {Path(path).name for path in opened} == {"run.json", "weights.safetensors"}
     assert not (tmp_path / "exploded").exists()

@@ -51,7 +51,7 @@ def test_the_command_offers_to_group(tmp_path: Path, make_store: Any, songs_of_c
     for number, song in enumerate(songs):
         song["artist"] = f"artist {number // 2}"
     store = make_store(tmp_path / "store", songs, further=[pa.field("artist", pa.string())])
-    arguments = ["split", str(store.location), "--label", "label", "-o", str(tmp_path / "split.parquet")]
+    arguments = ["split", str(store.address), "--label", "label", "-o", str(tmp_path / "split.parquet")]
     done = CliRunner().invoke(commands, [*arguments, *(["--group", "artist"] if group else [])])
     assert done.exit_code == 0, done.output
     assert ("group by 'artist' to keep them together" in done.output) != group

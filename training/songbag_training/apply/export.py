@@ -27,7 +27,7 @@ import songbag_store
 from songbag_store.errors import MissingExtra, UsageError
 from songbag_training.files import creating
 from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization, PooledConvolution
-from songbag_training.runs.run import Run
+from songbag_training.runs.run import Run, RunLike
 
 ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
 
@@ -36,7 +36,7 @@ _TWINS = (PooledConvolution, FusedBatchNormalization)
 _OUTPUTS = ("song_probabilities", "window_probabilities", "weights")
 
 
-def export(run: Run | str | Path, form: ExportFormat, output: str | Path) -> None:
+def export(run: RunLike, form: ExportFormat, output: str | Path) -> None:
     """Write a run's model for other people's tools, and beside it what its numbers mean.
 
     Parameters
@@ -60,7 +60,7 @@ def export(run: Run | str | Path, form: ExportFormat, output: str | Path) -> Non
     """
     path = _checked(form, Path(output))
     beside = path.with_name(path.name + ".json")
-    run = run if isinstance(run, Run) else Run.open(run)
+    run = Run.open(run)
     model = portable_model(run.load_model())
     with creating(beside) as description, creating(path) as artefact:
         description.write_bytes(json.dumps(describe(run), indent=2, ensure_ascii=False).encode())

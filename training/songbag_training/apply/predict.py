@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,8 @@ from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
 from songbag_store.format.keys import IDENTITY
 from songbag_store.progress import Progress
 from songbag_store.sql.output import plain_text
-from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
+from songbag_store.storage.location import Location
+from songbag_store.store import StoreLike
 from songbag_training.evaluation.predictions import (
     probability_columns,
     probability_names,
@@ -29,7 +30,7 @@ from songbag_training.evaluation.predictions import (
 from songbag_training.evaluation.score import Piece, SongScore, SongScorer, array_pieces, stored_pieces, window_times
 from songbag_training.models.task import THRESHOLD, predicted_labels
 from songbag_training.runs.evaluate import refuse_other_spec
-from songbag_training.runs.run import Run, RunFacts
+from songbag_training.runs.run import Run, RunFacts, RunLike
 
 _SONGS_AT_ONCE = 1024
 _SONGS_SHOWN = 10
@@ -77,13 +78,9 @@ class Predicted:
 
 
 def predict(
-    run: Run | str | Path,
-    source: SongStore | str | Path,
+    run: RunLike,
+    source: StoreLike,
     *,
-    snapshot: int | None = None,
-    storage_options: Mapping[str, str] | None = None,
-    cache_dir: str | Path | None = None,
-    cache_bytes: int = DEFAULT_CACHE_BYTES,
     progress: Progress | None = None,
 ) -> pa.Table:
     """Predict the class of every song of a source; `predict_to_file` does the same for more songs than memory holds.
@@ -92,14 +89,8 @@ def predict(
     ----------
     run : Run, str or pathlib.Path
         A finished run; nothing but `run.json` and `weights.safetensors` of its folder is needed.
-    source : SongStore, str or pathlib.Path
+    source : SongStore, Location, str or pathlib.Path
         A store, a folder of audio files, a manifest (CSV or Parquet) or an audio file.
-    snapshot : int, optional
-        Of a store: which one; by default the newest.
-    storage_options : mapping of str to str, optional
-        Credentials and endpoint, where the source lies in an object store.
-    cache_dir, cache_bytes
-        As for `SongStore.open`; where the source is a store.
     progress : Progress, optional
         Where to show what was left out of a folder or a manifest, and why; by default standard output.
 
@@ -118,32 +109,27 @@ def predict(
     UsageError
         If a snapshot is asked for of what is no store.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    cache = {"cache_dir": cache_dir, "cache_bytes": cache_bytes}
-    place = _place(run, source, snapshot, storage_options, cache)
+    run = Run.open(run)
+    place = _place(run, source)
     scorer = SongScorer(run.load_model())
-    groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, storage_options, progress)
+    groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, progress)
     tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
     return pa.concat_tables([_schema(run.facts).empty_table(), *tables])
 
 
 def predict_to_file(
-    run: Run | str | Path,
-    source: SongStore | str | Path,
+    run: RunLike,
+    source: StoreLike,
     output: str | Path,
     *,
     windows: str | Path | None = None,
-    snapshot: int | None = None,
-    storage_options: Mapping[str, str] | None = None,
-    cache_dir: str | Path | None = None,
-    cache_bytes: int = DEFAULT_CACHE_BYTES,
     progress: Progress | None = None,
 ) -> Predicted:
     """Predict the class of every song of a source into a file, with memory for a thousand songs and their windows.
 
     Parameters
     ----------
-    run, source, snapshot, storage_options, cache_dir, cache_bytes, progress
+    run, source, progress
         As of `predict`.
     output : str or pathlib.Path
         The table that `predict` returns, as CSV or Parquet by its suffix. Written whole or not at all.
@@ -163,12 +149,11 @@ def predict_to_file(
         require_table_path(path)
     if explained and explained.resolve() == target.resolve():
         raise UsageError("predictions and windows cannot go into one file", place=str(windows))
-    run = run if isinstance(run, Run) else Run.open(run)
-    cache = {"cache_dir": cache_dir, "cache_bytes": cache_bytes}
-    place = _place(run, source, snapshot, storage_options, cache)
+    run = Run.open(run)
+    place = _place(run, source)
     scorer = SongScorer(run.load_model())
     spec, classes = run.facts.feature_spec, run.facts.classes
-    groups = _groups(place, spec, scorer.chunk_windows, storage_options, progress)
+    groups = _groups(place, spec, scorer.chunk_windows, progress)
     done = Predicted()
     with ExitStack() as stack:
         rows = stack.enter_context(writing_table(target, _schema(run.facts)))
@@ -209,39 +194,31 @@ def _count(done: Predicted, failed: list[_Song], n_songs: int) -> None:
         done.failures.append(f"{plain_text(song.song_id)}: {plain_text(song.reason or str(song.code))}")
 
 
-def _place(
-    run: Run,
-    source: SongStore | str | Path,
-    snapshot: int | None,
-    options: Mapping[str, str] | None,
-    cache: Mapping[str, Any],
-) -> SongStore | str | Path:
+def _place(run: Run, source: StoreLike) -> SongStore | Location:
     """Return the store that a source is, if its features are the model's; anything else is audio."""
     if not isinstance(source, SongStore):
-        if "://" in str(source) or (Path(source) / IDENTITY).is_file():
-            try:
-                source = SongStore.open(source, snapshot=snapshot, storage_options=options, **cache)
-            except StoreNotFound:
-                if snapshot is not None:
-                    raise
-        elif snapshot is not None:
-            remedy = "Give a store, or leave the snapshot out."
-            raise UsageError("audio has no snapshots", place=str(source), remedy=remedy)
-    if isinstance(source, SongStore):
-        refuse_other_spec(run.facts, source)
+        location = Location.of(source)
+        if not location.is_remote and not (Path(location.address) / IDENTITY).is_file():
+            if location.snapshot is not None:
+                remedy = "Give a store, or leave the snapshot out."
+                raise UsageError("audio has no snapshots", place=str(location), remedy=remedy)
+            return location
+        try:
+            source = SongStore.open(location)
+        except StoreNotFound:
+            if location.snapshot is not None:
+                raise
+            return location
+    refuse_other_spec(run.facts, source)
     return source
 
 
 def _groups(
-    place: SongStore | str | Path,
-    spec: FeatureSpec,
-    chunk_windows: int,
-    options: Mapping[str, str] | None,
-    progress: Progress | None,
+    place: SongStore | Location, spec: FeatureSpec, chunk_windows: int, progress: Progress | None
 ) -> Iterator[_Group]:
     if isinstance(place, SongStore):
         return _stored_groups(place, chunk_windows)
-    return _audio_groups(place, spec, chunk_windows, options, progress)
+    return _audio_groups(place, spec, chunk_windows, progress)
 
 
 def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[_Group]:
@@ -256,10 +233,9 @@ def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[_Group]:
 
 
 def _audio_groups(
-    source: str | Path,
+    source: Location,
     spec: FeatureSpec,
     chunk_windows: int,
-    options: Mapping[str, str] | None,
     progress: Progress | None,
 ) -> Iterator[_Group]:
     """Yield audio files as the pipeline computes their features, by the model's own spec."""
@@ -274,7 +250,7 @@ def _audio_groups(
             if song.windows is not None:
                 yield from array_pieces(song.song_id, song.windows, chunk_windows)
 
-    features = features_of(source, spec, storage_options=options, progress=progress)
+    features = features_of(source, spec, progress=progress)
     while True:
         songs: list[_Song] = []
         yield _Group(songs, pieces(songs))

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from songbag_store.cli.options import CacheDir, CacheSize, StorageOption
+from songbag_store.cli.options import At, with_location
 from songbag_training.cli.quiet import quiet_start
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
@@ -27,39 +27,29 @@ class FormatName(enum.StrEnum):
     ONNX = "onnx"
 
 
+@with_location(cache=True)
 def predict(
     run: RunFolder,
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A store, a folder or bucket of songs, a manifest or an audio file.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .csv or .parquet file.")],
+    at: At,
     windows: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Which seconds decided: a .csv or .parquet file with a row for each window."),
     ] = None,
-    snapshot: Annotated[int | None, typer.Option(min=0, help="Of a store: this snapshot, not the newest.")] = None,
     encoder: PlugIn = None,
-    storage_option: StorageOption = None,
-    cache_dir: CacheDir = None,
-    cache_size: CacheSize = "50GB",
 ) -> None:
     """Predict the class of each song of a store, or of audio that is in no store."""
-    from songbag_store.storage.options import parse_options
-    from songbag_store.windows.cache import parse_size
-
-    options, cache_bytes = parse_options(storage_option), parse_size(cache_size)
     with quiet_start():
         from songbag_training.apply.predict import predict_to_file
         from songbag_training.runs.run import Run
     done = predict_to_file(
         Run.open(run).allow_encoder(encoder),
-        source,
+        at(source),
         output,
         windows=windows,
-        snapshot=snapshot,
-        storage_options=options,
-        cache_dir=cache_dir,
-        cache_bytes=cache_bytes,
     )
     if done.n_songs - done.n_failed <= len(done.explanations):
         print(*done.explanations, sep="\n")

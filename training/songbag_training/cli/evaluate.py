@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
-from songbag_store.cli.options import CacheDir, CacheSize, Snapshot, StorageOption, open_store
+from songbag_store.cli.options import At, with_location
 from songbag_store.errors import UsageError
 from songbag_training.cli.apply import PlugIn, RunFolder
 from songbag_training.cli.quiet import quiet_start
 
 
+@with_location(cache=True)
 def evaluate(
     run: RunFolder,
+    at: At,
     store: Annotated[
         str | None,
         typer.Argument(metavar="[STORE]", help="Where the run's store lies now, if not where it was; or another one."),
@@ -25,16 +27,9 @@ def evaluate(
     ] = None,
     label: Annotated[str | None, typer.Option(help="With -o: the column of the labels, if not as at training.")] = None,
     encoder: PlugIn = None,
-    snapshot: Snapshot = None,
-    storage_option: StorageOption = None,
-    cache_dir: CacheDir = None,
-    cache_size: CacheSize = "50GB",
 ) -> None:
     """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
-    from songbag_store.storage.options import parse_options
-    from songbag_store.windows.cache import parse_size
-
-    if output is None and (label is not None or snapshot is not None):
+    if output is None and (label is not None or at("").snapshot is not None):
         what = "the songs, labels and snapshot of a run are its own"
         raise UsageError(what, place="evaluate", remedy="Give STORE and -o DIR to judge it by other songs.")
     if output is not None and store is None:
@@ -46,11 +41,9 @@ def evaluate(
         from songbag_training.runs.run import Run
     opened = Run.open(run).allow_encoder(encoder)
     if output is None or store is None:
-        options, cache_bytes = parse_options(storage_option), parse_size(cache_size)
-        result = evaluate_run(opened, store, storage_options=options, cache_dir=cache_dir, cache_bytes=cache_bytes)
+        result = evaluate_run(opened, at(store or opened.facts.store_location))
     else:
-        other = open_store(store, storage_option, snapshot, cache_dir, cache_size)
-        result = evaluate_elsewhere(opened, other, output, label=label)
+        result = evaluate_elsewhere(opened, at(store), output, label=label)
     print(format_metrics(result.metrics))
     print()
     if result.confusion is not None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from songbag_store.cli.declared import Given, with_options
-from songbag_store.cli.options import CacheDir, CacheSize, Snapshot, StorageOption, Store, open_store
+from songbag_store.cli.options import At, Store, with_location
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import TrainConfig
 
@@ -27,8 +27,10 @@ SavedSplit = Annotated[
 ]
 
 
+@with_location()
 def split(
     store: Store,
+    at: At,
     label: Label,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .parquet file, not there yet.")],
     group: Group = None,
@@ -36,10 +38,9 @@ def split(
     fold_column: FoldColumn = None,
     where: Where = None,
     seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
-    snapshot: Snapshot = None,
-    storage_option: StorageOption = None,
 ) -> None:
     """Divide the songs of a store once, and save who is where: for `train --split` and `cross-validate --split`."""
+    from songbag_store import SongStore
     from songbag_training.files import require_new_file
     from songbag_training.songs.labels import labelled_songs
     from songbag_training.splits.deal import make_split
@@ -47,7 +48,7 @@ def split(
     from songbag_training.splits.split import format_balance, group_notes
 
     require_new_file(output, ".parquet")
-    opened = open_store(store, storage_option, snapshot)
+    opened = SongStore.open(at(store))
     also = {
         "--fold-column": [fold_column] if fold_column else [],
         "--group": group or (),
@@ -67,9 +68,11 @@ def split(
     print(f"split {made.digest[:12]}: {output}")
 
 
+@with_location(cache=True)
 @with_options
 def cross_validate(
     store: Store,
+    at: At,
     label: Label,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty, or of the same command: it goes on.")
@@ -79,16 +82,14 @@ def cross_validate(
     split: SavedSplit = None,
     group: Group = None,
     where: Where = None,
-    snapshot: Snapshot = None,
-    storage_option: StorageOption = None,
-    cache_dir: CacheDir = None,
-    cache_size: CacheSize = "50GB",
     *,
     config: Given[TrainConfig],
 ) -> None:
     """Train once for each fold, on all the others, and test on this one: mean, spread and every song's prediction."""
+    from songbag_store import SongStore
+
     chosen = config.make()
-    opened = open_store(store, storage_option, snapshot, cache_dir, cache_size)
+    opened = SongStore.open(at(store))
     with quiet_start():
         from songbag_training.fit.cross_validation import cross_validate as run_cross_validation
     run_cross_validation(

@@ -30,6 +30,7 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.document import Count, Digest, Identifier, require
 from songbag_store.progress import Indented, Progress, shown_on
+from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.errors import RunNotFound
 from songbag_training.evaluation.intervals import bootstrap_intervals
@@ -42,7 +43,7 @@ from songbag_training.runs.document import parse_run_document, read_run_document
 from songbag_training.runs.run import Run, claim_folder
 from songbag_training.songs.labels import Labels, encode_labels, labelled_songs, require_learnable
 from songbag_training.splits.deal import carve_validation, make_split
-from songbag_training.splits.split import Split, apply_split, check_trainable
+from songbag_training.splits.split import Split, SplitLike, apply_split, check_trainable
 
 FORMAT = 1
 DEFAULT_FOLDS = 5
@@ -119,14 +120,14 @@ class CrossValidation:
 
 
 def cross_validate(
-    store: SongStore | str | Path,
+    store: StoreLike,
     label: str,
     output: str | Path,
     config: TrainConfig = _DEFAULTS,
     *,
     folds: int | None = None,
     fold_column: str | None = None,
-    split: Split | str | Path | None = None,
+    split: SplitLike | None = None,
     group: Sequence[str] = (),
     where: str | None = None,
     memory_bytes: int = MEMORY_BYTES,
@@ -145,7 +146,7 @@ def cross_validate(
 
     Parameters
     ----------
-    store : SongStore, str or pathlib.Path
+    store : SongStore, Location, str or pathlib.Path
         The store.
     label : str
         Column of the index with the labels.
@@ -177,11 +178,10 @@ def cross_validate(
     UsageError
         If the folder holds something else, or options contradict each other.
     """
-    store = store if isinstance(store, SongStore) else SongStore.open(store)
     progress = progress or shown_on(sys.stdout)
     folder = Path(output)
-    store = _at_snapshot_of(folder, store).remembering(memory_bytes)
-    split = split if split is None or isinstance(split, Split) else Split.read(split)
+    store = _at_snapshot_of(folder, SongStore.open(store)).remembering(memory_bytes)
+    split = None if split is None else Split.read(split)
     kept = {"group": group, "group of the split": split.group if split else ()}
     labels = labelled_songs(store, label, where, {"fold_column": [fold_column] if fold_column else [], **kept})
     labels, split = _folds(

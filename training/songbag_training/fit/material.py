@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.songs.labels import Labels, labelled_songs
 from songbag_training.songs.scaling import scaling_statistics
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.groups import likely_groups
-from songbag_training.splits.split import Split
+from songbag_training.splits.split import Split, SplitLike
 from songbag_training.types import FloatArray
 
 
@@ -46,10 +46,10 @@ class Material:
 
 
 def prepare(
-    store: SongStore,
+    store: StoreLike,
     label: str,
     where: str | None,
-    split: Split | str | Path | None,
+    split: SplitLike | None,
     *,
     group: Sequence[str] = (),
     config: TrainConfig,
@@ -58,7 +58,8 @@ def prepare(
 
     Of a million songs this takes three seconds, and memory for a few columns of the index: the process takes 1.9 GB.
     """
-    saved = split if split is None or isinstance(split, Split) else Split.read(split)
+    store = SongStore.open(store)
+    saved = None if split is None else Split.read(split)
     suspected = likely_groups(store.schema)
     also = {"group": group, "group of the split": saved.group if saved else (), "groups": suspected}
     labels = labelled_songs(store, label, where, also)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from songbag_store import SongStore
 from songbag_store.errors import StoreError
 from songbag_store.format import keys
 from songbag_store.progress import Progress, shown_on
-from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
+from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
@@ -28,19 +28,19 @@ from songbag_training.runs.run import Run, RunFacts, claim_folder
 from songbag_training.runs.weights import load_weights, save_weights
 from songbag_training.songs.labels import encode_labels
 from songbag_training.splits.groups import n_duplicates
-from songbag_training.splits.split import Split, group_notes
+from songbag_training.splits.split import SplitLike, group_notes
 
 _DEFAULTS = TrainConfig()
 
 
 def train(
-    store: SongStore | str | Path,
+    store: StoreLike,
     label: str,
     output: str | Path,
     config: TrainConfig = _DEFAULTS,
     *,
     where: str | None = None,
-    split: Split | str | Path | None = None,
+    split: SplitLike | None = None,
     group: Sequence[str] = (),
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
@@ -54,7 +54,7 @@ def train(
 
     Parameters
     ----------
-    store : SongStore, str or pathlib.Path
+    store : SongStore, Location, str or pathlib.Path
         The store, at the snapshot to train on.
     label : str
         Column of the index with one label a song: text, whole numbers or booleans.
@@ -98,7 +98,6 @@ def train(
     >>> run = train("my-store", "genre", "runs/first", TrainConfig(epochs=30))
     >>> predict(run, "new-songs/")
     """
-    store = store if isinstance(store, SongStore) else SongStore.open(store)
     material = prepare(store, label, where, split, group=group, config=config)
     return train_on(material, output, config=config, checkpoint_s=checkpoint_s, progress=progress)
 
@@ -124,12 +123,9 @@ def train_on(
 
 def resume(
     output: str | Path,
-    store: SongStore | str | Path | None = None,
+    store: StoreLike | None = None,
     *,
     encoder: str | None = None,
-    storage_options: Mapping[str, str] | None = None,
-    cache_dir: str | Path | None = None,
-    cache_bytes: int = DEFAULT_CACHE_BYTES,
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
@@ -142,14 +138,10 @@ def resume(
     ----------
     output : str or pathlib.Path
         The run folder. A finished run is returned as it is.
-    store : SongStore, str or pathlib.Path, optional
+    store : SongStore, Location, str or pathlib.Path, optional
         The store at the run's snapshot, or where it lies now; by default where it lay when the training began.
     encoder : str, optional
         The run's encoder once more, where it is a function outside songbag: see `Run.allow_encoder`.
-    storage_options : mapping of str to str, optional
-        Credentials and endpoint, where it lies in an object store.
-    cache_dir, cache_bytes
-        As for `SongStore.open`.
     checkpoint_s, progress
         As for `train`.
 
@@ -172,9 +164,7 @@ def resume(
         progress.note(f"{what}: nothing is left to resume: {run.folder}")
         return run
     run.allow_encoder(encoder).require_encoder()
-    opened = (
-        store if isinstance(store, SongStore) else open_store(facts, store, storage_options, cache_dir, cache_bytes)
-    )
+    opened = open_store(facts, store)
     material = prepare(opened, facts.label, facts.where, split, config=facts.train_config)
     model = _repeatable_model(material, facts.train_config)
     _pin(run, opened, progress)
@@ -229,11 +219,10 @@ def _note_songs(material: Material, progress: Progress) -> None:
 
 def _facts(material: Material, config: TrainConfig) -> RunFacts:
     store = material.store
-    location = store.location if "://" in store.location else str(Path(store.location).absolute())
     return RunFacts(
         run_id=uuid.uuid4().hex,
         created_at=_now(),
-        store_location=location,
+        store_location=store.location.absolute().address,
         store_uuid=store.uuid,
         snapshot=store.snapshot,
         snapshot_sha256=store.snapshot_sha256,

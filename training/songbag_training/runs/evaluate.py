@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from songbag_store import SongStore
 from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
 from songbag_store.format.index import PLACE_COLUMNS
 from songbag_store.progress import Progress, shown_on
-from songbag_store.windows.cache import DEFAULT_CACHE_BYTES
+from songbag_store.storage.location import Location
+from songbag_store.store import StoreLike
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import class_metrics, confusion_matrix, predict_classes, song_metrics
@@ -29,7 +30,7 @@ from songbag_training.evaluation.predictions import probability_columns, writing
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.window_metrics import WindowMetrics
 from songbag_training.files import replacing, write_whole
-from songbag_training.runs.run import Run, RunFacts, claim_folder
+from songbag_training.runs.run import Run, RunFacts, RunLike, claim_folder
 from songbag_training.songs.labels import Labels, classes_of, encode_labels, read_labels
 from songbag_training.splits.split import PARTS
 from songbag_training.types import Floats, Ints, Label, Task
@@ -69,12 +70,9 @@ class _Subject:
 
 
 def evaluate(
-    run: Run | str | Path,
-    store: SongStore | str | Path | None = None,
+    run: RunLike,
+    store: StoreLike | None = None,
     *,
-    storage_options: Mapping[str, str] | None = None,
-    cache_dir: str | Path | None = None,
-    cache_bytes: int = DEFAULT_CACHE_BYTES,
     model: keras.Model | None = None,
 ) -> Evaluation:
     """Score the songs of a run's split and write its metrics, predictions, windows and confusion matrix anew.
@@ -87,12 +85,8 @@ def evaluate(
     ----------
     run : Run, str or pathlib.Path
         A finished run.
-    store : SongStore, str or pathlib.Path, optional
+    store : SongStore, Location, str or pathlib.Path, optional
         Where the store lies now; by default where it lay at training.
-    storage_options : mapping of str to str, optional
-        Credentials and endpoint, where it lies in an object store.
-    cache_dir, cache_bytes
-        As for `SongStore.open`.
     model : keras.Model, optional
         The run's model, where it is at hand.
 
@@ -101,9 +95,8 @@ def evaluate(
     UsageError
         If the store is another one than the run was trained on: see `evaluate_elsewhere`.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    if not isinstance(store, SongStore):
-        store = open_store(run.facts, store, storage_options, cache_dir, cache_bytes)
+    run = Run.open(run)
+    opened = open_store(run.facts, store)
     split = run.split()
     subject = _Subject(split.song_ids, split.labels, split.parts, PARTS, "test")
     try:
@@ -111,12 +104,12 @@ def evaluate(
     except KeyError as error:
         what = f"the split has the class {error.args[0]!r}, which the model does not know"
         raise DamagedRun(what, place=str(run.folder)) from error
-    return _judge(run, store, subject, true, model or run.load_model(), run.folder)
+    return _judge(run, opened, subject, true, model or run.load_model(), run.folder)
 
 
 def evaluate_elsewhere(
-    run: Run | str | Path,
-    store: SongStore,
+    run: RunLike,
+    store: StoreLike,
     output: str | Path,
     *,
     label: str | None = None,
@@ -128,7 +121,7 @@ def evaluate_elsewhere(
     ----------
     run : Run, str or pathlib.Path
         A finished run.
-    store : SongStore
+    store : SongStore, Location, str or pathlib.Path
         Any store with the same features.
     output : str or pathlib.Path
         New or empty; gets metrics.json, predictions.parquet, windows.parquet and confusion.png.
@@ -144,16 +137,16 @@ def evaluate_elsewhere(
     LabelError
         If it has no such column, or no song of a class that the run knows.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    refuse_other_spec(run.facts, store)
+    run, opened = Run.open(run), SongStore.open(store)
+    refuse_other_spec(run.facts, opened)
     column = label or run.facts.label
-    labels = read_labels(store.select_songs(), column)
+    labels = read_labels(opened.select_songs(), column)
     rows, names = _known(run, labels, column, progress or shown_on(sys.stdout))
     ids = labels.songs["song_id"].to_pylist()
     subject = _Subject([ids[row] for row in rows], names, ["all"] * len(rows), ("all",), "all")
     claim_folder(Path(output))
     true = encode_labels(names, run.facts.classes, labels.task)
-    return _judge(run, store, subject, true, run.load_model(), Path(output))
+    return _judge(run, opened, subject, true, run.load_model(), Path(output))
 
 
 def _known(run: Run, labels: Labels, column: str, progress: Progress) -> tuple[list[int], list[Label]]:
@@ -212,25 +205,15 @@ def _judge(
     return Evaluation(metrics, subject.judged, confusion)
 
 
-def open_store(
-    facts: RunFacts,
-    location: str | Path | None = None,
-    storage_options: Mapping[str, str] | None = None,
-    cache_dir: str | Path | None = None,
-    cache_bytes: int = DEFAULT_CACHE_BYTES,
-) -> SongStore:
+def open_store(facts: RunFacts, store: StoreLike | None = None) -> SongStore:
     """Open the store of a run at the snapshot it was trained on.
 
     Parameters
     ----------
     facts : RunFacts
         What the run says of its store.
-    location : str or pathlib.Path, optional
-        Where the store lies now; by default where it lay at training.
-    storage_options : mapping of str to str, optional
-        Credentials and endpoint, where it lies in an object store.
-    cache_dir, cache_bytes
-        As for `SongStore.open`.
+    store : SongStore, Location, str or pathlib.Path, optional
+        Where the store lies now; by default where it lay at training. One that is open is returned as it is.
 
     Raises
     ------
@@ -239,23 +222,19 @@ def open_store(
     SpecMismatch
         If it holds features of another spec.
     """
-    location = facts.store_location if location is None else location
+    if isinstance(store, SongStore):
+        return store
+    location = Location.of(facts.store_location if store is None else store)
     try:
-        store = SongStore.open(
-            location,
-            snapshot=facts.snapshot,
-            storage_options=storage_options,
-            cache_dir=cache_dir,
-            cache_bytes=cache_bytes,
-        )
+        opened = SongStore.open(location, snapshot=facts.snapshot)
     except StoreNotFound:
-        if SongStore.open(location, storage_options=storage_options).uuid == facts.store_uuid:
+        if SongStore.open_identity(location).uuid == facts.store_uuid:
             raise
         raise _another_store(location) from None
-    refuse_other_spec(facts, store)
-    if (store.uuid, store.snapshot_sha256) != (facts.store_uuid, facts.snapshot_sha256):
+    refuse_other_spec(facts, opened)
+    if (opened.uuid, opened.snapshot_sha256) != (facts.store_uuid, facts.snapshot_sha256):
         raise _another_store(location)
-    return store
+    return opened
 
 
 def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
@@ -270,12 +249,12 @@ def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
         raise SpecMismatch(
             "the store holds other features than the model was trained on; the model's against the store's",
             facts.feature_spec.differences(store.spec),
-            place=store.location,
+            place=store.address,
             remedy="Extract the songs with the model's spec (run.json), or give `songbag predict` the audio itself.",
         )
 
 
-def _another_store(location: str | Path) -> UsageError:
+def _another_store(location: Location) -> UsageError:
     return UsageError(
         "this is not the store that the run was trained on",
         place=str(location),

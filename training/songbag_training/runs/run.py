@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 import keras
 
@@ -156,8 +156,8 @@ class Run:
         return run
 
     @classmethod
-    def open(cls, folder: str | Path) -> Self:
-        """Open a finished run.
+    def open(cls, run: RunLike) -> Run:
+        """Open a finished run; one that is open is returned as it is.
 
         Raises
         ------
@@ -168,7 +168,9 @@ class Run:
         NewerRun
             If a newer songbag wrote it.
         """
-        run = cls.open_unfinished(folder)
+        if isinstance(run, Run):
+            return run
+        run = cls.open_unfinished(run)
         if run.facts.finished_at is None:
             remedy = "Resume it: the command that trains it with --resume, or `resume(folder)`."
             raise RunNotFound("the training of this run was not finished", place=str(run.folder), remedy=remedy)
@@ -276,6 +278,10 @@ class Run:
             remedy = "Restore the file from a copy, or train again."
             raise DamagedRun("is not the split that this run was trained with", place=str(path), remedy=remedy)
         return split
+
+
+RunLike: TypeAlias = Run | str | Path
+"""The forms in which a user may give a run; `Run.open` takes them all."""
 
 
 def claim_folder(folder: Path) -> None:

@@ -93,7 +93,7 @@ def labelled_songs(
     songs = store.select_songs(where, [name for name in names if name in store.schema.names])
     if songs.num_rows == 0:
         remedy = "Change `where`." if where else "`songbag failures STORE` tells why songs failed."
-        raise UsageError("no song with features is left to train on", place=store.location, remedy=remedy)
+        raise UsageError("no song with features is left to train on", place=store.address, remedy=remedy)
     _require_label(store.schema, label)
     for option, columns in (also or {}).items():
         require_columns(store.schema, columns, option)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -107,29 +107,35 @@ class Split:
             )
 
     @classmethod
-    def read(cls, path: str | Path) -> Self:
-        """Read a split that `write` wrote.
+    def read(cls, split: SplitLike) -> Split:
+        """Read a split that `write` wrote; one that was read already is returned as it is.
 
         Raises
         ------
         DamagedRun
             If the file is missing, is not a split, or was changed since.
         """
+        if isinstance(split, Split):
+            return split
         try:
-            table = pq.read_table(path, columns=["song_id", "label", "part"], partitioning=None)
+            table = pq.read_table(split, columns=["song_id", "label", "part"], partitioning=None)
             facts = read_fields(_SplitFacts, parse_document((table.schema.metadata or {})[_METADATA]))
             ids, names, parts = (table[name].to_pylist() for name in ("song_id", "label", "part"))
             labels = tuple(name if isinstance(name, str) else tuple(map(str, name)) for name in names)
-            split = cls(tuple(map(str, ids)), labels, tuple(map(str, parts)), tuple(facts.group))
+            made = cls(tuple(map(str, ids)), labels, tuple(map(str, parts)), tuple(facts.group))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-            raise DamagedRun(f"is not a split ({reason(error)})", place=str(path)) from error
-        if split.digest != facts.digest:
-            raise DamagedRun("is not what was written: its rows have another digest", place=str(path))
-        return split
+            raise DamagedRun(f"is not a split ({reason(error)})", place=str(split)) from error
+        if made.digest != facts.digest:
+            raise DamagedRun("is not what was written: its rows have another digest", place=str(split))
+        return made
 
     def fold(self, name: str) -> Self:
         """Return the split that tests on one fold and trains on all others."""
         return dataclasses.replace(self, parts=tuple("test" if own == name else "train" for own in self.parts))
+
+
+SplitLike: TypeAlias = Split | str | Path
+"""The forms in which a user may give a split; `Split.read` takes them all."""
 
 
 def _are_ascending(song_ids: Sequence[str]) -> bool:
