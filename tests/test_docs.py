@@ -12,6 +12,7 @@ import pytest
 
 from songbag_store.cli import root as cli
 from tests.support.command import songbag
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -27,7 +28,7 @@ def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_pa
     for name in ("songs", "store"):
         (tmp_path / name).symlink_to(demo / name)
     done = subprocess.run(
-        [sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout
@@ -40,7 +41,7 @@ def test_the_python_blocks_of_pages_about_runs_run_in_the_demo_folder(demo: Path
     text = (ROOT / "docs" / f"{page}.md").read_text()
     for code in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout
 
@@ -83,7 +84,7 @@ def test_the_blocks_of_a_page_run_one_after_the_other(demo: Path, tmp_path: Path
         name = file[1] if file else "block.py"
         (tmp_path / name).write_text(block)
         done = subprocess.run(
-            [sys.executable, name], cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False
+            [sys.executable, name], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         assert done.returncode == 0, done.stderr
 

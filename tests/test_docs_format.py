@@ -15,6 +15,7 @@ from songbag_store import SongStore
 from songbag_store.format import keys
 from songbag_store.format.facts import Identity, ObjectFacts, PartFacts, SnapshotFacts, TagFacts
 from songbag_store.format.index import OWN_FIELDS, REPLACES
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "format.md").read_text()
@@ -31,7 +32,7 @@ def follow(folder: Path, code: str) -> subprocess.CompletedProcess[str]:
     """Run code where songbag cannot be imported."""
     barred = "import sys\nsys.modules['songbag_store'] = None\n"
     command = [sys.executable, "-W", "error", "-c", barred + code]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_the_page_reads_the_windows_of_one_song_without_songbag(folder: Path) -> None:

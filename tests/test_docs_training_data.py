@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from songbag_store import SongStore
+from tests.support.patience import PATIENCE_S
 
 PAGE = (Path(__file__).parents[1] / "docs" / "training-data.md").read_text()
 PLAIN, ADAPTER = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
@@ -37,7 +38,7 @@ if __name__ == "__main__":
 def run(code: str, folder: Path, *arguments: object) -> str:
     (folder / "shown.py").write_text(code)
     command = [sys.executable, "shown.py", *map(str, arguments)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[1]
 
 ROOMS: dict[str, tuple[str, ...]] = {
@@ -137,7 +139,7 @@ def test_only_predicting_from_audio_imports_the_pipeline_and_only_inside_its_fun
 def test_a_fresh_interpreter_loads_only_the_packages_it_may_know(package: str) -> None:
     wanted = [name for path in modules(package) if not (name := dotted(package, path)).endswith("__main__")]
     code = f"import importlib, sys; [importlib.import_module(n) for n in {wanted!r}]; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     loaded = {name.partition(".")[0] for name in done.stdout.split() if name.startswith("songbag_")}
     assert loaded == {package} | ALLOWED[package]
 

@@ -19,6 +19,7 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.storage.location import Location
 from tests.support import objects
+from tests.support.patience import PATIENCE_S
 from tests.support.songs import SPEC, windows_of
 from tests.support.writers import begin, hold, start
 
@@ -129,7 +130,7 @@ def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
     for writer in coming:
         begin(writer)
     for writer in coming:
-        _, err = writer.communicate(timeout=300 + 15 * N_ROUNDS)
+        _, err = writer.communicate(timeout=PATIENCE_S + 15 * N_ROUNDS)
         assert writer.returncode == 0, err
     onlooker.finish()
     everything = {f"song-{n:04}" for n in range((N_ROUNDS + 1) * SONGS_PER_ROUND)}

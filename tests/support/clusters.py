@@ -14,11 +14,10 @@ import psutil
 
 from songbag_store import FeatureSpec, SongStore
 from tests.support.audio import chirp, write
+from tests.support.patience import PATIENCE_S
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 N_SONGS = 40
-PATIENCE_S = 600
-"""For what takes seconds: machines that run tests are busy."""
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

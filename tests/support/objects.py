@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.patience import PATIENCE_S
+
 BUCKET = "songs-bucket"
 KEYS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
 
@@ -39,7 +41,7 @@ def make_bucket(endpoint: str, name: str) -> None:
         "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     )
     request = urllib.request.Request(f"{endpoint}/{name}", method="PUT", headers={"Authorization": authorization})
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         assert answer.status == 200
 
 
@@ -58,7 +60,7 @@ def rclone_server(folder: Path) -> Iterator[str]:
 
 
 def _address_in(log: Path) -> str:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         _, found, rest = log.read_text().partition("http://")
         if found and "/" in rest:

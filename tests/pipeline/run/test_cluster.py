@@ -23,7 +23,6 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
 from tests.support.clusters import (
     N_SONGS,
-    PATIENCE_S,
     SPEC,
     Start,
     command,
@@ -33,6 +32,7 @@ from tests.support.clusters import (
     wait_for_parts,
     work_for,
 )
+from tests.support.patience import PATIENCE_S
 
 
 def test_a_cluster_started_by_hand_does_the_work_and_its_workers_need_not_share_a_folder_with_the_coordinator(

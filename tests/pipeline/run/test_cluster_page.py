@@ -14,8 +14,9 @@ import yaml
 
 from songbag_store import SongStore
 from tests.support.audio import chirp, write
-from tests.support.clusters import PATIENCE_S, importable
+from tests.support.clusters import importable
 from tests.support.command import songbag
+from tests.support.patience import PATIENCE_S
 
 PAGE = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text()
 

@@ -23,6 +23,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
 from songbag_store.progress import Silent
 from tests.support.audio import chirp, write
+from tests.support.patience import PATIENCE_S
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 
@@ -228,7 +229,7 @@ def start(source: Path, store: Path) -> subprocess.Popen[str]:
 
 
 def wait_for_parts(store: Path, count: int) -> None:
-    deadline = time.monotonic() + 600
+    deadline = time.monotonic() + PATIENCE_S
     while len(list((store / "parts").glob("*.parquet"))) < count:
         assert time.monotonic() < deadline, "no part was written in time"
         time.sleep(0.01)
@@ -253,7 +254,7 @@ def test_after_kill_9_in_the_middle_the_same_command_finishes_with_no_song_twice
     process.kill()
     process.communicate()
     again = start(long_folder, tmp_path / "store")
-    out, err = again.communicate(timeout=6000)
+    out, err = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, err
     assert "taken over from an earlier run" in out
     whole(tmp_path / "store", long_folder)
@@ -267,13 +268,13 @@ def test_a_signal_commits_what_is_finished_and_says_how_to_go_on(
     process = start(long_folder, tmp_path / "store")
     wait_for_parts(tmp_path / "store", 2)
     (os.killpg if to_group else os.kill)(process.pid, number)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + number
     assert "done and committed" in err
     assert "Traceback" not in err
     assert 0 < SongStore.open(tmp_path / "store").index.num_rows < 24
     again = start(long_folder, tmp_path / "store")
-    again.communicate(timeout=6000)
+    again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0
     assert SongStore.open(tmp_path / "store").index.num_rows == 24
 
@@ -285,7 +286,7 @@ def test_a_file_named_as_a_module_of_python_where_the_run_is_started_harms_nothi
     # As the installed command: the present folder is not on its path.
     code = "import sys; sys.path.remove(''); from songbag_store.cli.root import main; main()"
     command = [sys.executable, "-c", code, "extract", str(folder), "store", "--workers", "1"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     assert "6 songs stored, 2 failed" in done.stdout
 
@@ -303,7 +304,7 @@ if __name__ == "__main__":
     script = tmp_path / "twice.py"
     script.write_text(code)
     command = [sys.executable, str(script), str(folder), str(tmp_path / "a"), str(tmp_path / "b")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -316,6 +317,6 @@ def test_the_second_signal_ends_the_run_at_once(long_folder: Path, tmp_path: Pat
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert "done and committed" not in err

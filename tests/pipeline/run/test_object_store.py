@@ -24,6 +24,7 @@ from songbag_store.storage.location import Location
 from tests.support import objects
 from tests.support.audio import chirp, write
 from tests.support.faulty_proxy import FaultyProxy, times
+from tests.support.patience import PATIENCE_S
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 
@@ -79,7 +80,7 @@ def test_every_command_reaches_a_bucket_by_its_options(folder: Path, s3_url: str
 
     def songbag(*arguments: str) -> str:
         command = [sys.executable, "-m", "songbag_store", *arguments, *options]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
 
     said = songbag("extract", str(folder), s3_url, "--window", "0.5", "--workers", "1")
     assert "6 songs stored, 1 failed" in said

@@ -29,7 +29,6 @@ from songbag_store.progress import Silent
 from tests.support.audio import chirp, write
 from tests.support.clusters import (
     N_SONGS,
-    PATIENCE_S,
     SPEC,
     Start,
     importable,
@@ -41,6 +40,7 @@ from tests.support.clusters import (
     wait_until,
     work_for,
 )
+from tests.support.patience import PATIENCE_S
 
 
 def other_soxr(folder: Path) -> dict[str, str]:

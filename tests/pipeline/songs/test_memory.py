@@ -16,6 +16,7 @@ from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.types import StoredWindows
 from tests.support.audio import chirp, sparse_wav, write
+from tests.support.patience import PATIENCE_S
 
 MB = 1 << 20
 
@@ -45,7 +46,7 @@ print(rows["error_code"][0], rows["n_windows"][0], peak("self"), peak(process.pi
 def peaks(song: Path, store: Path, error: str = "None", **spec: object) -> tuple[int, int, int]:
     """Extract one song as a worker does; return its windows and the peak memory of worker and decoder, in bytes."""
     command = [sys.executable, "-c", _WORKER, str(song), str(store), json.dumps(spec)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     code, *numbers = done.stdout.split()
     assert code == error

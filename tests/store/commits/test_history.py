@@ -12,6 +12,7 @@ from songbag_store.commits.history import history_table, read_events, read_tags
 from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import QueryError, UsageError
 from songbag_store.upkeep.remove import remove_songs
+from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, sixteenths
 
 
@@ -22,7 +23,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 def songbag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "songbag_store", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_removed_songs_leave_at_once_and_are_not_adopted_again(store: SongStore) -> None:

@@ -15,6 +15,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import DamagedStore, NewerFormat
 from songbag_store.upkeep.remove import remove_songs
 from songbag_store.upkeep.verify import verify
+from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, Windows, sixteenths
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -66,7 +67,7 @@ def test_a_store_from_the_future_is_refused_with_the_version_it_needs() -> None:
     with pytest.raises(NewerFormat, match=r"reader of format 2, 'listed-parts' \(songbag 2\.0 or newer\)"):
         SongStore.open(FUTURE)
     command = [sys.executable, "-m", "songbag_store", "info", str(FUTURE)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, "pip install --upgrade" in done.stderr) == (1, True)
 
 

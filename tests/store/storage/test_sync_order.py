@@ -13,6 +13,7 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed
+from tests.support.patience import PATIENCE_S
 from tests.support.songs import SPEC
 
 ROOT = Path(__file__).parents[3]
@@ -28,7 +29,9 @@ def trace(tmp_path: Path) -> tuple[Path, list[str]]:
     calls = "trace=fsync,fdatasync,link,linkat,rename,renameat,renameat2,openat,mkdir"
     command = ["strace", "-f", "-y", "-s", "4096", "-e", calls, "-o", str(log)]
     command += [sys.executable, "-m", "tests.support.writer_process", str(store), "{}", "1", "12"]
-    done = subprocess.run(command, input="\n", capture_output=True, text=True, cwd=ROOT, timeout=120, check=False)
+    done = subprocess.run(
+        command, input="\n", capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE_S, check=False
+    )
     if "ptrace" in done.stderr:
         pytest.skip("strace may not trace here")
     assert done.returncode == 0, done.stderr

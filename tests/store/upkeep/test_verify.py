@@ -13,6 +13,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.upkeep.verify import Damage, repair, report, verify
 from songbag_store.windows import writer as fragments_module
+from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -154,7 +155,7 @@ def test_a_report_names_songs_without_control_characters() -> None:
 def test_verify_and_repair_as_commands_exit_with_1_and_0(store: SongStore) -> None:
     def songbag(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "songbag_store", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     assert songbag("verify", store.address, "--full").returncode == 0
     shard(store, 1).unlink()

@@ -19,6 +19,7 @@ from songbag_store.storage.location import Location
 from songbag_store.windows.cache import FragmentCache
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy
+from tests.support.patience import PATIENCE_S
 from tests.support.stores import fill, sixteenths
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -183,7 +184,7 @@ def reading(url: str, endpoint: str, cache: Path) -> subprocess.Popen[str]:
 
 def test_processes_that_share_the_cache_fetch_a_shard_once(url: str, proxy: FaultyProxy, tmp_path: Path) -> None:
     readers = [reading(url, proxy.url, tmp_path) for _ in range(3)]
-    sums = {reader.communicate(timeout=120)[0] for reader in readers}
+    sums = {reader.communicate(timeout=PATIENCE_S)[0] for reader in readers}
     assert len(sums) == 1
     assert all(reader.returncode == 0 for reader in readers)
     fetched = [path for _, path, _ in proxy.requests if "/c/" in path]
@@ -195,7 +196,7 @@ def test_a_reader_that_is_killed_leaves_nothing_that_is_served_or_counted(
 ) -> None:
     proxy.rule = lambda method, path: "hang" if "/c/" in path else None
     reader = reading(url, proxy.url, tmp_path)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_S
     while not any(path.suffix == ".part" for path in tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.02)
     reader.send_signal(signal.SIGKILL)
@@ -217,7 +218,7 @@ def test_a_reader_that_is_killed_leaves_nothing_that_is_served_or_counted(
 def test_many_threads_fetch_a_shard_once(url: str, proxy: FaultyProxy, tmp_path: Path) -> None:
     stores = [opened(url, proxy.url, tmp_path) for _ in range(6)]
     with ThreadPoolExecutor(6) as threads:
-        list(threads.map(epoch, stores, timeout=60))
+        list(threads.map(epoch, stores, timeout=PATIENCE_S))
     fetched = [path for _, path, _ in proxy.requests if "/c/" in path]
     assert len(fetched) == len(set(fetched)) == 3
 

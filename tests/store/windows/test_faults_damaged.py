@@ -29,6 +29,7 @@ from songbag_store.format.index import index_schema
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.upkeep.verify import verify
+from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -330,7 +331,7 @@ def test_a_bomb_is_found_by_its_digest_before_it_is_unpacked(make_store: MakeSto
     with pytest.raises(DamagedStore, match="songs hit: 'a'"):
         reopened(store).windows("a")
     done = subprocess.run(
-        [sys.executable, "-c", _LOOK, store.address], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", _LOOK, store.address], capture_output=True, text=True, timeout=PATIENCE_S, check=True
     )
     grown_mb, *hit = done.stdout.split()
     assert hit == ["a", "b"]

@@ -31,6 +31,7 @@ from songbag_training.models.poolings import POOLINGS
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import save_weights
 from songbag_training.types import Task
+from tests.support.patience import PATIENCE_S
 
 Arrays = dict[str, Any]
 Reader = Callable[[Path], Callable[[Arrays], Arrays]]
@@ -125,7 +126,7 @@ def _read_keras(path: Path) -> Callable[[Arrays], Arrays]:
         arguments = [path, path.with_name("in.npz"), path.with_name("out.npz")]
         # -I: what the tests add to the path is not there.
         command = [sys.executable, "-I", "-c", LOAD_WITHOUT_SONGBAG, *map(str, arguments)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
         assert done.returncode == 0, done.stderr
         with np.load(path.with_name("out.npz")) as file:
             return dict(file)

@@ -21,6 +21,7 @@ from songbag_training.errors import LabelError, SplitMismatch
 from songbag_training.fit.cross_validation import CrossValidation, cross_validate
 from songbag_training.runs.run import Run
 from songbag_training.splits.split import Split
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -135,7 +136,7 @@ def test_a_fold_killed_in_mid_epoch_goes_on_and_ends_as_if_undisturbed(
     assert 2 <= len(history) < quick.epochs
     assert not (copy / "fold-3").exists()
     again = _process(*arguments)
-    told, _ = again.communicate(timeout=300)
+    told, _ = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, told
     assert "finished before" in told
     assert "resuming after epoch" in told or "resuming in epoch" in told
@@ -152,7 +153,7 @@ def _process(*arguments: str) -> subprocess.Popen[str]:
 
 def _wait_for_epoch(number: int, run: Path, training: subprocess.Popen[str]) -> None:
     """Wait until an epoch is noted; the next one is then under way."""
-    until = time.monotonic() + 300
+    until = time.monotonic() + PATIENCE_S
     while not (run / "history.csv").exists() or len((run / "history.csv").read_text().splitlines()) <= number:
         assert training.poll() is None, training.communicate()[0]
         assert time.monotonic() < until

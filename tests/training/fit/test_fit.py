@@ -24,6 +24,7 @@ from songbag_training.files import _sync
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.evaluate import evaluate
 from songbag_training.songs.bags import BagDataset
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 CONFIG = TrainConfig(epochs=2, bag_size=3, batch_size=8, encoder="reference")
@@ -70,7 +71,7 @@ def test_epochs_that_executions_divide_are_fed_from_one_dataset(
 def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Path, store: SongStore) -> None:
     options = json.dumps(CONFIG.to_dict())
     command = [sys.executable, "-m", "tests.support.mirrored_process", store.address, str(tmp_path / "two"), options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     assert "devices 2" in done.stdout
     train(store, "label", tmp_path / "one", config=CONFIG, progress=Silent())

@@ -25,6 +25,7 @@ from songbag_training.fit.callbacks import Keeper
 from songbag_training.fit.contradictions import refuse_contradictions
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.run import Run
+from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 N_ROUNDS = 10 if os.environ.get("SONGBAG_LONG") == "1" else 1
@@ -72,7 +73,7 @@ def process(*arguments: str | Path) -> subprocess.Popen[str]:
 
 
 def wait_for(path: Path, training: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 300
+    until = time.monotonic() + PATIENCE_S
     while not path.exists():
         assert training.poll() is None, training.communicate()[0]
         assert time.monotonic() < until
@@ -95,7 +96,7 @@ def test_a_training_killed_at_a_random_moment_and_resumed_is_as_if_undisturbed(
         training.communicate()
         if Run.open_unfinished(folder).facts.finished_at is None:
             done = process("resume", folder)
-            assert done.wait(timeout=300) == 0, done.communicate()[0]
+            assert done.wait(timeout=PATIENCE_S) == 0, done.communicate()[0]
             assert "resuming" in done.communicate()[0]
         assert_same(folder, whole)
 

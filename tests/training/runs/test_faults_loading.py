@@ -23,6 +23,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_training.errors import DamagedRun
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import outline
+from tests.support.patience import PATIENCE_S
 
 PREDICT = """
 import sys
@@ -53,7 +54,7 @@ def copy(run: Run, tmp_path: Path) -> Path:
 
 def _python(code: str, *arguments: object) -> str:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
 
 
 class Bomb:
