@@ -15,12 +15,12 @@ demo: $(VENV)/installed-all
 	$(BIN)/songbag demo demo
 
 test: lint
-	@echo "songbag: running the tests, two files at a time"
-	$(BIN)/pytest -n 2 --dist loadfile
+	@echo "songbag: running the tests, two at a time"
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-long: $(VENV)/installed-dev
-	@echo "songbag: the protocol in 20,000 schedules, 200 rounds of killed writers, 10 of killed trainings"
-	SONGBAG_LONG=1 $(BIN)/pytest tests/store/commits/test_protocol.py tests/test_kill_loop.py tests/training/fit/test_resume.py
+	@echo "songbag: the protocol in 20,000 schedules, 200 rounds of killed writers, 10 of killed trainings, long songs"
+	SONGBAG_LONG=1 $(BIN)/pytest -m long
 
 lint: $(VENV)/installed-dev
 	@echo "songbag: checking style and types"

@@ -19,12 +19,13 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.storage.location import Location
 from tests.support import objects
+from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 from tests.support.songs import SPEC, windows_of
 from tests.support.writers import begin, hold, start
 
 ROOT = Path(__file__).parents[1]
-N_ROUNDS = 200 if os.environ.get("SONGBAG_LONG") == "1" else 10
+N_ROUNDS = 200 if LONG else 6
 SONGS_PER_ROUND = 30
 
 
@@ -109,6 +110,7 @@ class Onlooker(threading.Thread):
             raise self.error
 
 
+@pytest.mark.long
 @pytest.mark.fault(40)
 def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
     place: tuple[str, dict[str, str]],
@@ -130,7 +132,7 @@ def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
     for writer in coming:
         begin(writer)
     for writer in coming:
-        _, err = writer.communicate(timeout=PATIENCE_S + 15 * N_ROUNDS)
+        _, err = writer.communicate(timeout=PATIENCE_S)
         assert writer.returncode == 0, err
     onlooker.finish()
     everything = {f"song-{n:04}" for n in range((N_ROUNDS + 1) * SONGS_PER_ROUND)}

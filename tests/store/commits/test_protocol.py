@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 import uuid
 from unittest.mock import patch
 
@@ -29,10 +28,10 @@ from songbag_store.errors import StoreError
 from songbag_store.format.index import REPLACES, index_schema
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, check_seal
+from tests.support.long import LONG
 from tests.support.lossy_storage import FAULTS, Crash, Fault, LossyStorage
 
-LONG = os.environ.get("SONGBAG_LONG") == "1"
-N_SCHEDULES = 20_000 if LONG else 500
+N_SCHEDULES = 20_000 if LONG else 250
 SPEC = FeatureSpec()
 
 writers = st.integers(0, 2)
@@ -227,12 +226,12 @@ def part_rows(fragment: str, batch: Batch) -> pa.Table:
     return table.append_column(REPLACES, pa.array(list(batch.values()), pa.string()))
 
 
+@pytest.mark.long
 @pytest.mark.fault(43, 48, 49, 51, 52)
 def test_no_schedule_of_faults_loses_doubles_or_changes_what_was_committed() -> None:
     how = settings(
         max_examples=N_SCHEDULES,
         stateful_step_count=14,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=True,
     )

@@ -25,10 +25,11 @@ from songbag_training.fit.callbacks import Keeper
 from songbag_training.fit.contradictions import refuse_contradictions
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.run import Run
+from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
-N_ROUNDS = 10 if os.environ.get("SONGBAG_LONG") == "1" else 1
+N_ROUNDS = 10 if LONG else 1
 
 CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3)
 """12 steps an epoch; the compact encoder has dropout and batch normalisation."""
@@ -80,6 +81,7 @@ def wait_for(path: Path, training: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.long
 @pytest.mark.fault(81)
 def test_a_training_killed_at_a_random_moment_and_resumed_is_as_if_undisturbed(
     tmp_path: Path, store: SongStore, whole: Run
