@@ -51,7 +51,7 @@ def main() -> None:
             "tensorstore, the rows alone": lambda: _ahead(bags, lambda plan: _by_rows(bags, arrays, plan)),
         }
         _compare(contestants)
-        print(f"of the time of songbag's threads their batches were waited for: {bags._reader._waiting.latest:.2f}")
+        print(f"of the time of songbag's threads their batches were waited for: {bags._reader._waiting.latest}")
 
 
 def _bags(store: SongStore, rule: ProcessRule) -> Bags:

@@ -174,6 +174,8 @@ class FragmentReader:
     def _ready_processes(self) -> list[ReadingProcess]:
         """Return the processes that read, if all are ready."""
         if any(one.is_gone for one in self._processes):
+            # Where other work takes all cores, they would be given up again and again.
+            self._rule = dataclasses.replace(self._rule, after_bytes=8 * self._rule.after_bytes)
             self._processes, self._waiting = [], WaitingShare(self._rule)
         return self._processes if all(one.is_ready() for one in self._processes) else []
 

@@ -149,6 +149,20 @@ def test_a_process_that_is_killed_costs_no_batch_and_is_replaced(store: SongStor
     assert processes[0] not in others
 
 
+def test_processes_that_ended_are_tried_again_after_eight_times_as_many_bytes(store: SongStore) -> None:
+    batch_bytes = 7 * 4 * SPEC.window_bytes
+    bags = made(store, dataclasses.replace(AT_ONCE, after_bytes=batch_bytes))
+    processes = ready(bags)
+    os.kill(pid(processes[0]), signal.SIGKILL)
+    while bags._reader._processes == processes:
+        bags.batch(0, 0)
+    n_batches = 1
+    while not bags._reader._processes:
+        bags.batch(0, 0)
+        n_batches += 1
+    assert n_batches == 8
+
+
 def test_what_a_process_cannot_read_is_an_error_that_names_the_song(store: SongStore) -> None:
     bags = made(store)
     processes = ready(bags)
