@@ -83,6 +83,13 @@ def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
     return cls(**{name: _read_field(name, value, hints[name]) for name, value in document.items()})
 
 
+def write_fields(value: Any) -> bytes:
+    """Return a dataclass as the JSON document that `read_fields` reads."""
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    document = {name: own.to_dict() if hasattr(own, "to_dict") else own for name, own in fields.items()}
+    return json.dumps(document, indent=2).encode()
+
+
 def require(fits: object, name: str, value: object, wanted: str) -> None:
     """Refuse a field whose value is out of its range.
 

@@ -16,6 +16,7 @@ from songbag_store.format.document import (
     parse_document,
     read_fields,
     require,
+    write_fields,
 )
 from songbag_store.format.spec import FeatureSpec
 
@@ -45,7 +46,7 @@ class Identity:
 
     def to_json(self) -> bytes:
         """Return the content of the file."""
-        return json.dumps(dataclasses.asdict(self) | {"spec": self.spec.to_dict()}, indent=2).encode()
+        return write_fields(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:

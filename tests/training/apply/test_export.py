@@ -274,6 +274,6 @@ def test_an_exported_folder_stands_alone(run: Run, tmp_path: Path) -> None:
     copy = shutil.copytree(run.folder, tmp_path / "run")
     export(copy, "savedmodel", tmp_path / "model")
     shutil.rmtree(copy)
-    windows = np.zeros((1, 2, *run.facts.feature_spec.window_shape), np.float32)
+    windows = np.zeros((1, 2, *run.facts.spec.window_shape), np.float32)
     found = _read_saved_model(tmp_path / "model")({"windows": windows, "mask": np.ones((1, 2), np.float32)})
     np.testing.assert_allclose(np.sum(found["song_probabilities"], axis=1), 1, atol=1e-6)

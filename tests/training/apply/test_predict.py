@@ -107,7 +107,7 @@ def test_audio_is_predicted_as_the_same_songs_from_a_store(
 ) -> None:
     songs = [
         {"song_id": song.song_id, "path": song.path, "windows": decode(np.array(song.windows))}
-        for song in features_of(music, run.facts.feature_spec)
+        for song in features_of(music, run.facts.spec)
         if song.windows is not None
     ]
     assert [len(song["windows"]) for song in songs] == [1, 1, 7, 20]
@@ -177,7 +177,7 @@ def test_an_explanation_names_the_seconds_that_speak_most_for_the_class(run: Run
 def test_a_million_windows_are_written_with_memory_for_a_tenth_of_them(run: Run, tmp_path: Path) -> None:
     shares = np.full((1000, 3), 1 / 3)
     before, peak = pa.total_allocated_bytes(), 0
-    with writing_windows(tmp_path / "w.parquet", run.facts.feature_spec, run.facts.classes) as writer:
+    with writing_windows(tmp_path / "w.parquet", run.facts.spec, run.facts.classes) as writer:
         for number in range(1000):
             writer.add(SongScore(str(number), shares[0], shares, np.full(1000, 1e-3)))
             peak = max(peak, pa.total_allocated_bytes() - before)

@@ -53,21 +53,21 @@ def edit(path: Path, **changes: object) -> None:
 
 def test_an_absent_entry_of_a_config_has_its_default(old: Path) -> None:
     edit(old / "run" / "run.json", mixup=None)
-    assert Run.open(old / "run").facts.train_config == Run.open(OLD / "run").facts.train_config
+    assert Run.open(old / "run").facts.config == Run.open(OLD / "run").facts.config
 
 
 @pytest.mark.usefixtures("later")
 def test_an_old_run_has_the_default_of_a_later_field_and_is_written_as_before() -> None:
     facts = Run.open(OLD / "run").facts
-    assert isinstance(facts.train_config, LaterConfig)
-    assert facts.train_config.noise == 0.0
-    assert facts.train_config.to_dict() == json.loads((OLD / "run" / "run.json").read_text())["config"]
+    assert isinstance(facts.config, LaterConfig)
+    assert facts.config.noise == 0.0
+    assert facts.config.to_dict() == json.loads((OLD / "run" / "run.json").read_text())["config"]
 
 
 @pytest.mark.usefixtures("later")
 def test_a_later_field_that_is_used_is_read(old: Path) -> None:
     edit(old / "run" / "run.json", noise=0.5)
-    assert Run.open(old / "run").facts.train_config == LaterConfig(
+    assert Run.open(old / "run").facts.config == LaterConfig(
         encoder="reference", bag_size=2, batch_size=4, epochs=3, learning_rate=0.01, noise=0.5
     )
 

@@ -53,8 +53,8 @@ def test_a_bag_has_no_more_slots_than_the_longest_song_has_windows(store: SongSt
 def test_the_run_says_what_it_was_made_from(run: Run, store: SongStore, quick: TrainConfig) -> None:
     facts = run.facts
     assert (facts.store_uuid, facts.snapshot, facts.snapshot_sha256) == (store.uuid, 1, store.snapshot_sha256)
-    assert (facts.classes, facts.label, facts.train_config) == (["folk", "jazz", "rock"], "label", quick)
-    assert facts.feature_spec == store.spec
+    assert (facts.classes, facts.label, facts.config) == (["folk", "jazz", "rock"], "label", quick)
+    assert facts.spec == store.spec
     assert set(facts.versions) == {"songbag", "keras", "tensorflow", "numpy", "python"}
 
 

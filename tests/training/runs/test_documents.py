@@ -126,11 +126,11 @@ def test_another_format_is_named_before_the_fields_that_it_has(folder: Path, doc
 
 
 def test_a_config_without_a_field_that_has_its_default_is_the_same(folder: Path) -> None:
-    before = Run.open(folder / "run").facts.train_config
+    before = Run.open(folder / "run").facts.config
     config: dict[str, Any] = json.loads((folder / "run" / "run.json").read_text())["config"]
     assert config.pop("mixup") == 0.3
     damage(folder, "run", put(config=config))
-    assert Run.open(folder / "run").facts.train_config == before
+    assert Run.open(folder / "run").facts.config == before
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_a_run_json_of_gigabytes_is_not_read(copy: Path) -> None:
 )
 def test_sizes_that_no_machine_has_are_refused(run: Run, copy: Path, config: dict[str, int]) -> None:
     document = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(json.dumps(document | {"config": run.facts.config | config}))
+    (copy / "run.json").write_text(json.dumps(document | {"config": run.facts.config.to_dict() | config}))
     with pytest.raises(DamagedRun, match=r"'config' is absurd: batch_size [0-9]+ with bag_size [0-9]+ makes batches"):
         Run.open(copy)
 
@@ -190,9 +190,9 @@ def test_a_model_far_larger_than_its_weights_is_refused_before_memory_is_taken(r
     huge = FeatureSpec(kind="logmel", window_s=3600.0)  # 1.6 GB of weights in the encoder 'reference'
     facts = dataclasses.replace(
         run.facts,
-        spec=huge.to_dict(),
+        spec=huge,
         fingerprint=huge.fingerprint,
-        config=run.facts.config | {"encoder": "reference", "bag_size": 1},
+        config=dataclasses.replace(run.facts.config, encoder="reference", bag_size=1),
     )
     (copy / "run.json").write_bytes(facts.to_json())
     taken_kib, message = _python(LOAD, copy).split("\n", 1)

@@ -28,7 +28,7 @@ def _edit(folder: Path, **changes: Any) -> None:
 
 def test_a_model_is_rebuilt_from_the_folder_alone(run: Run, copy: Path) -> None:
     mine, theirs = run.load_model(), Run.open(copy).load_model()
-    windows = np.random.default_rng(0).integers(-999, 999, (2, 5, *run.facts.feature_spec.window_shape), np.int16)
+    windows = np.random.default_rng(0).integers(-999, 999, (2, 5, *run.facts.spec.window_shape), np.int16)
     inputs = {"windows": windows, "mask": np.ones((2, 5), np.float32)}
     np.testing.assert_allclose(mine(inputs), theirs(inputs), atol=1e-6)
     for weight, other in zip(mine.weights, theirs.weights, strict=True):
@@ -77,7 +77,7 @@ def test_a_changed_run_json_is_refused(copy: Path, changes: dict[str, Any], mess
 
 
 def test_an_encoder_that_does_not_exist_is_refused(run: Run, copy: Path) -> None:
-    _edit(copy, config=run.facts.config | {"encoder": "os.system"})
+    _edit(copy, config=run.facts.config.to_dict() | {"encoder": "os.system"})
     with pytest.raises(DamagedRun, match=r"os\.system"):
         Run.open(copy)
 

@@ -70,7 +70,7 @@ def export(run: RunLike, form: ExportFormat, output: str | Path) -> None:
 def describe(run: Run) -> dict[str, Any]:
     """Return what a program must know to use an exported model, as JSON types."""
     facts = run.facts
-    n_coefficients, n_frames = facts.feature_spec.window_shape
+    n_coefficients, n_frames = facts.spec.window_shape
     n_classes = len(facts.classes)
     return {
         "songbag": songbag_store.__version__,
@@ -83,7 +83,7 @@ def describe(run: Run) -> dict[str, Any]:
             "window_probabilities": ["songs", "windows", n_classes],
             "weights": ["songs", "windows"],
         },
-        "features": facts.feature_spec.to_dict(),
+        "features": facts.spec.to_dict(),
         "fingerprint": facts.fingerprint,
     }
 

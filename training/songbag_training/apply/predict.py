@@ -112,7 +112,7 @@ def predict(
     run = Run.open(run)
     place = _place(run, source)
     scorer = SongScorer(run.load_model())
-    groups = _groups(place, run.facts.feature_spec, scorer.chunk_windows, progress)
+    groups = _groups(place, run.facts.spec, scorer.chunk_windows, progress)
     tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
     return pa.concat_tables([_schema(run.facts).empty_table(), *tables])
 
@@ -152,7 +152,7 @@ def predict_to_file(
     run = Run.open(run)
     place = _place(run, source)
     scorer = SongScorer(run.load_model())
-    spec, classes = run.facts.feature_spec, run.facts.classes
+    spec, classes = run.facts.spec, run.facts.classes
     groups = _groups(place, spec, scorer.chunk_windows, progress)
     done = Predicted()
     with ExitStack() as stack:
@@ -181,7 +181,7 @@ def explain(score: SongScore, facts: RunFacts) -> str:
         best = np.flatnonzero(score.probabilities > THRESHOLD).tolist() or best
     evidence = score.weights * score.window_probabilities[:, best].sum(axis=1)
     first = np.argsort(-evidence, kind="stable")[:_WINDOWS_SHOWN]
-    starts, ends = window_times(len(score.weights), facts.feature_spec)
+    starts, ends = window_times(len(score.weights), facts.spec)
     seconds = ", ".join(f"{starts[i]:.1f}-{ends[i]:.1f} s (weight {score.weights[i]:.2f})" for i in first)
     named = ", ".join(f"{plain_text(facts.classes[number])} {score.probabilities[number]:.2f}" for number in best)
     return f"{plain_text(score.song_id)}: {named}, by {seconds}"

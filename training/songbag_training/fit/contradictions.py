@@ -26,7 +26,7 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
     UsageError
         Naming the first that differs.
     """
-    own = dataclasses.asdict(run.facts.train_config) | {
+    own = dataclasses.asdict(run.facts.config) | {
         "label": run.facts.label,
         "where": run.facts.where,
         "snapshot": run.facts.snapshot,

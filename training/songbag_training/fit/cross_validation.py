@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
-from songbag_store.format.document import Count, Digest, Identifier, require
+from songbag_store.format.document import Count, Digest, Identifier, require, write_fields
 from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
@@ -72,12 +72,12 @@ class Plan:
     """Digest of the folds."""
     folds: list[str]
     """Their names; that of ``fold-1`` first."""
-    config: dict[str, Any]
+    config: TrainConfig
     """The `TrainConfig` of every fold."""
 
     def to_json(self) -> bytes:
         """Return the content of the file."""
-        return json.dumps(dataclasses.asdict(self), indent=2).encode()
+        return write_fields(self)
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -96,7 +96,7 @@ class Plan:
     def _from_json(cls, data: bytes) -> Self:
         plan = parse_run_document(cls, data, FORMAT, "cross-validation")
         require(len(plan.folds) >= 2 and len(set(plan.folds)) == len(plan.folds), "folds", plan.folds, _FOLDS)
-        return dataclasses.replace(plan, config=TrainConfig.from_dict(plan.config).to_dict())
+        return plan
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def cross_validate(
         where=where,
         split_sha256=split.digest,
         folds=split.names,
-        config=config.to_dict(),
+        config=config,
     )
     _begin(folder, plan, split)
     progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")

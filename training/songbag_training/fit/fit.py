@@ -125,7 +125,7 @@ def fit(
         Counted from 1.
     """
     store, labels, split = material.store, material.labels, material.split
-    config = run.facts.train_config
+    config = run.facts.config
     reached = read_reached(run.folder / checkpoints.NAME)
     rows = split.rows_of("train")
     songs = labels.songs.take(pa.array(rows, pa.int64()))

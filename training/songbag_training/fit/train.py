@@ -165,8 +165,8 @@ def resume(
         return run
     run.allow_encoder(encoder).require_encoder()
     opened = open_store(facts, store)
-    material = prepare(opened, facts.label, facts.where, split, config=facts.train_config)
-    model = _repeatable_model(material, facts.train_config)
+    material = prepare(opened, facts.label, facts.where, split, config=facts.config)
+    model = _repeatable_model(material, facts.config)
     _pin(run, opened, progress)
     return _complete(run, material, model, checkpoint_s, progress)
 
@@ -183,7 +183,7 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
     store, labels, split = material.store, material.labels, material.split
     best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
     # A model in mixed precision is scored as everybody will use it: in float32.
-    config = run.facts.train_config
+    config = run.facts.config
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.folder / "weights.safetensors")
     if config.calibrate:
@@ -226,14 +226,14 @@ def _facts(material: Material, config: TrainConfig) -> RunFacts:
         store_uuid=store.uuid,
         snapshot=store.snapshot,
         snapshot_sha256=store.snapshot_sha256,
-        spec=store.spec.to_dict(),
+        spec=store.spec,
         fingerprint=store.spec.fingerprint,
         label=material.label,
         where=material.where,
         classes=list(material.labels.classes),
         task=material.labels.task,
         split_sha256=material.split.digest,
-        config=config.to_dict(),
+        config=config,
         versions={
             "songbag": songbag_store.__version__,
             "keras": keras.__version__,

@@ -248,7 +248,7 @@ def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
     if store.spec.fingerprint != facts.fingerprint:
         raise SpecMismatch(
             "the store holds other features than the model was trained on; the model's against the store's",
-            facts.feature_spec.differences(store.spec),
+            facts.spec.differences(store.spec),
             place=store.address,
             remedy="Extract the songs with the model's spec (run.json), or give `songbag predict` the audio itself.",
         )

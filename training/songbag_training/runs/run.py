@@ -18,7 +18,6 @@ A class's column is ``p_`` and its name as it is: names are unique, and no other
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -26,7 +25,7 @@ import keras
 
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
-from songbag_store.format.document import Count, Digest, Identifier, Ordinal, Time, require
+from songbag_store.format.document import Count, Digest, Identifier, Ordinal, Time, require, write_fields
 from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
 from songbag_training.files import write_whole
@@ -64,7 +63,7 @@ class RunFacts:
     """Number of the snapshot that was read."""
     snapshot_sha256: Digest
     """Digest of that snapshot's file."""
-    spec: dict[str, Any]
+    spec: FeatureSpec
     """The store's `FeatureSpec`."""
     fingerprint: Digest
     """Of the spec."""
@@ -78,26 +77,16 @@ class RunFacts:
     """Whether a song is of one class or of any number of them."""
     split_sha256: Digest
     """Digest of the rows of `split.parquet`."""
-    config: dict[str, Any]
+    config: TrainConfig
     """The `TrainConfig`."""
     best_epoch: Ordinal | None = None
     """Epoch that the weights are of, counted from 1."""
     versions: dict[str, str]
     """Of songbag, Keras, TensorFlow, numpy and Python."""
 
-    @property
-    def feature_spec(self) -> FeatureSpec:
-        """The store's `FeatureSpec`."""
-        return FeatureSpec.from_dict(self.spec)
-
-    @property
-    def train_config(self) -> TrainConfig:
-        """What the training was told."""
-        return TrainConfig.from_dict(self.config)
-
     def to_json(self) -> bytes:
         """Return the content of `run.json`."""
-        return json.dumps(dataclasses.asdict(self), indent=2).encode()
+        return write_fields(self)
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
@@ -119,13 +108,13 @@ class RunFacts:
         """Refuse facts that contradict each other, or that a model cannot be built from."""
         distinct = len(set(self.classes)) == len(self.classes)
         require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
-        if self.feature_spec.fingerprint != self.fingerprint:
+        if self.spec.fingerprint != self.fingerprint:
             raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
         self._check_config()
 
     def _check_config(self) -> None:
-        config = self.train_config
-        batch_bytes = config.batch_size * config.bag_size * self.feature_spec.window_bytes
+        config = self.config
+        batch_bytes = config.batch_size * config.bag_size * self.spec.window_bytes
         if batch_bytes > _LARGEST_BATCH_BYTES:
             what = f"batch_size {config.batch_size} with bag_size {config.bag_size}"
             raise ValueError(f"the field 'config' is absurd: {what} makes batches of {batch_bytes:,} bytes")
@@ -208,8 +197,8 @@ class Run:
         UsageError
             If the run has another encoder.
         """
-        if name is not None and name != self.facts.train_config.encoder:
-            what = f"the encoder of this run is {self.facts.train_config.encoder!r}, not {name!r}"
+        if name is not None and name != self.facts.config.encoder:
+            what = f"the encoder of this run is {self.facts.config.encoder!r}, not {name!r}"
             raise UsageError(what, place=str(self.folder))
         self._allowed_encoder = name
         return self
@@ -222,7 +211,7 @@ class Run:
         UsageError
             If it was not.
         """
-        name = self.facts.train_config.encoder
+        name = self.facts.config.encoder
         if is_plug_in(name):
             if name != self._allowed_encoder:
                 raise UsageError(
@@ -235,9 +224,9 @@ class Run:
     def build_model(self) -> keras.Model:
         """Build the model from `run.json` alone, with fresh weights and bags of any size."""
         self.require_encoder()
-        config = self.facts.train_config
+        config = self.facts.config
         return song_model(
-            self.facts.feature_spec,
+            self.facts.spec,
             len(self.facts.classes),
             task=self.facts.task,
             encoder=config.encoder,
