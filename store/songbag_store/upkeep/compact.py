@@ -17,7 +17,7 @@ from songbag_store.store import SongStore
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import SHARD_BYTES, write_fragment
 
-_FRAGMENT_BYTES = 8 * SHARD_BYTES
+FRAGMENT_BYTES = 8 * SHARD_BYTES
 """Raw size of a fresh fragment; it is also what lies in the temporary folder while it is written."""
 _SMALL_BYTES = SHARD_BYTES // 2
 """Raw size below which a fragment is worth joining with others."""
@@ -43,11 +43,18 @@ class Compaction:
     n_freed_bytes: int
 
 
-def compact(store: SongStore) -> tuple[SongStore, Compaction]:
+def compact(store: SongStore, *, fragment_bytes: int = FRAGMENT_BYTES) -> tuple[SongStore, Compaction]:
     """Rewrite fragments that hold windows of removed songs, and join small ones.
 
     The old fragments stay for those who read older snapshots, until they are collected. A song that somebody computes
     anew or removes meanwhile is left as that writer left it.
+
+    Parameters
+    ----------
+    store : SongStore
+        What is to be made compact.
+    fragment_bytes : int
+        Raw size that a fresh fragment does not exceed, unless one song does.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def compact(store: SongStore) -> tuple[SongStore, Compaction]:
     old = old.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
     if old.num_rows == 0:
         return store, Compaction(0, 0, 0, 0)
-    fresh = [_rewrite(store, batch) for batch in _batches(old, store.spec.window_bytes)]
+    fresh = [_rewrite(store, batch) for batch in _batches(old, fragment_bytes // store.spec.window_bytes)]
     moves, names = pa.concat_tables(fresh), {table["fragment"][0].as_py() for table in fresh}
 
     def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
@@ -94,13 +101,13 @@ def _stale_fragments(store: SongStore, songs: pa.Table) -> tuple[set[str], int]:
     return stale | (small if len(small) + len(stale) > 1 else set()), n_freed
 
 
-def _batches(songs: pa.Table, window_bytes: int) -> Iterator[pa.Table]:
-    start, n_bytes = 0, 0
+def _batches(songs: pa.Table, most_windows: int) -> Iterator[pa.Table]:
+    start, n_batch = 0, 0
     for row, n_windows in enumerate(songs["n_windows"].to_pylist()):
-        if row > start and n_bytes + n_windows * window_bytes > _FRAGMENT_BYTES:
+        if row > start and n_batch + n_windows > most_windows:
             yield songs.slice(start, row - start)
-            start, n_bytes = row, 0
-        n_bytes += n_windows * window_bytes
+            start, n_batch = row, 0
+        n_batch += n_windows
     yield songs.slice(start)
 
 

@@ -85,6 +85,8 @@ class FragmentReader:
         Reads the shards that are files.
     rule : ProcessRule
         Says when processes help.
+    open_arrays, open_shards : int
+        How many of each stay open.
     """
 
     def __init__(
@@ -95,6 +97,8 @@ class FragmentReader:
         memory: ChunkMemory | None = None,
         file_shard: type[FileShard] = FileShard,
         rule: ProcessRule | None = None,
+        open_arrays: int = _OPEN_ARRAYS,
+        open_shards: int = _OPEN_SHARDS,
     ) -> None:
         self.spec = spec
         self._open_cached = open_cached
@@ -102,8 +106,8 @@ class FragmentReader:
         self._file_shard = file_shard
         self._rule = rule or ProcessRule()
         self._storage = storage
-        self._arrays: KeptOpen[ShardedArray] = KeptOpen(_OPEN_ARRAYS)
-        self._shards: KeptOpen[Shard] = KeptOpen(_OPEN_SHARDS)
+        self._arrays: KeptOpen[ShardedArray] = KeptOpen(open_arrays)
+        self._shards: KeptOpen[Shard] = KeptOpen(open_shards)
         self._begin_here()
 
     def _begin_here(self) -> None:

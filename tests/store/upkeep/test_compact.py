@@ -64,11 +64,8 @@ def test_windows_of_removed_songs_are_left_out(store: SongStore, songs: dict[str
     np.testing.assert_array_equal(store.windows("a"), songs["a"])
 
 
-def test_many_songs_become_fragments_of_a_bounded_size(
-    store: SongStore, songs: dict[str, Windows], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_FRAGMENT_BYTES", 6 * store.spec.window_bytes)
-    after, done = compact(store)
+def test_many_songs_become_fragments_of_a_bounded_size(store: SongStore, songs: dict[str, Windows]) -> None:
+    after, done = compact(store, fragment_bytes=6 * store.spec.window_bytes)
     assert done.n_after == 3
     for name, windows in songs.items():
         np.testing.assert_array_equal(after.windows(name), windows)

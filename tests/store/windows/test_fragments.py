@@ -15,7 +15,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.errors import DamagedStore
 from songbag_store.format.encoding import UnencodableFeatures, decode, encode
-from songbag_store.windows import reader as reading
+from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import SHARD_BYTES
 from tests.support.stores import MakeStore, fill, sixteenths
@@ -148,20 +148,18 @@ def test_a_window_outside_its_song_is_refused(store: SongStore) -> None:
             store.reader.read_bags(spans, np.array([[outside]]))
 
 
-def test_more_shards_than_are_kept_open_are_read_and_closed(
-    make_store: MakeStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reading, "_OPEN_SHARDS", 2)
-    monkeypatch.setattr(reading, "_OPEN_ARRAYS", 2)
+def test_more_shards_than_are_kept_open_are_read_and_closed(make_store: MakeStore, rng: np.random.Generator) -> None:
     store = make_store({"0": sixteenths(rng, 2, SPEC.window_shape)})
     for name in "123456":
         fragment = fill(store, {name: sixteenths(rng, 2, SPEC.window_shape)})
         store = store.commit_parts({fragment: read_part(store.storage, store.uuid, SPEC, fragment)})
     expected = {song_id: SongStore.open(store.address).windows(song_id) for song_id in "0123456"}
+    reader = FragmentReader(store.storage, SPEC, open_arrays=2, open_shards=2)
+    spans = store.spans(store.select_songs())
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
-        for song_id, windows in expected.items():
-            np.testing.assert_array_equal(store.windows(song_id), windows)
+        for span in spans:
+            np.testing.assert_array_equal(decode(reader.read(span).result()), expected[span.song_id])
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 

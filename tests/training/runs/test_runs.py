@@ -14,6 +14,7 @@ from songbag_training.errors import DamagedRun, NewerRun, RunError, RunNotFound
 from songbag_training.files import replacing, write_whole
 from songbag_training.runs.run import Run, claim_folder
 from songbag_training.runs.weights import load_weights, save_weights
+from tests.support.small_files import small_files
 
 
 @pytest.fixture
@@ -174,18 +175,15 @@ def test_a_folder_that_holds_something_is_never_written_over(run: Run, tmp_path:
 
 
 @pytest.mark.fault(82)
-def test_a_full_disk_leaves_the_earlier_weights(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_cannot_be_written_leave_the_earlier_ones(copy: Path) -> None:
     run = Run.open(copy)
     path, model = copy / "weights.safetensors", run.build_model()
     before = path.read_bytes()
 
-    def full(self: Path, data: bytes) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(RunError, match="No space left"):
+    with small_files(1000), pytest.raises(RunError, match="File too large"):
         save_weights(model, path)
     assert path.read_bytes() == before
+    assert not list(copy.glob(".tmp-*"))
 
 
 def test_a_failure_halfway_leaves_no_temporary_file(tmp_path: Path) -> None:
