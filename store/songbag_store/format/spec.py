@@ -65,10 +65,7 @@ class FeatureSpec(Declared):
         512, "Distance of two frames, at most the length of one.", rule=at_least(1), unit="samples", panel=_PANEL
     )
     n_mels: int = declared(
-        128,
-        "Mel bands (Slaney's scale and norm) up to half the sample rate.",
-        rule=at_least(1),
-        panel=_PANEL,
+        128, "Mel bands (Slaney's scale and norm) up to half the sample rate.", rule=at_least(1), panel=_PANEL
     )
     n_mfcc: int = declared(
         13, "Coefficients that are kept, at most one for each mel band; logmel ignores it.", rule=None, panel=_PANEL
@@ -92,11 +89,7 @@ class FeatureSpec(Declared):
         panel=_PANEL,
     )
     top_db: float = declared(
-        80.0,
-        "Power is clamped this far below the loudest point of its window.",
-        rule=above(0),
-        unit="dB",
-        option=None,
+        80.0, "Power is clamped this far below the loudest point of its window.", rule=above(0), unit="dB", option=None
     )
     max_duration_s: float | None = declared(
         None,
@@ -108,14 +101,10 @@ class FeatureSpec(Declared):
         panel=_PANEL,
     )
     short_songs: ShortSongs = declared(
-        "pad",
-        "A song shorter than a window is padded with zeros to one window and flagged, or rejected.",
-        option=None,
+        "pad", "A song shorter than a window is padded with zeros to one window and flagged, or rejected.", option=None
     )
     encoding: Encoding = declared(
-        "int16",
-        "int16 in steps of 1/16 (error at most 1/32), or float32 as computed.",
-        panel=_PANEL,
+        "int16", "int16 in steps of 1/16 (error at most 1/32), or float32 as computed.", panel=_PANEL
     )
     definition: int = declared(
         1,
