@@ -33,15 +33,17 @@ from songbag_training import BagDataset
 from songbag_training.fit.devices import precision
 from songbag_training.models.encoders import ENCODERS
 from songbag_training.models.layers import FeatureScaling
+from songbag_training.models.loss import SongLoss
 from songbag_training.models.model import song_model
 from songbag_training.models.poolings import MeanPooling
-from songbag_training.models.task import SongLoss
 from songbag_training.songs.scaling import scaling_statistics
+from songbag_training.songs.task import Task
 
 BAG_SIZE = 16
 BATCH_SIZE = 32
 EPOCHS = 3
 STEPS = 8
+TASK = Task(tuple(map(str, range(CLASSES))))
 
 
 def paired_ratio(first: Callable[[], object], second: Callable[[], object], rounds: int) -> tuple[float, float, float]:
@@ -66,9 +68,9 @@ def folded(
 ) -> keras.Model:
     """Return a network as songbag trains it, compiled; `at_once` is the steps of one execution."""
     with precision(mixed):
-        model = song_model(SPEC, CLASSES, encoder=encoder, bag_size=BAG_SIZE, scaling=_statistics(store))
+        model = song_model(SPEC, TASK, encoder=encoder, bag_size=BAG_SIZE, scaling=_statistics(store))
         optimizer = keras.optimizers.Adam()
-        model.compile(optimizer, loss=SongLoss(CLASSES), jit_compile=xla, steps_per_execution=at_once)
+        model.compile(optimizer, loss=SongLoss(TASK.softmax), jit_compile=xla, steps_per_execution=at_once)
     return model
 
 
@@ -83,7 +85,7 @@ def time_distributed(store: SongStore) -> keras.Model:
     logits = layers.TimeDistributed(network)(layers.Reshape((BAG_SIZE, *SPEC.window_shape, 1))(scaled))
     song_logits, _ = MeanPooling()(logits, logits, mask)
     model = keras.Model({"windows": windows, "mask": mask}, song_logits)
-    model.compile(keras.optimizers.Adam(), loss=SongLoss(CLASSES), jit_compile=False)
+    model.compile(keras.optimizers.Adam(), loss=SongLoss(TASK.softmax), jit_compile=False)
     return model
 
 

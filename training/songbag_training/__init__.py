@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from songbag_training.models.model import song_model, window_model
     from songbag_training.runs.evaluate import evaluate
     from songbag_training.songs.bags import BagDataset
+    from songbag_training.songs.task import Task
 
 __all__ = [
     "BagDataset",
+    "Task",
     "TrainConfig",
     "evaluate",
     "export",
@@ -34,6 +36,7 @@ __all__ = [
 
 _HOMES = {
     "BagDataset": "songs.bags",
+    "Task": "songs.task",
     "TrainConfig": "config",
     "evaluate": "runs.evaluate",
     "export": "apply.export",

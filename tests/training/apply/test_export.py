@@ -30,7 +30,7 @@ from songbag_training.models.model import song_model
 from songbag_training.models.poolings import POOLINGS
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import save_weights
-from songbag_training.types import Task
+from songbag_training.songs.task import Task
 from tests.support.patience import PATIENCE_S
 from tests.support.small_files import small_files
 
@@ -45,10 +45,11 @@ numpy.savez(output, **keras.models.load_model(model)(dict(numpy.load(bags))))
 assert not [name for name in sys.modules if name.startswith("songbag")]
 """
 
-KINDS: list[tuple[str, str, int, Task]] = [
-    *(("reference", pooling, 3, "single-label") for pooling in POOLINGS),
-    *((encoder, "attention", 2, "single-label") for encoder in ENCODERS if encoder != "reference"),
-    ("reference", "max", 3, "multi-label"),
+CLASSES = ("a", "b", "c")
+KINDS: list[tuple[str, str, Task]] = [
+    *(("reference", pooling, Task(CLASSES)) for pooling in POOLINGS),
+    *((encoder, "attention", Task(CLASSES[:2])) for encoder in ENCODERS if encoder != "reference"),
+    ("reference", "max", Task(CLASSES, several=True)),
 ]
 
 
@@ -69,29 +70,29 @@ def _bags(songs: list[Any]) -> Arrays:
 
 
 @pytest.fixture(scope="module")
-def models(spec: FeatureSpec) -> dict[str, keras.Model]:
-    """Song models of every pooling, encoder and task, with weights of some size everywhere."""
+def models(spec: FeatureSpec) -> dict[str, tuple[keras.Model, Task]]:
+    """Return song models of every pooling, encoder and task, with weights of some size everywhere."""
     rng = np.random.default_rng(4)
-    made = {}
-    for encoder, pooling, n_classes, task in KINDS:
+    made: dict[str, tuple[keras.Model, Task]] = {}
+    for encoder, pooling, task in KINDS:
         statistics = rng.normal(0, 20, spec.window_shape[0]), rng.uniform(20, 50, spec.window_shape[0])
-        model = song_model(spec, n_classes, encoder=encoder, pooling=pooling, task=task, scaling=statistics)
+        model = song_model(spec, task, encoder=encoder, pooling=pooling, scaling=statistics)
         for weight in model.weights:
             if not weight.path.startswith("scaling/"):
                 weight.assign(0.6 * weight.numpy() + np.abs(rng.normal(0, 0.02, weight.shape)))
-        made[re.sub(r"\W", "_", f"{encoder}_{pooling}_{n_classes}_{task}")] = model
+        made[re.sub(r"\W", "_", f"{encoder}_{pooling}_{task.n_logits}_{task.name}")] = model, task
     return made
 
 
 @pytest.fixture(scope="module")
-def together(models: dict[str, keras.Model], spec: FeatureSpec) -> keras.Model:
+def together(models: dict[str, tuple[keras.Model, Task]], spec: FeatureSpec) -> keras.Model:
     """All of them as one portable model, so that each format converts them all at once."""
     inputs = {
         "windows": keras.Input((None, *spec.window_shape), name="windows"),
         "mask": keras.Input((None,), name="mask"),
     }
     outputs = {}
-    for name, model in models.items():
+    for name, (model, _) in models.items():
         portable = portable_model(model)
         portable.name = name
         outputs |= {f"{name}_{output}": values for output, values in portable(inputs).items()}
@@ -99,12 +100,12 @@ def together(models: dict[str, keras.Model], spec: FeatureSpec) -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def expected(models: dict[str, keras.Model], spec: FeatureSpec) -> Arrays:
+def expected(models: dict[str, tuple[keras.Model, Task]], spec: FeatureSpec) -> Arrays:
     """What songbag itself says of some songs, by the name of the portable model's output; 0 in padded slots."""
     values: dict[str, list[Any]] = {}
     songs = _songs(spec)
-    for name, model in models.items():
-        for score in SongScorer(model).score(Piece(str(row), song, True) for row, song in enumerate(songs)):
+    for name, (model, task) in models.items():
+        for score in SongScorer(model, task).score(Piece(str(row), song, True) for row, song in enumerate(songs)):
             padding = [(0, max(map(len, songs)) - len(score.weights))]
             values.setdefault(f"{name}_song_probabilities", []).append(score.probabilities)
             windows = np.pad(score.window_probabilities, [*padding, (0, 0)])

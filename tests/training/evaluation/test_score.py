@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 import keras
 import numpy as np
@@ -11,23 +10,24 @@ from songbag_store import SongStore
 from songbag_training import song_model
 from songbag_training.evaluation.score import Piece, SongScorer, array_pieces, stored_pieces, window_times
 from songbag_training.models.poolings import POOLINGS
-from songbag_training.models.task import probabilities
-from songbag_training.types import Task
+from songbag_training.songs.task import Task
+
+TASK = Task(("folk", "jazz", "rock"))
 
 
 @pytest.fixture(scope="module")
 def model(store: SongStore) -> keras.Model:
     keras.utils.set_random_seed(0)
-    return song_model(store.spec, 3)
+    return song_model(store.spec, TASK)
 
 
 def test_a_song_is_scored_as_by_the_model_on_all_its_windows_at_once(store: SongStore, model: keras.Model) -> None:
     songs = store.select_songs()
-    scores = list(SongScorer(model).score(stored_pieces(store, songs, 512)))
+    scores = list(SongScorer(model, TASK).score(stored_pieces(store, songs, 512)))
     assert [score.song_id for score in scores] == songs["song_id"].to_pylist()
     for score, windows in zip(scores, store.reader.read_all(store.spans(songs)), strict=True):
         logits = model({"windows": windows[None], "mask": np.ones((1, len(windows)))}, training=False)
-        np.testing.assert_allclose(score.probabilities, probabilities(logits)[0], atol=1e-6)
+        np.testing.assert_allclose(score.probabilities, TASK.probabilities(logits)[0], atol=1e-6)
         np.testing.assert_allclose(score.weights, 1 / len(windows), atol=1e-6)
         np.testing.assert_allclose(score.window_probabilities.sum(axis=1), 1)
 
@@ -35,32 +35,34 @@ def test_a_song_is_scored_as_by_the_model_on_all_its_windows_at_once(store: Song
 @pytest.mark.parametrize("chunk_windows", [1, 3, 7, 50])
 def test_the_size_of_the_chunks_does_not_matter(store: SongStore, model: keras.Model, chunk_windows: int) -> None:
     songs = store.select_songs()
-    whole, cut = SongScorer(model), SongScorer(model)
+    whole, cut = SongScorer(model, TASK), SongScorer(model, TASK)
     cut.chunk_windows = chunk_windows
     expected = [score.probabilities for score in whole.score(stored_pieces(store, songs, 512))]
     scored = [score.probabilities for score in cut.score(stored_pieces(store, songs, chunk_windows))]
     np.testing.assert_allclose(scored, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(("pooling", "task"), [(name, task) for name in POOLINGS for task in get_args(Task)])
-def test_every_pooling_sees_all_windows_of_a_song_at_once(store: SongStore, pooling: str, task: Task) -> None:
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_every_pooling_sees_all_windows_of_a_song_at_once(store: SongStore, pooling: str, several: bool) -> None:
+    task = Task(TASK.classes, several)
     keras.utils.set_random_seed(1)
-    model = song_model(store.spec, 3, encoder="reference", pooling=pooling, task=task)
+    model = song_model(store.spec, task, encoder="reference", pooling=pooling)
     songs = store.select_songs("n_windows > 3 and song_id like 'jazz/0%'").slice(0, 3)
-    scores = list(SongScorer(model).score(stored_pieces(store, songs, 3)))
+    scores = list(SongScorer(model, task).score(stored_pieces(store, songs, 3)))
     assert len(scores) == 3
     for score, windows in zip(scores, store.reader.read_all(store.spans(songs)), strict=True):
         logits = model({"windows": windows[None], "mask": np.ones((1, len(windows)))}, training=False)
-        np.testing.assert_allclose(score.probabilities, probabilities(logits, task)[0], atol=1e-5)
+        np.testing.assert_allclose(score.probabilities, task.probabilities(logits)[0], atol=1e-5)
         assert score.weights.shape == (len(windows),)
         np.testing.assert_allclose(score.weights.sum(), 1, atol=1e-5)
         assert score.window_probabilities.shape == (len(windows), 3)
-        if task == "single-label":
+        if not several:
             np.testing.assert_allclose(score.window_probabilities.sum(axis=1), 1)
 
 
 def test_a_song_is_never_held_as_a_whole(store: SongStore, model: keras.Model) -> None:
-    scorer = SongScorer(model)
+    scorer = SongScorer(model, TASK)
     under_way = 0
 
     def endless() -> Iterator[Piece]:
@@ -90,7 +92,7 @@ def test_windows_start_a_hop_apart(store: SongStore) -> None:
 
 def test_every_window_goes_through_the_network_once_and_none_is_padding(store: SongStore, model: keras.Model) -> None:
     songs = store.select_songs()
-    scorer = SongScorer(model)
+    scorer = SongScorer(model, TASK)
     scorer.chunk_windows = 16
     network, chunks = scorer._network, []
 

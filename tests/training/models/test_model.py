@@ -12,12 +12,15 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_training import song_model
 from songbag_training.errors import ModelError
 from songbag_training.songs.scaling import scaling_statistics
+from songbag_training.songs.task import Task
+
+TASK = Task(("a", "b", "c"))
 
 
 @pytest.fixture(scope="module", params=["compact", "reference"])
 def model(request: pytest.FixtureRequest, spec: FeatureSpec) -> keras.Model:
     keras.utils.set_random_seed(3)
-    return song_model(spec, 3, encoder=request.param)
+    return song_model(spec, TASK, encoder=request.param)
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ def test_a_song_of_one_window_scores_as_its_window(model: keras.Model, windows: 
 @pytest.mark.parametrize(("kind", "deltas"), [("mfcc", 2), ("logmel", 0)])
 def test_models_fit_every_kind_of_features(spec: FeatureSpec, kind: Any, deltas: int, encoding: Any) -> None:
     own = dataclasses.replace(spec, kind=kind, deltas=deltas, encoding=encoding)
-    logits = _logits(song_model(own, 2), np.ones((2, 3, *own.window_shape), encoding))
+    logits = _logits(song_model(own, Task(("a", "b"))), np.ones((2, 3, *own.window_shape), encoding))
     assert logits.shape == (2, 1)
 
 
@@ -90,6 +93,6 @@ def test_sums_missing_from_the_index_are_an_error(tmp_path: Any, make_store: Any
 
 def test_an_unknown_encoder_or_pooling_is_refused_with_those_there_are(spec: FeatureSpec) -> None:
     with pytest.raises(ModelError, match=r"no encoder 'huge'\.\n.*compact, reference"):
-        song_model(spec, 3, encoder="huge")
+        song_model(spec, TASK, encoder="huge")
     with pytest.raises(ModelError, match="no pooling 'sum'"):
-        song_model(spec, 3, pooling="sum")
+        song_model(spec, TASK, pooling="sum")

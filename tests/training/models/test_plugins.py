@@ -17,6 +17,7 @@ from songbag_training import TrainConfig, predict, song_model, train
 from songbag_training.errors import DamagedRun, ModelError
 from songbag_training.models.plugins import build_encoder, load_encoder
 from songbag_training.runs.run import Run
+from songbag_training.songs.task import Task
 
 NETS = """
 import keras
@@ -102,7 +103,7 @@ def test_a_function_of_the_current_folder_becomes_an_encoder(nets: str, function
 
 @pytest.mark.parametrize("function", ["small", "subclassed"])
 def test_its_weights_have_the_same_names_each_time(nets: str, spec: FeatureSpec, function: str) -> None:
-    first, second = (song_model(spec, 3, encoder=f"{nets}:{function}") for _ in range(2))
+    first, second = (song_model(spec, Task(("a", "b", "c")), encoder=f"{nets}:{function}") for _ in range(2))
     names = [variable.path for variable in first.weights]
     assert names == [variable.path for variable in second.weights]
     assert len(set(names)) == len(names)

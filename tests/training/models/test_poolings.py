@@ -12,7 +12,7 @@ from scipy.special import expit, log_softmax, softmax
 
 from songbag_training.config import PoolingName
 from songbag_training.models.poolings import POOLINGS, Pooling
-from songbag_training.models.task import probabilities
+from songbag_training.songs.task import Task
 
 Array = np.ndarray[Any, Any]
 
@@ -51,7 +51,8 @@ def bag(rng: np.random.Generator, task: tuple[int, bool]) -> tuple[Array, Array]
 
 def _shares(logits: Any, task: tuple[int, bool]) -> Array:
     flat = np.asarray(logits).reshape(-1, task[0])
-    return probabilities(flat, "single-label" if task[1] else "multi-label")
+    classes = tuple("abcde"[: max(2, task[0])])
+    return Task(classes, several=not task[1]).probabilities(flat)
 
 
 def test_every_pooling_that_can_be_asked_for_is_there() -> None:

@@ -16,11 +16,13 @@ from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, predict, train
 from songbag_training.evaluation.calibration import fit_temperature, scale
 from songbag_training.evaluation.intervals import bootstrap_intervals
-from songbag_training.evaluation.metrics import losses, song_metrics
-from songbag_training.evaluation.mistakes import confident_mistakes
+from songbag_training.evaluation.metrics import confident_mistakes, song_metrics
 from songbag_training.evaluation.pictures import draw_confusion
 from songbag_training.evaluation.text import format_confusion, format_judgement, format_metrics
+from songbag_training.songs.task import Task
 from songbag_training.types import Floats
+
+TWO, THREE = Task(("x", "y")), Task(("x", "y", "z"))
 
 
 def _shares(logits: Floats) -> Floats:
@@ -33,20 +35,21 @@ def test_the_interval_of_an_accuracy_is_that_of_the_binomial() -> None:
     true = np.zeros(200, np.int64)
     shares = np.tile([0.9, 0.1], (200, 1))
     shares[:40] = [0.2, 0.8]
-    low, high = bootstrap_intervals(true, shares)["accuracy"] or (0, 0)
+    low, high = bootstrap_intervals(TWO, true, shares)["accuracy"] or (0, 0)
     assert low == pytest.approx(binom(200, 0.8).ppf(0.025) / 200, abs=0.01)
     assert high == pytest.approx(binom(200, 0.8).ppf(0.975) / 200, abs=0.01)
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_intervals_hold_the_metrics_and_shrink_with_more_songs(multi_label: bool) -> None:
+@pytest.mark.parametrize("several", [False, True])
+def test_intervals_hold_the_metrics_and_shrink_with_more_songs(several: bool) -> None:
     rng = np.random.default_rng(1)
     logits = rng.normal(0, 1, (900, 3))
-    shares = 1 / (1 + np.exp(-logits)) if multi_label else _shares(logits)
+    shares = 1 / (1 + np.exp(-logits)) if several else _shares(logits)
     true = (logits + rng.normal(0, 1, logits.shape) > 0).astype(np.float32)
-    own = true if multi_label else (logits + rng.normal(0, 1, logits.shape)).argmax(axis=1)
-    metrics, wide, narrow = song_metrics(own, shares), bootstrap_intervals(own[:100], shares[:100]), None
-    narrow = bootstrap_intervals(own, shares)
+    own = true if several else (logits + rng.normal(0, 1, logits.shape)).argmax(axis=1)
+    task = dataclasses.replace(THREE, several=several)
+    metrics, wide = song_metrics(task, own, shares), bootstrap_intervals(task, own[:100], shares[:100])
+    narrow = bootstrap_intervals(task, own, shares)
     for name, ends in narrow.items():
         assert ends is not None
         assert ends[0] < metrics[name] < ends[1]
@@ -60,9 +63,9 @@ def test_intervals_are_those_of_resampling_songs_one_by_one() -> None:
     slow = []
     for _ in range(1000):
         rows = rng.integers(0, 80, 80)
-        slow.append(song_metrics(true[rows], shares[rows])["macro_f1"])
+        slow.append(song_metrics(THREE, true[rows], shares[rows])["macro_f1"])
     expected = np.quantile(slow, [0.025, 0.975])
-    assert bootstrap_intervals(true, shares)["macro_f1"] == pytest.approx(expected, abs=0.02)
+    assert bootstrap_intervals(THREE, true, shares)["macro_f1"] == pytest.approx(expected, abs=0.02)
 
 
 def test_songs_of_no_class_at_all_have_finite_intervals() -> None:
@@ -70,19 +73,20 @@ def test_songs_of_no_class_at_all_have_finite_intervals() -> None:
     true, shares = np.zeros((3, 2), np.float32), np.full((3, 2), 0.1)
     true[0, 1], shares[0, 1] = 1, 0.9
     shares[1, 0] = 0.9
-    intervals = bootstrap_intervals(true, shares)
+    intervals = bootstrap_intervals(dataclasses.replace(TWO, several=True), true, shares)
     assert intervals["macro_f1"] == [0.0, 1.0]
     assert np.isfinite([ends for ends in intervals.values() if ends is not None]).all()
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
+@pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("right", [True, False])
-def test_of_ten_songs_without_a_mistake_the_accuracy_is_not_certain(multi_label: bool, right: bool) -> None:
+def test_of_ten_songs_without_a_mistake_the_accuracy_is_not_certain(several: bool, right: bool) -> None:
     true = np.arange(10) % 2
     shares = np.eye(2)[true if right else 1 - true]
-    intervals = bootstrap_intervals(np.eye(2)[true] if multi_label else true, shares)
+    task = dataclasses.replace(TWO, several=several)
+    intervals = bootstrap_intervals(task, np.eye(2)[true] if several else true, shares)
     # Clopper and Pearson: a model that is right in 69 % of all songs is right in ten of ten once in 40 times.
-    name = "subset_accuracy" if multi_label else "accuracy"
+    name = "subset_accuracy" if several else "accuracy"
     assert intervals[name] == pytest.approx([0.6915, 1.0] if right else [0.0, 0.3085], abs=1e-4)
     assert all(ends is None for other, ends in intervals.items() if other != name)
     told = format_judgement({"song": {name: float(right)}, "intervals": intervals, "mistakes": []})
@@ -90,28 +94,29 @@ def test_of_ten_songs_without_a_mistake_the_accuracy_is_not_certain(multi_label:
     assert "exact binomial" in told
 
 
-@pytest.mark.parametrize("multi_label", [False, True])
-def test_the_temperature_that_spoiled_the_probabilities_is_found(multi_label: bool) -> None:
+@pytest.mark.parametrize("several", [False, True])
+def test_the_temperature_that_spoiled_the_probabilities_is_found(several: bool) -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (4000, 3))
-    honest = 1 / (1 + np.exp(-logits)) if multi_label else _shares(logits)
-    if multi_label:
+    honest = 1 / (1 + np.exp(-logits)) if several else _shares(logits)
+    if several:
         true = (rng.random(honest.shape) < honest).astype(np.float32)
     else:
         true = (rng.random((len(honest), 1)) > honest.cumsum(axis=1)).sum(axis=1)
-    spoiled = scale(honest, 1 / 3, multi_label=multi_label)
-    found = fit_temperature(true, spoiled)
+    task = dataclasses.replace(THREE, several=several)
+    spoiled = scale(task, honest, 1 / 3)
+    found = fit_temperature(task, true, spoiled)
     assert found == pytest.approx(3, rel=0.1)
-    mended = scale(spoiled, found, multi_label=multi_label)
+    mended = scale(task, spoiled, found)
     np.testing.assert_allclose(mended, honest, atol=0.03)
-    assert song_metrics(true, mended)["ece"] < song_metrics(true, spoiled)["ece"] / 2
-    assert ((mended > 0.5) == (spoiled > 0.5)).all() if multi_label else True
+    assert song_metrics(task, true, mended)["ece"] < song_metrics(task, true, spoiled)["ece"] / 2
+    assert ((mended > 0.5) == (spoiled > 0.5)).all() if several else True
     assert (mended.argmax(axis=1) == spoiled.argmax(axis=1)).all()
 
 
 def test_the_surest_mistakes_come_first_and_carry_their_song() -> None:
     shares = np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9], [0.2, 0.8]])
-    found = confident_mistakes(["a", "b", "c", "d"], ["x", "x", "x", "y"], np.array([0, 0, 0, 1]), shares, ["x", "y"])
+    found = confident_mistakes(TWO, ["a", "b", "c", "d"], ["x", "x", "x", "y"], shares)
     assert found == [
         {"song_id": "c", "label": "x", "said": "y", "probability": 0.9},
         {"song_id": "b", "label": "x", "said": "y", "probability": 0.6},
@@ -119,8 +124,8 @@ def test_the_surest_mistakes_come_first_and_carry_their_song() -> None:
 
 
 def test_mistakes_about_several_classes_say_what_was_answered() -> None:
-    true, shares = np.array([[1, 0], [0, 0]]), np.array([[0.1, 0.2], [0.3, 0.8]])
-    found = confident_mistakes(["a", "b"], [("x",), ()], true, shares, ["x", "y"])
+    shares = np.array([[0.1, 0.2], [0.3, 0.8]])
+    found = confident_mistakes(dataclasses.replace(TWO, several=True), ["a", "b"], [("x",), ()], shares)
     assert [(one["song_id"], one["label"], one["said"]) for one in found] == [("a", ["x"], "not x"), ("b", [], "y")]
 
 
@@ -141,8 +146,8 @@ def test_a_confusion_matrix_is_printed_with_true_classes_as_rows() -> None:
 
 
 def test_metrics_are_a_table_with_a_line_for_songs_and_windows_of_each_part() -> None:
-    nothing = song_metrics(np.zeros(0, np.int64), np.zeros((0, 2)))
-    some = song_metrics(np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]))
+    nothing = song_metrics(TWO, np.zeros(0, np.int64), np.zeros((0, 2)))
+    some = song_metrics(TWO, np.array([0, 1]), np.array([[0.9, 0.1], [0.6, 0.4]]))
     lines = format_metrics({"train": {"song": some, "window": some}, "test": {"song": nothing, "window": some}})
     assert [line.split()[0] for line in lines.splitlines()[1:]] == ["train", "test", "train,", "test,"]
     assert lines.splitlines()[2].split() == ["test", "0", *"-" * 7]
@@ -166,11 +171,13 @@ def test_a_calibrated_run_predicts_with_its_temperature(tmp_path: Path, store: S
     assert temperature != 1.0
     names = ["p_folk", "p_jazz", "p_rock"]
     before = pd.read_parquet(plain.folder / "predictions.parquet")
-    scaled = scale(before[names].to_numpy(), temperature, multi_label=False)
+    scaled = scale(THREE, before[names].to_numpy(), temperature)
     evaluated = pd.read_parquet(run.folder / "predictions.parquet")
     np.testing.assert_allclose(evaluated[names], scaled, atol=1e-5)
     predicted = predict(run, store).to_pandas()
     np.testing.assert_allclose(predicted[names], evaluated[names], atol=1e-6)
     validation = before["part"] == "validation"
     true = before["label"][validation].map({"folk": 0, "jazz": 1, "rock": 2}).to_numpy()
-    assert losses(true, scaled[validation]).mean() < losses(true, before[names].to_numpy()[validation]).mean()
+    assert (
+        THREE.losses(true, scaled[validation]).mean() < THREE.losses(true, before[names].to_numpy()[validation]).mean()
+    )

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from songbag_training.errors import LabelError
-from songbag_training.songs.labels import encode_labels, read_labels, require_learnable
+from songbag_training.songs.labels import read_labels, require_learnable
+from songbag_training.songs.task import Task
 
 
 def _songs(labels: list[object], kind: pa.DataType | None = None) -> pa.Table:
@@ -14,7 +14,7 @@ def _songs(labels: list[object], kind: pa.DataType | None = None) -> pa.Table:
 
 def test_songs_without_a_label_are_left_out_and_counted() -> None:
     labels = read_labels(_songs(["a", None, "b", "", " "]), "genre")
-    assert (labels.names, labels.n_unlabelled, labels.task) == (["a", "b"], 3, "single-label")
+    assert (labels.names, labels.n_unlabelled, labels.task) == (["a", "b"], 3, Task(("a", "b")))
 
 
 def test_numbers_booleans_and_dictionaries_are_classes() -> None:
@@ -50,7 +50,7 @@ def test_a_column_that_holds_no_classes_is_refused(songs: pa.Table, message: str
 
 def test_a_column_of_lists_gives_each_song_any_number_of_classes() -> None:
     labels = read_labels(_songs([["rock", "blues", "rock"], [], None, ["blues"], ["", None, "folk"]]), "genre")
-    assert labels.task == "multi-label"
+    assert labels.task.several
     assert labels.classes == ("blues", "folk", "rock")
     assert labels.names == [("blues", "rock"), (), ("blues",), ("folk",)]
     assert (labels.n_unlabelled, labels.songs["song_id"].to_pylist()) == (1, ["s000", "s001", "s003", "s004"])
@@ -62,15 +62,3 @@ def test_a_column_of_lists_gives_each_song_any_number_of_classes() -> None:
 def test_lists_of_numbers_are_classes_in_the_order_of_numbers(kind: pa.DataType) -> None:
     labels = read_labels(_songs([[10, 9], [2]], kind), "genre")
     assert (labels.classes, labels.names) == (("2", "9", "10"), [("9", "10"), ("2",)])
-
-
-def test_labels_become_class_numbers_or_a_row_of_zeros_and_ones() -> None:
-    assert encode_labels(["b", "a", "b"], ["a", "b"], "single-label").tolist() == [1, 0, 1]
-    targets = encode_labels([("a", "c"), (), ("b",)], ["a", "b", "c"], "multi-label")
-    assert targets.dtype == np.float32
-    assert targets.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0]]
-
-
-def test_a_label_that_is_no_class_is_an_error() -> None:
-    with pytest.raises(KeyError, match="c"):
-        encode_labels([("a", "c")], ["a", "b"], "multi-label")

@@ -28,7 +28,6 @@ from songbag_training.evaluation.predictions import (
     writing_windows,
 )
 from songbag_training.evaluation.score import Piece, SongScore, SongScorer, array_pieces, stored_pieces, window_times
-from songbag_training.models.task import THRESHOLD, predicted_labels
 from songbag_training.runs.evaluate import refuse_other_spec
 from songbag_training.runs.run import Run, RunFacts, RunLike
 
@@ -111,7 +110,7 @@ def predict(
     """
     run = Run.open(run)
     place = _place(run, source)
-    scorer = SongScorer(run.load_model())
+    scorer = SongScorer(run.load_model(), run.facts.song_task)
     groups = _groups(place, run.facts.spec, scorer.chunk_windows, progress)
     tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
     return pa.concat_tables([_schema(run.facts).empty_table(), *tables])
@@ -151,7 +150,7 @@ def predict_to_file(
         raise UsageError("predictions and windows cannot go into one file", place=str(windows))
     run = Run.open(run)
     place = _place(run, source)
-    scorer = SongScorer(run.load_model())
+    scorer = SongScorer(run.load_model(), run.facts.song_task)
     spec, classes = run.facts.spec, run.facts.classes
     groups = _groups(place, spec, scorer.chunk_windows, progress)
     done = Predicted()
@@ -174,11 +173,10 @@ def predict_to_file(
 def explain(score: SongScore, facts: RunFacts) -> str:
     """Say in a line what a song is, and which of its seconds speak for it most: weight times probability.
 
-    Of a multi-label task it is all classes that are predicted, and they count together; where none is, the likeliest.
+    If several classes are predicted, they count together; if none is, the most probable one counts.
     """
-    best = [int(score.probabilities.argmax())]
-    if facts.task == "multi-label":
-        best = np.flatnonzero(score.probabilities > THRESHOLD).tolist() or best
+    predicted = facts.song_task.predicted(score.probabilities[None])[0]
+    best = np.flatnonzero(predicted).tolist() or [int(score.probabilities.argmax())]
     evidence = score.weights * score.window_probabilities[:, best].sum(axis=1)
     first = np.argsort(-evidence, kind="stable")[:_WINDOWS_SHOWN]
     starts, ends = window_times(len(score.weights), facts.spec)
@@ -272,17 +270,16 @@ def _score(
 
 def _schema(facts: RunFacts) -> pa.Schema:
     text = [pa.field(name, pa.string()) for name in ("song_id", "path", "error_code", "error")]
-    predicted = pa.field("predicted", pa.list_(pa.string()) if facts.task == "multi-label" else pa.string())
+    predicted = pa.field("predicted", facts.song_task.label_type)
     shares = [pa.field(name, pa.float64()) for name in probability_names(facts.classes)]
     return pa.schema([*text[:2], predicted, *shares, *text[2:]])
 
 
 def _table(run: Run, group: _Group, scores: dict[str, Any]) -> pa.Table:
     """Put predictions and failures into one table, in the order of the songs."""
-    classes = run.facts.classes
-    songs = group.songs
-    known = np.array([scores[song.song_id] for song in songs if song.song_id in scores]).reshape(-1, len(classes))
-    own = {"predicted": predicted_labels(known, classes, run.facts.task), **probability_columns(classes, known)}
+    task, songs = run.facts.song_task, group.songs
+    known = np.array([scores[song.song_id] for song in songs if song.song_id in scores]).reshape(-1, len(task.classes))
+    own = {"predicted": task.labels(task.predicted(known)), **probability_columns(task.classes, known)}
     places = iter(range(len(known)))
     rows = pa.array([next(places) if song.song_id in scores else None for song in songs], pa.int64())
     columns = {

@@ -6,52 +6,54 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from scipy.optimize import minimize_scalar
 
 from songbag_store import SongStore
-from songbag_training.evaluation.metrics import losses
 from songbag_training.evaluation.score import SongScorer, stored_pieces
-from songbag_training.types import Floats
+from songbag_training.songs.task import Task
+from songbag_training.types import Floats, Targets
 
 _LARGEST = 20.0
 
 
-def calibrate(model: keras.Model, store: SongStore, songs: pa.Table, true: npt.NDArray[Any]) -> float:
+def calibrate(model: keras.Model, task: Task, store: SongStore, songs: pa.Table, true: Targets) -> float:
     """Set the temperature of a model's pooling by some songs, and return it.
 
     Parameters
     ----------
     model : keras.Model
         Made by `songbag_training.models.model.song_model`.
+    task : Task
+        What it says of songs.
     store : SongStore
         Where the windows are.
     songs : pyarrow.Table
         Rows of the index: songs that neither train nor test.
-    true : int64, shape (n,), or 0 and 1, shape (n, n_classes)
+    true : Targets
         Their labels.
     """
-    scorer = SongScorer(model)
+    scorer = SongScorer(model, task)
     scores = scorer.score(stored_pieces(store, songs, scorer.chunk_windows))
-    temperature = fit_temperature(true, np.array([score.probabilities for score in scores]))
+    temperature = fit_temperature(task, true, np.array([score.probabilities for score in scores]))
     present = model.get_layer("pooling").temperature
     present.assign(present * temperature)
     return temperature
 
 
-def scale(probabilities: Floats, temperature: float, *, multi_label: bool) -> Floats:
+def scale(task: Task, probabilities: Floats, temperature: float) -> Floats:
     """Return the probabilities that logits divided by the temperature give.
 
     Parameters
     ----------
+    task : Task
+        What the probabilities are of.
     probabilities : float64, shape (n, n_classes)
-        Of a softmax, rows sum to 1; or, multi-label, of sigmoids.
     temperature : float
         Above 1 it takes confidence away, below 1 it adds some.
     """
     logs = np.log(np.maximum(probabilities, 1e-300)) / temperature
-    if multi_label:
+    if task.several:
         others = np.log(np.maximum(1.0 - probabilities, 1e-300)) / temperature
         return np.exp(logs - np.logaddexp(logs, others))
     powers = np.exp(logs - logs.max(axis=1, keepdims=True))
@@ -59,16 +61,16 @@ def scale(probabilities: Floats, temperature: float, *, multi_label: bool) -> Fl
     return shares
 
 
-def fit_temperature(true: npt.NDArray[Any], probabilities: Floats) -> float:
+def fit_temperature(task: Task, true: Targets, probabilities: Floats) -> float:
     """Return the temperature, from 1/20 to 20, with the lowest log loss on some songs.
 
     C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2. The
-    songs should be such as neither train nor test: the validation part.
+    songs should be such as neither train nor test: the validation songs.
     """
 
     def loss(log_temperature: float) -> float:
-        scaled = scale(probabilities, float(np.exp(log_temperature)), multi_label=true.ndim == 2)
-        return float(losses(true, scaled).mean())
+        scaled = scale(task, probabilities, float(np.exp(log_temperature)))
+        return float(task.losses(true, scaled).mean())
 
     bound = float(np.log(_LARGEST))
     found: Any = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4})

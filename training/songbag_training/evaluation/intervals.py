@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from songbag_training.evaluation.metrics import predict_classes
-from songbag_training.types import Floats
+from songbag_training.songs.task import Task
+from songbag_training.types import Floats, Targets
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -16,7 +14,7 @@ _AT_ONCE = 50
 
 
 def bootstrap_intervals(
-    true: npt.NDArray[Any], probabilities: Floats, *, seed: int = 0
+    task: Task, true: Targets, probabilities: Floats, *, seed: int = 0
 ) -> dict[str, list[float] | None]:
     """Return 95 % confidence intervals of the metrics that count right and wrong answers.
 
@@ -31,7 +29,7 @@ def bootstrap_intervals(
 
     Parameters
     ----------
-    true, probabilities
+    task, true, probabilities
         As `songbag_training.evaluation.metrics.song_metrics` takes them; at least one song.
     seed : int
         Of the resamples.
@@ -39,11 +37,10 @@ def bootstrap_intervals(
     Returns
     -------
     intervals : dict
-        Lower and upper end of accuracy, balanced_accuracy and macro_f1, or, multi-label, of accuracy, subset_accuracy,
-        micro_f1 and macro_f1; None where there is none.
+        Lower and upper end of accuracy, balanced_accuracy and macro_f1, or, of several classes a song, of accuracy,
+        subset_accuracy, micro_f1 and macro_f1; None where there is none.
     """
-    multi_label = true.ndim == 2
-    own, said = _indicators(true, probabilities)
+    own, said = task.members(true), task.predicted(probabilities)
     cells, counts = np.unique(np.concatenate([own, said], axis=1), axis=0, return_counts=True)
     own, said = np.split(cells, 2, axis=1)
     # Of each combination and class: right, missed, falsely said; and whether all is right.
@@ -52,13 +49,13 @@ def bootstrap_intervals(
     drawn: list[dict[str, Floats]] = []
     for _ in range(RESAMPLES // _AT_ONCE):
         weights = rng.multinomial(len(true), counts / counts.sum(), size=_AT_ONCE)
-        drawn.append(_metrics(weights @ facts, len(true), multi_label=multi_label))
+        drawn.append(_metrics(weights @ facts, len(true), several=task.several))
     tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     ends = {name: np.quantile(np.concatenate([one[name] for one in drawn]), tails) for name in drawn[0]}
     intervals: dict[str, list[float] | None] = {
         name: own.tolist() if own[0] < own[1] else None for name, own in ends.items()
     }
-    of_songs = "subset_accuracy" if multi_label else "accuracy"
+    of_songs = "subset_accuracy" if task.several else "accuracy"
     if intervals[of_songs] is None:
         intervals[of_songs] = _exact_interval(len(true), all_right=bool(ends[of_songs][0] == 1.0))
     return intervals
@@ -70,21 +67,12 @@ def _exact_interval(n: int, *, all_right: bool) -> list[float]:
     return [bound, 1.0] if all_right else [0.0, 1.0 - bound]
 
 
-def _indicators(true: npt.NDArray[Any], probabilities: Floats) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Return of which classes each song is, and is said to be, shape (n, n_classes) each."""
-    predicted = predict_classes(probabilities, multi_label=true.ndim == 2)
-    if true.ndim == 2:
-        return true > 0, predicted
-    numbers = np.arange(probabilities.shape[1])
-    return true[:, None] == numbers, predicted[:, None] == numbers
-
-
-def _metrics(sums: npt.NDArray[np.int64], n: int, *, multi_label: bool) -> dict[str, Floats]:
+def _metrics(sums: npt.NDArray[np.int64], n: int, *, several: bool) -> dict[str, Floats]:
     """Return the metrics of each resample, from its sums, shape (resamples, 3 * n_classes + 1)."""
     right, missed, false = np.split(sums[:, :-1].astype(np.float64), 3, axis=1)
     actual, answered = right + missed, 2 * right + missed + false
     f1 = _mean_share(2 * right, answered)
-    if multi_label:
+    if several:
         n_answers = n * right.shape[1]
         return {
             "accuracy": 1 - (missed + false).sum(axis=1) / n_answers,

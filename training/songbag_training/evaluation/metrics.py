@@ -1,8 +1,4 @@
-"""Metrics of predictions, from probabilities and true classes; scikit-learn computes them where it can.
-
-True classes are numbers, shape (n,), where a song is of one class; ones and zeros, shape (n, n_classes), where it may
-be of several (multi-label): then a class is predicted where its probability is above 1/2.
-"""
+"""Metrics of predictions, from probabilities and targets; scikit-learn computes them where it can."""
 
 from __future__ import annotations
 
@@ -13,26 +9,29 @@ import numpy as np
 import numpy.typing as npt
 from sklearn import metrics as sklearn_metrics
 
-from songbag_training.types import Bools, Floats, Ints, Metrics
+from songbag_training.songs.task import Task
+from songbag_training.types import Bools, Floats, Ints, Label, Metrics, Targets
 
-SINGLE_LABEL = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss", "ece")
-MULTI_LABEL = ("accuracy", "subset_accuracy", "micro_f1", "macro_f1", "roc_auc", "average_precision", "log_loss", "ece")
+_ONE_CLASS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss", "ece")
+_SEVERAL = ("accuracy", "subset_accuracy", "micro_f1", "macro_f1", "roc_auc", "average_precision", "log_loss", "ece")
 
-_SMALLEST_PROBABILITY = 1e-15
 CONFIDENCE_BINS = 15
+_MISTAKES = 20
 
 
-def metric_names(true: npt.NDArray[Any]) -> tuple[str, ...]:
-    """Return the names of the metrics that songs with such labels have."""
-    return SINGLE_LABEL if true.ndim == 1 else MULTI_LABEL
+def metric_names(task: Task) -> tuple[str, ...]:
+    """Return the names of the metrics of a task."""
+    return _SEVERAL if task.several else _ONE_CLASS
 
 
-def song_metrics(true: npt.NDArray[Any], probabilities: Floats) -> Metrics:
+def song_metrics(task: Task, true: Targets, probabilities: Floats) -> Metrics:
     """Return all metrics of some songs.
 
     Parameters
     ----------
-    true : int64, shape (n,), or 0 and 1, shape (n, n_classes)
+    task : Task
+    true : Targets
+        The songs' labels.
     probabilities : float64, shape (n, n_classes)
 
     Returns
@@ -44,75 +43,61 @@ def song_metrics(true: npt.NDArray[Any], probabilities: Floats) -> Metrics:
         ``balanced_accuracy`` is the mean recall of the classes that occur; ``macro_f1`` the mean F1 of those that occur
         or were predicted. ``roc_auc`` and ``average_precision`` are the mean over classes of each against all others;
         of two classes, those of the second. ``ece`` is the expected calibration error, see `calibration_error`.
-        ``subset_accuracy`` is the share of songs with every class right, ``accuracy`` of a multi-label task the share
-        of right answers to "is this song of this class?", and ``log_loss`` the mean over these questions.
+        ``subset_accuracy`` is the share of songs with every class right. Where a song may be of several classes,
+        ``accuracy`` is the share of right answers to "is this song of this class?", and ``log_loss`` the mean over
+        these questions.
     """
     n = len(true)
     if n == 0:
-        return dict.fromkeys(metric_names(true)) | {"n": 0}
-    predicted = predict_classes(probabilities, multi_label=true.ndim == 2)
-    own = _several(true > 0, predicted) if true.ndim == 2 else _single(true, predicted)
-    hits, confidence = confidences(true, probabilities)
-    roc_auc, average_precision = ranking_metrics(*_ranked(true, probabilities))
-    metrics = own | {
+        return dict.fromkeys(metric_names(task)) | {"n": 0}
+    own, said = task.members(true), task.predicted(probabilities)
+    right = task.right(true, probabilities)
+    _, recall, f1, _ = _of_classes(own, said)
+    ranked = range(1, 2) if task.n_logits == 1 else range(len(task.classes))
+    roc_auc, average_precision = ranking_metrics([own[:, i] for i in ranked], [probabilities[:, i] for i in ranked])
+    metrics = {
+        "accuracy": float(right.mean()),
+        "subset_accuracy": float((own == said).all(axis=1).mean()),
+        "balanced_accuracy": _mean(recall),
+        "micro_f1": float(sklearn_metrics.f1_score(own, said, average="micro", zero_division=0.0)),
+        "macro_f1": _mean(f1) or 0.0,
         "roc_auc": roc_auc,
         "average_precision": average_precision,
-        "log_loss": float(losses(true, probabilities).mean()),
-        "ece": calibration_error(hits, confidence),
+        "log_loss": float(task.losses(true, probabilities).mean()),
+        "ece": calibration_error(right.ravel(), task.confidences(probabilities).ravel()),
     }
-    return {name: metrics[name] for name in metric_names(true)} | {"n": n}
+    return {name: metrics[name] for name in metric_names(task)} | {"n": n}
 
 
-def predict_classes(probabilities: Floats, *, multi_label: bool) -> npt.NDArray[Any]:
-    """Return the class of each song, shape (n,), or, multi-label, whether it is of each class, shape (n, n_classes)."""
-    return probabilities > 0.5 if multi_label else probabilities.argmax(axis=1)
+def class_metrics(task: Task, true: Targets, probabilities: Floats) -> dict[str, Metrics]:
+    """Return precision, recall, F1 and number of songs of each class; what is not defined is None."""
+    of_classes = _of_classes(task.members(true), task.predicted(probabilities))
+    found = {}
+    for name, *own, n in zip(task.classes, *(column.tolist() for column in of_classes), strict=True):
+        precision, recall, f1 = (None if np.isnan(value) else value for value in own)
+        found[name] = {"precision": precision, "recall": recall, "f1": f1, "n": n}
+    return found
 
 
-def _single(true: Ints, predicted: Ints) -> Metrics:
-    present = np.unique(true)
-    return {
-        "accuracy": float(sklearn_metrics.accuracy_score(true, predicted)),
-        # balanced_accuracy_score is the same, but warns of predicted classes that do not occur.
-        "balanced_accuracy": float(
-            sklearn_metrics.recall_score(true, predicted, labels=present, average="macro", zero_division=0.0)
-        ),
-        "macro_f1": float(sklearn_metrics.f1_score(true, predicted, average="macro", zero_division=0.0)),
-    }
+def _of_classes(own: Bools, said: Bools) -> tuple[Floats, Floats, Floats, Ints]:
+    """Return precision, recall, F1 and number of songs of each class; what is not defined is NaN."""
+    found: tuple[Floats, Floats, Floats, Ints] = sklearn_metrics.precision_recall_fscore_support(
+        own, said, average=None, zero_division=np.nan
+    )
+    return found
 
 
-def _several(true: Bools, predicted: Bools) -> Metrics:
-    either = np.flatnonzero((true | predicted).any(axis=0))
-    macro = 0.0
-    if len(either):
-        macro = float(
-            sklearn_metrics.f1_score(true[:, either], predicted[:, either], average="macro", zero_division=0.0)
-        )
-    return {
-        "accuracy": float((true == predicted).mean()),
-        "subset_accuracy": float((true == predicted).all(axis=1).mean()),
-        "micro_f1": float(sklearn_metrics.f1_score(true, predicted, average="micro", zero_division=0.0)),
-        "macro_f1": macro,
-    }
+def _mean(values: Floats) -> float | None:
+    """Return the mean of the values that are defined."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else None
 
 
-def losses(true: npt.NDArray[Any], probabilities: Floats) -> Floats:
-    """Return the cross-entropy of each song: of its class, or the mean over all questions, multi-label."""
-    if true.ndim == 1:
-        of_truth = probabilities[np.arange(len(true)), true]
-        of_songs: Floats = -np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1.0))
-        return of_songs
-    of_answers = np.where(true > 0, probabilities, 1.0 - probabilities)
-    of_questions: Floats = -np.log(np.clip(of_answers, _SMALLEST_PROBABILITY, 1.0))
-    means: Floats = of_questions.mean(axis=1)
-    return means
-
-
-def confidences(true: npt.NDArray[Any], probabilities: Floats) -> tuple[Bools, Floats]:
-    """Return which answers are right, and how probable each was said to be; multi-label, an answer a class."""
-    if true.ndim == 1:
-        predicted = probabilities.argmax(axis=1)
-        return predicted == true, probabilities.max(axis=1)
-    return ((probabilities > 0.5) == (true > 0)).ravel(), np.maximum(probabilities, 1.0 - probabilities).ravel()
+def confusion_matrix(task: Task, true: Targets, probabilities: Floats) -> Ints:
+    """Count predictions, shape (n_classes, n_classes): row the true class, column the predicted one."""
+    numbers = np.arange(len(task.classes))
+    counts: Ints = sklearn_metrics.confusion_matrix(true, probabilities.argmax(axis=1), labels=numbers)
+    return counts
 
 
 def calibration_error(hits: npt.NDArray[Any], confidence: Floats, weights: Floats | None = None) -> float:
@@ -133,16 +118,8 @@ def confidence_bins(confidence: Floats) -> Ints:
     return np.minimum((confidence * CONFIDENCE_BINS).astype(np.int64), CONFIDENCE_BINS - 1)
 
 
-def _ranked(true: npt.NDArray[Any], probabilities: Floats) -> tuple[list[Bools], list[Floats], None]:
-    """Return, for each class that is ranked, which songs are of it and its probabilities."""
-    if true.ndim == 2:
-        return list((true > 0).T), list(probabilities.T), None
-    ranked = range(1, 2) if probabilities.shape[1] == 2 else range(probabilities.shape[1])
-    return [true == number for number in ranked], [probabilities[:, number] for number in ranked], None
-
-
 def ranking_metrics(
-    members: Sequence[Bools], scores: Sequence[Floats], weights: Sequence[Floats] | None
+    members: Sequence[Bools], scores: Sequence[Floats], weights: Sequence[Floats] | None = None
 ) -> tuple[float | None, float | None]:
     """Return the mean ROC-AUC and average precision of the classes for which they are defined.
 
@@ -163,25 +140,33 @@ def ranking_metrics(
     return float(np.mean(areas)), float(np.mean(precisions))
 
 
-def confusion_matrix(true: Ints, predicted: Ints, n_classes: int) -> Ints:
-    """Count predictions, shape (n_classes, n_classes): row the true class, column the predicted one."""
-    counts = np.bincount(true * n_classes + predicted, minlength=n_classes**2)
-    return counts.reshape(n_classes, n_classes).astype(np.int64)
+def confident_mistakes(
+    task: Task,
+    song_ids: Sequence[str],
+    labels: Sequence[Label],
+    probabilities: Floats,
+    *,
+    limit: int = _MISTAKES,
+) -> list[dict[str, Any]]:
+    """Return wrong answers, the surest first: song_id, label, said, probability.
 
-
-def class_metrics(true: npt.NDArray[Any], probabilities: Floats, classes: Sequence[str]) -> dict[str, Metrics]:
-    """Return precision, recall, F1 and number of songs of each class; what is not defined is None."""
-    predicted = predict_classes(probabilities, multi_label=true.ndim == 2)
-    of_classes: dict[str, Metrics] = {}
-    for number, name in enumerate(classes):
-        own, said = (
-            (true[:, number] > 0, predicted[:, number]) if true.ndim == 2 else (true == number, predicted == number)
+    Where a model is wrong and sure of it, the label is as often wrong as the model. `said` is the predicted class;
+    where a song may be of several it is ``rock`` or ``not rock``, and a song may come several times.
+    """
+    confidence = task.confidences(probabilities).ravel()
+    wrong = np.flatnonzero(~task.right(task.encode(labels), probabilities).ravel())
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")[:limit]]
+    said = task.predicted(probabilities)
+    found = []
+    for answer in surest.tolist():
+        row, number = divmod(answer, len(task.classes)) if task.several else (answer, int(said[answer].argmax()))
+        name = task.classes[number]
+        found.append(
+            {
+                "song_id": song_ids[row],
+                "label": list(labels[row]) if task.several else labels[row],
+                "said": name if said[row, number] else f"not {name}",
+                "probability": float(confidence[answer]),
+            }
         )
-        hits, n_own, n_said = int((own & said).sum()), int(own.sum()), int(said.sum())
-        of_classes[name] = {
-            "precision": hits / n_said if n_said else None,
-            "recall": hits / n_own if n_own else None,
-            "f1": 2 * hits / (n_own + n_said) if n_own + n_said else None,
-            "n": n_own,
-        }
-    return of_classes
+    return found

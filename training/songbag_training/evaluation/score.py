@@ -22,8 +22,8 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.types import StoredWindows
 from songbag_store.windows.reader import Pending
 from songbag_store.windows.spans import Span
-from songbag_training.models.task import probabilities
-from songbag_training.types import Floats, Task
+from songbag_training.songs.task import Task
+from songbag_training.types import Floats
 
 _CHUNK_WINDOWS = 512
 _CHUNK_VALUES = 1_500_000
@@ -64,13 +64,15 @@ class SongScorer:
     ----------
     model : keras.Model
         Made by `songbag_training.models.model.song_model`. Scores follow its weights when they change.
+    task : Task
+        What it says of songs.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, task: Task) -> None:
         network = model.get_layer("window_network")
         shape, kind = network.input.shape, network.input.dtype
         pooling = model.get_layer("pooling")
-        self.task: Task = "single-label" if pooling.exclusive else "multi-label"
+        self.task = task
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
         # One graph for chunks of every length: the last one, and songs that do not fit together, are shorter.
         # TensorFlow knows functions by their code: it would warn that a lambda becomes another graph each time.
@@ -123,8 +125,8 @@ class SongScorer:
         song_logits, weights = self._pooling(embeddings[None], logits[None])
         return SongScore(
             song_id,
-            probabilities(song_logits.numpy(), self.task)[0],
-            probabilities(logits, self.task),
+            self.task.probabilities(song_logits.numpy())[0],
+            self.task.probabilities(logits),
             weights.numpy()[0].astype(np.float64),
         )
 

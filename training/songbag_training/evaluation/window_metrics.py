@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
 from songbag_training.evaluation.metrics import (
     CONFIDENCE_BINS,
     calibration_error,
     confidence_bins,
-    confidences,
-    losses,
     metric_names,
     ranking_metrics,
 )
-from songbag_training.types import Floats, Metrics
+from songbag_training.songs.task import Task
+from songbag_training.types import Bools, Floats, Metrics, Targets
 
 _SCORE_BINS = 4096
 _LOG_ODDS = 20.0
@@ -31,14 +27,12 @@ class WindowMetrics:
 
     Parameters
     ----------
-    n_classes : int
-    multi_label : bool
-        Whether labels are rows of zeros and ones.
+    task : Task
     """
 
-    def __init__(self, n_classes: int, *, multi_label: bool) -> None:
-        self._n_classes = n_classes
-        self._multi_label = multi_label
+    def __init__(self, task: Task) -> None:
+        n_classes = len(task.classes)
+        self._task = task
         self._n = 0
         self._loss = 0.0
         self._subset_hits = 0
@@ -47,41 +41,39 @@ class WindowMetrics:
         self._ranks = np.zeros((n_classes, 2, _SCORE_BINS), np.int64)
         self._confidence = np.zeros((3, CONFIDENCE_BINS))
 
-    def add(self, true: npt.NDArray[Any], probabilities: Floats) -> None:
+    def add(self, true: Targets, probabilities: Floats) -> None:
         """Add the windows of one song.
 
         Parameters
         ----------
-        true : int64, shape (), or 0 and 1, shape (n_classes,)
-            The song's label, as `songbag_training.songs.labels.encode_labels` gives it.
+        true : Targets, of one song
         probabilities : float64, shape (N, n_classes)
         """
         n = len(probabilities)
-        row = np.asarray(true)
-        own = row > 0 if self._multi_label else np.arange(self._n_classes) == row
-        said = probabilities > 0.5 if self._multi_label else np.eye(self._n_classes)[probabilities.argmax(axis=1)] > 0
+        repeated = np.broadcast_to(true, (n, *true.shape[1:]))
+        own, said = self._task.members(true), self._task.predicted(probabilities)
         self._n += n
         self._subset_hits += int((said == own).all(axis=1).sum())
         self._counts += np.stack([(said & own).sum(axis=0), (~said & own).sum(axis=0), (said & ~own).sum(axis=0)])
-        repeated = np.broadcast_to(row, (n, *row.shape))
-        self._loss += float(losses(repeated, probabilities).sum())
+        self._loss += float(self._task.losses(repeated, probabilities).sum())
         self._add_ranks(own, probabilities)
-        hits, confidence = confidences(repeated, probabilities)
+        hits = self._task.right(repeated, probabilities).ravel()
+        confidence = self._task.confidences(probabilities).ravel()
         bins = confidence_bins(confidence)
         for sums, values in zip(self._confidence, (hits, confidence, np.ones(len(hits))), strict=True):
             sums += np.bincount(bins, values, CONFIDENCE_BINS)
 
-    def _add_ranks(self, own: npt.NDArray[np.bool_], probabilities: Floats) -> None:
+    def _add_ranks(self, own: Bools, probabilities: Floats) -> None:
         with np.errstate(divide="ignore"):
             log_odds = np.log(probabilities) - np.log1p(-np.minimum(probabilities, 1.0))
         places = (np.clip(log_odds, -_LOG_ODDS, _LOG_ODDS) + _LOG_ODDS) * ((_SCORE_BINS - 1) / (2 * _LOG_ODDS))
         bins = np.round(places).astype(np.int64)
-        classes = np.broadcast_to(np.arange(self._n_classes), bins.shape)
+        classes = np.broadcast_to(np.arange(bins.shape[1]), bins.shape)
         np.add.at(self._ranks, (classes, np.broadcast_to(own, bins.shape).astype(np.int64), bins), 1)
 
     def metrics(self) -> Metrics:
         """Return the metrics of all windows so far, and their number as `n`."""
-        names = metric_names(np.zeros((0, 0) if self._multi_label else 0))
+        names = metric_names(self._task)
         if not self._n:
             return dict.fromkeys(names) | {"n": 0}
         both, missed, false = self._counts
@@ -107,8 +99,7 @@ class WindowMetrics:
         return {name: own[name] for name in names} | {"n": self._n}
 
     def _ranking(self) -> tuple[float | None, float | None]:
-        one_of_two = not self._multi_label and self._n_classes == 2
-        counts = self._ranks[1:] if one_of_two else self._ranks
+        counts = self._ranks[1:] if self._task.n_logits == 1 else self._ranks
         members = np.repeat([False, True], _SCORE_BINS)
         scores = np.tile(np.arange(_SCORE_BINS, dtype=np.float64), 2)
         return ranking_metrics(

@@ -41,7 +41,7 @@ from songbag_training.files import replacing, write_whole
 from songbag_training.fit.train import resume, train
 from songbag_training.runs.document import parse_run_document, read_run_document
 from songbag_training.runs.run import Run, claim_folder
-from songbag_training.songs.labels import Labels, encode_labels, labelled_songs, require_learnable
+from songbag_training.songs.labels import Labels, labelled_songs, require_learnable
 from songbag_training.splits.deal import carve_validation, make_split
 from songbag_training.splits.split import Split, SplitLike, apply_split, check_trainable
 
@@ -306,7 +306,8 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[s
     pooled = pa.concat_tables(tables).sort_by("song_id")
     with replacing(folder / "predictions.parquet") as temporary:
         pq.write_table(pooled, temporary, compression="zstd")
-    of_folds = {name: song_metrics(*_answers(table, labels)) for name, table in zip(plan.folds, tables, strict=True)}
+    answers = {name: _answers(table, labels) for name, table in zip(plan.folds, tables, strict=True)}
+    of_folds = {name: song_metrics(labels.task, *own) for name, own in answers.items()}
     names = [name for name in of_folds[plan.folds[0]] if name != "n"]
     values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in names}
     everything = _answers(pooled, labels)
@@ -314,8 +315,8 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[s
         "folds": of_folds,
         "mean": {name: _or_none(own.mean()) for name, own in values.items()},
         "std": {name: _or_none(own.std(ddof=1)) for name, own in values.items()},
-        "pooled": song_metrics(*everything),
-        "intervals": bootstrap_intervals(*everything),
+        "pooled": song_metrics(labels.task, *everything),
+        "intervals": bootstrap_intervals(labels.task, *everything),
     }
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
     return metrics
@@ -330,7 +331,7 @@ def _answers(predictions: pa.Table, labels: Labels) -> tuple[npt.NDArray[Any], n
     """Return the true classes and the probabilities of a table of predictions."""
     names: list[Any] = predictions["label"].to_pylist()
     shares = [predictions[name].to_numpy() for name in probability_names(labels.classes)]
-    return encode_labels(names, labels.classes, labels.task), np.stack(shares, axis=1)
+    return labels.task.encode(names), np.stack(shares, axis=1)
 
 
 def format_cross_validation(metrics: dict[str, Any]) -> str:

@@ -15,7 +15,6 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.progress import Progress, stretch
 from songbag_training.config import TrainConfig
 from songbag_training.errors import DamagedRun, RunError
-from songbag_training.evaluation.metrics import losses, predict_classes
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.fit.board import Board
 from songbag_training.fit.callbacks import Keeper, Validate, Validation
@@ -23,16 +22,15 @@ from songbag_training.fit.devices import find_strategy, precision
 from songbag_training.fit.guard import FiniteSteps, LossGuard
 from songbag_training.fit.material import Material
 from songbag_training.fit.progress import EpochProgress
+from songbag_training.models.loss import SongAccuracy, SongLoss
 from songbag_training.models.model import song_model
-from songbag_training.models.task import SongAccuracy, SongLoss, balanced_weights
 from songbag_training.runs import checkpoints
 from songbag_training.runs.checkpoints import Reached, read_reached
 from songbag_training.runs.history import History
 from songbag_training.runs.run import Run
 from songbag_training.songs.augmentation import augmentation
 from songbag_training.songs.bags import BagDataset
-from songbag_training.songs.labels import Labels, encode_labels
-from songbag_training.types import Targets
+from songbag_training.songs.labels import Labels
 
 CHECKPOINT_S = 60.0
 """Seconds between checkpoints inside an epoch."""
@@ -41,29 +39,27 @@ CHECKPOINT_S = 60.0
 def compiled_model(material: Material, config: TrainConfig) -> keras.Model:
     """Build the model, normalised by the training songs, ready to fit."""
     store, labels, split = material.store, material.labels, material.split
-    n_classes = len(labels.classes)
     rows = split.rows_of("train")
     songs: pa.Table = labels.songs.take(pa.array(rows, pa.int64()))
     n_steps = -(-songs.num_rows // config.batch_size)
-    balanced = config.class_weight == "balanced"
-    weights = balanced_weights(_numbers(labels, rows), n_classes, labels.task) if balanced else None
+    task, balanced = labels.task, config.class_weight == "balanced"
+    weights = task.balanced_weights(labels.targets(rows)) if balanced else None
     with find_strategy(config.batch_size).scope(), precision(config.mixed_precision):
         model = song_model(
             store.spec,
-            n_classes,
-            task=labels.task,
+            task,
             encoder=config.encoder,
             pooling=config.pooling,
             bag_size=_bag_size(songs, config),
             scaling=material.scaling,
         )
-        loss = SongLoss(n_classes, labels.task, class_weights=weights, label_smoothing=config.label_smoothing)
+        loss = SongLoss(task.softmax, class_weights=weights, label_smoothing=config.label_smoothing)
         model.compile(
             keras.optimizers.AdamW(
                 RisingCosine(config.learning_rate, config.epochs * n_steps), weight_decay=config.weight_decay
             ),
             loss=loss,
-            metrics=[SongAccuracy(n_classes, labels.task), FiniteSteps(loss)],
+            metrics=[SongAccuracy(task.softmax), FiniteSteps(loss)],
             steps_per_execution=config.steps_per_execution,
             # XLA was slower for both encoders on a CPU: docs/training.md.
             jit_compile=False,
@@ -132,7 +128,7 @@ def fit(
     bags = BagDataset(
         store,
         songs,
-        _numbers(labels, rows),
+        labels.targets(rows),
         bag_size=_bag_size(songs, config),
         batch_size=config.batch_size,
         seed=config.seed,
@@ -222,18 +218,13 @@ def _raise_cause(error: Exception, bags: BagDataset, folder: Path) -> None:
 
 def _validation(store: SongStore, model: keras.Model, labels: Labels, rows: list[int]) -> Validate:
     """Return the function that scores the validation songs, every window of them."""
-    scorer = SongScorer(model)
+    scorer = SongScorer(model, labels.task)
     songs = labels.songs.take(rows)
-    true = _numbers(labels, rows)
+    true = labels.targets(rows)
 
     def validate() -> tuple[float, float]:
         scores = scorer.score(stored_pieces(store, songs, scorer.chunk_windows))
         shares = np.array([score.probabilities for score in scores])
-        right = predict_classes(shares, multi_label=true.ndim == 2) == true
-        return float(losses(true, shares).mean()), float(right.mean())
+        return float(labels.task.losses(true, shares).mean()), float(labels.task.right(true, shares).mean())
 
     return validate
-
-
-def _numbers(labels: Labels, rows: list[int]) -> Targets:
-    return encode_labels([labels.names[row] for row in rows], labels.classes, labels.task)

@@ -26,7 +26,6 @@ from songbag_training.fit.material import Material, prepare
 from songbag_training.runs.evaluate import evaluate, open_store
 from songbag_training.runs.run import Run, RunFacts, claim_folder
 from songbag_training.runs.weights import load_weights, save_weights
-from songbag_training.songs.labels import encode_labels
 from songbag_training.splits.groups import n_duplicates
 from songbag_training.splits.split import SplitLike, group_notes
 
@@ -188,8 +187,7 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
     load_weights(scored, run.folder / "weights.safetensors")
     if config.calibrate:
         rows = split.rows_of("validation")
-        true = encode_labels([split.labels[row] for row in rows], labels.classes, labels.task)
-        temperature = calibrate(scored, store, labels.songs.take(rows), true)
+        temperature = calibrate(scored, labels.task, store, labels.songs.take(rows), labels.targets(rows))
         save_weights(scored, run.folder / "weights.safetensors")
         progress.note(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
     metrics = evaluate(run, store, model=scored).metrics
@@ -231,7 +229,7 @@ def _facts(material: Material, config: TrainConfig) -> RunFacts:
         label=material.label,
         where=material.where,
         classes=list(material.labels.classes),
-        task=material.labels.task,
+        task=material.labels.task.name,
         split_sha256=material.split.digest,
         config=config,
         versions={

@@ -10,8 +10,8 @@ from songbag_training.models.encoders import reference
 from songbag_training.models.layers import FeatureScaling, FoldWindows, UnfoldWindows, channels_last
 from songbag_training.models.plugins import build_encoder
 from songbag_training.models.poolings import POOLINGS
-from songbag_training.models.task import n_logits
-from songbag_training.types import FloatArray, Task
+from songbag_training.songs.task import Task
+from songbag_training.types import FloatArray
 
 
 def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_channels: int = 1) -> keras.Model:
@@ -37,11 +37,11 @@ def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_c
     21075
     """
     encoder = reference(int(n_bands), int(n_frames), int(n_channels))
-    logits = keras.layers.Dense(n_logits(n_classes), name="head")(encoder.output)
+    logits = keras.layers.Dense(Task(tuple(map(str, range(n_classes)))).n_logits, name="head")(encoder.output)
     return keras.Model(encoder.input, logits, name="window_model")
 
 
-def window_network(spec: FeatureSpec, n_classes: int, encoder: str, task: Task = "single-label") -> keras.Model:
+def window_network(spec: FeatureSpec, task: Task, encoder: str) -> keras.Model:
     """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
     # In float32 whatever the encoder computes in: float16 has 11 bits for features of up to 700.
@@ -49,15 +49,14 @@ def window_network(spec: FeatureSpec, n_classes: int, encoder: str, task: Task =
     images = channels_last(scaled, spec.n_channels)
     embeddings = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels)(images)
     # In float32 also under a policy of mixed precision: the range of float16 is too small for logits of long songs.
-    logits = keras.layers.Dense(n_logits(n_classes, task), dtype="float32", name="head")(embeddings)
+    logits = keras.layers.Dense(task.n_logits, dtype="float32", name="head")(embeddings)
     return keras.Model(windows, [embeddings, logits], name="window_network")
 
 
 def song_model(
     spec: FeatureSpec,
-    n_classes: int,
+    task: Task,
     *,
-    task: Task = "single-label",
     encoder: str = "compact",
     pooling: str = "mean",
     bag_size: int | None = None,
@@ -69,10 +68,8 @@ def song_model(
     ----------
     spec : FeatureSpec
         Decides shape and type of the windows.
-    n_classes : int
-        Two classes of a single-label task give one logit, that of the second class; else each class gives one.
     task : Task
-        Whether a song is of one class (``"single-label"``) or of any number of them (``"multi-label"``).
+        The classes, and whether a song may be of several.
     encoder : str
         A key of `ENCODERS`, or ``module:function`` (see `models.plugins`).
     pooling : str
@@ -96,7 +93,7 @@ def song_model(
     if pooling not in POOLINGS:
         remedy = f"There are: {', '.join(POOLINGS)}."
         raise ModelError(f"there is no pooling {pooling!r}", place="model", remedy=remedy)
-    network = window_network(spec, n_classes, encoder, task)
+    network = window_network(spec, task, encoder)
     if scaling is not None:
         network.get_layer("scaling").set_statistics(*scaling)
     windows = keras.Input((bag_size, *spec.window_shape), dtype=spec.encoding, name="windows")
@@ -104,5 +101,5 @@ def song_model(
     embeddings, logits = network(FoldWindows(name="fold")(windows))
     embeddings = UnfoldWindows(name="unfold_embeddings")(embeddings, mask)
     logits = UnfoldWindows(name="unfold_logits")(logits, mask)
-    song_logits, _ = POOLINGS[pooling](exclusive=task == "single-label", name="pooling")(embeddings, logits, mask)
+    song_logits, _ = POOLINGS[pooling](exclusive=not task.several, name="pooling")(embeddings, logits, mask)
     return keras.Model({"windows": windows, "mask": mask}, song_logits, name="song_model")

@@ -11,7 +11,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -23,17 +22,17 @@ from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.evaluation.intervals import bootstrap_intervals
-from songbag_training.evaluation.metrics import class_metrics, confusion_matrix, predict_classes, song_metrics
-from songbag_training.evaluation.mistakes import confident_mistakes
+from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
 from songbag_training.evaluation.pictures import draw_confusion
 from songbag_training.evaluation.predictions import probability_columns, writing_windows
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.window_metrics import WindowMetrics
 from songbag_training.files import replacing, write_whole
 from songbag_training.runs.run import Run, RunFacts, RunLike, claim_folder
-from songbag_training.songs.labels import Labels, classes_of, encode_labels, read_labels
+from songbag_training.songs.labels import Labels, read_labels
+from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.split import PARTS
-from songbag_training.types import Floats, Ints, Label, Task
+from songbag_training.types import Floats, Ints, Label, Targets
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +61,8 @@ class Evaluation:
 class _Subject:
     """What is judged: songs in order of their ids, with labels and parts."""
 
+    task: Task
+    true: Targets
     song_ids: Sequence[str]
     labels: Sequence[Label]
     parts: Sequence[str]
@@ -98,13 +99,14 @@ def evaluate(
     run = Run.open(run)
     opened = open_store(run.facts, store)
     split = run.split()
-    subject = _Subject(split.song_ids, split.labels, split.parts, PARTS, "test")
+    task = run.facts.song_task
     try:
-        true = encode_labels(split.labels, run.facts.classes, _task(split.labels))
+        true = task.encode(split.labels)
     except KeyError as error:
         what = f"the split has the class {error.args[0]!r}, which the model does not know"
         raise DamagedRun(what, place=str(run.folder)) from error
-    return _judge(run, opened, subject, true, model or run.load_model(), run.folder)
+    subject = _Subject(task, true, split.song_ids, split.labels, split.parts, PARTS, "test")
+    return _judge(run, opened, subject, model or run.load_model(), run.folder)
 
 
 def evaluate_elsewhere(
@@ -143,10 +145,11 @@ def evaluate_elsewhere(
     labels = read_labels(opened.select_songs(), column)
     rows, names = _known(run, labels, column, progress or shown_on(sys.stdout))
     ids = labels.songs["song_id"].to_pylist()
-    subject = _Subject([ids[row] for row in rows], names, ["all"] * len(rows), ("all",), "all")
+    task = Task(tuple(run.facts.classes), labels.task.several)
+    own = [ids[row] for row in rows]
+    subject = _Subject(task, task.encode(names), own, names, ["all"] * len(rows), ("all",), "all")
     claim_folder(Path(output))
-    true = encode_labels(names, run.facts.classes, labels.task)
-    return _judge(run, opened, subject, true, run.load_model(), Path(output))
+    return _judge(run, opened, subject, run.load_model(), Path(output))
 
 
 def _known(run: Run, labels: Labels, column: str, progress: Progress) -> tuple[list[int], list[Label]]:
@@ -174,31 +177,29 @@ def _known(run: Run, labels: Labels, column: str, progress: Progress) -> tuple[l
     return rows, names
 
 
-def _judge(
-    run: Run, store: SongStore, subject: _Subject, true: npt.NDArray[Any], model: keras.Model, folder: Path
-) -> Evaluation:
+def _judge(run: Run, store: SongStore, subject: _Subject, model: keras.Model, folder: Path) -> Evaluation:
     """Score the songs and write what comes of it into a folder."""
-    classes = run.facts.classes
+    task, true = subject.task, subject.true
     rows_of = {name: [row for row, part in enumerate(subject.parts) if part == name] for name in subject.names}
-    probabilities, windows = _score(store, subject, true, model, folder, classes)
+    probabilities, windows = _score(run, store, subject, model, folder)
     metrics: dict[str, dict[str, Any]] = {}
     for part, rows in rows_of.items():
         own, shares = true[rows], probabilities[rows]
         metrics[part] = {
-            "song": song_metrics(own, shares),
+            "song": song_metrics(task, own, shares),
             "window": windows[part].metrics(),
-            "intervals": bootstrap_intervals(own, shares) if rows else {},
-            "classes": class_metrics(own, shares, classes),
+            "intervals": bootstrap_intervals(task, own, shares) if rows else {},
+            "classes": class_metrics(task, own, shares),
             "mistakes": confident_mistakes(
-                [subject.song_ids[row] for row in rows], [subject.labels[row] for row in rows], own, shares, classes
+                task, [subject.song_ids[row] for row in rows], [subject.labels[row] for row in rows], shares
             ),
         }
-    _write_predictions(folder, subject, probabilities, classes, multi_label=true.ndim == 2)
+    _write_predictions(folder, subject, probabilities)
     confusion = None
     rows = rows_of[subject.judged]
-    if true.ndim == 1:
-        confusion = confusion_matrix(true[rows], probabilities[rows].argmax(axis=1), len(classes))
-        draw_confusion(confusion, classes, folder / "confusion.png", title=f"{len(rows)} songs ({subject.judged})")
+    if not task.several:
+        confusion = confusion_matrix(task, true[rows], probabilities[rows])
+        draw_confusion(confusion, task.classes, folder / "confusion.png", title=f"{len(rows)} songs ({subject.judged})")
         metrics[subject.judged]["confusion"] = confusion.tolist()
     metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.snapshot_sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
@@ -263,47 +264,30 @@ def _another_store(location: Location) -> UsageError:
 
 
 def _score(
-    store: SongStore,
-    subject: _Subject,
-    true: npt.NDArray[Any],
-    model: keras.Model,
-    folder: Path,
-    classes: Sequence[str],
+    run: Run, store: SongStore, subject: _Subject, model: keras.Model, folder: Path
 ) -> tuple[Floats, dict[str, WindowMetrics]]:
     """Score all songs and write their windows; return probabilities, and the metrics of the windows of each part."""
-    scorer = SongScorer(model)
-    probabilities = np.empty((len(true), len(classes)))
-    windows = {name: WindowMetrics(len(classes), multi_label=true.ndim == 2) for name in subject.names}
+    scorer = SongScorer(model, run.facts.song_task)
+    probabilities = np.empty((len(subject.song_ids), len(subject.task.classes)))
+    windows = {name: WindowMetrics(subject.task) for name in subject.names}
     pieces = stored_pieces(store, store.select_ids(subject.song_ids, PLACE_COLUMNS), scorer.chunk_windows)
-    with writing_windows(folder / "windows.parquet", store.spec, classes) as writer:
+    with writing_windows(folder / "windows.parquet", store.spec, subject.task.classes) as writer:
         for row, score in enumerate(scorer.score(pieces)):
             probabilities[row] = score.probabilities
-            windows[subject.parts[row]].add(true[row], score.window_probabilities)
+            windows[subject.parts[row]].add(subject.true[row : row + 1], score.window_probabilities)
             writer.add(score)
     return probabilities, windows
 
 
-def _task(labels: Sequence[Label]) -> Task:
-    return "multi-label" if any(isinstance(label, tuple) for label in labels) else "single-label"
-
-
-def _write_predictions(
-    folder: Path, subject: _Subject, probabilities: Floats, classes: Sequence[str], *, multi_label: bool
-) -> None:
+def _write_predictions(folder: Path, subject: _Subject, probabilities: Floats) -> None:
     """Write `predictions.parquet`: song_id, label, predicted, part, p_<class>..."""
-    kind = pa.list_(pa.string()) if multi_label else pa.string()
-    predicted = predict_classes(probabilities, multi_label=multi_label)
-    said: list[Any] = (
-        [[classes[number] for number in np.flatnonzero(row).tolist()] for row in predicted]
-        if multi_label
-        else [classes[number] for number in predicted.tolist()]
-    )
+    task = subject.task
     columns = {
         "song_id": pa.array(subject.song_ids, pa.string()),
-        "label": pa.array(subject.labels, kind),
-        "predicted": pa.array(said, kind),
+        "label": pa.array(subject.labels, task.label_type),
+        "predicted": task.labels(task.predicted(probabilities)),
         "part": pa.array(subject.parts, pa.string()),
     }
-    table = pa.table(columns | probability_columns(classes, probabilities))
+    table = pa.table(columns | probability_columns(task.classes, probabilities))
     with replacing(folder / "predictions.parquet") as temporary:
         pq.write_table(table, temporary, compression="zstd")

@@ -34,8 +34,9 @@ from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
 from songbag_training.runs.document import parse_run_document, read_run_document
 from songbag_training.runs.weights import check_weights, load_weights, outline
+from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
-from songbag_training.types import Task
+from songbag_training.types import TaskName
 
 FORMAT = 1
 
@@ -73,7 +74,7 @@ class RunFacts:
     """SQL expression that chose the songs; None for all."""
     classes: list[str]
     """In the order of the model's outputs; of two, the logit is that of the second."""
-    task: Task
+    task: TaskName
     """Whether a song is of one class or of any number of them."""
     split_sha256: Digest
     """Digest of the rows of `split.parquet`."""
@@ -83,6 +84,11 @@ class RunFacts:
     """Epoch that the weights are of, counted from 1."""
     versions: dict[str, str]
     """Of songbag, Keras, TensorFlow, numpy and Python."""
+
+    @property
+    def song_task(self) -> Task:
+        """What is learned."""
+        return Task.named(self.task, self.classes)
 
     def to_json(self) -> bytes:
         """Return the content of `run.json`."""
@@ -227,8 +233,7 @@ class Run:
         config = self.facts.config
         return song_model(
             self.facts.spec,
-            len(self.facts.classes),
-            task=self.facts.task,
+            self.facts.song_task,
             encoder=config.encoder,
             pooling=config.pooling,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.index import CONTENT, PLACE_COLUMNS, is_ascending, keep_rows, user_fields
 from songbag_training.errors import LabelError
-from songbag_training.types import Bools, Ints, Label, Targets, Task
+from songbag_training.songs.task import Task
+from songbag_training.types import Bools, Label, Targets
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,41 +28,33 @@ class Labels:
         Their rows of the index, ordered by song id.
     names : list of Label
         The label of each row.
-    classes : tuple of str
-        Every class once: numbers in the order of numbers, text in that of its code points.
+    task : Task
+        Of several classes a song where the column holds lists. Classes are in order: numbers in the order of numbers,
+        text in that of its code points.
     n_unlabelled : int
         Songs left out because their label is null or empty text.
-    task : Task
-        Multi-label where the column holds lists.
     """
 
     songs: pa.Table
     names: list[Label]
-    classes: tuple[str, ...]
+    task: Task
     n_unlabelled: int
-    task: Task = "single-label"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes of the task."""
+        return self.task.classes
 
     def take(self, rows: Sequence[int]) -> Labels:
         """Return some of the songs, with the classes that occur among them."""
         names = [self.names[row] for row in rows]
-        found = set(names) if self.task == "single-label" else set(chain.from_iterable(names))
-        classes = tuple(name for name in self.classes if name in found)
-        return Labels(self.songs.take(pa.array(rows, pa.int64())), names, classes, self.n_unlabelled, self.task)
+        held = np.bincount(self.task.pairs(names)[1], minlength=len(self.classes))
+        task = Task(tuple(name for name, n in zip(self.classes, held, strict=True) if n), self.task.several)
+        return Labels(self.songs.take(pa.array(rows, pa.int64())), names, task, self.n_unlabelled)
 
-    def members(self) -> tuple[Ints, Ints]:
-        """Return every pair of a song and a class that it is of: rows, ascending, and numbers of classes."""
-        number: dict[Label, int] = {name: position for position, name in enumerate(self.classes)}
-        lists = [self.names] if self.task == "single-label" else self.names
-        numbers = np.fromiter(map(number.__getitem__, chain.from_iterable(lists)), np.int64)
-        if self.task == "single-label":
-            return np.arange(len(numbers)), numbers
-        lengths = np.fromiter(map(len, self.names), np.int64, len(self.names))
-        return np.repeat(np.arange(len(lengths)), lengths), numbers
-
-
-def classes_of(label: Label) -> tuple[str, ...]:
-    """Return the classes that a label names."""
-    return (label,) if isinstance(label, str) else label
+    def targets(self, rows: Sequence[int]) -> Targets:
+        """Return the labels of some of the songs as numbers."""
+        return self.task.encode([self.names[row] for row in rows])
 
 
 def labelled_songs(
@@ -147,20 +139,21 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
         If there is no such column, its type holds no classes, or no song has a label.
     """
     _require_label(songs.schema, column)
-    task = _task_of(column, songs.schema.field(column).type)
+    several = _holds_lists(column, songs.schema.field(column).type)
     ordered = _ordered(songs)
     values = ordered[column].combine_chunks()
-    codes, known = known_values(values) if task == "single-label" else (None, values.is_valid().to_numpy(False))
+    codes, known = (None, values.is_valid().to_numpy(False)) if several else known_values(values)
     if not known.any():
         raise LabelError(column, f"none of the {len(known)} songs has a label", "Fill the column, or change `where`.")
     labelled, n_unlabelled = keep_rows(ordered, pa.chunked_array([pa.array(known)])), int((~known).sum())
     if codes is None:
-        return Labels(labelled, *_classes_of_lists(labelled[column].to_pylist()), n_unlabelled, task)
+        of_songs, classes = _classes_of_lists(labelled[column].to_pylist())
+        return Labels(labelled, of_songs, Task(classes, several=True), n_unlabelled)
     dictionary = codes.dictionary.to_pylist()
     numbers = codes.indices.to_numpy(zero_copy_only=False)[known].astype(np.int64)
     classes = tuple(str(value) for value in sorted({dictionary[number] for number in np.unique(numbers).tolist()}))
     names = np.array([str(value) for value in dictionary], object)[numbers].tolist()
-    return Labels(labelled, names, classes, n_unlabelled, task)
+    return Labels(labelled, names, Task(classes), n_unlabelled)
 
 
 def _ordered(songs: pa.Table) -> pa.Table:
@@ -208,7 +201,7 @@ def require_learnable(labels: Labels, column: str) -> None:
         If there are not two classes, or every song is of one.
     """
     n, classes = len(labels.names), labels.classes
-    if labels.task == "single-label":
+    if not labels.task.several:
         if len(classes) == 1:
             what = f"all {n} songs are of the class {classes[0]!r}"
             raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
@@ -221,28 +214,6 @@ def require_learnable(labels: Labels, column: str) -> None:
     if constant:
         remedy = "There is nothing to learn about it: leave it out of the lists, or add songs without it."
         raise LabelError(column, f"all {n} songs are of the class {min(constant)!r}", remedy)
-
-
-def encode_labels(names: Sequence[Label], classes: Sequence[str], task: Task) -> Targets:
-    """Return labels as a network learns them.
-
-    Returns
-    -------
-    targets : int64, shape (n,), or float32, shape (n, n_classes)
-        The number of each song's class; of a multi-label task 1 for each class that the song is of, else 0.
-
-    Raises
-    ------
-    KeyError
-        If a label is none of the classes.
-    """
-    number = {name: position for position, name in enumerate(classes)}
-    if task == "single-label":
-        return np.fromiter(map(number.__getitem__, names), np.int64, len(names))  # type: ignore[arg-type]  # all str
-    targets = np.zeros((len(names), len(classes)), np.float32)
-    for row, own in enumerate(names):
-        targets[row, [number[name] for name in own]] = 1
-    return targets
 
 
 def is_empty(value: object) -> bool:
@@ -260,8 +231,8 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def _task_of(column: str, kind: pa.DataType) -> Task:
-    """Return the task that a column of this type sets; refuse one that holds no classes."""
+def _holds_lists(column: str, kind: pa.DataType) -> bool:
+    """Return whether a column of this type holds lists of classes; refuse one that holds no classes."""
     lists = is_list(kind)
     if lists:
         kind = kind.value_type
@@ -273,7 +244,7 @@ def _task_of(column: str, kind: pa.DataType) -> Task:
     if not (is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)):
         remedy = "A label is text, a whole number, a boolean or a list of these; add such a column to the manifest."
         raise LabelError(column, f"a column of type {kind} holds no classes", remedy)
-    return "multi-label" if lists else "single-label"
+    return lists
 
 
 def _classes_of_lists(values: list[list[Any]]) -> tuple[list[Label], tuple[str, ...]]:

@@ -173,7 +173,7 @@ def carve_validation(split: Split, labels: Labels, column: str, *, seed: int) ->
 def _deal(labels: Labels, column: str, shares: dict[str, Fraction], *, seed: int, group: Sequence[str]) -> Split:
     require_columns(labels.songs.schema, group, "group")
     units = find_units(labels.songs, group)
-    members = labels.members()
+    members = labels.task.pairs(labels.names)
     _check_counts(labels, column, members, units, list(shares), group)
     ids: list[str] = labels.songs["song_id"].to_pylist()
     dealt = stratify(ids, members, units, list(shares.values()), seed=seed)
@@ -291,7 +291,7 @@ def _by_kind(kinds: Ints, order: Ints) -> Iterator[Ints]:
 def _kinds_of_units(members: tuple[Ints, Ints], units: Ints) -> tuple[Ints, list[Signature]]:
     """Return the kind of each unit, and the signature of each kind.
 
-    Songs without a class (multi-label) count as of a class of their own.
+    Songs without a class count as of a class of their own.
     """
     rows, numbers = members
     n_classes = int(numbers.max(initial=-1)) + 1

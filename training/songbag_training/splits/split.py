@@ -23,7 +23,8 @@ from songbag_store.format.document import Digest, parse_document, read_fields, r
 from songbag_store.format.index import CONTENT
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.files import replacing
-from songbag_training.songs.labels import Labels, classes_of, require_columns
+from songbag_training.songs.labels import Labels, require_columns
+from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.groups import likely_groups, torn
 from songbag_training.types import Ints, Label
 
@@ -94,16 +95,17 @@ class Split:
 
     def write(self, path: Path) -> None:
         """Write the split as Parquet: song_id, label, part; the digest goes into the metadata of the file."""
-        multi_label = any(isinstance(label, tuple) for label in self.labels)
-        kind = pa.list_(pa.string()) if multi_label else pa.string()
+        several = not all(isinstance(label, str) for label in self.labels)
+        kind = Task((), several).label_type
         facts = dataclasses.asdict(_SplitFacts(digest=self.digest, group=list(self.group)))
         schema = pa.schema(
-            [("song_id", pa.string()), ("label", kind), ("part", pa.string())], {_METADATA: json.dumps(facts).encode()}
+            [("song_id", pa.string()), ("label", kind), ("part", pa.string())],
+            {_METADATA: json.dumps(facts).encode()},
         )
         table = pa.table([self.song_ids, self.labels, self.parts], schema=schema)
         with replacing(path) as temporary:
             pq.write_table(
-                table, temporary, compression="zstd", use_dictionary=["part"] if multi_label else ["label", "part"]
+                table, temporary, compression="zstd", use_dictionary=["part"] if several else ["label", "part"]
             )
 
     @classmethod
