@@ -78,7 +78,7 @@ def index(classes: Ints, artists: Ints) -> pa.Table:
 def own(songs: pa.Table, group: list[str]) -> Ints:
     """Divide as `songbag split --folds 5` does: labels read, copies kept together, checked for leaks."""
     split = make_folds(read_labels(songs, "label"), "label", N_FOLDS, seed=0, group=group)
-    return np.array(split.parts).astype(np.int64)
+    return np.array(split.subsets).astype(np.int64)
 
 
 def numbered(splitter: StratifiedKFold | StratifiedGroupKFold, classes: Ints, groups: Ints | None) -> Ints:

@@ -39,7 +39,7 @@ def test_classes_that_can_be_heard_are_learned(run: Run) -> None:
     metrics = json.loads((run.folder / "metrics.json").read_text())
     assert metrics["test"]["song"]["accuracy"] >= 0.8
     assert metrics["train"]["song"]["accuracy"] >= 0.8
-    assert [metrics[part]["song"]["n"] for part in ("train", "validation", "test")] == [24, 6, 6]
+    assert [metrics[subset]["song"]["n"] for subset in ("train", "validation", "test")] == [24, 6, 6]
 
 
 def test_a_bag_has_no_more_slots_than_the_longest_song_has_windows(store: SongStore) -> None:
@@ -138,7 +138,7 @@ def test_songs_without_label_and_copies_are_reported(
     lines: list[str] = []
     train(make_store(tmp_path / "store", songs), "label", tmp_path / "run", config=tiny, progress=Lines(lines.append))
     assert "1 songs without a label in 'label' are left out" in lines
-    assert "1 songs are byte-identical copies of others; copies stay in one part" in lines
+    assert "1 songs are byte-identical copies of others; copies stay in one subset" in lines
 
 
 @pytest.mark.parametrize(

@@ -128,20 +128,20 @@ def test_a_store_of_unknown_classes_alone_is_refused(
     assert not (tmp_path / "results").exists()
 
 
-def test_every_part_has_metrics_of_songs_windows_and_classes(run: Run, store: SongStore) -> None:
+def test_every_subset_has_metrics_of_songs_windows_and_classes(run: Run, store: SongStore) -> None:
     metrics = json.loads((run.folder / "metrics.json").read_text())
     windows = pd.read_parquet(run.folder / "windows.parquet").merge(
         pd.read_parquet(run.folder / "predictions.parquet")[["song_id", "label", "part"]], on="song_id"
     )
     names = ["p_folk", "p_jazz", "p_rock"]
     said = windows[names].idxmax(axis=1).str.removeprefix("p_")
-    for part in ("train", "validation", "test"):
-        own = windows["part"] == part
-        assert metrics[part]["window"]["n"] == own.sum()
-        assert metrics[part]["window"]["accuracy"] == pytest.approx((said == windows["label"])[own].mean())
-        low, high = metrics[part]["intervals"]["accuracy"]
-        assert low <= metrics[part]["song"]["accuracy"] <= high
-        assert {name: of["n"] for name, of in metrics[part]["classes"].items()} == dict.fromkeys(
-            ("folk", "jazz", "rock"), metrics[part]["song"]["n"] // 3
+    for subset in ("train", "validation", "test"):
+        own = windows["part"] == subset
+        assert metrics[subset]["window"]["n"] == own.sum()
+        assert metrics[subset]["window"]["accuracy"] == pytest.approx((said == windows["label"])[own].mean())
+        low, high = metrics[subset]["intervals"]["accuracy"]
+        assert low <= metrics[subset]["song"]["accuracy"] <= high
+        assert {name: of["n"] for name, of in metrics[subset]["classes"].items()} == dict.fromkeys(
+            ("folk", "jazz", "rock"), metrics[subset]["song"]["n"] // 3
         )
     assert np.trace(metrics["test"]["confusion"]) == metrics["test"]["song"]["accuracy"] * 6

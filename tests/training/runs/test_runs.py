@@ -161,7 +161,7 @@ def test_missing_weights_are_named(copy: Path) -> None:
 
 def test_another_split_is_refused(copy: Path, run: Run) -> None:
     split = run.split()
-    type(split)(split.song_ids, split.labels, split.parts[::-1]).write(copy / "split.parquet")
+    type(split)(split.song_ids, split.labels, split.subsets[::-1]).write(copy / "split.parquet")
     with pytest.raises(DamagedRun, match="not the split"):
         Run.open(copy).split()
 

@@ -32,16 +32,16 @@ def _plainly(
     alike: dict[Signature, list[int]] = {}
     for unit in sorted(range(len(songs)), key=lambda unit: lots[unit]):
         alike.setdefault(signatures[unit], []).append(unit)
-    part_of: dict[int, int] = {}
+    subset_of: dict[int, int] = {}
     left = []
     for signature, same in alike.items():
         waiting = iter(same)
-        for part, count in enumerate(dealer.take_floors(signature, len(same))):
-            part_of |= {next(waiting): part for _ in range(count)}
+        for subset, count in enumerate(dealer.take_floors(signature, len(same))):
+            subset_of |= {next(waiting): subset for _ in range(count)}
         left += list(waiting)
     for unit in sorted(left, key=lambda unit: dealer.precedence(signatures[unit])):
-        part_of[unit] = dealer.take_one(signatures[unit])
-    return [part_of[unit] for unit in units]
+        subset_of[unit] = dealer.take_one(signatures[unit])
+    return [subset_of[unit] for unit in units]
 
 
 def _members(classes: list[list[int]]) -> tuple[Ints, Ints]:

@@ -28,11 +28,11 @@ def _refused(folder: Path, store: SongStore, kind: type[Exception], message: str
     assert said == []
 
 
-def _split(ids: str, parts: str) -> Split:
+def _split(ids: str, subsets: str) -> Split:
     """``_split("a0 a1 b0", "train test test")``: the label is the letter."""
-    songs = sorted(zip(ids.split(), parts.split(), strict=True))
+    songs = sorted(zip(ids.split(), subsets.split(), strict=True))
     names = tuple(f"{song_id[0]}/{int(song_id[1:]):02}" for song_id, _ in songs)
-    return Split(names, tuple(name[0] for name in names), tuple(part for _, part in songs))
+    return Split(names, tuple(name[0] for name in names), tuple(subset for _, subset in songs))
 
 
 @pytest.mark.fault(84)
@@ -54,7 +54,7 @@ def test_a_single_class_left_by_a_saved_split_is_refused(
 def test_a_class_missing_in_train_is_named(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 3, "b": 3}))
     split = _split("a0 a1 a2 b0 b1 b2", "train train test validation test test")
-    message = r"the class 'b' has no song in the train part \(1 validation, 2 test\)"
+    message = r"the class 'b' has no song in the train subset \(1 validation, 2 test\)"
     _refused(tmp_path, store, LabelError, message, split=split)
 
 
@@ -64,24 +64,24 @@ def test_a_class_that_is_in_one_given_fold_alone_is_named(
 ) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 4, "b": 2}))
     split = _split("a0 a1 a2 a3 b0 b1", "1 1 2 2 2 2")
-    with pytest.raises(LabelError, match=r"the class 'b' has no song in the train part \(2 test\)"):
+    with pytest.raises(LabelError, match=r"the class 'b' has no song in the train subset \(2 test\)"):
         cross_validate(store, "label", tmp_path / "cv", split=split, config=TINY)
     assert not (tmp_path / "cv").exists()
 
 
 @pytest.mark.fault(84)
 @pytest.mark.parametrize(
-    ("parts", "message"),
+    ("subsets", "message"),
     [
-        ("train train train train", r"no song is in the test part \(4 train, 0 validation, 0 test\)"),
-        ("test test test test", r"no song is in the train part \(0 train, 0 validation, 4 test\)"),
+        ("train train train train", r"no song is in the test subset \(4 train, 0 validation, 0 test\)"),
+        ("test test test test", r"no song is in the train subset \(0 train, 0 validation, 4 test\)"),
     ],
 )
-def test_an_empty_part_is_refused_with_the_counts(
-    tmp_path: Path, make_store: Any, songs_of_classes: Any, parts: str, message: str
+def test_an_empty_subset_is_refused_with_the_counts(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any, subsets: str, message: str
 ) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 2, "b": 2}))
-    _refused(tmp_path, store, LabelError, message, split=_split("a0 a1 b0 b1", parts))
+    _refused(tmp_path, store, LabelError, message, split=_split("a0 a1 b0 b1", subsets))
 
 
 @pytest.mark.fault(84)
@@ -171,7 +171,7 @@ def test_copies_of_one_recording_on_two_sides_are_refused(
     store = make_store(tmp_path / "store", songs)
     split = _split("a0 a1 a2 b0 b1 b2", "train train test train train test")
     message = (
-        r"byte-identical recordings are in two parts: 'a/00', 'a/02'\.\s+Put them .* `songbag split` makes a split"
+        r"byte-identical recordings are in two subsets: 'a/00', 'a/02'\.\s+Put them .* `songbag split` makes a split"
     )
     _refused(tmp_path, store, LeakError, message, split=split)
 
@@ -182,6 +182,6 @@ def test_an_artist_on_two_sides_is_refused_where_artists_were_to_stay_together(t
 
     songs = pa.table({"song_id": ["a", "b", "c"], "content_sha256": ["1", "2", "3"], "artist": ["Mia", "Mia", "Ole"]})
     split = Split(("a", "b", "c"), ("x", "x", "y"), ("train", "test", "train"), group=("artist",))
-    with pytest.raises(LeakError, match="songs of the same 'artist' are in two parts: 'a', 'b'") as refusal:
+    with pytest.raises(LeakError, match="songs of the same 'artist' are in two subsets: 'a', 'b'") as refusal:
         check_leaks(split, songs)
     assert "`songbag split --group artist` makes a split that keeps them together" in str(refusal.value)

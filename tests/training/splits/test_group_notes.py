@@ -21,7 +21,7 @@ def _notes(column: str, values: list[Any], split: Split = SPLIT) -> list[str]:
 @pytest.mark.fault(87)
 def test_an_artist_on_two_sides_is_noted_with_what_keeps_the_songs_together() -> None:
     (note,) = _notes("artist", ["Mia", "Ole", "Mia", "Ole"])
-    assert note.startswith("note: 2 values of 'artist' have songs in more than one part")
+    assert note.startswith("note: 2 values of 'artist' have songs in more than one subset")
     assert note.endswith("group by 'artist' to keep them together")
 
 

@@ -16,7 +16,7 @@ from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMism
 from songbag_training.songs.labels import read_labels
 from songbag_training.splits.deal import make_folds, make_split, split_songs
 from songbag_training.splits.groups import n_duplicates
-from songbag_training.splits.split import PARTS, Split, apply_split, check_leaks, format_balance
+from songbag_training.splits.split import SUBSETS, Split, apply_split, check_leaks, format_balance
 
 
 def _songs(labels: list[object], kind: pa.DataType | None = None, contents: list[str | None] | None = None) -> pa.Table:
@@ -31,15 +31,15 @@ def _split(songs: pa.Table, seed: int = 0) -> Split:
 
 def test_every_class_is_divided_70_15_15() -> None:
     split = _split(_songs(["a"] * 40 + ["b"] * 20))
-    counts = Counter(zip(split.labels, split.parts, strict=True))
-    assert [counts["a", part] for part in PARTS] == [28, 6, 6]
-    assert [counts["b", part] for part in PARTS] == [14, 3, 3]
+    counts = Counter(zip(split.labels, split.subsets, strict=True))
+    assert [counts["a", subset] for subset in SUBSETS] == [28, 6, 6]
+    assert [counts["b", subset] for subset in SUBSETS] == [14, 3, 3]
 
 
 @pytest.mark.parametrize("n", range(3, 30))
-def test_every_class_appears_in_every_part(n: int) -> None:
+def test_every_class_appears_in_every_subset(n: int) -> None:
     split = _split(_songs(["a"] * n + ["b"] * 3))
-    assert set(zip(split.labels, split.parts, strict=True)) == {(name, part) for name in "ab" for part in PARTS}
+    assert set(zip(split.labels, split.subsets, strict=True)) == {(name, subset) for name in "ab" for subset in SUBSETS}
 
 
 def test_the_split_depends_on_the_seed_and_not_on_the_order_of_the_rows() -> None:
@@ -55,10 +55,10 @@ def test_byte_identical_recordings_stay_in_one_part() -> None:
     songs = _songs(["a"] * 30 + ["b"] * 30, contents=contents)
     split = _split(songs)
     check_leaks(split, songs)
-    parts_of = {content: set[str]() for content in contents}
-    for content, part in zip(contents, split.parts, strict=True):
-        parts_of[content].add(part)
-    assert all(len(parts) == 1 for parts in parts_of.values())
+    subsets_of = {content: set[str]() for content in contents}
+    for content, subset in zip(contents, split.subsets, strict=True):
+        subsets_of[content].add(subset)
+    assert all(len(subsets) == 1 for subsets in subsets_of.values())
     assert n_duplicates(songs) == 40
 
 
@@ -112,8 +112,8 @@ def _grouped(labels: list[object], **columns: list[object]) -> pa.Table:
 
 def _sides(split: Split, values: list[object]) -> dict[object, set[str]]:
     sides: dict[object, set[str]] = {}
-    for value, part in zip(values, split.parts, strict=True):
-        sides.setdefault(value, set()).add(part)
+    for value, subset in zip(values, split.subsets, strict=True):
+        sides.setdefault(value, set()).add(subset)
     return sides
 
 
@@ -121,7 +121,7 @@ def test_songs_of_one_artist_stay_on_one_side() -> None:
     artists = [f"artist {row // 4}" for row in range(120)]
     songs = _grouped(["a", "b"] * 60, artist=artists)
     split = split_songs(read_labels(songs, "genre"), "genre", seed=0, group=["artist"])
-    assert all(len(parts) == 1 for parts in _sides(split, list(artists)).values())
+    assert all(len(subsets) == 1 for subsets in _sides(split, list(artists)).values())
     assert split.group == ("artist",)
     counts = split.counts()
     assert counts["test"] == pytest.approx(18, abs=4)
@@ -137,37 +137,37 @@ def test_groups_that_hang_together_by_chains_stay_on_one_side() -> None:
     )
     songs = songs.set_column(2, "content_sha256", pa.array(["same" if row in (2, 3) else None for row in range(40)]))
     split = make_folds(read_labels(songs, "genre"), "genre", 4, seed=3, group=["artists", "album"])
-    assert len(set(split.parts[:4])) == 1
+    assert len(set(split.subsets[:4])) == 1
     # Neither null nor empty text holds songs together.
-    assert len(set(split.parts[4:])) == 4
+    assert len(set(split.subsets[4:])) == 4
 
 
 @given(data=st.data())
 @settings(max_examples=60)
-def test_any_division_keeps_units_whole_and_classes_in_every_part(data: st.DataObject) -> None:
+def test_any_division_keeps_units_whole_and_classes_in_every_subset(data: st.DataObject) -> None:
     n_classes, n_folds = data.draw(st.integers(2, 5)), data.draw(st.integers(2, 6))
     sizes = data.draw(st.lists(st.integers(n_folds, 40), min_size=n_classes, max_size=n_classes))
     labels = [f"c{number}" for number, size in enumerate(sizes) for _ in range(size)]
     songs = _songs(list(labels))
     split = make_folds(read_labels(songs, "genre"), "genre", n_folds, seed=data.draw(st.integers(0, 9)))
     for number, size in enumerate(sizes):
-        counts = Counter(part for part, label in zip(split.parts, labels, strict=True) if label == f"c{number}")
+        counts = Counter(subset for subset, label in zip(split.subsets, labels, strict=True) if label == f"c{number}")
         assert set(counts) == set(split.names)
         assert max(counts.values()) - min(counts.values()) <= 1, (size, counts)
-    totals = Counter(split.parts)
+    totals = Counter(split.subsets)
     assert max(totals.values()) - min(totals.values()) <= 1
 
 
-def test_songs_of_several_classes_have_their_classes_in_every_part() -> None:
+def test_songs_of_several_classes_have_their_classes_in_every_subset() -> None:
     rng = np.random.default_rng(0)
     names = [[name for name in "abcde" if rng.random() < 0.1 + 0.15 * "abcde".index(name)] for _ in range(300)]
     labels = read_labels(_songs(list(names)), "genre")
     split = make_folds(labels, "genre", 5, seed=0)
     for name in "abcde":
-        own = [part for part, has in zip(split.parts, names, strict=True) if name in has]
+        own = [subset for subset, has in zip(split.subsets, names, strict=True) if name in has]
         counts = Counter(own)
         assert max(counts.values()) - min(counts.values()) <= 2, (name, counts)
-    assert max(Counter(split.parts).values()) - min(Counter(split.parts).values()) <= 2
+    assert max(Counter(split.subsets).values()) - min(Counter(split.subsets).values()) <= 2
 
 
 def test_folds_are_taken_from_a_column_and_ordered_by_number() -> None:
@@ -194,8 +194,8 @@ def test_a_changed_file_is_refused_by_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "split.parquet"
     _split(_songs(["a", "b"] * 6)).write(path)
     table = pq.read_table(path)
-    parts = ["test", *table["part"].to_pylist()[1:]] if table["part"][0].as_py() != "test" else ["train"] * 12
-    changed = table.set_column(2, "part", pa.array(parts, pa.string()))
+    subsets = ["test", *table["part"].to_pylist()[1:]] if table["part"][0].as_py() != "test" else ["train"] * 12
+    changed = table.set_column(2, "part", pa.array(subsets, pa.string()))
     pq.write_table(changed, path)
     with pytest.raises(DamagedRun, match="another digest"):
         Split.read(path)
@@ -207,7 +207,7 @@ def test_a_saved_split_is_used_for_other_labels_of_the_same_songs() -> None:
     now = songs.slice(0, 18).append_column("mood", pa.array(["calm", "wild", "calm"] * 6))
     labels, applied = apply_split(saved, read_labels(now, "mood"), songs)
     assert applied.song_ids == saved.song_ids[:18]
-    assert applied.parts == saved.parts[:18]
+    assert applied.subsets == saved.subsets[:18]
     assert applied.labels == tuple(labels.names) == ("calm", "wild", "calm") * 6
 
 
@@ -222,10 +222,10 @@ def test_a_group_that_has_come_to_be_on_two_sides_is_a_leak_when_the_split_is_us
     artists: list[object] = [f"artist {row // 2}" for row in range(40)]
     songs = _grouped(["a", "b"] * 20, artist=artists)
     saved = split_songs(read_labels(songs, "genre"), "genre", seed=0, group=["artist"])
-    first = saved.parts.index("train")
-    artists[saved.parts.index("test")] = artists[first]
+    first = saved.subsets.index("train")
+    artists[saved.subsets.index("test")] = artists[first]
     corrected = songs.set_column(3, "artist", pa.array(artists))
-    with pytest.raises(LeakError, match=f"songs of the same 'artist' are in two parts: .*'s{first:03}'"):
+    with pytest.raises(LeakError, match=f"songs of the same 'artist' are in two subsets: .*'s{first:03}'"):
         apply_split(saved, read_labels(corrected, "genre"), corrected)
 
 

@@ -62,7 +62,7 @@ def split(
     if labels.n_unlabelled:
         print(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
     kept = ["no recording", *(f"no value of {column!r}" for column in made.group)]
-    print(f"no leak: {', '.join(kept)} is in two parts ({n_duplicates(labels.songs)} songs are copies of others)")
+    print(f"no leak: {', '.join(kept)} is in two subsets ({n_duplicates(labels.songs)} songs are copies of others)")
     for note in group_notes(made, labels.songs):
         print(note)
     print(f"split {made.digest[:12]}: {output}")

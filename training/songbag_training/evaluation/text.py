@@ -12,11 +12,11 @@ _MISTAKES = 5
 
 
 def format_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the metrics of songs and windows of all parts as a table."""
-    parts = {part: of for part, of in metrics.items() if "song" in of}
-    names = [name for name in next(iter(parts.values()))["song"] if name != "n"]
-    rows = [(part, of["song"]) for part, of in parts.items()]
-    rows += [(f"{part}, windows", of["window"]) for part, of in parts.items()]
+    """Return the metrics of songs and windows of all subsets as a table."""
+    subsets = {subset: of for subset, of in metrics.items() if "song" in of}
+    names = [name for name in next(iter(subsets.values()))["song"] if name != "n"]
+    rows = [(subset, of["song"]) for subset, of in subsets.items()]
+    rows += [(f"{subset}, windows", of["window"]) for subset, of in subsets.items()]
     return format_table("", rows, names)
 
 
@@ -36,7 +36,7 @@ def _number(value: float | None) -> str:
 
 
 def format_judgement(metrics: Mapping[str, Any]) -> str:
-    """Return intervals and the surest mistakes of a part."""
+    """Return intervals and the surest mistakes of a subset."""
     lines = []
     for name, interval in metrics["intervals"].items():
         if interval is not None:

@@ -66,7 +66,7 @@ def train(
     split : Split, str or pathlib.Path, optional
         A split made beforehand, or the file that `songbag split` wrote; by default a new one is made.
     group : sequence of str, optional
-        Columns of the index: songs with the same artist, album, ... stay in one part of a new split.
+        Columns of the index: songs with the same artist, album, ... stay in one subset of a new split.
     checkpoint_s : float
         Seconds between the checkpoints inside an epoch that `resume` goes on from; there is one at its end anyway.
     progress : Progress, optional
@@ -202,15 +202,15 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
 
 def _note_songs(material: Material, progress: Progress) -> None:
     labels, split = material.labels, material.split
-    parts = ", ".join(f"{n} {part}" for part, n in split.counts().items())
-    progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {parts}")
+    subsets = ", ".join(f"{n} {subset}" for subset, n in split.counts().items())
+    progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {subsets}")
     if labels.n_unlabelled:
         progress.note(f"{labels.n_unlabelled} songs without a label in {material.label!r} are left out")
     copies = n_duplicates(labels.songs)
     if copies:
-        progress.note(f"{copies} songs are byte-identical copies of others; copies stay in one part")
+        progress.note(f"{copies} songs are byte-identical copies of others; copies stay in one subset")
     if split.group:
-        progress.note(f"songs of the same {' or '.join(split.group)} stay in one part")
+        progress.note(f"songs of the same {' or '.join(split.group)} stay in one subset")
     for note in group_notes(split, labels.songs):
         progress.note(note)
 

@@ -31,7 +31,7 @@ from songbag_training.files import replacing, write_whole
 from songbag_training.runs.run import Run, RunFacts, RunLike, claim_folder
 from songbag_training.songs.labels import Labels, read_labels
 from songbag_training.songs.task import Task, classes_of
-from songbag_training.splits.split import PARTS
+from songbag_training.splits.split import SUBSETS
 from songbag_training.types import Floats, Ints, Label, Targets
 
 
@@ -42,12 +42,12 @@ class Evaluation:
     Attributes
     ----------
     metrics : dict
-        The content of `metrics.json`. Of each part, train, validation and test, or of all songs of another store:
+        The content of `metrics.json`. Of each subset, train, validation and test, or of all songs of another store:
         ``song`` and ``window``, see `song_metrics` (a window is right if it says the song's
         label); ``intervals``, see `evaluation.intervals`; ``classes``, precision, recall and F1 of each; and
         ``mistakes``, the surest first. And ``snapshot``, what was judged by: uuid of the store, number and digest.
     judged : str
-        The part of songs that the model does not know.
+        The subset of songs that the model does not know.
     confusion : int64, shape (n_classes, n_classes), or None
         Of these songs: row the true class, column the predicted one. None where a song may have several.
     """
@@ -59,13 +59,13 @@ class Evaluation:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Subject:
-    """What is judged: songs in order of their ids, with labels and parts."""
+    """What is judged: songs in order of their ids, with labels and subsets."""
 
     task: Task
     true: Targets
     song_ids: Sequence[str]
     labels: Sequence[Label]
-    parts: Sequence[str]
+    subsets: Sequence[str]
     names: Sequence[str]
     judged: str
 
@@ -76,11 +76,11 @@ def evaluate(
     *,
     model: keras.Model | None = None,
 ) -> Evaluation:
-    """Score the songs of a run's split and write its metrics, predictions, windows and confusion matrix anew.
+    """Score the songs of a run's split and write its metrics, predictions, windows and confusion matrix again.
 
-    The songs, labels and parts are those of `split.parquet` and the windows those of the snapshot that was trained on,
-    whatever has become of the store since: the same run always gets the same metrics. One probability a song and class
-    is held in memory, and of the windows sums alone.
+    The songs, labels and subsets come from `split.parquet`, the windows from the snapshot that was trained on: the same
+    run always gets the same metrics, whatever changes in the store. Memory holds one probability a song and class, and
+    sums over the windows.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def evaluate(
     except KeyError as error:
         what = f"the split has the class {error.args[0]!r}, which the model does not know"
         raise DamagedRun(what, place=str(run.folder)) from error
-    subject = _Subject(task, true, split.song_ids, split.labels, split.parts, PARTS, "test")
+    subject = _Subject(task, true, split.song_ids, split.labels, split.subsets, SUBSETS, "test")
     return _judge(run, opened, subject, model or run.load_model(), run.folder)
 
 
@@ -180,14 +180,14 @@ def _known(run: Run, labels: Labels, column: str, progress: Progress) -> tuple[l
 def _judge(run: Run, store: SongStore, subject: _Subject, model: keras.Model, folder: Path) -> Evaluation:
     """Score the songs and write what comes of it into a folder."""
     task, true = subject.task, subject.true
-    rows_of = {name: [row for row, part in enumerate(subject.parts) if part == name] for name in subject.names}
+    rows_of = {name: [row for row, subset in enumerate(subject.subsets) if subset == name] for name in subject.names}
     probabilities, windows = _score(run, store, subject, model, folder)
     metrics: dict[str, dict[str, Any]] = {}
-    for part, rows in rows_of.items():
+    for subset, rows in rows_of.items():
         own, shares = true[rows], probabilities[rows]
-        metrics[part] = {
+        metrics[subset] = {
             "song": song_metrics(task, own, shares),
-            "window": windows[part].metrics(),
+            "window": windows[subset].metrics(),
             "intervals": bootstrap_intervals(task, own, shares) if rows else {},
             "classes": class_metrics(task, own, shares),
             "mistakes": confident_mistakes(
@@ -266,7 +266,7 @@ def _another_store(location: Location) -> UsageError:
 def _score(
     run: Run, store: SongStore, subject: _Subject, model: keras.Model, folder: Path
 ) -> tuple[Floats, dict[str, WindowMetrics]]:
-    """Score all songs and write their windows; return probabilities, and the metrics of the windows of each part."""
+    """Score all songs and write their windows; return probabilities, and the metrics of the windows of each subset."""
     scorer = SongScorer(model, run.facts.song_task)
     probabilities = np.empty((len(subject.song_ids), len(subject.task.classes)))
     windows = {name: WindowMetrics(subject.task) for name in subject.names}
@@ -274,7 +274,7 @@ def _score(
     with writing_windows(folder / "windows.parquet", store.spec, subject.task.classes) as writer:
         for row, score in enumerate(scorer.score(pieces)):
             probabilities[row] = score.probabilities
-            windows[subject.parts[row]].add(subject.true[row : row + 1], score.window_probabilities)
+            windows[subject.subsets[row]].add(subject.true[row : row + 1], score.window_probabilities)
             writer.add(score)
     return probabilities, windows
 
@@ -286,7 +286,7 @@ def _write_predictions(folder: Path, subject: _Subject, probabilities: Floats) -
         "song_id": pa.array(subject.song_ids, pa.string()),
         "label": pa.array(subject.labels, task.label_type),
         "predicted": task.labels(task.predicted(probabilities)),
-        "part": pa.array(subject.parts, pa.string()),
+        "part": pa.array(subject.subsets, pa.string()),
     }
     table = pa.table(columns | probability_columns(task.classes, probabilities))
     with replacing(folder / "predictions.parquet") as temporary:

@@ -8,7 +8,7 @@
     history.csv          one line an epoch
     checkpoint.safetensors  while the training goes on: see `songbag_training.runs.checkpoints`
     tensorboard/         event files, if asked for
-    metrics.json         per part: of songs, of windows
+    metrics.json         per subset: of songs, of windows
     predictions.parquet  song_id, label, predicted, part, p_<class>...
     windows.parquet      song_id, window, start_s, end_s, weight, p_<class>...
 

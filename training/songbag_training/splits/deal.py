@@ -15,7 +15,15 @@ from songbag_store.errors import UsageError
 from songbag_training.errors import LabelError, some
 from songbag_training.songs.labels import Labels, known_values, require_columns, require_learnable
 from songbag_training.splits.groups import find_units
-from songbag_training.splits.split import PARTS, Split, apply_split, balance, check_leaks, check_trainable, part_order
+from songbag_training.splits.split import (
+    SUBSETS,
+    Split,
+    apply_split,
+    balance,
+    check_leaks,
+    check_trainable,
+    subset_order,
+)
 from songbag_training.types import Ints
 
 SHARES: dict[str, Fraction] = {"test": Fraction(15, 100), "validation": Fraction(15, 100), "train": Fraction(70, 100)}
@@ -45,7 +53,7 @@ def split_songs(labels: Labels, column: str, *, seed: int, group: Sequence[str] 
     Raises
     ------
     LabelError
-        If a class has too few units to be in every part.
+        If a class has too few units to be in every subset.
     UsageError
         If there is no such column to group by.
     """
@@ -69,7 +77,7 @@ def make_folds(labels: Labels, column: str, n_folds: int, *, seed: int, group: S
 
 
 def given_split(labels: Labels, column: str, fold_column: str, *, group: Sequence[str] = ()) -> Split:
-    """Take each song's fold, or its part if these are train, validation and test, from a column of the index.
+    """Take each song's fold, or its subset if these are train, validation and test, from a column of the index.
 
     Raises
     ------
@@ -78,7 +86,7 @@ def given_split(labels: Labels, column: str, fold_column: str, *, group: Sequenc
     LeakError
         If copies of a recording, or songs of a group, are on two sides.
     LabelError
-        If of given parts nothing can be learned.
+        If of given subsets nothing can be learned.
     """
     require_columns(labels.songs.schema, (fold_column,), "fold_column")
     require_columns(labels.songs.schema, group, "group")
@@ -89,10 +97,10 @@ def given_split(labels: Labels, column: str, fold_column: str, *, group: Sequenc
         what = f"{len(without)} labelled songs have no fold in {fold_column!r}: {some(without)}"
         raise UsageError(what, place="fold_column", remedy="Give them one, or leave them out with `where`.")
     names = np.array([*map(str, values.dictionary.to_pylist())], object)
-    parts = names[values.indices.to_numpy()].tolist()
-    split = Split(tuple(ids), tuple(labels.names), tuple(parts), tuple(group))
+    subsets = names[values.indices.to_numpy()].tolist()
+    split = Split(tuple(ids), tuple(labels.names), tuple(subsets), tuple(group))
     if len(split.names) < 2:
-        what = f"all songs have the same fold in {fold_column!r}: {split.parts[0]!r}"
+        what = f"all songs have the same fold in {fold_column!r}: {split.subsets[0]!r}"
         raise UsageError(what, place="fold_column", remedy="It takes two folds or more.")
     check_leaks(split, labels.songs)
     if not split.is_folds:
@@ -134,7 +142,7 @@ def choose_split(
     Raises
     ------
     LabelError
-        If a class cannot be learned, or a part has no song.
+        If a class cannot be learned, or a subset has no song.
     LeakError, SplitMismatch
         If the saved split does not fit the store, see `songbag_training.splits.split.apply_split`.
     UsageError
@@ -164,10 +172,10 @@ def carve_validation(split: Split, labels: Labels, column: str, *, seed: int) ->
     rows = split.rows_of("train")
     songs = labels.take(rows)
     shares = {"validation": Fraction(15, 100), "train": Fraction(85, 100)}
-    parts = list(split.parts)
-    for row, part in zip(rows, _deal(songs, column, shares, seed=seed, group=split.group).parts, strict=True):
-        parts[row] = part
-    return dataclasses.replace(split, parts=tuple(parts))
+    subsets = list(split.subsets)
+    for row, subset in zip(rows, _deal(songs, column, shares, seed=seed, group=split.group).subsets, strict=True):
+        subsets[row] = subset
+    return dataclasses.replace(split, subsets=tuple(subsets))
 
 
 def _deal(labels: Labels, column: str, shares: dict[str, Fraction], *, seed: int, group: Sequence[str]) -> Split:
@@ -177,49 +185,49 @@ def _deal(labels: Labels, column: str, shares: dict[str, Fraction], *, seed: int
     _check_counts(labels, column, members, units, list(shares), group)
     ids: list[str] = labels.songs["song_id"].to_pylist()
     dealt = stratify(ids, members, units, list(shares.values()), seed=seed)
-    parts = np.array(list(shares), object)[dealt].tolist()
-    split = Split(tuple(ids), tuple(labels.names), tuple(parts), tuple(group))
-    _require_every_part(split, labels.classes, column, list(shares))
+    subsets = np.array(list(shares), object)[dealt].tolist()
+    split = Split(tuple(ids), tuple(labels.names), tuple(subsets), tuple(group))
+    _require_every_subset(split, labels.classes, column, list(shares))
     check_leaks(split, labels.songs)
     return split
 
 
 def _check_counts(
-    labels: Labels, column: str, members: tuple[Ints, Ints], units: Ints, parts: list[str], group: Sequence[str]
+    labels: Labels, column: str, members: tuple[Ints, Ints], units: Ints, subsets: list[str], group: Sequence[str]
 ) -> None:
-    """Refuse classes with fewer units than there are parts."""
+    """Refuse classes with fewer units than there are subsets."""
     rows, numbers = members
     n_units = int(units.max()) + 1
     # Counted too, for then they are sorted: without, numpy 2.4 hashes them, in thirty times the time.
     pairs, _ = np.unique(numbers * n_units + units[rows], return_counts=True)
     held = np.bincount(pairs // n_units, minlength=len(labels.classes))
-    small = {name: n for name, n in zip(labels.classes, held.tolist(), strict=True) if n < len(parts)}
+    small = {name: n for name, n in zip(labels.classes, held.tolist(), strict=True) if n < len(subsets)}
     if not small:
         return
     named = ", ".join(f"{name!r} has {n}" for name, n in list(small.items())[:8])
     more = f" and {len(small) - 8} more classes too" if len(small) > 8 else ""
     thing = f"recordings that differ in {' and '.join(group)}" if group else "recordings"
-    into = f"{len(parts)} folds" if set(parts).isdisjoint(PARTS) else ", ".join(sorted(parts, key=part_order))
+    into = f"{len(subsets)} folds" if set(subsets).isdisjoint(SUBSETS) else ", ".join(sorted(subsets, key=subset_order))
     raise LabelError(
         column,
         f"too few {thing} in a class for {into}: {named}{more}",
-        f"Each class needs {len(parts)} different ones or more: add some, merge classes, or leave it out with `where`.",
+        f"Each class needs {len(subsets)} different ones: add some, merge classes, or leave it out with `where`.",
     )
 
 
-def _require_every_part(split: Split, classes: Sequence[str], column: str, parts: Sequence[str]) -> None:
-    """Refuse a split in which a part has no song of a class.
+def _require_every_subset(split: Split, classes: Sequence[str], column: str, subsets: Sequence[str]) -> None:
+    """Refuse a split in which a subset has no song of a class.
 
     Raises
     ------
     LabelError
-        Naming class and part, with counts.
+        Naming class and subset, with counts.
     """
     table = balance(split, classes)
     for name in classes:
-        empty = [part for part in parts if table[name].get(part, 0) == 0]
+        empty = [subset for subset in subsets if table[name].get(subset, 0) == 0]
         if empty:
-            counts = ", ".join(f"{table[name].get(part, 0)} in {part}" for part in parts)
+            counts = ", ".join(f"{table[name].get(subset, 0)} in {subset}" for subset in subsets)
             raise LabelError(
                 column,
                 f"no song of the class {name!r} came into {empty[0]!r} ({counts})",
@@ -230,51 +238,51 @@ def _require_every_part(split: Split, classes: Sequence[str], column: str, parts
 def stratify(
     song_ids: Sequence[str], members: tuple[Ints, Ints], units: Ints, shares: Sequence[Fraction], *, seed: int
 ) -> Ints:
-    """Deal songs to parts, whole units at a time, each part with its share of each class.
+    """Deal songs to subsets, whole units at a time, each subset with its share of each class.
 
     Units that stand for each other (the same number of songs of the same classes) are dealt by their shares, in an
-    order drawn by lot; what these shares leave over, and units unlike any other, go one by one to where the songs of
+    random order; what these shares leave over, and units unlike any other, go one by one to where the songs of
     their classes are wanted most, rare classes and large units first: the iterative stratification of K. Sechidis,
     G. Tsoumakas, I. Vlahavas, "On the stratification of multi-label data" (ECML PKDD 2011), for units instead of songs.
-    A class with at least as many units as there are parts comes into every part, as far as units of several classes
+    A class with at least as many units as there are subsets comes into every subset, as far as units of several classes
     allow it. A million songs take a second; units unlike any other, some 20 seconds a million.
 
     Parameters
     ----------
     song_ids : sequence of str
-        Ascending. The lots depend on them and the seed alone.
+        Ascending. The random order depends on them and the seed only.
     members : tuple of two int64 arrays
         Rows and classes, numbered from 0: every pair of a song and a class that it is of.
     units : int64, shape (n,)
         See `songbag_training.splits.groups.find_units`.
     shares : sequence of Fraction
-        Of each part; they sum to 1.
+        Of each subset; they sum to 1.
     seed : int
         Another seed gives another order.
 
     Returns
     -------
-    parts : int64, shape (n,)
-        Number of each song's part.
+    subsets : int64, shape (n,)
+        Number of each song's subset.
     """
     kinds, signatures = _kinds_of_units(members, units)
     dealer = _Dealer(signatures, np.bincount(kinds), shares)
-    part_of = np.empty(len(kinds), np.int64)
+    subset_of = np.empty(len(kinds), np.int64)
     left: list[int] = []
     for same in _by_kind(kinds, np.argsort(_lots(seed, song_ids, units), kind="stable")):
         start = 0
-        for part, count in enumerate(dealer.take_floors(signatures[kinds[same[0]]], len(same))):
-            part_of[same[start : start + count]] = part
+        for subset, count in enumerate(dealer.take_floors(signatures[kinds[same[0]]], len(same))):
+            subset_of[same[start : start + count]] = subset
             start += count
         left += same[start:].tolist()
     left.sort(key=lambda unit: dealer.precedence(signatures[kinds[unit]]))
     for unit in left:
-        part_of[unit] = dealer.take_one(signatures[kinds[unit]])
-    return part_of[units]
+        subset_of[unit] = dealer.take_one(signatures[kinds[unit]])
+    return subset_of[units]
 
 
 def _lots(seed: int, song_ids: Sequence[str], units: Ints) -> npt.NDArray[np.uint64]:
-    """Return a number by lot for each unit: of the seed and its first song's id."""
+    """Return a random number for each unit, made from the seed and its first song's id."""
     _, first = np.unique(units, return_index=True)
     digests = [hashlib.sha256(f"{seed}:{song_ids[row]}".encode()).digest() for row in first.tolist()]
     return np.frombuffer(b"".join(digests), ">u8")[::4].astype(np.uint64)
@@ -325,7 +333,7 @@ def _distinct_rows(table: Ints) -> tuple[Ints, Ints]:
 
 
 class _Dealer:
-    """Keeps what every part still wants of every class, and gives it."""
+    """Keeps what every subset still wants of every class, and gives it."""
 
     def __init__(self, signatures: Sequence[Signature], n_units: Ints, shares: Sequence[Fraction]) -> None:
         n_classes = 1 + max(number for signature in signatures for number, _ in signature)
@@ -336,60 +344,60 @@ class _Dealer:
                 self._songs_of[number] += n_songs * n
                 self._units_left[number] += n
         self._shares = [_shares_of_class(n_units, shares) for n_units in self._units_left]
-        self._parts = range(len(shares))
+        self._subsets = range(len(shares))
         self._wanted = [
-            [float(own[part] * n_songs) for own, n_songs in zip(self._shares, self._songs_of, strict=True)]
-            for part in self._parts
+            [float(own[subset] * n_songs) for own, n_songs in zip(self._shares, self._songs_of, strict=True)]
+            for subset in self._subsets
         ]
         self._total = sum(self._songs_of)
         self._wanted_in_all = [float(share * self._total) for share in shares]
-        self._present = [[False] * n_classes for _ in self._parts]
+        self._present = [[False] * n_classes for _ in self._subsets]
 
     def precedence(self, signature: Signature) -> tuple[int, int]:
         """Return by what units are ordered: rare classes first, then large units."""
         return min(self._songs_of[number] for number, _ in signature), -sum(n_songs for _, n_songs in signature)
 
     def take_floors(self, signature: Signature, n_units: int) -> list[int]:
-        """Give each part what it is to have of equal units whatever else comes; return how many."""
+        """Give each subset what it is to have of equal units whatever else comes; return how many."""
         rarest = min(signature, key=lambda pair: self._songs_of[pair[0]])[0]
         counts = [share.numerator * n_units // share.denominator for share in self._shares[rarest]]
-        for part, count in enumerate(counts):
+        for subset, count in enumerate(counts):
             if count:
-                self._take(signature, part, count)
+                self._take(signature, subset, count)
         return counts
 
     def take_one(self, signature: Signature) -> int:
-        """Give one unit to the part that wants it most; before that, to one that would else lack a class."""
-        candidates = self._urgent(signature) or self._parts
-        # Rounded, so that parts that want the same are equal on every machine, and the first of them is taken.
-        part = max(candidates, key=lambda part: round(self._desire(signature, part), 9))
-        self._take(signature, part, 1)
-        return part
+        """Give one unit to the subset that wants it most; before that, to one that would else lack a class."""
+        candidates = self._urgent(signature) or self._subsets
+        # Rounded, so that subsets that want the same are equal on every machine, and the first of them is taken.
+        subset = max(candidates, key=lambda subset: round(self._desire(signature, subset), 9))
+        self._take(signature, subset, 1)
+        return subset
 
-    def _desire(self, signature: Signature, part: int) -> float:
-        wanted, songs_of = self._wanted[part], self._songs_of
+    def _desire(self, signature: Signature, subset: int) -> float:
+        wanted, songs_of = self._wanted[subset], self._songs_of
         own = sum(n_songs * wanted[number] / songs_of[number] for number, n_songs in signature)
-        return own + sum(n_songs for _, n_songs in signature) * self._wanted_in_all[part] / self._total
+        return own + sum(n_songs for _, n_songs in signature) * self._wanted_in_all[subset] / self._total
 
     def _urgent(self, signature: Signature) -> list[int]:
-        """Return the parts that lack a class of which no more units are left than parts that lack it."""
+        """Return the subsets that lack a class of which no more units are left than subsets that lack it."""
         urgent: list[int] = []
         for number, _ in signature:
-            lacking = [part for part in self._parts if not self._present[part][number]]
+            lacking = [subset for subset in self._subsets if not self._present[subset][number]]
             if lacking and self._units_left[number] <= len(lacking):
                 urgent += lacking
         return urgent
 
-    def _take(self, signature: Signature, part: int, n_units: int) -> None:
+    def _take(self, signature: Signature, subset: int, n_units: int) -> None:
         for number, n_songs in signature:
-            self._wanted[part][number] -= n_songs * n_units
-            self._wanted_in_all[part] -= n_songs * n_units
+            self._wanted[subset][number] -= n_songs * n_units
+            self._wanted_in_all[subset] -= n_songs * n_units
             self._units_left[number] -= n_units
-            self._present[part][number] = True
+            self._present[subset][number] = True
 
 
 def _shares_of_class(n_units: int, shares: Sequence[Fraction]) -> list[Fraction]:
-    """Return the share of each part in a class: at least one unit, where there are as many units as parts."""
+    """Return the share of each subset in a class: at least one unit, where there are as many units as subsets."""
     if n_units < len(shares):
         return list(shares)
     own = [max(share, Fraction(1, n_units)) for share in shares]

@@ -28,8 +28,8 @@ from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.groups import likely_groups, torn
 from songbag_training.types import Ints, Label
 
-Part = Literal["train", "validation", "test"]
-PARTS: tuple[Part, ...] = ("train", "validation", "test")
+Subset = Literal["train", "validation", "test"]
+SUBSETS: tuple[Subset, ...] = ("train", "validation", "test")
 
 _METADATA = b"songbag_split"
 
@@ -46,11 +46,11 @@ class _SplitFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A part for every labelled song, ordered by song id.
+    """A subset for every labelled song, ordered by song id.
 
     Attributes
     ----------
-    parts : tuple of str
+    subsets : tuple of str
         Of each song: train, validation or test; or, for cross-validation, the name of a fold.
     group : tuple of str
         Columns of the index of which no value is on two sides.
@@ -58,40 +58,40 @@ class Split:
 
     song_ids: tuple[str, ...]
     labels: tuple[Label, ...]
-    parts: tuple[str, ...]
+    subsets: tuple[str, ...]
     group: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the rows, ordered by song id: equal exactly where songs, labels and parts are."""
-        columns: Sequence[Sequence[Any]] = (self.song_ids, self.labels, self.parts)
+        """SHA-256 over the rows, ordered by song id: equal exactly where songs, labels and subsets are."""
+        columns: Sequence[Sequence[Any]] = (self.song_ids, self.labels, self.subsets)
         if not _are_ascending(self.song_ids):
             columns = list(zip(*sorted(zip(*columns, strict=True)), strict=True))
         return hashlib.sha256(json.dumps(columns).encode()).hexdigest()
 
     @property
     def names(self) -> list[str]:
-        """The parts that there are: train, validation, test in this order; folds by number, then by name."""
-        return sorted(set(self.parts), key=part_order)
+        """The subsets that there are: train, validation, test in this order; folds by number, then by name."""
+        return sorted(set(self.subsets), key=subset_order)
 
     @property
     def is_folds(self) -> bool:
-        """Whether the parts are folds, not train, validation and test."""
-        return not set(self.parts) <= set(PARTS)
+        """Whether the subsets are folds, not train, validation and test."""
+        return not set(self.subsets) <= set(SUBSETS)
 
-    def rows_of(self, part: str) -> list[int]:
-        """Return the positions of the songs of one part."""
-        return [row for row, own in enumerate(self.parts) if own == part]
+    def rows_of(self, subset: str) -> list[int]:
+        """Return the positions of the songs of one subset."""
+        return [row for row, own in enumerate(self.subsets) if own == subset]
 
     def numbers(self) -> Ints:
-        """Return the position of each song's part in `names`."""
-        number_of = {part: number for number, part in enumerate(self.names)}
-        return np.fromiter(map(number_of.__getitem__, self.parts), np.int64, len(self.parts))
+        """Return the position of each song's subset in `names`."""
+        number_of = {subset: number for number, subset in enumerate(self.names)}
+        return np.fromiter(map(number_of.__getitem__, self.subsets), np.int64, len(self.subsets))
 
     def counts(self) -> dict[str, int]:
-        """Return the number of songs of each part."""
-        found = Counter(self.parts)
-        return {part: found[part] for part in (self.names if self.is_folds else PARTS)}
+        """Return the number of songs of each subset."""
+        found = Counter(self.subsets)
+        return {subset: found[subset] for subset in (self.names if self.is_folds else SUBSETS)}
 
     def write(self, path: Path) -> None:
         """Write the split as Parquet: song_id, label, part; the digest goes into the metadata of the file."""
@@ -102,7 +102,7 @@ class Split:
             [("song_id", pa.string()), ("label", kind), ("part", pa.string())],
             {_METADATA: json.dumps(facts).encode()},
         )
-        table = pa.table([self.song_ids, self.labels, self.parts], schema=schema)
+        table = pa.table([self.song_ids, self.labels, self.subsets], schema=schema)
         with replacing(path) as temporary:
             pq.write_table(
                 table, temporary, compression="zstd", use_dictionary=["part"] if several else ["label", "part"]
@@ -122,9 +122,9 @@ class Split:
         try:
             table = pq.read_table(split, columns=["song_id", "label", "part"], partitioning=None)
             facts = read_fields(_SplitFacts, parse_document((table.schema.metadata or {})[_METADATA]))
-            ids, names, parts = (table[name].to_pylist() for name in ("song_id", "label", "part"))
+            ids, names, subsets = (table[name].to_pylist() for name in ("song_id", "label", "part"))
             labels = tuple(name if isinstance(name, str) else tuple(map(str, name)) for name in names)
-            made = cls(tuple(map(str, ids)), labels, tuple(map(str, parts)), tuple(facts.group))
+            made = cls(tuple(map(str, ids)), labels, tuple(map(str, subsets)), tuple(facts.group))
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise DamagedRun(f"is not a split ({reason(error)})", place=str(split)) from error
         if made.digest != facts.digest:
@@ -133,7 +133,7 @@ class Split:
 
     def fold(self, name: str) -> Self:
         """Return the split that tests on one fold and trains on all others."""
-        return dataclasses.replace(self, parts=tuple("test" if own == name else "train" for own in self.parts))
+        return dataclasses.replace(self, subsets=tuple("test" if own == name else "train" for own in self.subsets))
 
 
 SplitLike: TypeAlias = Split | str | Path
@@ -145,15 +145,15 @@ def _are_ascending(song_ids: Sequence[str]) -> bool:
     return all(map(operator.lt, song_ids, islice(song_ids, 1, None)))
 
 
-def part_order(part: str) -> tuple[int, int, str]:
-    """Return by what parts are ordered: train, validation, test; folds by number, then by name."""
-    if part in PARTS:
-        return 0, PARTS.index(part), part
-    return (1, int(part), part) if part.isdecimal() else (2, 0, part)
+def subset_order(subset: str) -> tuple[int, int, str]:
+    """Return by what subsets are ordered: train, validation, test; folds by number, then by name."""
+    if subset in SUBSETS:
+        return 0, SUBSETS.index(subset), subset
+    return (1, int(subset), subset) if subset.isdecimal() else (2, 0, subset)
 
 
 def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Labels, Split]:
-    """Return the labelled songs that have a part in a saved split, and their split: parts as saved, labels as now.
+    """Return the labelled songs that have a subset in a saved split, and their split: subsets as saved, labels as now.
 
     Parameters
     ----------
@@ -181,8 +181,8 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
     if not rows:
         raise SplitMismatch("none of the songs to train on is in the split", ids.to_pylist())
     own = labels.take(rows)
-    parts = tuple(split.parts[place] for place in places.drop_null().to_pylist())
-    applied = Split(tuple(own.songs["song_id"].to_pylist()), tuple(own.names), parts, split.group)
+    subsets = tuple(split.subsets[place] for place in places.drop_null().to_pylist())
+    applied = Split(tuple(own.songs["song_id"].to_pylist()), tuple(own.names), subsets, split.group)
     check_leaks(applied, own.songs)
     return own, applied
 
@@ -196,17 +196,17 @@ def check_trainable(split: Split, classes: Sequence[str], column: str) -> None:
         If no song trains, none is held out, or a class has no training song; with counts.
     """
     counts = split.counts()
-    told = ", ".join(f"{n} {part}" for part, n in counts.items())
-    for part in ("train", "test"):
-        if not counts[part]:
-            raise LabelError(column, f"no song is in the {part} part ({told})", "Make another split.")
+    told = ", ".join(f"{n} {subset}" for subset, n in counts.items())
+    for subset in ("train", "test"):
+        if not counts[subset]:
+            raise LabelError(column, f"no song is in the {subset} subset ({told})", "Make another split.")
     table = balance(split, classes)
     for name, own in table.items():
         if not own.get("train"):
-            where = ", ".join(f"{n} {part}" for part, n in own.items())
+            where = ", ".join(f"{n} {subset}" for subset, n in own.items())
             raise LabelError(
                 column,
-                f"the class {name!r} has no song in the train part ({where})",
+                f"the class {name!r} has no song in the train subset ({where})",
                 "A class that is only tested cannot be learned: make another split, or leave it out with `where`.",
             )
 
@@ -229,24 +229,25 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
     if not _are_ascending(split.song_ids):
         twice = [song_id for song_id, n in Counter(split.song_ids).items() if n > 1]
         if twice:
-            raise LeakError("songs are listed more than once", twice, "Leave each in one part alone.")
+            raise LeakError("songs are listed more than once", twice, "Leave each in one subset alone.")
     require_columns(songs.schema, split.group, "group of the split")
-    parts = split.numbers()
+    subsets = split.numbers()
     ids, listed = songs["song_id"].combine_chunks(), pa.array(split.song_ids, pa.string())
     if not ids.equals(listed):
         # One more for songs that are not in the split.
-        parts = np.append(parts, -1)[pc.index_in(ids, value_set=listed).fill_null(-1).to_numpy(zero_copy_only=False)]
+        places = pc.index_in(ids, value_set=listed).fill_null(-1).to_numpy(zero_copy_only=False)
+        subsets = np.append(subsets, -1)[places]
     for column in (CONTENT, *split.group):
-        rows, values = torn(songs[column], parts)
+        rows, values = torn(songs[column], subsets)
         if len(rows):
             first = rows[values == values.min()]
-            _, sides = np.unique(parts[first], return_index=True)
+            _, sides = np.unique(subsets[first], return_index=True)
             # One song of each side comes first, for a message names only a few.
             members = [*first[sides], *np.delete(first, sides)]
             what = "byte-identical recordings are" if column == CONTENT else f"songs of the same {column!r} are"
             option = "" if column == CONTENT else f" --group {shlex.quote(column)}"
-            remedy = f"Put them into one part; `songbag split{option}` makes a split that keeps them together."
-            raise LeakError(f"{what} in two parts", ids.take(pa.array(members)).to_pylist(), remedy)
+            remedy = f"Put them into one subset; `songbag split{option}` makes a split that keeps them together."
+            raise LeakError(f"{what} in two subsets", ids.take(pa.array(members)).to_pylist(), remedy)
 
 
 def group_notes(split: Split, songs: pa.Table) -> list[str]:
@@ -259,32 +260,31 @@ def group_notes(split: Split, songs: pa.Table) -> list[str]:
     songs : pyarrow.Table
         Rows of the index of its songs, in the same order.
     """
-    parts = split.numbers()
+    subsets = split.numbers()
     notes = []
     for column in likely_groups(songs.schema):
-        n_torn = len(np.unique(torn(songs[column], parts)[1]))
+        n_torn = len(np.unique(torn(songs[column], subsets)[1]))
         if n_torn and column not in split.group:
-            what = f"{n_torn} value{'s' if n_torn > 1 else ''} of {column!r} have songs in more than one part"
+            what = f"{n_torn} value{'s' if n_torn > 1 else ''} of {column!r} have songs in more than one subset"
             notes.append(f"note: {what}, which flatters the metrics; group by {column!r} to keep them together")
     return notes
 
 
 def balance(split: Split, classes: Sequence[str]) -> dict[str, dict[str, int]]:
-    """Return how many songs of each class are in each part."""
+    """Return how many songs of each class are in each subset."""
     counts: dict[str, dict[str, int]] = {name: defaultdict(int) for name in classes}
-    for (label, part), n in Counter(zip(split.labels, split.parts, strict=True)).items():
+    for (label, subset), n in Counter(zip(split.labels, split.subsets, strict=True)).items():
         for name in classes_of(label):
-            counts[name][part] += n
+            counts[name][subset] += n
     return counts
 
 
 def format_balance(split: Split, classes: Sequence[str]) -> str:
-    """Return the balance as a table: a line a class, a column a part."""
-    parts = list(split.counts())
-    counts = balance(split, classes)
+    """Return the balance as a table: a line a class, a column a subset."""
+    subsets = list(split.counts())
+    rows = [*balance(split, classes).items(), ("songs", split.counts())]
     wide = max(map(len, (*classes, "class", "songs")))
-    widths = [max(7, len(part) + 2) for part in parts]
-    lines = [f"{'class':<{wide}}" + "".join(f"{part:>{w}}" for part, w in zip(parts, widths, strict=True))]
-    for name, own in [*counts.items(), ("songs", split.counts())]:
-        lines.append(f"{name:<{wide}}" + "".join(f"{own.get(p, 0):>{w}}" for p, w in zip(parts, widths, strict=True)))
+    widths = {subset: max(7, len(subset) + 2) for subset in subsets}
+    lines = [f"{'class':<{wide}}" + "".join(f"{subset:>{w}}" for subset, w in widths.items())]
+    lines += [f"{name:<{wide}}" + "".join(f"{own.get(s, 0):>{w}}" for s, w in widths.items()) for name, own in rows]
     return "\n".join(lines)
