@@ -36,6 +36,7 @@ from songbag_training.models.layers import FeatureScaling
 from songbag_training.models.loss import SongLoss
 from songbag_training.models.model import song_model
 from songbag_training.models.poolings import MeanPooling
+from songbag_training.models.reference import plain_reference
 from songbag_training.songs.scaling import scaling_statistics
 from songbag_training.songs.task import Task
 
@@ -81,28 +82,12 @@ def time_distributed(store: SongStore) -> keras.Model:
     mask = keras.Input((BAG_SIZE,), name="mask")
     scaled = scaling(windows)
     scaling.set_statistics(*_statistics(store))
-    network = keras.Sequential([plain_reference((SPEC.n_bands, SPEC.n_frames, 1)), layers.Dense(CLASSES)])
+    network = keras.Sequential([plain_reference(SPEC.n_bands, SPEC.n_frames), layers.Dense(CLASSES)])
     logits = layers.TimeDistributed(network)(layers.Reshape((BAG_SIZE, *SPEC.window_shape, 1))(scaled))
     song_logits, _ = MeanPooling()(logits, logits, mask)
     model = keras.Model({"windows": windows, "mask": mask}, song_logits)
     model.compile(keras.optimizers.Adam(), loss=SongLoss(TASK.softmax), jit_compile=False)
     return model
-
-
-def plain_reference(shape: tuple[int, int, int]) -> keras.Model:
-    """Return the reference encoder as anybody would write it down."""
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            layers.Conv2D(16, 3, activation="relu"),
-            layers.MaxPooling2D((2, 3)),
-            layers.Conv2D(16, 3, activation="relu"),
-            layers.MaxPooling2D((2, 2)),
-            layers.Flatten(),
-            layers.Dense(32, activation="relu"),
-            layers.Dense(32, activation="relu"),
-        ]
-    )
 
 
 def _statistics(store: SongStore) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:

@@ -43,6 +43,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "songs",
         "files",
         "config",
+        "compat",
         "errors",
         "types",
     ),

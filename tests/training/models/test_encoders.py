@@ -5,11 +5,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from benchmarks.training import plain_reference
 from songbag_training import window_model
 from songbag_training.errors import ModelError
-from songbag_training.models.encoders import compact, reference
-from songbag_training.models.layers import PooledConvolution
+from songbag_training.models.encoders import compact
+from songbag_training.models.reference import PooledConvolution, plain_reference, reference
 
 
 def test_the_reference_network_has_21075_parameters() -> None:
@@ -38,10 +37,11 @@ def test_the_smallest_window_of_the_reference_works() -> None:
 # Of (10, 14) the poolings leave out nothing, of (13, 19) as much as they can.
 @pytest.mark.parametrize("shape", [(13, 216, 1), (40, 101, 3), (10, 14, 1), (13, 19, 2)])
 def test_the_reference_computes_what_the_plain_layers_do(shape: tuple[int, int, int]) -> None:
-    quick, plain = reference(*shape), plain_reference(shape)
+    quick, plain = reference(*shape), plain_reference(*shape)
     rng = np.random.default_rng(5)
     # Biases of some size: where they are added is what differs.
     for own, other in zip(quick.weights, plain.weights, strict=True):
+        assert (own.path, own.shape) == (other.path, other.shape)
         own.assign(rng.normal(0, 0.3, own.shape))
         other.assign(own)
     windows = tf.constant(rng.normal(size=(6, *shape)), tf.float32)

@@ -12,10 +12,10 @@ from songbag_training.models.layers import (
     FeatureScaling,
     FoldWindows,
     FusedBatchNormalization,
-    PooledConvolution,
     UnfoldWindows,
     channels_last,
 )
+from songbag_training.models.reference import PooledConvolution
 
 
 @pytest.fixture

@@ -26,7 +26,8 @@ from keras import KerasTensor, ops
 import songbag_store
 from songbag_store.errors import MissingExtra, UsageError
 from songbag_training.files import creating
-from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization, PooledConvolution
+from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization
+from songbag_training.models.reference import PooledConvolution
 from songbag_training.runs.run import Run, RunLike
 
 ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from songbag_training.compat import first_event, scalars_event
 from songbag_training.errors import RunError
 from songbag_training.runs.history import COLUMNS, History, Row
 
@@ -38,7 +39,7 @@ class Board(keras.callbacks.Callback):
         except OSError as error:
             raise RunError(f"cannot be written ({error.strerror})", place=str(place)) from error
         self._writer = tf.io.TFRecordWriter(str(place / f"events.out.tfevents.{int(time.time())}.songbag"))
-        self._write(tf.compat.v1.Event(wall_time=time.time(), file_version="brain.Event:2"))
+        self._write(first_event(time.time()))
         for row in history.rows:
             self._add(row)
 
@@ -47,11 +48,9 @@ class Board(keras.callbacks.Callback):
         self._add(self._history.rows[-1])
 
     def _add(self, row: Row) -> None:
-        value = tf.compat.v1.Summary.Value
-        values = [value(tag=f"epoch_{name}", simple_value=row[name]) for name in COLUMNS[1:] if name in row]
-        summary = tf.compat.v1.Summary(value=values)
-        self._write(tf.compat.v1.Event(wall_time=time.time(), step=int(row["epoch"]), summary=summary))
+        values = {f"epoch_{name}": row[name] for name in COLUMNS[1:] if name in row}
+        self._write(scalars_event(time.time(), int(row["epoch"]), values))
 
-    def _write(self, event: tf.compat.v1.Event) -> None:
-        self._writer.write(event.SerializeToString())
+    def _write(self, event: bytes) -> None:
+        self._writer.write(event)
         self._writer.flush()

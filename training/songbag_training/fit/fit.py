@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from keras import KerasTensor, ops
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.progress import Progress, stretch
@@ -22,6 +21,7 @@ from songbag_training.fit.devices import find_strategy, precision
 from songbag_training.fit.guard import FiniteSteps, LossGuard
 from songbag_training.fit.material import Material
 from songbag_training.fit.progress import EpochProgress
+from songbag_training.fit.schedule import RisingCosine
 from songbag_training.models.loss import SongAccuracy, SongLoss
 from songbag_training.models.model import song_model
 from songbag_training.runs import checkpoints
@@ -72,37 +72,6 @@ def compiled_model(material: Material, config: TrainConfig) -> keras.Model:
 def _bag_size(songs: pa.Table, config: TrainConfig) -> int:
     """Return the bag size: no larger than the longest song, for masked slots cost as much as windows."""
     return min(config.bag_size, int(np.max(songs["n_windows"].to_numpy())))
-
-
-class RisingCosine(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # Any to mypy
-    """A learning rate that rises from a twentieth over a tenth of the steps, then falls to zero along half a cosine.
-
-    Without a branch in the graph, unlike `keras.optimizers.schedules.CosineDecay` with its warm-up: the optimizer asks
-    twice a variable, and every branch costs time to build and to run.
-
-    Parameters
-    ----------
-    highest : float
-    n_steps : int
-        Of the whole training.
-    """
-
-    def __init__(self, highest: float, n_steps: int) -> None:
-        self.highest = highest
-        self.n_steps = n_steps
-
-    def __call__(self, step: KerasTensor) -> KerasTensor:
-        """Return the rate of a step, counted from 0."""
-        step = ops.cast(step, "float32")
-        n_rising = self.n_steps // 10
-        rise = 0.05 + 0.95 * step / max(1, n_rising)
-        done = ops.clip((step - n_rising) / max(1, self.n_steps - n_rising), 0.0, 1.0)
-        fall = 0.5 + 0.5 * ops.cos(np.pi * done)
-        return self.highest * ops.where(step < n_rising, rise, fall)
-
-    def get_config(self) -> dict[str, float]:
-        """Return what `from_config` needs."""
-        return {"highest": self.highest, "n_steps": self.n_steps}
 
 
 def fit(

@@ -12,47 +12,10 @@ from collections.abc import Callable
 import keras
 from keras import KerasTensor, layers
 
-from songbag_training.errors import ModelError
-from songbag_training.models.layers import FusedBatchNormalization, PooledConvolution
+from songbag_training.models.layers import EMBEDDING_NAME, FusedBatchNormalization
+from songbag_training.models.reference import reference
 
 Encoder = Callable[[int, int, int], keras.Model]
-
-EMBEDDING_NAME = "encoder"
-
-
-def reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
-    """Two valid convolutions of 16 filters with pooling (2, 3) and (2, 2), then two dense layers of 32.
-
-    For windows of (13, 216) and three classes it has, with its head, 21,075 parameters. A pooling leaves out the bands
-    and frames at the end that fill no patch of it; those that reach no output are cut off at once instead of being
-    convolved: of (13, 216) three bands and four frames.
-
-    Raises
-    ------
-    ModelError
-        If the windows are too small for it: it needs 10 bands and 14 frames.
-    """
-    if n_bands < 10 or n_frames < 14:
-        raise ModelError(
-            f"windows of {n_bands} bands and {n_frames} frames are too small for it; it needs 10 and 14",
-            place="encoder 'reference'",
-            remedy="Use the encoder 'compact', which takes windows of any size.",
-        )
-    windows = keras.Input((n_bands, n_frames, n_channels), name="image")
-    unseen = _unseen(n_bands, 2, 2), _unseen(n_frames, 3, 2)
-    x = layers.Cropping2D([(0, n) for n in unseen], name="seen")(windows)
-    x = PooledConvolution(16, (3, 3), (2, 3), name="conv_1")(x)
-    x = PooledConvolution(16, (3, 3), (2, 2), name="conv_2")(x)
-    x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(32, activation="relu", name="dense_1")(x)
-    x = layers.Dense(32, activation="relu", name="dense_2")(x)
-    return keras.Model(windows, x, name=EMBEDDING_NAME)
-
-
-def _unseen(length: int, first_pool: int, second_pool: int) -> int:
-    """Return how much at the end of an axis reaches no output, after two convolutions of 3 that are each pooled."""
-    n_outputs = ((length - 2) // first_pool - 2) // second_pool
-    return length - ((n_outputs * second_pool + 2) * first_pool + 2)
 
 
 def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:

@@ -1,4 +1,4 @@
-"""Layers of a song model besides its pooling: scaling, windows folded into the batch, quick twins of Keras's own."""
+"""Layers of a song model besides its pooling: scaling, windows folded into the batch, batch normalisation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import tensorflow as tf
 from keras import KerasTensor, ops
 
 from songbag_store.format.spec import INT16_STEP
+from songbag_training.compat import fused_batch_norm
 
 PACKAGE = "songbag"
+EMBEDDING_NAME = "encoder"
+"""Name of the network from a window to a vector; weights are stored by it."""
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -76,45 +79,6 @@ class UnfoldWindows(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class PooledConvolution(keras.layers.Layer):
-    """What `Conv2D` with a ReLU and then `MaxPooling2D` compute, in less time: bias and ReLU come after the pooling.
-
-    A bias and a ReLU never put one number above another that was higher, rounded or not: the highest of a patch is
-    the same before and after them, to the last bit, and gradients are but for the order of sums. After the pooling
-    they touch less memory, by the size of the patch, and that is what they cost on a CPU. Nothing is padded.
-
-    Parameters
-    ----------
-    filters : int
-    kernel_size, pool_size : tuple of two int
-        Over bands and frames.
-    """
-
-    def __init__(self, filters: int, kernel_size: tuple[int, int], pool_size: tuple[int, int], **options: Any) -> None:
-        super().__init__(**options)
-        self.filters = filters
-        self.kernel_size = tuple(kernel_size)
-        self.pool_size = tuple(pool_size)
-
-    def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
-        own = {"filters": self.filters, "kernel_size": self.kernel_size, "pool_size": self.pool_size}
-        return {**super().get_config(), **own}
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Create kernel and bias, as `Conv2D` does."""
-        shape = (*self.kernel_size, input_shape[-1], self.filters)
-        self.kernel = self.add_weight(name="kernel", shape=shape, initializer="glorot_uniform")
-        self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
-
-    def call(self, images: KerasTensor) -> KerasTensor:
-        """Turn (N, bands, frames, channels) into (N, fewer bands, fewer frames, filters)."""
-        convolved = ops.conv(images, self.kernel, padding="valid")
-        highest = ops.max_pool(convolved, self.pool_size, padding="valid")
-        return ops.relu(highest + self.bias)
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """`BatchNormalization` of images, (N, bands, frames, channels), by TensorFlow's one operation for it in training.
 
@@ -127,9 +91,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         if not (training and self.trainable):
             return super().call(images, training=False)
         gamma, beta = tf.convert_to_tensor(self.gamma), tf.convert_to_tensor(self.beta)
-        normal, mean, variance = tf.compat.v1.nn.fused_batch_norm(images, gamma, beta, epsilon=self.epsilon)
-        # TensorFlow divides by n - 1 here, Keras by n.
-        variance *= 1.0 - tf.cast(images.shape[-1], "float32") / tf.cast(tf.size(images), "float32")
+        normal, mean, variance = fused_batch_norm(images, gamma, beta, self.epsilon)
         for average, of_batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             average.assign(average * self.momentum + of_batch * (1.0 - self.momentum))
         return normal

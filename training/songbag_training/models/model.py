@@ -6,10 +6,10 @@ import keras
 
 from songbag_store import FeatureSpec
 from songbag_training.errors import ModelError
-from songbag_training.models.encoders import reference
 from songbag_training.models.layers import FeatureScaling, FoldWindows, UnfoldWindows, channels_last
 from songbag_training.models.plugins import build_encoder
 from songbag_training.models.poolings import POOLINGS
+from songbag_training.models.reference import reference
 from songbag_training.songs.task import Task
 from songbag_training.types import FloatArray
 

@@ -14,8 +14,10 @@ from typing import Any
 
 import keras
 
+from songbag_training.compat import rename_variable
 from songbag_training.errors import ModelError
-from songbag_training.models.encoders import EMBEDDING_NAME, ENCODERS, Encoder
+from songbag_training.models.encoders import ENCODERS, Encoder
+from songbag_training.models.layers import EMBEDDING_NAME
 
 
 def load_encoder(name: str) -> Encoder:
@@ -112,8 +114,7 @@ def _stored_by_position(network: keras.Model, place: str) -> keras.Model:
         if variable.dtype != "float32":
             what = f"its weight {variable.path!r} is of type {variable.dtype}; runs keep float32"
             raise ModelError(what, place=place, remedy="Build it of layers with float32 weights.")
-        # Keras has no public way to name a variable after it was made.
-        variable._path = f"{EMBEDDING_NAME}/{position:03}/{variable.name}"
+        rename_variable(variable, f"{EMBEDDING_NAME}/{position:03}/{variable.name}")
     return network
 
 

@@ -102,23 +102,11 @@ class BagDataset(Bags):
         """
         import tensorflow as tf
 
+        from songbag_training.compat import map_traced
+
         first, stop = start[0] * self.n_steps + start[1], stop_epoch * self.n_steps
         read, element = self._traced_read
-        kinds = tf.nest.flatten(element)
-        # `Dataset.map` would trace a function for each dataset, which takes longer than a step, and run it in the
-        # threads that train, one of which would wait for the batch.
-        batches = tf.data.experimental.from_variant(
-            tf.raw_ops.MapDataset(
-                input_dataset=tf.data.experimental.to_variant(tf.data.Dataset.range(first, stop)),
-                other_arguments=[tf.constant(stop, tf.int64)],
-                f=read,
-                output_types=[kind.dtype for kind in kinds],
-                output_shapes=[kind.shape for kind in kinds],
-                use_inter_op_parallelism=False,
-                preserve_cardinality=True,
-            ),
-            element,
-        )
+        batches = map_traced(tf.data.Dataset.range(first, stop), read, [tf.constant(stop, tf.int64)], element)
         # The traced function does not keep these bags alive, so the dataset has to.
         batches.bags = self
         options = tf.data.Options()

@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from songbag_training.fit.schedule import RisingCosine
+
+
+@pytest.mark.parametrize("n_steps", [7, 40, 999])
+def test_the_learning_rate_is_that_of_keras_with_a_warm_up(n_steps: int) -> None:
+    highest, n_rising = 0.002, n_steps // 10
+    ours = RisingCosine(highest, n_steps)
+    theirs = keras.optimizers.schedules.CosineDecay(
+        highest / 20, n_steps - n_rising, warmup_target=highest, warmup_steps=n_rising
+    )
+    # Two steps more than there are: the rate stays at its end.
+    rates = np.array([[float(schedule(step)) for schedule in (ours, theirs)] for step in range(n_steps + 2)])
+    assert np.abs(rates[:, 0] - rates[:, 1]).max() <= 3e-7 * highest
+    assert rates.max() == pytest.approx(highest)
+    assert rates[-1] == pytest.approx(0, abs=1e-9)
