@@ -35,7 +35,7 @@ def evaluate(
     if output is not None and store is None:
         raise UsageError("no store is given to judge by", place="-o", remedy="songbag evaluate RUN STORE -o DIR")
     with quiet_start():
-        from songbag_training.evaluation.text import format_confusion, format_judgement, format_metrics
+        from songbag_training.evaluation.display import format_confusion, format_judgement, format_metrics
         from songbag_training.runs.evaluate import evaluate as evaluate_run
         from songbag_training.runs.evaluate import evaluate_elsewhere
         from songbag_training.runs.run import Run

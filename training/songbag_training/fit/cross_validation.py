@@ -33,10 +33,10 @@ from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.errors import RunNotFound
+from songbag_training.evaluation.display import format_table
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.predictions import probability_names
-from songbag_training.evaluation.text import format_table
 from songbag_training.files import replacing, write_whole
 from songbag_training.fit.train import resume, train
 from songbag_training.runs.document import parse_run_document, read_run_document

@@ -21,9 +21,9 @@ from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_training.errors import DamagedRun, LabelError
+from songbag_training.evaluation.display import draw_confusion
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
-from songbag_training.evaluation.pictures import draw_confusion
 from songbag_training.evaluation.predictions import probability_columns, writing_windows
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.window_metrics import WindowMetrics

@@ -1,14 +1,22 @@
-"""Metrics as text, for the terminal."""
+"""Metrics for people: text for the terminal, and the confusion matrix as a picture."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from songbag_training.files import replacing
 from songbag_training.types import Ints
 
 _MOST_CLASSES = 40
 _MISTAKES = 5
+_MOST_NUMBERS = 25
+_MOST_NAMES = 60
+_LONGEST_NAME = 24
 
 
 def format_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> str:
@@ -66,3 +74,48 @@ def format_confusion(matrix: Ints, classes: Sequence[str]) -> str:
     for number, (name, row) in enumerate(zip(classes, matrix.tolist(), strict=True), 1):
         lines.append(f"{number:>3} {name:<{width}}" + "".join(f"{count or '.':>{cell}}" for count in row))
     return "\n".join(lines)
+
+
+def draw_confusion(matrix: Ints, classes: Sequence[str], path: Path, *, title: str) -> None:
+    """Draw a confusion matrix as PNG: rows are true classes, columns predicted ones.
+
+    A cell is as dark as its share of the true class, so that rare classes are seen as well as common ones. With up
+    to 25 classes the cells show the counts.
+
+    Parameters
+    ----------
+    matrix : int64, shape (n_classes, n_classes)
+    classes : sequence of str
+        Drawn as they are, not as formulas.
+    path : pathlib.Path
+        Of the .png file, written whole or not at all.
+    title : str
+        What the songs are.
+    """
+    # Without pyplot there is no window, and no state of the process.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    n = len(classes)
+    side = min(4.0 + 0.42 * n, 24.0)
+    figure = Figure(figsize=(side, side), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    if n <= _MOST_NUMBERS:
+        for (row, column), count in np.ndenumerate(matrix):
+            if count:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                axes.text(column, row, str(int(count)), ha="center", va="center", color=colour)
+    names = [name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…" for name in classes]
+    if n <= _MOST_NAMES:
+        axes.set_xticks(range(n), names, rotation=90, parse_math=False)
+        axes.set_yticks(range(n), names, parse_math=False)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    axes.set_title(title)
+    with replacing(path) as temporary, warnings.catch_warnings():
+        # Letters that the font does not have are drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})
