@@ -285,7 +285,7 @@ def _table(run: Run, group: _Group, scores: dict[str, Any]) -> pa.Table:
     columns = {
         "song_id": [song.song_id for song in songs],
         "path": [song.path for song in songs],
-        **pa.table(own).take(rows).to_pydict(),
+        **{name: column.take(rows) for name, column in own.items()},
         "error_code": [song.code for song in songs],
         "error": [song.reason for song in songs],
     }
