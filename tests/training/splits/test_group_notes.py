@@ -36,9 +36,9 @@ def test_a_column_of_all_artists_of_a_song_counts_each() -> None:
     assert "1 value of 'Artists'" in note
 
 
-def test_the_name_of_a_column_is_quoted_as_a_shell_needs_it() -> None:
+def test_a_column_with_a_space_in_its_name_is_quoted() -> None:
     (note,) = _notes("Album Artist", ["Mia"] * 4)
-    assert "--group 'Album Artist' keeps" in note
+    assert "group by 'Album Artist' to keep" in note
 
 
 def test_a_split_by_artist_is_not_noted() -> None:
