@@ -86,6 +86,8 @@ def test_no_songs_have_no_metrics(task: Task) -> None:
     own = song_metrics(task, task.encode([]), np.zeros((0, 3)))
     assert own == dict.fromkeys(metric_names(task)) | {"n": 0}
     assert WindowMetrics(task).metrics() == own
+    nothing = {"precision": None, "recall": None, "f1": None, "n": 0}
+    assert class_metrics(task, task.encode([]), np.zeros((0, 3))) == dict.fromkeys(task.classes, nothing)
 
 
 def test_every_class_has_precision_recall_and_f1() -> None:

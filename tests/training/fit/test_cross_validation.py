@@ -205,7 +205,7 @@ def test_folds_that_are_given_are_used(tmp_path: Path, store: SongStore, quick: 
         ({"fold_column": "label"}, LabelError, r"'folk' has no song in the train subset \(12 test\)"),
         ({"fold_column": "mood"}, UsageError, "there is no column 'mood'"),
         ({"fold_column": "run_id"}, UsageError, "all songs have the same fold in 'run_id': 'test'"),
-        ({"group": ["mood"]}, UsageError, "--group: there is no column 'mood'"),
+        ({"group": ["mood"]}, UsageError, "group: there is no column 'mood'"),
         ({"split": Split(("gone",), ("a",), ("1",))}, SplitMismatch, "no features of 1 songs of the split: 'gone'"),
         ({"split": Split(("folk/00",), ("folk",), ("train",))}, UsageError, "of train, validation and test"),
     ],

@@ -81,6 +81,10 @@ def class_metrics(task: Task, true: Targets, probabilities: Floats) -> dict[str,
 
 def _of_classes(own: Bools, said: Bools) -> tuple[Floats, Floats, Floats, Ints]:
     """Return precision, recall, F1 and number of songs of each class; what is not defined is NaN."""
+    if not len(own):
+        # scikit-learn refuses them.
+        nothing = np.full(own.shape[1], np.nan)
+        return nothing, nothing, nothing, np.zeros(own.shape[1], np.int64)
     found: tuple[Floats, Floats, Floats, Ints] = sklearn_metrics.precision_recall_fscore_support(
         own, said, average=None, zero_division=np.nan
     )
