@@ -160,7 +160,7 @@ def test_a_run_from_anybody_brings_no_code_to_run(plugged: Run, nets: str, store
     code = f"from songbag_training import predict; predict({str(plugged.folder)!r}, {store.address!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "code of nets runs" not in done.stdout
-    assert f"If you trust it, allow it by its name: --encoder {nets}:small" in done.stderr
+    assert f"If you trust it, allow it by its name: `encoder='{nets}:small'`" in done.stderr
     folder = shutil.copytree(plugged.folder, plugged.folder.parent / "foreign")
     document = json.loads((folder / "run.json").read_text())
     document["config"]["encoder"] = "os:getcwd"
