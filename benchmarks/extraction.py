@@ -113,7 +113,7 @@ def decode_alone(path: str) -> None:
 
 def store_batch(store: SongStore, todo: pa.Table) -> None:
     """Do what a worker does with a batch, the contained process included."""
-    run_batch(Job(store.location, SPEC, "benchmark"), todo)
+    run_batch(Job(store.location, store.uuid, SPEC, "benchmark"), todo)
 
 
 def librosa_whole(path: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
@@ -12,7 +12,14 @@ import pyarrow.compute as pc
 
 from songbag_store.commits.identity import create_identity, read_identity, refuse_foreign_folder, refuse_writing
 from songbag_store.commits.merge import merge_parts
-from songbag_store.commits.snapshots import Change, Snapshot, commit, read_snapshot, snapshot_numbers
+from songbag_store.commits.snapshots import (
+    Change,
+    Snapshot,
+    commit,
+    make_snapshot_durable,
+    read_snapshot,
+    snapshot_numbers,
+)
 from songbag_store.errors import SongNotFound, SpecMismatch, StoreNotFound, UsageError
 from songbag_store.format import keys
 from songbag_store.format.encoding import decode
@@ -34,6 +41,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from songbag_store.bags.bags import Bags
+
+SpecChoice = Callable[[FeatureSpec | None], FeatureSpec]
+"""From the spec of the store that is there, or None, to the spec that it is to have."""
 
 
 class SongStore:
@@ -124,8 +134,14 @@ class SongStore:
         return cls(location, storage, identity.uuid, identity.spec, nothing)
 
     @classmethod
-    def open_for_writing(cls, location: LocationLike, spec: FeatureSpec) -> Self:
+    def open_for_writing(cls, location: LocationLike, spec: FeatureSpec | SpecChoice | None = None) -> Self:
         """Open the store of this spec, or create it where nothing is yet.
+
+        Parameters
+        ----------
+        spec : FeatureSpec or callable, optional
+            What the store is to hold, or a function that says so from what it holds (None where there is no store); by
+            default what it holds, or the reference recipe for a new one.
 
         Raises
         ------
@@ -139,23 +155,25 @@ class SongStore:
         location = Location.of(location)
         storage = location.storage()
         try:
-            store = cls.open_in(storage, None, location)
+            identity = read_identity(storage)
         except StoreNotFound:
+            wanted = _choose(spec, None)
             refuse_foreign_folder(storage)
             probe(storage)
-            create_identity(storage, spec)
-            store = cls.open_in(storage, None, location)
+            create_identity(storage, wanted)
+            identity = read_identity(storage)
         else:
-            refuse_writing(read_identity(storage), storage.address)
+            wanted = _choose(spec, identity.spec)
+            refuse_writing(identity, storage.address)
             probe(storage)
-        if store.spec.fingerprint != spec.fingerprint:
+        if identity.spec.fingerprint != wanted.fingerprint:
             raise SpecMismatch(
                 "the store holds features of another spec",
-                store.spec.differences(spec),
-                place=store.address,
+                identity.spec.differences(wanted),
+                place=storage.address,
                 remedy="Extract into a new store, or give the options this store was made with (`songbag info`).",
             )
-        return store
+        return cls(location, storage, identity.uuid, identity.spec, read_snapshot(storage, identity.uuid))
 
     def commit_parts(self, parts: Mapping[str, pa.Table]) -> Self:
         """Take the rows of finished parts into a new snapshot and return the store at it.
@@ -166,6 +184,9 @@ class SongStore:
             Rows by fragment, as `read_part` gives them, drawn part by part. Those a snapshot has
             already are left out.
         """
+        if not parts:
+            make_snapshot_durable(self.storage, self.snapshot)
+            return self
 
         def change(base: Snapshot) -> tuple[Rows, frozenset[str]] | None:
             fresh = [name for name in parts if name not in base.parts]
@@ -185,6 +206,10 @@ class SongStore:
         """
         refuse_writing(read_identity(self.storage), self.address)
         return self._at(commit(self.storage, self.uuid, change, note=note))
+
+    def without_index(self) -> Self:
+        """Return this store without its index, for a writer that is not to hold it in memory."""
+        return self._at(Snapshot(0, empty_index(), frozenset()))
 
     def refreshed(self) -> Self:
         """Return this store at its newest snapshot."""
@@ -427,3 +452,10 @@ class SongStore:
 
 StoreLike: TypeAlias = SongStore | Location | str | Path
 """The forms in which a user may give a store; `SongStore.open` takes them all."""
+
+
+def _choose(spec: FeatureSpec | SpecChoice | None, stored: FeatureSpec | None) -> FeatureSpec:
+    """Return the spec that a store is to have."""
+    if isinstance(spec, FeatureSpec):
+        return spec
+    return spec(stored) if spec else stored or FeatureSpec()

@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,6 @@ from songbag_store.progress import first_notes
 
 if TYPE_CHECKING:
     from songbag_pipeline.run.extract import Summary
-    from songbag_store.storage.location import Location
 
 commands = typer.Typer()
 
@@ -69,7 +69,7 @@ def extract(
 
     chosen = config.make()
     spec = dataclasses.replace(spec, fields=spec.fields | _kind(features))
-    summary = run(at(source), at(store), _spec(at(store), spec), chosen)
+    summary = run(at(source), at(store), partial(_spec, spec), chosen)
     for line in _report(summary, store):
         print(line)
 
@@ -82,17 +82,12 @@ def _kind(features: FeatureKind | None) -> dict[str, Any]:
     return {"kind": kind, "deltas": deltas.count("delta")}
 
 
-def _spec(store: Location, given: Given[FeatureSpec]) -> FeatureSpec:
+def _spec(given: Given[FeatureSpec], stored: FeatureSpec | None) -> FeatureSpec:
     """Return the spec of an existing store with the options given laid over it, or that of a new one."""
-    from songbag_store import SongStore
-    from songbag_store.errors import StoreNotFound
-
-    try:
-        stored = SongStore.open_identity(store).spec.to_dict()
-    except StoreNotFound:
+    if stored is None:
         return given.make()
     # Of another window the hop is half of that one, unless it is given.
-    return given.make(**(stored | ({"window_hop_s": None} if "window_s" in given.fields else {})))
+    return given.make(**(stored.to_dict() | ({"window_hop_s": None} if "window_s" in given.fields else {})))
 
 
 def _report(summary: Summary, store: str) -> list[str]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.songs.facts import SongFacts
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec
 from songbag_store.commits.parts import write_part
 from songbag_store.format.index import OWN_FIELDS, REPLACES, index_schema, user_fields
 from songbag_store.storage.location import Location
@@ -29,6 +29,7 @@ class Job:
     """What a worker must know of the run: small enough to travel with every task."""
 
     store: Location
+    store_uuid: str
     spec: FeatureSpec
     run_id: str
     containment: Containment = Containment()  # noqa: RUF009 (frozen)
@@ -63,7 +64,7 @@ def run_batch(job: Job, songs: pa.Table) -> dict[str, pa.Table]:
 
 def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> tuple[str, pa.Table]:
     """Do songs from the first on, until all are done or the fragment is large enough."""
-    store = SongStore.open_identity(job.store)
+    storage = job.store.storage()
     fragment = uuid.uuid4().hex
     facts: list[SongFacts] = []
     starts: list[int | None] = []
@@ -75,22 +76,22 @@ def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> tuple[s
             starts.append(start if song.status == "ok" else None)
             if spill.n_windows * job.spec.window_bytes >= LARGEST_FRAGMENT_BYTES:
                 break
-        objects = write_fragment(store.storage, fragment, job.spec, spill) if spill.n_windows else {}
+        objects = write_fragment(storage, fragment, job.spec, spill) if spill.n_windows else {}
     rows = _rows(job, songs.slice(0, len(facts)), fragment, facts, starts)
-    write_part(store.storage, store.uuid, job.spec, fragment, rows, objects)
+    write_part(storage, job.store_uuid, job.spec, fragment, rows, objects)
     return fragment, rows
 
 
 def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> dict[str, pa.Table]:
     """Record songs as failed that no worker survived; returns what `run_batch` does."""
-    store = SongStore.open_identity(job.store)
+    storage = job.store.storage()
     fragment = uuid.uuid4().hex
     facts = [SongFacts(status="failed", error_code=reason.code, error=reason.what) for _ in range(songs.num_rows)]
     rows = _rows(job, songs, fragment, facts, [None] * songs.num_rows)
     # What the plan saw of the file stands in for what no worker could report: unchanged, it is not tried again.
     for name in ("file_bytes", "modified_at"):
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), songs[name])
-    write_part(store.storage, store.uuid, job.spec, fragment, rows, {})
+    write_part(storage, job.store_uuid, job.spec, fragment, rows, {})
     return {fragment: rows}
 
 

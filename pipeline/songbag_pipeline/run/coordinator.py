@@ -76,8 +76,8 @@ class Coordinator:
         self._todo = todo
         self._shown = shown
         self._max_failed = max_failed
-        self._job = Job(store.location, store.spec, uuid.uuid4().hex, source_options=source_options)
-        self._needs = Needs(job=self._job, store_uuid=store.uuid, song=_song_that_is_there(todo))
+        self._job = Job(store.location, store.uuid, store.spec, uuid.uuid4().hex, source_options=source_options)
+        self._needs = Needs(job=self._job, song=_song_that_is_there(todo))
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
         self._again: list[pa.Table] = []
@@ -98,10 +98,10 @@ class Coordinator:
             try:
                 self._loop(client, stop)
             finally:
-                self._commit()
+                newest = self._commit()
         if stop.signal_number is not None:
             raise Interrupted(stop.signal_number, f"stopped by a signal with {self._how_far()}")
-        self.n_duplicates = count_duplicates(self._store.refreshed())
+        self.n_duplicates = count_duplicates(newest or self._store.refreshed())
 
     def _how_far(self) -> str:
         return f"{self.progress.n_done} of {self.progress.n_songs} songs done and committed"
@@ -190,13 +190,17 @@ class Coordinator:
             what = f"{self.progress.n_failed} songs failed, more than the {self._max_failed} allowed; {self._how_far()}"
             raise TooManyFailures(what, place=self._store.address, remedy=_LOOK_AT_FAILURES)
 
-    def _commit(self) -> None:
+    def _commit(self) -> SongStore | None:
+        """Commit what is finished; return the store at the new snapshot, None where there is nothing to commit."""
+        committed = None
         if self._pending:
-            self.snapshot = self._store.commit_parts(self._pending).snapshot
+            committed = self._store.commit_parts(self._pending)
+            self.snapshot = committed.snapshot
             self._pending, self._n_pending = PackedParts(), 0
             # Or Arrow keeps what the commit took.
             pa.default_memory_pool().release_unused()
         self._committed_at = time.monotonic()
+        return committed
 
 
 def _song_that_is_there(todo: pa.Table) -> str | None:

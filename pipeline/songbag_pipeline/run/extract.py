@@ -11,6 +11,7 @@ from songbag_pipeline.run.prepare import prepare
 from songbag_store import FeatureSpec
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.location import Location, LocationLike
+from songbag_store.store import SpecChoice
 
 _DEFAULTS = ExtractConfig()
 
@@ -53,7 +54,7 @@ class Summary:
 def extract(
     source: LocationLike,
     store: LocationLike,
-    spec: FeatureSpec | None = None,
+    spec: FeatureSpec | SpecChoice | None = None,
     config: ExtractConfig = _DEFAULTS,
     *,
     progress: Progress | None = None,
@@ -67,8 +68,9 @@ def extract(
     store : str, pathlib.Path, Location or SongStore
         The store, a folder or ``s3://``, ``gs://``, ``az://``; made if there is none. The storage options of both
         locations travel to the workers.
-    spec : FeatureSpec, optional
-        What to compute; by default what the store holds, or the reference recipe for a new one.
+    spec : FeatureSpec or callable, optional
+        What to compute, or a function that says so from the store's spec (None where there is no store); by default
+        what the store holds, or the reference recipe for a new one.
     config : ExtractConfig
         How to run.
     progress : Progress, optional

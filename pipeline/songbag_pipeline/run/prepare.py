@@ -12,9 +12,10 @@ from songbag_pipeline.run.plan import COLUMNS, count_duplicates, plan
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import finished_parts
-from songbag_store.errors import StoreError, StoreNotFound
+from songbag_store.errors import StoreError
 from songbag_store.format.index import REPLACES, join_rows, user_fields
 from songbag_store.storage.location import Location
+from songbag_store.store import SpecChoice
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,12 +51,11 @@ class Work:
 def prepare(
     source: Location,
     location: Location,
-    spec: FeatureSpec | None,
+    spec: FeatureSpec | SpecChoice | None,
     config: ExtractConfig,
 ) -> Work:
     """Find out what there is to do; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
     found = read_source(source, label_from_folder=config.label_from_folder)
-    spec = spec or _spec_of(location)
     store = SongStore.open_for_writing(location, spec)
     before = store.n_rows
     store, left_out = _adopt(store)
@@ -69,7 +69,7 @@ def prepare(
         what = f"{planned.n_other_columns} songs have other columns in the store than the source gives"
         left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")
     return Work(
-        store=SongStore.open_identity(location),
+        store=store.without_index(),
         todo=planned.todo.slice(0, config.limit),
         n_known=planned.n_known,
         n_failed_before=planned.n_failed_before,
@@ -78,13 +78,6 @@ def prepare(
         n_duplicates=count_duplicates(store),
         warnings=(*found.warnings, *left_out),
     )
-
-
-def _spec_of(store: Location) -> FeatureSpec:
-    try:
-        return SongStore.open_identity(store).spec
-    except StoreNotFound:
-        return FeatureSpec()
 
 
 def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:

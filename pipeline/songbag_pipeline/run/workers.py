@@ -38,7 +38,6 @@ class Needs:
     """What a worker must have for a job. It travels with every task."""
 
     job: Job
-    store_uuid: str
     song: str | None
     """An audio file that is there for the coordinator, and so must be for the workers."""
     versions: dict[str, str] = dataclasses.field(default_factory=software)
@@ -46,6 +45,7 @@ class Needs:
 
 Task = Callable[[Job, pa.Table], dict[str, pa.Table]]
 _fit: set[str] = set()
+"""The runs that this process has been found fit for."""
 
 
 def on_fit_worker(needs: Needs, task: Task, songs: pa.Table) -> dict[str, pa.Table]:
@@ -62,7 +62,6 @@ def on_fit_worker(needs: Needs, task: Task, songs: pa.Table) -> dict[str, pa.Tab
             from distributed import get_worker
 
             raise UnfitWorker(get_worker().address, *lack)
-        _fit.add(needs.job.run_id)
     return task(needs.job, songs)
 
 
@@ -77,12 +76,13 @@ def find_lack(needs: Needs) -> tuple[str, str] | None:
         seen = SongStore.open_identity(needs.job.store).uuid
     except SongbagError as error:
         seen = error.what
-    if seen != needs.store_uuid:
+    if seen != needs.job.store_uuid:
         remedy = "Put the store on a file system or bucket that all workers have under the same name."
         return f"does not see the store {needs.job.store} ({seen})", remedy
     if needs.song is not None and not _readable(needs.song, needs.job.source_options):
         remedy = "Put the songs on a file system that all workers have under the same name."
         return f"cannot read the songs (tried {needs.song})", remedy
+    _fit.add(needs.job.run_id)
     return None
 
 

@@ -175,9 +175,7 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
     for attempt in range(_ATTEMPTS):
         changed = change(base)
         if changed is None:
-            # Somebody else took the parts in, and may have died before the name of the snapshot was on disk.
-            if base.number:
-                storage.make_durable(keys.snapshot_key(base.number))
+            make_snapshot_durable(storage, base.number)
             return base
         index, parts = changed
         facts = SnapshotFacts(
@@ -201,3 +199,9 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
         place=storage.address,
         remedy="Run the same command again: its finished songs are kept as parts and will be taken in.",
     )
+
+
+def make_snapshot_durable(storage: Storage, number: int) -> None:
+    """Force a snapshot to disk that somebody relies on: its writer may have died before its name was there."""
+    if number:
+        storage.make_durable(keys.snapshot_key(number))

@@ -73,7 +73,7 @@ def test_the_batch_a_song_is_in_changes_no_bit_of_it(folder: Path, tmp_path: Pat
     def windows(name: str, batch_songs: int) -> tuple[dict[str, bytes], list[object]]:
         store = SongStore.open_for_writing(tmp_path / name, SPEC)
         todo = plan(read_source(folder).songs, store.index).todo
-        job = batches.Job(store.location, SPEC, name)
+        job = batches.Job(store.location, store.uuid, SPEC, name)
         for start in range(0, todo.num_rows, batch_songs):
             store = store.commit_parts(batches.run_batch(job, todo.slice(start, batch_songs)))
         sums = store.index.sort_by("song_id").select(["song_id", "feature_sum", "feature_sumsq"])
@@ -94,7 +94,7 @@ def test_a_batch_that_becomes_far_larger_than_expected_makes_several_fragments(
     monkeypatch.setattr(batches, "LARGEST_FRAGMENT_BYTES", 8 * SPEC.window_bytes)
     store = SongStore.open_for_writing(tmp_path / "store", SPEC)
     todo = plan(read_source(folder).songs, store.index).todo
-    rows = batches.run_batch(batches.Job(store.location, SPEC, "run"), todo)
+    rows = batches.run_batch(batches.Job(store.location, store.uuid, SPEC, "run"), todo)
     windows = [sum(part["n_windows"].to_pylist()) for part in rows.values()]
     assert len(windows) > 2
     assert max(windows) < 8 + 11
@@ -149,7 +149,7 @@ def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_p
     from songbag_pipeline.sources.source import read_source
 
     songs = plan(read_source(folder).songs, store.index).todo
-    batches.run_batch(batches.Job(store.location, SPEC, "killed run"), songs.slice(0, 4))
+    batches.run_batch(batches.Job(store.location, store.uuid, SPEC, "killed run"), songs.slice(0, 4))
     summary = run(folder, tmp_path / "store")
     assert (summary.n_adopted, summary.n_stored + summary.n_failed) == (4, 4)
     assert store.refreshed().index["song_id"].to_pylist().count("high/0.wav") == 1

@@ -111,7 +111,7 @@ def test_the_environment_and_a_profile_say_how_to_reach_a_bucket(
 
 def test_a_jobs_credentials_are_not_shown() -> None:
     job = batches.Job(
-        Location("s3://b/x", {"secret_access_key": "hidden"}), SPEC, "run", source_options={"key": "hidden"}
+        Location("s3://b/x", {"secret_access_key": "hidden"}), "0" * 32, SPEC, "run", source_options={"key": "hidden"}
     )
     assert "hidden" not in repr(job)
 

@@ -88,7 +88,7 @@ def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
     if hidden == "store":
         (tmp_path / "store" / "store.json").rename(tmp_path / "store.json")
     song = str(tmp_path / "nowhere.wav") if hidden == "song" else None
-    needs = Needs(job=Job(store.location, SPEC, "run"), store_uuid=store.uuid, song=song)
+    needs = Needs(job=Job(store.location, store.uuid, SPEC, "run"), song=song)
     with (
         connected(ExtractConfig(workers=1, scheduler_file=scheduler_file)) as client,
         pytest.raises(ClusterError, match=said),

@@ -35,7 +35,7 @@ from songbag_store import FeatureSpec, SongStore
 
 store = SongStore.open_for_writing(sys.argv[2], FeatureSpec(**json.loads(sys.argv[3])))
 todo = plan(read_source(sys.argv[1]).songs, store.index).todo
-(rows,) = run_batch(Job(store.location, store.spec, "test"), todo).values()
+(rows,) = run_batch(Job(store.location, store.uuid, store.spec, "test"), todo).values()
 def peak(process):
     with open(f"/proc/{process}/status") as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
