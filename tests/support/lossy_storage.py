@@ -48,7 +48,7 @@ class LossyStorage:
         What another writer does where the fault is ``overtaken``.
     """
 
-    location = "memory"
+    address = "memory"
 
     def __init__(self) -> None:
         self.visible: dict[str, bytes] = {}
