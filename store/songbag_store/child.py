@@ -28,6 +28,8 @@ class Child:
         What `serve` gives the module.
     environment : mapping of str to str, optional
         What differs from the environment of this process.
+    files : tuple of int
+        Descriptors that it has too, under the same numbers.
     heard : bool
         Whether to keep what it writes to standard error, for `last_words`.
 
@@ -45,7 +47,12 @@ class Child:
     """
 
     def __init__(
-        self, module: str, *arguments: str, environment: Mapping[str, str] | None = None, heard: bool = False
+        self,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        files: tuple[int, ...] = (),
+        heard: bool = False,
     ) -> None:
         self._owner = os.getpid()
         self.channel, theirs = socket.socketpair()
@@ -59,7 +66,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE if heard else subprocess.DEVNULL,
-                pass_fds=inherited,
+                pass_fds=(*inherited, *files),
                 env={**os.environ, **(environment or {}), "PYTHONPATH": importable},
                 # Ctrl-C is for this process alone to answer.
                 process_group=0,

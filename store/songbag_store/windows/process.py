@@ -11,9 +11,6 @@ import json
 import os
 import pickle
 import select
-import socket
-import subprocess
-import sys
 import threading
 import weakref
 from collections import deque
@@ -23,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from songbag_store.child import ONE_THREAD, Child
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.spans import Spans
@@ -31,7 +29,6 @@ DONE, FAILED = b"+", b"-"
 
 _MOST_WAITING = 64
 _LONGEST_STEP_S = 0.1
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,28 +119,16 @@ class ReadingProcess:
         self._failed: set[int] = set()
         self.is_gone = False
         self._sending, self._receiving = threading.Lock(), threading.Lock()
-        here, there = socket.socketpair()
-        self._requests = Connection(here.detach())
         self._answers = select.poll()
+        arguments = str(folder), json.dumps(spec.to_dict()), str(file)
+        try:
+            child = Child("songbag_store.windows.process_main", *arguments, environment=ONE_THREAD, files=(file,))
+        except OSError:
+            self.is_gone = True
+            return
+        self._requests = Connection(child.channel.detach())
         self._answers.register(self._requests.fileno(), select.POLLIN)
-        with there:
-            inherited = there.fileno(), file
-            arguments = map(str, (folder, json.dumps(spec.to_dict()), *inherited))
-            try:
-                process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "songbag_store.windows.process_main", *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    pass_fds=inherited,
-                    env={**os.environ, **_ONE_THREAD, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-                    # Ctrl-C must reach this process only.
-                    process_group=0,
-                )
-            except OSError:
-                self.is_gone = True
-                return
-        self._end = weakref.finalize(self, _end, process, os.getpid())
+        self._end = weakref.finalize(self, Child.stop, child)
 
     def is_ready(self) -> bool:
         """Return whether it takes jobs."""
@@ -223,10 +208,3 @@ class ReadingProcess:
         # The socket stays open: another thread may be about to read from a descriptor of this number.
         self.is_gone = True
         self._end()
-
-
-def _end(process: subprocess.Popen[bytes], owner: int) -> None:
-    """Kill a process, which has nothing to lose; a fork of its owner leaves it alone."""
-    if os.getpid() == owner:
-        process.kill()
-        process.wait()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
 from numcodecs import blosc
 
+from songbag_store.child import serve
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import LocalStorage
 from songbag_store.windows.process import DONE, FAILED
@@ -22,24 +22,15 @@ from songbag_store.windows.spans import Spans
 _NICE = 10
 
 
-def main(folder: str, spec_text: str, requests_file: str, memory_file: str) -> None:
-    """Serve until the process that asks is gone.
-
-    Parameters
-    ----------
-    folder : str
-        Of the store.
-    spec_text : str
-        The store's spec as JSON.
-    requests_file, memory_file : str
-        Descriptors of the socket that jobs come from and of the file that bags lie in.
-    """
+def main() -> None:
+    """Serve until the process that asks is gone; it gives folder, spec and the descriptor of the file of the bags."""
+    channel, (folder, spec_text, memory_file) = serve()
     _give_way()
     # For a chunk of 100 kB, waking Blosc's threads takes longer than unpacking it.
     blosc.use_threads = False
     spec = FeatureSpec.from_dict(json.loads(spec_text))
     reader = FragmentReader(LocalStorage(Path(folder)), spec, file_shard=MappedShard)
-    requests, memory = Connection(int(requests_file)), mmap.mmap(int(memory_file), 0)
+    requests, memory = Connection(channel.detach()), mmap.mmap(int(memory_file), 0)
     os.write(requests.fileno(), DONE)
     while True:
         try:
@@ -67,4 +58,4 @@ def _give_way() -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()
