@@ -119,7 +119,7 @@ def songbag(*arguments: object) -> None:
     """Run a command of songbag's, and show it as it would be typed."""
     words = [str(argument) for argument in arguments]
     print("$ songbag", *words, flush=True)
-    subprocess.run([sys.executable, "-m", "songbag_store", *words], check=True)
+    subprocess.run([sys.executable, "-m", "songbag", *words], check=True)
 
 
 def ablate(store: SongStore, variants: Mapping[str, Mapping[str, Any]], work: Path, **options: Any) -> None:

@@ -126,9 +126,9 @@ MEASURES = {
     "open and info": """
 import pyarrow, duckdb, songbag_store.store
 from songbag_store import SongStore
-from songbag_store.upkeep.summary import summarize
+from songbag_store.upkeep.summary import info
 started, cpu_started = time.perf_counter(), time.process_time()
-facts = summarize(SongStore.open(sys.argv[1]))
+facts = info(SongStore.open(sys.argv[1]))
 said = f"{{facts['songs']:,}} songs, {{facts['hours']:,.0f}} hours"
 """,
     "group-by query on the open store": """

@@ -450,6 +450,11 @@ class SongStore:
             raise StoreNotFound(what, place=self.address, remedy="Open the store at a newer snapshot.")
 
 
+def open(store: StoreLike, *, snapshot: int | None = None) -> SongStore:
+    """Open a store at its newest snapshot, or at an earlier one; see `SongStore.open`."""
+    return SongStore.open(store, snapshot=snapshot)
+
+
 StoreLike: TypeAlias = SongStore | Location | str | Path
 """The forms in which a user may give a store; `SongStore.open` takes them all."""
 

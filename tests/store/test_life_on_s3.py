@@ -12,9 +12,9 @@ from songbag_store.commits.history import history_table
 from songbag_store.commits.parts import read_part
 from songbag_store.storage.location import Location
 from songbag_store.upkeep.compact import compact
-from songbag_store.upkeep.garbage import collect, find_garbage
+from songbag_store.upkeep.garbage import gc
 from songbag_store.upkeep.relabel import relabel
-from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import repair, verify
 from tests.support import objects
 from tests.support.stores import fill, sixteenths
@@ -35,19 +35,19 @@ def test_labels_removal_compaction_history_and_verification_go_the_same_way_in_a
     before = store.windows("b")
     (tmp_path / "labels.csv").write_text("song_id,year\nb,1999\n")
     after, _ = relabel(store, tmp_path / "labels.csv")
-    after, _ = remove_songs(after, "genre = 'rock' and song_id = 'a'")
+    after, _ = remove(after, "genre = 'rock' and song_id = 'a'")
     after, done = compact(after)
     assert (done.n_before, done.n_after, done.n_songs) == (1, 1, 2)
     np.testing.assert_array_equal(after.windows("b"), before)
     assert after.songs("year = 1999")["song_id"].tolist() == ["b"]
     assert history_table(after.storage, after.uuid)["songs"].to_pylist() == [2, 2, 3, 3]
-    assert not list(verify(after, full=True))
+    assert not verify(after, full=True)
 
 
 def test_a_lost_object_is_found_and_its_songs_leave(store: SongStore) -> None:
     (lost,) = (entry.key for entry in store.storage.entries("features.zarr") if "/c/" in entry.key)
     store.storage.delete(lost)
-    damages = list(verify(store))
+    damages = verify(store)
     assert [(damage.key, damage.song_ids) for damage in damages] == [(lost, ("a", "b", "c"))]
     after, n_removed = repair(store, damages)
     assert (n_removed, after.index.num_rows) == (3, 0)
@@ -58,7 +58,7 @@ def test_what_was_written_today_by_the_clock_of_the_bucket_is_not_collected(
 ) -> None:
     orphan = fill(store, {"x": sixteenths(rng, 1, SHAPE)})
     store.storage.delete(f"parts/{orphan}.parquet")
-    found = find_garbage(store)
+    found = gc(store)
     assert (found.objects, found.n_young) == ((), 2)
-    collect(store)
+    gc(store, yes=True)
     assert any(orphan in entry.key for entry in store.storage.entries("features.zarr"))

@@ -84,7 +84,7 @@ def slow_songs(folder: Path) -> Path:
 
 def command(source: Path, store: Path, *options: str | Path) -> subprocess.Popen[str]:
     """Start `songbag extract`."""
-    arguments = [sys.executable, "-m", "songbag_store", "extract", str(source), str(store), *map(str, options)]
+    arguments = [sys.executable, "-m", "songbag", "extract", str(source), str(store), *map(str, options)]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

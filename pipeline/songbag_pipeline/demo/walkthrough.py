@@ -114,7 +114,7 @@ def _run(shows: str, words: tuple[str, ...], folder: Path) -> int:
     """Print and run one command; return its exit code as a shell counts it, after a word on what failed."""
     typed = shlex.join(("songbag", *words))
     print(f"\n# {shows}\n$ {typed}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "songbag_store", *words], cwd=folder, check=False).returncode
+    code = subprocess.run([sys.executable, "-m", "songbag", *words], cwd=folder, check=False).returncode
     if code:
         _complain(
             f"demo folder '{folder}': `{typed}` ended with exit code {code}; its own message is above.\n"

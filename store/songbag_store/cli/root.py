@@ -56,9 +56,9 @@ def info(store: Store, at: At, as_json: Annotated[bool, typer.Option("--json", h
 
     from songbag_store.sql.output import lines_of
     from songbag_store.store import SongStore
-    from songbag_store.upkeep.summary import describe, summarize
+    from songbag_store.upkeep.summary import describe, info
 
-    facts = summarize(SongStore.open(at(store)))
+    facts = info(SongStore.open(at(store)))
     print(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
 
 
@@ -82,10 +82,10 @@ def query(
 @with_location()
 def failures(store: Store, at: At) -> None:
     """List the songs that failed, why, and what to do about each."""
-    from songbag_store.store import SongStore
-    from songbag_store.upkeep.failures import report
+    from songbag_store.upkeep.summary import failures as run
+    from songbag_store.upkeep.summary import failures_text
 
-    text = report(SongStore.open(at(store)).index)
+    text = failures_text(run(at(store), arrow=True))
     # The remedies name options of `extract`.
     print(as_options(text, _options_of("extract")))
 

@@ -41,10 +41,9 @@ def remove(
     where: Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")],
 ) -> None:
     """Take songs out of the index at once; their bytes go with compact and gc."""
-    from songbag_store.store import SongStore
-    from songbag_store.upkeep.remove import remove_songs
+    from songbag_store.upkeep.remove import remove as run
 
-    after, n_removed = remove_songs(SongStore.open(at(store)), where)
+    after, n_removed = run(at(store), where)
     if n_removed == 0:
         print(f"No song matches. Snapshot {after.snapshot}.")
         return
@@ -57,10 +56,9 @@ def remove(
 def compact(store: Store, at: At) -> None:
     """Rewrite fragments that hold windows of removed songs, and join small ones."""
     from songbag_store.sql.output import bytes_text
-    from songbag_store.store import SongStore
     from songbag_store.upkeep.compact import compact as run
 
-    after, done = run(SongStore.open(at(store)))
+    after, done = run(at(store))
     if done.n_before == 0:
         print(f"There is nothing to compact. Snapshot {after.snapshot}.")
         return
@@ -85,11 +83,9 @@ def gc(
     Kept are the last 10 snapshots, every tagged one and all of the last 30 days. Nothing younger than 7 days goes.
     """
     from songbag_store.sql.output import bytes_text
-    from songbag_store.store import SongStore
-    from songbag_store.upkeep.garbage import collect, find_garbage
+    from songbag_store.upkeep.garbage import gc as run
 
-    opened = SongStore.open(at(store))
-    garbage = collect(opened) if yes else find_garbage(opened)
+    garbage = run(at(store), yes=yes)
     verb = "deleted" if yes else "to delete"
     if garbage.snapshots:
         print(f"snapshots {verb}: {', '.join(map(str, garbage.snapshots))}")
@@ -104,12 +100,10 @@ def gc(
 @with_location(snapshot=False)
 def history(store: Store, at: At) -> None:
     """List the snapshots, newest first: number, time, songs, what changed, tags."""
-    from songbag_store.commits.history import history_table
     from songbag_store.sql.output import print_table
-    from songbag_store.store import SongStore
+    from songbag_store.upkeep.summary import history as run
 
-    opened = SongStore.open_identity(at(store))
-    table = history_table(opened.storage, opened.uuid)
+    table = run(at(store), arrow=True)
     if table.num_rows == 0:
         print("Nothing was committed yet.")
         return
@@ -125,7 +119,7 @@ def verify(store: Store, at: At, full: Full = False) -> None:
     from songbag_store.upkeep.verify import verify as run
 
     opened = SongStore.open(at(store))
-    damages = list(run(opened, full=full))
+    damages = run(opened, full=full)
     if not damages:
         how = "every byte" if full else "every size"
         print(
@@ -149,7 +143,7 @@ def repair(store: Store, at: At, full: Full = False) -> None:
     from songbag_store.upkeep.verify import report, verify
 
     opened = SongStore.open(at(store))
-    damages = list(verify(opened, full=full))
+    damages = verify(opened, full=full)
     if not damages:
         print(f"Nothing is damaged. Snapshot {opened.snapshot}.")
         return

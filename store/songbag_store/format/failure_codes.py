@@ -23,3 +23,8 @@ REMEDIES = {
     "internal-error": "This is a fault of songbag: please report it with the error text.",
 }
 """Remedy by error code. The codes are part of the store's format: never renamed, only added to."""
+
+
+def remedy_for(code: str | None) -> str:
+    """Return what a user can do about songs that failed with this code."""
+    return REMEDIES.get(code or "", "No remedy is known for this code.")

@@ -13,7 +13,7 @@ from songbag_store.commits.parts import read_part, write_part
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.index import REPLACES
-from songbag_store.store import SongStore
+from songbag_store.store import SongStore, StoreLike
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import SHARD_BYTES, write_fragment
 
@@ -43,16 +43,16 @@ class Compaction:
     n_freed_bytes: int
 
 
-def compact(store: SongStore, *, fragment_bytes: int = FRAGMENT_BYTES) -> tuple[SongStore, Compaction]:
+def compact(store: StoreLike, *, fragment_bytes: int = FRAGMENT_BYTES) -> tuple[SongStore, Compaction]:
     """Rewrite fragments that hold windows of removed songs, and join small ones.
 
     The old fragments stay for those who read older snapshots, until they are collected. A song that somebody computes
-    anew or removes meanwhile is left as that writer left it.
+    again or removes meanwhile is left as that writer left it.
 
     Parameters
     ----------
-    store : SongStore
-        What is to be made compact.
+    store : SongStore, Location, str or pathlib.Path
+        The store.
     fragment_bytes : int
         Raw size that a fresh fragment does not exceed, unless one song does.
 
@@ -68,6 +68,7 @@ def compact(store: SongStore, *, fragment_bytes: int = FRAGMENT_BYTES) -> tuple[
     DamagedStore
         If windows to be copied are not what was written; what is whole is never replaced by what is not.
     """
+    store = SongStore.open(store)
     songs = store.select_songs().select(["song_id", "fragment", "row_start", "n_windows"])
     stale, n_freed = _stale_fragments(store, songs)
     old = songs.filter(pc.is_in(songs["fragment"], value_set=pa.array(sorted(stale), pa.string())))

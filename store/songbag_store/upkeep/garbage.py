@@ -14,7 +14,7 @@ from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import DamagedStore
 from songbag_store.format import keys
 from songbag_store.storage.storage import Storage, StoredObject, create_once
-from songbag_store.store import SongStore
+from songbag_store.store import SongStore, StoreLike
 
 _NEWEST_KEPT = 10
 _KEPT_FOR = timedelta(days=30)
@@ -45,14 +45,33 @@ class Garbage:
         return sum(entry.n_bytes for entry in self.objects)
 
 
-def find_garbage(store: SongStore) -> Garbage:
-    """Return what `collect` would delete, without deleting anything.
+def gc(store: StoreLike, *, yes: bool = False) -> Garbage:
+    """Delete what no kept snapshot reaches, or only say what that is.
+
+    Kept are the last 10 snapshots, every tagged one and all of the last 30 days. Nothing younger than 7 days goes.
+
+    Parameters
+    ----------
+    store : SongStore, Location, str or pathlib.Path
+        The store.
+    yes : bool
+        Delete; without it nothing is touched.
+
+    Returns
+    -------
+    garbage : Garbage
+        What was deleted, or would be.
 
     Raises
     ------
     DamagedStore
         If a snapshot or a tag cannot be read: what it reaches is unknown, so that nothing may go.
     """
+    opened = SongStore.open(store)
+    return _collect(opened) if yes else _find_garbage(opened)
+
+
+def _find_garbage(store: SongStore) -> Garbage:
     now = _Clocks(datetime.now(UTC), _stamp_of_now(store.storage))
     # Listed before the snapshots are read: what is written meanwhile is not in question.
     listed = {entry.key: entry for entry in store.storage.entries("")}
@@ -63,16 +82,16 @@ def find_garbage(store: SongStore) -> Garbage:
     return Garbage(dropped, (*(listed[keys.snapshot_key(number)] for number in dropped), *objects), n_young)
 
 
-def collect(store: SongStore) -> Garbage:
+def _collect(store: SongStore) -> Garbage:
     """Delete what nothing reaches and what is old; return what that was.
 
-    Parts that a run finished and nobody committed are taken into the index first, as the next extract would do.
-    Snapshots go first, and whatever none of those left reaches goes then: a snapshot that somebody pinned at that very
-    moment is put back, and keeps what it reaches.
+    Parts that a run finished and did not commit are taken into the index first, as the next extract would do.
+    Snapshots go first, then what none of those left reaches: a snapshot that was pinned at that moment is put back,
+    and keeps what it reaches.
     """
     parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
     store = store.commit_parts(parts)
-    garbage = find_garbage(store)
+    garbage = _find_garbage(store)
     dropped = {number for number in garbage.snapshots if _drop(store.storage, number)}
     now = _Clocks(datetime.now(UTC), _stamp_of_now(store.storage))
     listed = {entry.key: entry for entry in store.storage.entries("")}

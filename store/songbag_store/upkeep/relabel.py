@@ -11,7 +11,7 @@ from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
 from songbag_store.format.index import OWN_COLUMNS, REPLACES, index_schema, user_fields
 from songbag_store.sql.manifest import fault, line_of, load_table, refuse_duplicates, text_column
-from songbag_store.store import SongStore
+from songbag_store.store import SongStore, StoreLike
 
 
 def read_labels(path: Path) -> pa.Table:
@@ -40,11 +40,18 @@ def read_labels(path: Path) -> pa.Table:
     return table.set_column(names.index("song_id"), "song_id", song_ids)
 
 
-def relabel(store: SongStore, path: Path) -> tuple[SongStore, int]:
+def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
     """Join the columns of a file to the index by song id and commit.
 
     A song in the file gets the file's values, an empty field included; a song that is not keeps what it had. Labels
-    stay where a song is computed anew.
+    stay where a song is computed again.
+
+    Parameters
+    ----------
+    store : SongStore, Location, str or pathlib.Path
+        The store.
+    labels : str or pathlib.Path
+        A CSV or Parquet file: `song_id` and at least one further column.
 
     Returns
     -------
@@ -59,14 +66,16 @@ def relabel(store: SongStore, path: Path) -> tuple[SongStore, int]:
         If the file cannot be used, names a song that the store does not have, or gives a column a type that does not
         go with the values other songs keep. Nothing was done.
     """
-    labels = read_labels(path)
+    path = Path(labels)
+    table = read_labels(path)
 
     def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
-        relabelled = _joined(base.index, labels, path)
+        relabelled = _joined(base.index, table, path)
         return None if relabelled.equals(base.index) else (relabelled, base.parts)
 
-    names = ", ".join(name for name in labels.column_names if name != "song_id")
-    return store.commit_change(change, note=f"relabel {labels.num_rows:,} songs: {names}"), labels.num_rows
+    names = ", ".join(name for name in table.column_names if name != "song_id")
+    after = SongStore.open(store).commit_change(change, note=f"relabel {table.num_rows:,} songs: {names}")
+    return after, table.num_rows
 
 
 def _joined(index: pa.Table, labels: pa.Table, path: Path) -> pa.Table:

@@ -8,10 +8,10 @@ import pyarrow.compute as pc
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
 from songbag_store.sql.query import filter_songs
-from songbag_store.store import SongStore
+from songbag_store.store import SongStore, StoreLike
 
 
-def remove_songs(store: SongStore, where: str) -> tuple[SongStore, int]:
+def remove(store: StoreLike, where: str) -> tuple[SongStore, int]:
     """Commit a snapshot without the songs for which a SQL expression holds, failed ones included.
 
     The part that brought a song stays among those taken in, so no later run adopts it again. An extract that lists the
@@ -19,6 +19,8 @@ def remove_songs(store: SongStore, where: str) -> tuple[SongStore, int]:
 
     Parameters
     ----------
+    store : SongStore, Location, str or pathlib.Path
+        The store.
     where : str
         A SQL expression over the columns of the index.
 
@@ -47,4 +49,4 @@ def remove_songs(store: SongStore, where: str) -> tuple[SongStore, int]:
         hit = pc.is_in(base.index["song_id"], value_set=gone.combine_chunks())
         return base.index.filter(pc.invert(hit)), base.parts
 
-    return store.commit_change(change, note=f"remove where {where}"), n_removed
+    return SongStore.open(store).commit_change(change, note=f"remove where {where}"), n_removed

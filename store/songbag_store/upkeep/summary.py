@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from songbag_store.commits.history import history_table
+from songbag_store.format.failure_codes import remedy_for
 from songbag_store.format.index import user_fields
-from songbag_store.sql.output import bytes_text
-from songbag_store.store import SongStore
+from songbag_store.sql.output import bytes_text, plain_text
+from songbag_store.store import SongStore, StoreLike
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MOST_CLASSES = 50
 _LONGEST_CLASS = 60
 _COLUMNS = ["status", "n_windows", "duration_s", "truncated", "padded"]
 
 
-def summarize(store: SongStore) -> dict[str, Any]:
+def info(store: StoreLike) -> dict[str, Any]:
     """Return songs, windows, hours, bytes, classes, spec and snapshots of a store, as JSON types."""
+    store = SongStore.open(store)
     rows = store.columns([*_COLUMNS, *(field.name for field in user_fields(store.schema))])
     songs = rows.filter(pc.field("status") == "ok")
     objects = store.storage.entries("")
@@ -42,6 +50,54 @@ def summarize(store: SongStore) -> dict[str, Any]:
     }
 
 
+@overload
+def history(store: StoreLike, *, arrow: Literal[False] = ...) -> pd.DataFrame: ...
+
+
+@overload
+def history(store: StoreLike, *, arrow: Literal[True]) -> pa.Table: ...
+
+
+def history(store: StoreLike, *, arrow: bool = False) -> pd.DataFrame | pa.Table:
+    """Return the snapshots of a store, newest first: number, time, songs, how many more, failed, change, tags.
+
+    The index of none of them is kept in memory.
+    """
+    opened = store if isinstance(store, SongStore) else SongStore.open_identity(store)
+    table = history_table(opened.storage, opened.uuid)
+    return table if arrow else table.to_pandas()
+
+
+@overload
+def failures(store: StoreLike, *, arrow: Literal[False] = ...) -> pd.DataFrame: ...
+
+
+@overload
+def failures(store: StoreLike, *, arrow: Literal[True]) -> pa.Table: ...
+
+
+def failures(store: StoreLike, *, arrow: bool = False) -> pd.DataFrame | pa.Table:
+    """Return the songs that failed: `song_id`, `error_code`, `error` (the reason) and `remedy` (what to do)."""
+    rows = SongStore.open(store).columns(["song_id", "error_code", "error", "status"])
+    failed = rows.filter(pc.field("status") == "failed").drop_columns(["status"])
+    failed = failed.sort_by([("error_code", "ascending"), ("song_id", "ascending")])
+    remedies = [remedy_for(code) for code in failed["error_code"].to_pylist()]
+    table = failed.append_column("remedy", pa.array(remedies, pa.string()))
+    return table if arrow else table.to_pandas()
+
+
+def failures_text(table: pa.Table) -> str:
+    """Return failed songs as text: by code with its remedy, each song with its reason."""
+    if table.num_rows == 0:
+        return "No song failed."
+    lines = []
+    for code, rows in groupby(table.to_pylist(), itemgetter("error_code")):
+        songs = list(rows)
+        lines.append(f"{code} ({len(songs)}): {songs[0]['remedy']}")
+        lines += [f"  {plain_text(song['song_id'])}: {plain_text(song['error'])}" for song in songs]
+    return "\n".join(lines)
+
+
 def _sum(column: pa.ChunkedArray) -> Any:
     return pc.sum(column).as_py() or 0
 
@@ -58,7 +114,7 @@ def _classes(songs: pa.Table, field: pa.Field) -> dict[str, int]:
 
 
 def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what `summarize` returned, as names and values for a person."""
+    """Yield what `info` returned, as names and values for a person."""
     spec = facts["spec"]
     yield "store", facts["location"]
     yield "songs", f"{facts['songs']:,} ({facts['failed']:,} more failed)" if facts["failed"] else f"{facts['songs']:,}"

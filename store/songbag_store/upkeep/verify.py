@@ -20,7 +20,7 @@ from songbag_store.format.array import read_layout
 from songbag_store.format.encoding import decode
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.sql.output import plain_text
-from songbag_store.store import SongStore
+from songbag_store.store import SongStore, StoreLike
 
 _COLUMNS = ["song_id", "fragment", "row_start", "n_windows", "feature_sum", "feature_sumsq"]
 
@@ -49,8 +49,8 @@ class Damage:
         return tuple(song_id for song_id, _ in self.songs)
 
 
-def verify(store: SongStore, *, full: bool = False) -> Iterator[Damage]:
-    """Compare what is there with what was written, and yield every difference.
+def verify(store: StoreLike, *, full: bool = False) -> list[Damage]:
+    """Compare what is there with what was written, and return every difference.
 
     The quick way lists the store once and compares sizes with those that the parts recorded. The full way also reads
     every byte: digests, and for every song its windows, their number, whether they are finite and whether they add up
@@ -58,9 +58,15 @@ def verify(store: SongStore, *, full: bool = False) -> Iterator[Damage]:
 
     Parameters
     ----------
-    store : SongStore
-        Its snapshot is what is checked; `full` looks at the files of the others too.
+    store : SongStore, Location, str or pathlib.Path
+        Its snapshot is what is checked.
+    full : bool
+        Read every byte, and the files of the other snapshots too.
     """
+    return list(_damages(SongStore.open(store), full))
+
+
+def _damages(store: SongStore, full: bool) -> Iterator[Damage]:
     sizes = {entry.key: entry.n_bytes for entry in store.storage.entries(keys.ARRAYS)}
     if keys.GROUP_METADATA not in sizes:
         yield Damage(keys.GROUP_METADATA, "is missing: other tools do not find the arrays without it")
@@ -72,10 +78,19 @@ def verify(store: SongStore, *, full: bool = False) -> Iterator[Damage]:
         yield from _verify_past(store)
 
 
-def repair(store: SongStore, damages: list[Damage]) -> tuple[SongStore, int]:
+def repair(store: StoreLike, damages: list[Damage] | None = None, *, full: bool = False) -> tuple[SongStore, int]:
     """Commit a snapshot without the songs hit, so that the next extract computes them again.
 
-    A song that somebody has computed anew since is kept.
+    A song that was computed again since is kept.
+
+    Parameters
+    ----------
+    store : SongStore, Location, str or pathlib.Path
+        The store.
+    damages : list of Damage, optional
+        What `verify` found; by default it looks now.
+    full : bool
+        As for `verify`.
 
     Returns
     -------
@@ -84,6 +99,8 @@ def repair(store: SongStore, damages: list[Damage]) -> tuple[SongStore, int]:
     n_removed : int
         Songs that left the index.
     """
+    store = SongStore.open(store)
+    damages = verify(store, full=full) if damages is None else damages
     hit = sorted({song for damage in damages for song in damage.songs})
     song_ids, fragments = (pa.array([song[i] for song in hit], pa.string()) for i in (0, 1))
     n_removed = 0
@@ -207,7 +224,7 @@ def _verify_past(store: SongStore) -> Iterator[Damage]:
             )
     for tag in read_tags(store.storage):
         if tag.snapshot is None:
-            yield Damage(keys.tag_key(tag.name), "is damaged: nobody can tell which snapshot it pins")
+            yield Damage(keys.tag_key(tag.name), "is damaged: which snapshot it pins is unknown")
 
 
 def report(damages: list[Damage]) -> str:

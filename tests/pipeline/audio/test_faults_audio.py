@@ -23,7 +23,7 @@ from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.format.failure_codes import REMEDIES
 from songbag_store.progress import Silent
-from songbag_store.upkeep.failures import report
+from songbag_store.upkeep.summary import failures, failures_text
 from tests.support.audio import ENCODINGS, chirp, silent_mp4, sparse_wav, write, write_aac
 from tests.support.broken_audio import (
     broken_flac,
@@ -160,7 +160,7 @@ def test_a_bad_file_fails_or_is_used_as_its_fault_allows(store: SongStore, name:
 
 def test_every_reason_is_shown_with_its_own_remedy(store: SongStore) -> None:
     failed = {name: code for name, _, code in BAD_AUDIO if not code.startswith(OK)}
-    text = report(store.index)
+    text = failures_text(failures(store, arrow=True))
     for code in set(failed.values()):
         assert f"{code} ({list(failed.values()).count(code)}): {REMEDIES[code]}" in text
     assert all(f"  {name}: " in text for name in failed)

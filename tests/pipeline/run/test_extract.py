@@ -224,7 +224,7 @@ def long_folder(tmp_path: Path) -> Path:
 
 
 def start(source: Path, store: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "songbag_store", "extract", str(source), str(store), "--workers", "2"]
+    command = [sys.executable, "-m", "songbag", "extract", str(source), str(store), "--workers", "2"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 

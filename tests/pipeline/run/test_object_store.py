@@ -79,7 +79,7 @@ def test_every_command_reaches_a_bucket_by_its_options(folder: Path, s3_url: str
     options = [f"--storage-option={key}={value}" for key, value in objects.options(s3_endpoint).items()]
 
     def songbag(*arguments: str) -> str:
-        command = [sys.executable, "-m", "songbag_store", *arguments, *options]
+        command = [sys.executable, "-m", "songbag", *arguments, *options]
         return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
 
     said = songbag("extract", str(folder), s3_url, "--window", "0.5", "--workers", "1")

@@ -104,7 +104,7 @@ def test_workers_that_join_later_and_do_not_fit_are_left_out_and_the_run_goes_on
     (fit,) = work_for(scheduler_file, start, 1, "--no-nanny")
     with log.open("w") as file:
         arguments = ["extract", songs, tmp_path / "store", "--scheduler-file", scheduler_file]
-        run = subprocess.Popen([sys.executable, "-m", "songbag_store", *map(str, arguments)], stderr=file)
+        run = subprocess.Popen([sys.executable, "-m", "songbag", *map(str, arguments)], stderr=file)
         wait_for_parts(tmp_path / "store", 1)
         fit.send_signal(signal.SIGSTOP)
         work_for(scheduler_file, start, 1, **other_soxr(tmp_path))

@@ -66,9 +66,7 @@ def test_debug_shows_the_traceback() -> None:
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(store: SongStore) -> None:
-    command = (
-        f"{sys.executable} -m songbag_store query {store.address} 'select * from range(100000)' --format csv | head -1"
-    )
+    command = f"{sys.executable} -m songbag query {store.address} 'select * from range(100000)' --format csv | head -1"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert "Traceback" not in done.stderr
 

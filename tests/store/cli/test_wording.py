@@ -13,7 +13,7 @@ from songbag_store.cli.root import app
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import UsageError
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.remove import remove
 from tests.support.command import songbag
 from tests.support.stores import MakeStore, sixteenths
 
@@ -49,7 +49,7 @@ def test_the_same_error_speaks_of_an_argument_in_python_and_of_an_option_in_a_sh
 ) -> None:
     store = make_store({"a": sixteenths(rng, 1, FeatureSpec().window_shape)})
     with pytest.raises(UsageError) as refusal:
-        remove_songs(store, " ")
+        remove(store, " ")
     assert str(refusal.value) == "where: the condition is empty.\n  To remove every song, say `where='true'`."
     done = songbag("remove", store.address, "--where", " ")
     assert done.returncode == 2

@@ -11,7 +11,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.history import history_table, read_events, read_tags
 from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import QueryError, UsageError
-from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.remove import remove
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, sixteenths
 
@@ -22,12 +22,12 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def songbag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "songbag_store", *map(str, arguments)]
+    command = [sys.executable, "-m", "songbag", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_removed_songs_leave_at_once_and_are_not_adopted_again(store: SongStore) -> None:
-    after, n_removed = remove_songs(store, "song_id = 'it''s'")
+    after, n_removed = remove(store, "song_id = 'it''s'")
     assert (n_removed, len(after.songs()), len(store.songs())) == (1, 2, 3)
     assert finished_parts(after.storage, after.uuid, after.spec, after.parts) == ({}, [])
 
@@ -35,19 +35,19 @@ def test_removed_songs_leave_at_once_and_are_not_adopted_again(store: SongStore)
 @pytest.mark.parametrize("where", ["", "  ", "1=1; drop view songs", "nope = 1", "true) or (true"])
 def test_a_condition_that_is_none_removes_nothing(store: SongStore, where: str) -> None:
     with pytest.raises((QueryError, UsageError), match=r"empty|query"):
-        remove_songs(store, where)
+        remove(store, where)
     assert len(store.refreshed().songs()) == 3
 
 
 def test_a_condition_that_no_song_meets_makes_no_snapshot(store: SongStore) -> None:
-    after, n_removed = remove_songs(store, "false")
+    after, n_removed = remove(store, "false")
     assert (after.snapshot, n_removed) == (1, 0)
 
 
 def test_the_history_says_what_each_snapshot_changed_and_which_tags_pin_it(store: SongStore) -> None:
     store.tag("paper")
     store.tag("run-1")
-    remove_songs(store, "song_id = 'a'")
+    remove(store, "song_id = 'a'")
     rows = history_table(store.storage, store.uuid).drop_columns(["committed_at"]).to_pylist()
     assert rows == [
         {"snapshot": 2, "songs": 2, "more": -1, "failed": 0, "change": "remove where song_id = 'a'", "tags": ""},
@@ -56,8 +56,8 @@ def test_the_history_says_what_each_snapshot_changed_and_which_tags_pin_it(store
 
 
 def test_a_damaged_snapshot_is_shown_as_such_and_hides_no_other(store: SongStore) -> None:
-    remove_songs(store, "song_id = 'a'")
-    remove_songs(store, "song_id = 'b'")
+    remove(store, "song_id = 'a'")
+    remove(store, "song_id = 'b'")
     Path(store.address, "index", f"{2:020d}.parquet").write_bytes(b"PAR1")
     events = read_events(store.storage, store.uuid)
     assert [event.whole for event in events] == [True, False, True]

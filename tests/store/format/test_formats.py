@@ -13,7 +13,7 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import DamagedStore, NewerFormat
-from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, Windows, sixteenths
@@ -49,13 +49,13 @@ def test_a_store_written_by_format_1_opens_and_gives_the_windows_it_was_given() 
 
 def test_the_old_store_travels_in_time_and_is_whole() -> None:
     assert len(SongStore.open(OLD, snapshot=1).songs()) == 3
-    assert not list(verify(SongStore.open(OLD), full=True))
+    assert not verify(SongStore.open(OLD), full=True)
 
 
 def test_the_old_store_takes_a_commit_of_today(tmp_path: Path) -> None:
     copy = tmp_path / "store"
     shutil.copytree(OLD, copy)
-    after, n_removed = remove_songs(SongStore.open(copy), "song_id = 'later.mp3'")
+    after, n_removed = remove(SongStore.open(copy), "song_id = 'later.mp3'")
     assert (after.snapshot, n_removed) == (4, 1)
 
 
@@ -66,7 +66,7 @@ def test_the_old_store_is_small() -> None:
 def test_a_store_from_the_future_is_refused_with_the_version_it_needs() -> None:
     with pytest.raises(NewerFormat, match=r"reader of format 2, 'listed-parts' \(songbag 2\.0 or newer\)"):
         SongStore.open(FUTURE)
-    command = [sys.executable, "-m", "songbag_store", "info", str(FUTURE)]
+    command = [sys.executable, "-m", "songbag", "info", str(FUTURE)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, "pip install --upgrade" in done.stderr) == (1, True)
 
@@ -92,7 +92,7 @@ def test_a_store_for_newer_writers_alone_is_read_and_not_written(store: SongStor
     opened = SongStore.open(store.address)
     assert len(opened.windows("a")) == 1
     with pytest.raises(NewerFormat, match="writer of format 2"):
-        remove_songs(opened, "true")
+        remove(opened, "true")
     with pytest.raises(NewerFormat, match="writer of format 2"):
         SongStore.open_for_writing(store.address, opened.spec)
     assert opened.refreshed().snapshot == 1

@@ -11,7 +11,7 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import QueryError
 from songbag_store.sql.query import select
-from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.remove import remove
 from tests.support.stores import MakeStore, sixteenths
 
 HOSTILE = ["' OR 1=1; DROP TABLE songs --", '"', "a\nb", "\\", "x'); select 1; --", "$1", "?", "%s", "ünïçødé 🎵"]
@@ -93,7 +93,7 @@ def test_more_than_one_statement_is_refused(store: SongStore, sql: str) -> None:
 @pytest.mark.parametrize("where", ["true; drop view songs", "1=1) or (1=1", "artist = 'x' union select * from songs"])
 def test_a_condition_is_an_expression_or_nothing(store: SongStore, where: str) -> None:
     with pytest.raises(QueryError, match="query"):
-        remove_songs(store, where)
+        remove(store, where)
 
 
 @pytest.mark.fault(77)

@@ -80,7 +80,7 @@ def in_terminal(columns: int, *arguments: str) -> list[str]:
         environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"} | {"TERM": "xterm"}
         # The size is set here and not by the parent, who would come too late.
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-        os.execve(sys.executable, [sys.executable, "-m", "songbag_store", *arguments], environment)
+        os.execve(sys.executable, [sys.executable, "-m", "songbag", *arguments], environment)
     said = b""
     # Linux says EIO when the other end has closed.
     with suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as file:

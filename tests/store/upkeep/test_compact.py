@@ -11,7 +11,7 @@ from songbag_store.errors import DamagedStore
 from songbag_store.upkeep import compact as module
 from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.relabel import relabel
-from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
 from tests.support.stores import MakeStore, Windows, fill, sixteenths
 
@@ -46,7 +46,7 @@ def test_small_fragments_become_one_with_the_same_windows_and_labels(
     changed = {"fragment", "row_start"}
     same = [name for name in store.index.column_names if name not in changed]
     assert after.index.select(same).equals(store.index.select(same))
-    assert not list(verify(after, full=True))
+    assert not verify(after, full=True)
 
 
 def test_a_store_that_is_compact_is_left_alone(store: SongStore) -> None:
@@ -56,7 +56,7 @@ def test_a_store_that_is_compact_is_left_alone(store: SongStore) -> None:
 
 
 def test_windows_of_removed_songs_are_left_out(store: SongStore, songs: dict[str, Windows]) -> None:
-    without, n_removed = remove_songs(store, "song_id in ('a', 'd')")
+    without, n_removed = remove(store, "song_id in ('a', 'd')")
     after, done = compact(without)
     assert (n_removed, done.n_freed_bytes) == (2, 5 * store.spec.window_bytes)
     assert dict(after.iter_windows()).keys() == {"b", "c", "e"}
@@ -81,7 +81,7 @@ def test_what_others_commit_during_a_compaction_stays(
     def meanwhile(opened: SongStore, batch: object) -> object:
         moves = rewrite(opened, batch)  # type: ignore[arg-type]
         relabel(store, tmp_path / "labels.csv")
-        remove_songs(store, "song_id = 'a'")
+        remove(store, "song_id = 'a'")
         fragment = fill(store, {"e": anew}, {"label": ["y"]})
         rows = read_part(store.storage, store.uuid, store.spec, fragment)
         old = store.index.filter(module.pc.field("song_id") == "e")["fragment"]

@@ -21,8 +21,8 @@ from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import seal
 from songbag_store.storage.storage import LocalStorage
 from songbag_store.upkeep.compact import compact
-from songbag_store.upkeep.garbage import collect, find_garbage
-from songbag_store.upkeep.remove import remove_songs
+from songbag_store.upkeep.garbage import gc
+from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
 from tests.support.stores import MakeStore, fill, sixteenths
 
@@ -66,14 +66,14 @@ def keys(store: SongStore) -> set[str]:
 
 
 def test_a_fresh_store_has_no_garbage(store: SongStore) -> None:
-    assert find_garbage(store).objects == ()
+    assert gc(store).objects == ()
 
 
 def test_looking_for_garbage_deletes_nothing_and_leaves_nothing(store: SongStore) -> None:
     store = commit_days_ago(store, 100, 20)
     stamp_days_ago(store, 100)
     before = keys(store)
-    assert find_garbage(store).snapshots == tuple(range(2, 12))
+    assert gc(store).snapshots == tuple(range(2, 12))
     assert keys(store) == before
 
 
@@ -84,27 +84,27 @@ def test_the_last_ten_snapshots_the_tagged_and_the_young_stay(store: SongStore) 
     store = commit_days_ago(store, 1, 10)
     stamp_days_ago(store, 100)
     stamp_days_ago(store, 29, "index/*0[67].parquet")
-    assert collect(store).snapshots == (2, 4, 5)
+    assert gc(store, yes=True).snapshots == (2, 4, 5)
     assert store.snapshots() == [1, 3, *range(6, 18)]
-    assert not list(verify(SongStore.open(store.address, snapshot=3), full=True))
+    assert not verify(SongStore.open(store.address, snapshot=3), full=True)
 
 
 def test_bytes_of_removed_songs_go_when_no_kept_snapshot_has_them(store: SongStore) -> None:
     (old,) = set(store.index["fragment"].to_pylist())
-    removed, _ = remove_songs(store, "song_id = 'a'")
+    removed, _ = remove(store, "song_id = 'a'")
     compacted, _ = compact(removed)
     commit_days_ago(compacted, 60, 10)
     stamp_days_ago(store, 100)
     # Snapshots 1 to 3 were committed today: what they reach stays, whatever the stamps of the files say.
-    assert find_garbage(store.refreshed()).objects == ()
+    assert gc(store.refreshed()).objects == ()
     rewrite_as_old(store, [1, 2, 3])
-    garbage = collect(store.refreshed())
+    garbage = gc(store.refreshed(), yes=True)
     assert garbage.snapshots == (1, 2, 3)
     assert not any(old in key for key in keys(store))
     after = store.refreshed()
     assert set(dict(after.iter_windows())) == {"b", "c"}
-    assert not list(verify(after, full=True))
-    assert collect(after).objects == ()
+    assert not verify(after, full=True)
+    assert gc(after, yes=True).objects == ()
 
 
 def rewrite_as_old(store: SongStore, numbers: list[int]) -> None:
@@ -128,7 +128,7 @@ def test_the_fragment_of_a_killed_task_goes_after_seven_days(
 ) -> None:
     fragment = orphan(store, rng)
     stamp_days_ago(store, days)
-    garbage = collect(store)
+    garbage = gc(store, yes=True)
     assert any(fragment in entry.key for entry in garbage.objects) == gone
     assert any(fragment in key for key in keys(store)) != gone
     assert bool(garbage.n_young) != gone
@@ -139,15 +139,15 @@ def test_a_fragment_with_one_young_object_stays_whole(store: SongStore, rng: np.
     fragment = orphan(store, rng)
     stamp_days_ago(store, 20)
     stamp_days_ago(store, 0, f"features.zarr/{fragment}/c/0/0/0")
-    assert collect(store).objects == ()
+    assert gc(store, yes=True).objects == ()
 
 
 def test_half_written_files_of_killed_writers_go_too(store: SongStore) -> None:
     path = Path(store.address, "index", ".tmp-0123")
     path.write_bytes(b"half")
-    assert collect(store).objects == ()
+    assert gc(store, yes=True).objects == ()
     stamp_days_ago(store, 8, "index/.tmp-*")
-    assert [entry.key for entry in collect(store).objects] == ["index/.tmp-0123"]
+    assert [entry.key for entry in gc(store, yes=True).objects] == ["index/.tmp-0123"]
     assert not path.exists()
 
 
@@ -156,16 +156,16 @@ def test_finished_work_that_nobody_committed_is_taken_in_and_not_deleted(
 ) -> None:
     fill(store, {"late": sixteenths(rng, 3, SHAPE)})
     stamp_days_ago(store, 300)
-    assert find_garbage(store).objects == ()
+    assert gc(store).objects == ()
     assert store.refreshed().snapshot == 1
-    assert collect(store).objects == ()
+    assert gc(store, yes=True).objects == ()
     assert len(store.refreshed().windows("late")) == 3
 
 
 def test_the_part_and_fragment_of_a_task_that_ran_twice_go(store: SongStore, rng: np.random.Generator) -> None:
     twin = fill(store, {"a": sixteenths(rng, 2, SHAPE)})
     stamp_days_ago(store, 8)
-    gone = {entry.key for entry in collect(store).objects}
+    gone = {entry.key for entry in gc(store, yes=True).objects}
     assert f"parts/{twin}.parquet" in gone
     assert f"features.zarr/{twin}/zarr.json" in gone
     assert len(store.refreshed().songs()) == 3
@@ -175,7 +175,7 @@ def test_a_damaged_part_and_its_fragment_go(store: SongStore, rng: np.random.Gen
     fragment = fill(store, {"x": sixteenths(rng, 2, SHAPE)})
     Path(store.address, f"parts/{fragment}.parquet").write_bytes(b"nonsense")
     stamp_days_ago(store, 8)
-    assert {fragment in entry.key for entry in collect(store).objects} == {True}
+    assert {fragment in entry.key for entry in gc(store, yes=True).objects} == {True}
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"snapshot": "x"}', "[" * 100_000])
@@ -183,33 +183,33 @@ def test_a_damaged_tag_stops_the_collection_and_names_the_tag(store: SongStore, 
     store.tag("paper")
     Path(store.address, "tags/paper.json").write_text(text)
     with pytest.raises(DamagedStore, match=r"tags/paper\.json"):
-        collect(store)
+        gc(store, yes=True)
 
 
 def test_a_damaged_snapshot_stops_the_collection(store: SongStore) -> None:
     store = commit_days_ago(store, 0, 3)
     Path(store.address, snapshot_key(2)).write_bytes(b"")
     with pytest.raises(DamagedStore, match="what it reaches is unknown"):
-        collect(store)
+        gc(store, yes=True)
 
 
 @pytest.mark.fault(56)
 @pytest.mark.parametrize("days", [-2, 2, 400])
 def test_a_wrong_clock_of_one_writer_makes_nothing_old(store: SongStore, days: float) -> None:
     """Facts that say "long ago" beside files written today: the younger of the two clocks counts."""
-    removed, _ = remove_songs(store, "song_id = 'a'")
+    removed, _ = remove(store, "song_id = 'a'")
     after, _ = compact(removed)
     commit_days_ago(after, days, 12)
-    assert find_garbage(after.refreshed()).objects == ()
+    assert gc(after.refreshed()).objects == ()
 
 
 @pytest.mark.fault(57)
 def test_a_reader_of_an_old_tagged_snapshot_keeps_its_windows_through_a_collection(store: SongStore) -> None:
     store.tag("run-1")
-    removed, _ = remove_songs(store, "true")
+    removed, _ = remove(store, "true")
     commit_days_ago(removed, 60, 12)
     stamp_days_ago(store, 60)
-    collect(store.refreshed())
+    gc(store.refreshed(), yes=True)
     reader = SongStore.open(store.address, snapshot=1)
     assert dict(reader.iter_windows()).keys() == set("abc")
 
@@ -231,7 +231,7 @@ class Interrupted(LocalStorage):
 @pytest.fixture
 def reader(store: SongStore) -> SongStore:
     """A reader of snapshot 1, of which nothing is left in the newest, and which gc may delete."""
-    removed, _ = remove_songs(store, "true")
+    removed, _ = remove(store, "true")
     commit_days_ago(removed, 60, 12)
     rewrite_as_old(store, [1])
     return SongStore.open(store.address, snapshot=1)
@@ -240,7 +240,7 @@ def reader(store: SongStore) -> SongStore:
 @pytest.mark.fault(57)
 def test_a_snapshot_pinned_while_gc_deletes_it_is_put_back_with_all_it_reaches(reader: SongStore) -> None:
     storage = Interrupted(Path(reader.address), before=partial(reader.tag, "paper"))
-    garbage = collect(SongStore.open_in(storage))
+    garbage = gc(SongStore.open_in(storage), yes=True)
     assert garbage.snapshots == (3, 4)
     assert not any("features.zarr" in entry.key for entry in garbage.objects)
     assert dict(SongStore.open(reader.address, snapshot=1).iter_windows()).keys() == set("abc")
@@ -252,7 +252,7 @@ def test_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: SongStore)
         with pytest.raises(StoreNotFound, match=r"snapshot 1 is being deleted"):
             reader.tag("paper")
 
-    garbage = collect(SongStore.open_in(Interrupted(Path(reader.address), after=pin)))
+    garbage = gc(SongStore.open_in(Interrupted(Path(reader.address), after=pin)), yes=True)
     assert garbage.snapshots == (1, 3, 4)
     assert not any(key.startswith("tags/") for key in keys(reader))
 
@@ -262,7 +262,7 @@ def test_a_collection_beside_a_run_leaves_what_the_run_has_written(store: SongSt
     stamp_days_ago(store, 60)
     fragment = fill(store, {"d": sixteenths(rng, 2, SHAPE)})
     rows = read_part(store.storage, store.uuid, store.spec, fragment)
-    collect(store)
+    gc(store, yes=True)
     after = store.commit_parts({fragment: rows})
     assert dict(after.iter_windows()).keys() == set("abcd")
 
@@ -271,5 +271,5 @@ def test_a_copied_store_is_young_again(store: SongStore, rng: np.random.Generato
     orphan(store, rng)
     stamp_days_ago(store, 60)
     shutil.copytree(store.address, tmp_path / "copy", copy_function=shutil.copyfile)
-    assert find_garbage(SongStore.open(tmp_path / "copy")).objects == ()
-    assert find_garbage(store).objects
+    assert gc(SongStore.open(tmp_path / "copy")).objects == ()
+    assert gc(store).objects

@@ -45,7 +45,7 @@ def flip(path: Path, position: int) -> None:
 
 @pytest.mark.parametrize("full", [False, True])
 def test_a_whole_store_has_no_damage(store: SongStore, full: bool) -> None:
-    assert list(verify(store, full=full)) == []
+    assert verify(store, full=full) == []
 
 
 @pytest.mark.fault(60, 61, 62)
@@ -58,7 +58,7 @@ def test_the_quick_way_finds_a_shard_missing_empty_or_cut_off_and_names_its_song
     path.unlink()
     if keep is not None:
         path.write_bytes(data[:keep])
-    damages = list(verify(store))
+    damages = verify(store)
     assert [damage.key for damage in damages] == [path.relative_to(store.address).as_posix()]
     assert said in damages[0].what
     assert damages[0].song_ids == ("c", "d")
@@ -66,8 +66,8 @@ def test_the_quick_way_finds_a_shard_missing_empty_or_cut_off_and_names_its_song
 
 def test_the_full_way_finds_a_flipped_bit_that_sizes_do_not_show(store: SongStore) -> None:
     flip(shard(store, 0), 1000)
-    assert list(verify(store)) == []
-    assert hit(list(verify(store, full=True))) == {"a", "b"}
+    assert verify(store) == []
+    assert hit(verify(store, full=True)) == {"a", "b"}
 
 
 def test_a_missing_part_hits_the_songs_of_its_fragment(store: SongStore) -> None:
@@ -115,7 +115,7 @@ def test_the_full_way_looks_at_snapshots_and_tags_of_the_past(store: SongStore) 
     store.tag("paper")
     flip(Path(store.address, "index", f"{1:020d}.parquet"), 700)
     Path(store.address, "tags", "paper.json").write_text("{}")
-    assert list(verify(store)) == []
+    assert verify(store) == []
     assert [d.key for d in verify(store, full=True)] == [f"index/{1:020d}.parquet", "tags/paper.json"]
 
 
@@ -128,16 +128,16 @@ def test_a_lost_group_is_said_though_songbag_reads_without_it(store: SongStore) 
 
 def test_repair_commits_a_snapshot_without_the_songs_hit_and_only_those(store: SongStore) -> None:
     shard(store, 1).unlink()
-    after, n_removed = repair(store, list(verify(store)))
+    after, n_removed = repair(store, verify(store))
     assert (n_removed, after.snapshot) == (2, store.snapshot + 1)
     assert set(dict(after.iter_windows())) == {"a", "b", "e"}
-    again, n_removed = repair(after, list(verify(after)))
+    again, n_removed = repair(after, verify(after))
     assert (again.snapshot, n_removed) == (after.snapshot, 0)
 
 
 def test_repair_keeps_a_song_that_somebody_computed_anew_meanwhile(store: SongStore, rng: np.random.Generator) -> None:
     shard(store, 1).unlink()
-    damages = list(verify(store))
+    damages = verify(store)
     anew = sixteenths(rng, 3, SHAPE)
     fragment = fill(store, {"d": anew})
     rows = read_part(store.storage, store.uuid, store.spec, fragment)
@@ -154,7 +154,7 @@ def test_a_report_names_songs_without_control_characters() -> None:
 
 def test_verify_and_repair_as_commands_exit_with_1_and_0(store: SongStore) -> None:
     def songbag(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "songbag_store", *arguments]
+        command = [sys.executable, "-m", "songbag", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
     assert songbag("verify", store.address, "--full").returncode == 0
