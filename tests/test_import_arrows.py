@@ -136,6 +136,25 @@ def test_only_predicting_from_audio_imports_the_pipeline_and_only_inside_its_fun
     assert len(found) == 1
 
 
+def test_the_front_door_imports_the_packages_only_when_a_name_is_used() -> None:
+    """The second exception: it names what all three offer, and nothing imports it."""
+    door = ROOT / "store" / "songbag" / "__init__.py"
+    tree = ast.parse(door.read_text())
+    at_once = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert set().union(*map(imports, at_once)) == {"songbag_store"}
+    inside = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and imports(node)}
+    assert inside <= {"__getattr__"}
+    own = [path for package in PACKAGES for path in modules(package)]
+    users = [
+        path.name
+        for path in own
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Import) and any(alias.name == "songbag" for alias in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == "songbag")
+    ]
+    assert users == []
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_fresh_interpreter_loads_only_the_packages_it_may_know(package: str) -> None:
     wanted = [name for path in modules(package) if not (name := dotted(package, path)).endswith("__main__")]

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 from songbag_store import __version__
 
 if TYPE_CHECKING:
-    from songbag_pipeline.config import ExtractConfig
     from songbag_pipeline.features.kernel import window_features
+    from songbag_pipeline.run.config import ExtractConfig
     from songbag_pipeline.run.extract import Summary, extract
     from songbag_pipeline.songs.direct import features_of
     from songbag_pipeline.songs.song import read_audio
@@ -104,8 +104,8 @@ _HOMES = {
         "upkeep.verify": ("repair", "verify"),
     },
     "songbag_pipeline": {
-        "config": ("ExtractConfig",),
         "features.kernel": ("window_features",),
+        "run.config": ("ExtractConfig",),
         "run.extract": ("Summary", "extract"),
         "songs.direct": ("features_of",),
         "songs.song": ("read_audio",),
@@ -157,4 +157,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return list(__all__)
+    return sorted(__all__)

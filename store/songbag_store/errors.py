@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import tempfile
 from collections.abc import Sequence
 
@@ -106,6 +107,18 @@ class MissingExtra(SongbagError, ImportError):
             remedy=f"Install it with: pip install 'songbag[{extra}]'",
         )
         self.extra = extra
+
+
+def require_extra(extra: str, module: str, *, place: str) -> None:
+    """Refuse to begin what cannot end well: a package that an extra brings is not installed.
+
+    Raises
+    ------
+    MissingExtra
+        If it is not.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtra(extra, module, place=place)
 
 
 class StoreError(SongbagError, OSError):

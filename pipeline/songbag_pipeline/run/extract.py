@@ -9,6 +9,7 @@ from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.coordinator import Coordinator
 from songbag_pipeline.run.prepare import prepare
 from songbag_store import FeatureSpec
+from songbag_store.errors import require_extra
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.location import Location, LocationLike
 from songbag_store.store import SpecChoice
@@ -91,6 +92,7 @@ def extract(
     Interrupted
         After SIGINT or SIGTERM, when what was finished is committed.
     """
+    require_extra("pipeline", "distributed", place="extract")
     songs = Location.of(source)
     work = prepare(songs, Location.of(store).absolute(), spec, config)
     shown = progress or shown_on(sys.stderr)

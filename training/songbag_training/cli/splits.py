@@ -40,32 +40,9 @@ def split(
     seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
 ) -> None:
     """Divide the songs of a store once, and save who is where: for `train --split` and `cross-validate --split`."""
-    from songbag_store import SongStore
-    from songbag_training.files import require_new_file
-    from songbag_training.songs.labels import labelled_songs
-    from songbag_training.splits.deal import make_split
-    from songbag_training.splits.groups import likely_groups, n_duplicates
-    from songbag_training.splits.split import format_balance, group_notes
+    from songbag_training.splits.division import split as run
 
-    require_new_file(output, ".parquet")
-    opened = SongStore.open(at(store))
-    also = {
-        "--fold-column": [fold_column] if fold_column else [],
-        "--group": group or (),
-        "groups": likely_groups(opened.schema),
-    }
-    labels = labelled_songs(opened, label, where, also)
-    made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group or (), seed=seed)
-    made.write(output)
-    print(format_balance(made, labels.classes))
-    print()
-    if labels.n_unlabelled:
-        print(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
-    kept = ["no recording", *(f"no value of {column!r}" for column in made.group)]
-    print(f"no leak: {', '.join(kept)} is in two subsets ({n_duplicates(labels.songs)} songs are copies of others)")
-    for note in group_notes(made, labels.songs):
-        print(note)
-    print(f"split {made.digest[:12]}: {output}")
+    run(at(store), label, output, group=group or (), folds=folds, fold_column=fold_column, where=where, seed=seed)
 
 
 @with_location(cache=True)

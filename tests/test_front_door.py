@@ -1,0 +1,106 @@
+"""`import songbag`: what it names, how little it loads, and that its words are those of the commands."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import songbag
+from songbag_store.cli import root
+from songbag_store.errors import MissingExtra
+
+SOURCE = Path(songbag.__file__)
+
+FUNCTIONS = (
+    *("open", "extract", "split", "train", "cross_validate", "evaluate", "predict", "export"),
+    *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures"),
+)
+
+ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "as_json", "folder"}
+"""Options that a `Location` holds, and those that only say how a command prints."""
+IN_OTHER_WORDS = {
+    "train": {"resume"},
+    "extract": {"features"},
+    "evaluate": {"encoder", "label", "output"},
+    "predict": {"encoder", "windows", "output"},
+    "export": {"encoder"},
+}
+"""Options that are a function of their own in Python, or two fields: `--features mfcc+delta`."""
+
+
+def fresh(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, timeout=1800, check=True).stdout
+
+
+def test_importing_it_loads_no_heavy_library() -> None:
+    heavy = ("tensorflow", "keras", "dask", "pyarrow", "pandas", "zarr", "duckdb", "numpy", "typer")
+    loaded = fresh("import songbag, sys; print(*sys.modules)").split()
+    assert [name for name in heavy if name in loaded] == []
+
+
+@pytest.mark.parametrize("name", songbag.__all__)
+def test_every_name_is_there_and_is_documented(name: str) -> None:
+    value = getattr(songbag, name)
+    assert value is getattr(songbag, name)
+    if name != "__version__":
+        assert inspect.getdoc(value)
+
+
+def test_the_three_lists_of_names_are_one() -> None:
+    tree = ast.parse(SOURCE.read_text())
+    typed = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    lazy = set(songbag._HOME_OF)
+    assert set(songbag.__all__) == lazy | {"__version__"}
+    assert typed - {"annotations", "TYPE_CHECKING", "MissingExtra"} == set(songbag.__all__)
+    assert dir(songbag) == sorted(songbag.__all__)
+
+
+def command_of(function: str) -> Any:
+    root._add_commands()
+    commands = typer.main.get_command(root.app).commands  # type: ignore[attr-defined]
+    return commands.get(function.replace("_", "-"))
+
+
+@pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("open", "info", "failures", "history")])
+def test_a_function_has_the_words_of_its_command(name: str) -> None:
+    """Each option is an argument, or a field of a value that is one: `FeatureSpec`, `TrainConfig`, `ExtractConfig`."""
+    values = {"spec": songbag.FeatureSpec, "config": songbag.TrainConfig}
+    values |= {"config": songbag.ExtractConfig} if name == "extract" else {}
+    arguments = set(inspect.signature(getattr(songbag, name)).parameters)
+    fields = {field for value in arguments & values.keys() for field in inspect.signature(values[value]).parameters}
+    command = command_of(name)
+    assert command is not None
+    options = {parameter.name for parameter in command.params} - ELSEWHERE - IN_OTHER_WORDS.get(name, set()) - {"help"}
+    assert options - arguments - fields == set()
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        songbag.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "extra"),
+    [("train", "keras", "training"), ("extract", "distributed", "pipeline"), ("window_features", "scipy", "pipeline")],
+)
+def test_a_name_whose_extra_is_not_installed_says_how_to_install_it(name: str, module: str, extra: str) -> None:
+    call = "('songs', 'store')" if name == "extract" else ""
+    code = f"import sys; sys.modules[{module!r}] = None; import songbag; songbag.{name}{call}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=1800, check=False)
+    assert MissingExtra.__name__ in done.stderr
+    assert f"pip install 'songbag[{extra}]'" in done.stderr
+
+
+def test_python_m_songbag_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "songbag", "--help"], capture_output=True, text=True, timeout=1800, check=False
+    )
+    assert (done.returncode, "cross-validate" in done.stdout) == (0, True)

@@ -1,0 +1,95 @@
+"""`split`: the songs of a store divided once, and saved."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from songbag_store.progress import Progress, shown_on
+from songbag_store.store import SongStore, StoreLike
+from songbag_training.files import require_new_file
+from songbag_training.songs.labels import labelled_songs
+from songbag_training.splits.deal import make_split
+from songbag_training.splits.groups import likely_groups, n_duplicates
+from songbag_training.splits.split import Split, format_balance, group_notes
+
+
+def split(
+    store: StoreLike,
+    label: str,
+    output: str | Path | None = None,
+    *,
+    group: Sequence[str] = (),
+    folds: int | None = None,
+    fold_column: str | None = None,
+    where: str | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Split:
+    """Divide the songs of a store into train, validation and test, or into folds.
+
+    Copies of one recording, and songs with the same value in a column of `group`, stay on one side.
+
+    Parameters
+    ----------
+    store : SongStore, Location, str or pathlib.Path
+        The store.
+    label : str
+        Column of the index with the label of each song.
+    output : str or pathlib.Path, optional
+        A .parquet file that is not there yet: `train` and `cross_validate` take it as `split`.
+    group : sequence of str, optional
+        Columns of the index, such as artist or album.
+    folds : int, optional
+        How many folds to make, in the place of train, validation and test.
+    fold_column : str, optional
+        Column of the index with the name of each song's fold.
+    where : str, optional
+        SQL expression over the index; only these songs are divided.
+    seed : int
+        Another seed gives another split.
+    progress : Progress, optional
+        Where to show the balance and the leak check; by default standard output.
+
+    Returns
+    -------
+    split : Split
+
+    Raises
+    ------
+    LabelError
+        If the labels cannot be learned, or a class has too few songs to be on every side.
+    LeakError
+        If given folds tear copies or groups apart.
+    UsageError
+        If there is no song or no such column, or the file cannot be written.
+
+    Examples
+    --------
+    >>> songbag.split("my-store", "genre", "split.parquet", group=["artist"]).counts()
+    {'train': 44, 'validation': 10, 'test': 10}
+    """
+    progress = progress or shown_on(sys.stdout)
+    if output is not None:
+        require_new_file(Path(output), ".parquet")
+    opened = SongStore.open(store)
+    also = {
+        "fold_column": [fold_column] if fold_column else [],
+        "group": group,
+        "groups": likely_groups(opened.schema),
+    }
+    labels = labelled_songs(opened, label, where, also)
+    made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group, seed=seed)
+    if output is not None:
+        made.write(Path(output))
+    progress.note(format_balance(made, labels.classes) + "\n")
+    if labels.n_unlabelled:
+        progress.note(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
+    kept = ["no recording", *(f"no value of {column!r}" for column in made.group)]
+    copies = f"{n_duplicates(labels.songs)} songs are copies of others"
+    progress.note(f"no leak: {', '.join(kept)} is in two subsets ({copies})")
+    for note in group_notes(made, labels.songs):
+        progress.note(note)
+    progress.note(f"split {made.digest[:12]}" + (f": {output}" if output else ""))
+    return made
