@@ -188,7 +188,7 @@ def test_a_checkpoint_that_is_not_one_is_refused(tmp_path: Path, whole: Run, dam
 
 
 @pytest.mark.parametrize(
-    ("given", "named"), [({"batch_size": 3}, "--batch-size"), ({"label": "mood"}, "--label"), ({"snapshot": 7}, "7")]
+    ("given", "named"), [({"batch_size": 3}, "batch_size"), ({"label": "mood"}, "label"), ({"snapshot": 7}, "7")]
 )
 def test_options_that_are_not_the_runs_are_refused_by_name(whole: Run, given: dict[str, Any], named: str) -> None:
     refuse_contradictions(whole, {"batch_size": 2, "label": "label"})
