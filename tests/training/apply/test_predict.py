@@ -215,7 +215,7 @@ def test_damage_halfway_leaves_what_was_written_before(
 def test_more_songs_than_are_held_at_once_come_in_the_order_of_their_ids(
     run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("songbag_training.apply.predict._SONGS_AT_ONCE", 4)
+    monkeypatch.setattr("songbag_training.apply.source._SONGS_AT_ONCE", 4)
     store = make_store(tmp_path / "store", songs_of_classes({"b": 5, "a": 5}))
     table = predict(run, store)
     assert table["song_id"].to_pylist() == [f"{name}/{n:02}" for name in "ab" for n in range(5)]

@@ -5,21 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from songbag_store import FeatureSpec, SongStore
-from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
-from songbag_store.format.keys import IDENTITY
+from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
 from songbag_store.sql.output import plain_text
-from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
+from songbag_training.apply.source import SongGroup, SourceSong, open_source, song_groups
 from songbag_training.evaluation.predictions import (
     probability_columns,
     probability_names,
@@ -27,31 +23,11 @@ from songbag_training.evaluation.predictions import (
     writing_table,
     writing_windows,
 )
-from songbag_training.evaluation.score import Piece, SongScore, SongScorer, array_pieces, stored_pieces, window_times
-from songbag_training.runs.evaluate import refuse_other_spec
+from songbag_training.evaluation.score import SongScore, SongScorer, window_times
 from songbag_training.runs.run import Run, RunFacts, RunLike
 
-_SONGS_AT_ONCE = 1024
 _SONGS_SHOWN = 10
 _WINDOWS_SHOWN = 3
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Song:
-    """A song of a source, and why it has no features if it has none."""
-
-    song_id: str
-    path: str | None
-    code: str | None
-    reason: str | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Group:
-    """Some songs of a source; `songs` is complete when the pieces have been consumed."""
-
-    songs: list[_Song]
-    pieces: Iterator[Piece]
 
 
 @dataclasses.dataclass(slots=True)
@@ -109,9 +85,9 @@ def predict(
         If a snapshot is asked for of what is no store.
     """
     run = Run.open(run)
-    place = _place(run, source)
+    place = open_source(run.facts, source)
     scorer = SongScorer(run.load_model(), run.facts.song_task)
-    groups = _groups(place, run.facts.spec, scorer.chunk_windows, progress)
+    groups = song_groups(place, run.facts.spec, scorer.chunk_windows, progress)
     tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
     return pa.concat_tables([_schema(run.facts).empty_table(), *tables])
 
@@ -149,10 +125,10 @@ def predict_to_file(
     if explained and explained.resolve() == target.resolve():
         raise UsageError("predictions and windows cannot go into one file", place=str(windows))
     run = Run.open(run)
-    place = _place(run, source)
+    place = open_source(run.facts, source)
     scorer = SongScorer(run.load_model(), run.facts.song_task)
     spec, classes = run.facts.spec, run.facts.classes
-    groups = _groups(place, spec, scorer.chunk_windows, progress)
+    groups = song_groups(place, spec, scorer.chunk_windows, progress)
     done = Predicted()
     with ExitStack() as stack:
         rows = stack.enter_context(writing_table(target, _schema(run.facts)))
@@ -185,80 +161,16 @@ def explain(score: SongScore, facts: RunFacts) -> str:
     return f"{plain_text(score.song_id)}: {named}, by {seconds}"
 
 
-def _count(done: Predicted, failed: list[_Song], n_songs: int) -> None:
+def _count(done: Predicted, failed: list[SourceSong], n_songs: int) -> None:
     done.n_songs += n_songs
     done.n_failed += len(failed)
     for song in failed[: _SONGS_SHOWN - len(done.failures)]:
         done.failures.append(f"{plain_text(song.song_id)}: {plain_text(song.reason or str(song.code))}")
 
 
-def _place(run: Run, source: StoreLike) -> SongStore | Location:
-    """Return the store that a source is, if its features are the model's; anything else is audio."""
-    if not isinstance(source, SongStore):
-        location = Location.of(source)
-        if not location.is_remote and not (Path(location.address) / IDENTITY).is_file():
-            if location.snapshot is not None:
-                remedy = "Give a store, or leave the snapshot out."
-                raise UsageError("audio has no snapshots", place=str(location), remedy=remedy)
-            return location
-        try:
-            source = SongStore.open(location)
-        except StoreNotFound:
-            if location.snapshot is not None:
-                raise
-            return location
-    refuse_other_spec(run.facts, source)
-    return source
-
-
-def _groups(
-    place: SongStore | Location, spec: FeatureSpec, chunk_windows: int, progress: Progress | None
-) -> Iterator[_Group]:
-    if isinstance(place, SongStore):
-        return _stored_groups(place, chunk_windows)
-    return _audio_groups(place, spec, chunk_windows, progress)
-
-
-def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[_Group]:
-    """Yield the songs of a store by song id; those that failed in extraction come with their reason."""
-    names = ("song_id", "path", "error_code", "error")
-    index = store.index.select([*names, "status", "fragment", "row_start", "n_windows"])
-    order = pc.sort_indices(index["song_id"])
-    for start in range(0, len(order), _SONGS_AT_ONCE):
-        rows = index.take(order.slice(start, _SONGS_AT_ONCE))
-        songs = [_Song(*row) for row in zip(*(rows[name].to_pylist() for name in names), strict=True)]
-        yield _Group(songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows))
-
-
-def _audio_groups(
-    source: Location,
-    spec: FeatureSpec,
-    chunk_windows: int,
-    progress: Progress | None,
-) -> Iterator[_Group]:
-    """Yield audio files as the pipeline computes their features, by the model's own spec."""
-    try:
-        from songbag_pipeline import features_of
-    except ImportError as error:
-        raise MissingExtra("pipeline", error.name or "songbag_pipeline", place="predicting from audio") from error
-
-    def pieces(songs: list[_Song]) -> Iterator[Piece]:
-        for song in islice(features, _SONGS_AT_ONCE):
-            songs.append(_Song(song.song_id, song.path, song.error_code, song.error))
-            if song.windows is not None:
-                yield from array_pieces(song.song_id, song.windows, chunk_windows)
-
-    features = features_of(source, spec, progress=progress)
-    while True:
-        songs: list[_Song] = []
-        yield _Group(songs, pieces(songs))
-        if len(songs) < _SONGS_AT_ONCE:
-            return
-
-
 def _score(
-    scorer: SongScorer, groups: Iterator[_Group], take: Callable[[SongScore], None]
-) -> Iterator[tuple[_Group, dict[str, Any]]]:
+    scorer: SongScorer, groups: Iterator[SongGroup], take: Callable[[SongScore], None]
+) -> Iterator[tuple[SongGroup, dict[str, Any]]]:
     """Yield each group with the probabilities of its songs by song id; hand each score over as it comes."""
     for group in groups:
         scores = {}
@@ -275,7 +187,7 @@ def _schema(facts: RunFacts) -> pa.Schema:
     return pa.schema([*text[:2], predicted, *shares, *text[2:]])
 
 
-def _table(run: Run, group: _Group, scores: dict[str, Any]) -> pa.Table:
+def _table(run: Run, group: SongGroup, scores: dict[str, Any]) -> pa.Table:
     """Put predictions and failures into one table, in the order of the songs."""
     task, songs = run.facts.song_task, group.songs
     known = np.array([scores[song.song_id] for song in songs if song.song_id in scores]).reshape(-1, len(task.classes))

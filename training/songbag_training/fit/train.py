@@ -23,8 +23,9 @@ from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
-from songbag_training.runs.evaluate import evaluate, open_store
+from songbag_training.runs.evaluate import evaluate
 from songbag_training.runs.run import Run, RunFacts, claim_folder
+from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights, save_weights
 from songbag_training.splits.groups import n_duplicates
 from songbag_training.splits.split import SplitLike, group_notes

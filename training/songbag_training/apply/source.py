@@ -1,0 +1,111 @@
+"""Where the songs to predict come from: a store, or audio that is in no store."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
+from songbag_store.format.keys import IDENTITY
+from songbag_store.progress import Progress
+from songbag_store.storage.location import Location
+from songbag_store.store import StoreLike
+from songbag_training.evaluation.score import Piece, array_pieces, stored_pieces
+from songbag_training.runs.run import RunFacts
+from songbag_training.runs.store import refuse_other_spec
+
+_SONGS_AT_ONCE = 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SourceSong:
+    """A song of a source, and why it has no features if it has none."""
+
+    song_id: str
+    path: str | None
+    code: str | None
+    reason: str | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SongGroup:
+    """Some songs of a source; `songs` is complete when the pieces have been consumed."""
+
+    songs: list[SourceSong]
+    pieces: Iterator[Piece]
+
+
+def open_source(facts: RunFacts, source: StoreLike) -> SongStore | Location:
+    """Return the store that a source is, if its features are the model's; anything else is audio."""
+    if not isinstance(source, SongStore):
+        location = Location.of(source)
+        if not location.is_remote and not (Path(location.address) / IDENTITY).is_file():
+            if location.snapshot is not None:
+                remedy = "Give a store, or leave the snapshot out."
+                raise UsageError("audio has no snapshots", place=str(location), remedy=remedy)
+            return location
+        try:
+            source = SongStore.open(location)
+        except StoreNotFound:
+            if location.snapshot is not None:
+                raise
+            return location
+    refuse_other_spec(facts, source)
+    return source
+
+
+def song_groups(
+    place: SongStore | Location, spec: FeatureSpec, chunk_windows: int, progress: Progress | None
+) -> Iterator[SongGroup]:
+    """Yield the songs of what `open_source` gave, some at a time, with their windows.
+
+    Raises
+    ------
+    MissingExtra
+        If it is audio and songbag's pipeline is not installed.
+    """
+    if isinstance(place, SongStore):
+        return _stored_groups(place, chunk_windows)
+    return _audio_groups(place, spec, chunk_windows, progress)
+
+
+def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
+    """Yield the songs of a store by song id; those that failed in extraction come with their reason."""
+    names = ("song_id", "path", "error_code", "error")
+    index = store.index.select([*names, "status", "fragment", "row_start", "n_windows"])
+    order = pc.sort_indices(index["song_id"])
+    for start in range(0, len(order), _SONGS_AT_ONCE):
+        rows = index.take(order.slice(start, _SONGS_AT_ONCE))
+        songs = [SourceSong(*row) for row in zip(*(rows[name].to_pylist() for name in names), strict=True)]
+        yield SongGroup(songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows))
+
+
+def _audio_groups(
+    source: Location,
+    spec: FeatureSpec,
+    chunk_windows: int,
+    progress: Progress | None,
+) -> Iterator[SongGroup]:
+    """Yield audio files as the pipeline computes their features, by the model's own spec."""
+    try:
+        from songbag_pipeline import features_of
+    except ImportError as error:
+        raise MissingExtra("pipeline", error.name or "songbag_pipeline", place="predicting from audio") from error
+
+    def pieces(songs: list[SourceSong]) -> Iterator[Piece]:
+        for song in islice(features, _SONGS_AT_ONCE):
+            songs.append(SourceSong(song.song_id, song.path, song.error_code, song.error))
+            if song.windows is not None:
+                yield from array_pieces(song.song_id, song.windows, chunk_windows)
+
+    features = features_of(source, spec, progress=progress)
+    while True:
+        songs: list[SourceSong] = []
+        yield SongGroup(songs, pieces(songs))
+        if len(songs) < _SONGS_AT_ONCE:
+            return

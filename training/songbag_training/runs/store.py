@@ -1,0 +1,66 @@
+"""The store of a run: the one it was trained on, or another one with the same features."""
+
+from __future__ import annotations
+
+from songbag_store import SongStore
+from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
+from songbag_store.storage.location import Location
+from songbag_store.store import StoreLike
+from songbag_training.runs.run import RunFacts
+
+
+def open_store(facts: RunFacts, store: StoreLike | None = None) -> SongStore:
+    """Open the store of a run at the snapshot it was trained on.
+
+    Parameters
+    ----------
+    facts : RunFacts
+        What the run says of its store.
+    store : SongStore, Location, str or pathlib.Path, optional
+        Where the store lies now; by default where it lay at training. One that is open is returned as it is.
+
+    Raises
+    ------
+    UsageError
+        If another store lies there.
+    SpecMismatch
+        If it holds features of another spec.
+    """
+    if isinstance(store, SongStore):
+        return store
+    location = Location.of(facts.store_location if store is None else store)
+    try:
+        opened = SongStore.open(location, snapshot=facts.snapshot)
+    except StoreNotFound:
+        if SongStore.open_identity(location).uuid == facts.store_uuid:
+            raise
+        raise _another_store(location) from None
+    refuse_other_spec(facts, opened)
+    if (opened.uuid, opened.snapshot_sha256) != (facts.store_uuid, facts.snapshot_sha256):
+        raise _another_store(location)
+    return opened
+
+
+def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
+    """Refuse a store whose features are not those the model was trained on.
+
+    Raises
+    ------
+    SpecMismatch
+        Naming the fields that differ.
+    """
+    if store.spec.fingerprint != facts.fingerprint:
+        raise SpecMismatch(
+            "the store holds other features than the model was trained on; the model's against the store's",
+            facts.spec.differences(store.spec),
+            place=store.address,
+            remedy="Extract the songs with the model's spec (run.json), or give `songbag predict` the audio itself.",
+        )
+
+
+def _another_store(location: Location) -> UsageError:
+    return UsageError(
+        "this is not the store that the run was trained on",
+        place=str(location),
+        remedy="Give that store, or say with -o where the results of another one go.",
+    )
