@@ -56,7 +56,7 @@ def plan(
     Parameters
     ----------
     songs : pyarrow.Table
-        As in `songbag_pipeline.sources.source.Source`.
+        As in `songbag_pipeline.sources.listing.Source`.
     index : pyarrow.Table
         The newest index of the store, at least `COLUMNS` and those of the user's that the source gives.
     storage_options : mapping of str to str, optional

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from songbag_pipeline.errors import ManifestError, SourceError
-from songbag_pipeline.sources.source import Source, read_source
+from songbag_pipeline.sources.listing import Source
+from songbag_pipeline.sources.source import read_source
 from songbag_store.errors import UsageError
 
 
