@@ -10,9 +10,8 @@ from keras import KerasTensor, ops
 class RisingCosine(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that rises from a twentieth over a tenth of the steps, then falls to zero along half a cosine.
 
-    The rates are those of `keras.optimizers.schedules.CosineDecay` with a warm-up, but without its branch: an optimizer
-    of Keras asks for the rate twice a variable, and a branch each time made a training step of the reference network
-    take 1.13 times as long (docs/decisions/0043).
+    The rates are those of `keras.optimizers.schedules.CosineDecay` with a warm-up, but without a branch in the graph.
+    Optimizers of Keras ask for the rate twice a variable: the branches took 0.25 s to build (docs/decisions/0043).
 
     Parameters
     ----------
