@@ -36,7 +36,7 @@ class BagDataset(Bags):
     songs : sequence of str, or pyarrow.Table
         Song ids in any order, or their rows of the index.
     labels : sequence of int, or array of shape (n, n_classes)
-        Class of each song; of a multi-label task 1 for each class that a song is of, else 0.
+        Targets, see `songbag_training.songs.task.Task`.
     bag_size : int
         K, windows of a song in a batch.
     batch_size : int

@@ -216,13 +216,7 @@ def _check_counts(
 
 
 def _require_every_subset(split: Split, classes: Sequence[str], column: str, subsets: Sequence[str]) -> None:
-    """Refuse a split in which a subset has no song of a class.
-
-    Raises
-    ------
-    LabelError
-        Naming class and subset, with counts.
-    """
+    """Refuse a split in which a subset has no song of a class, with counts."""
     table = balance(split, classes)
     for name in classes:
         empty = [subset for subset in subsets if table[name].get(subset, 0) == 0]
