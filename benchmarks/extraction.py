@@ -35,6 +35,7 @@ from songbag_pipeline.songs.song import read_song
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.progress import Silent
+from songbag_store.writer import open_for_writing
 
 ROUNDS = 5
 DIFFERENT = 4
@@ -75,8 +76,8 @@ def compare_with_decoding(folder: Path) -> None:
                 write_song(path, music(60, rate_hz, 2, number), rate_hz, kind)
             else:
                 os.link(songs / f"{number % DIFFERENT}.{suffix}", path)
-        store = SongStore.open_for_writing(folder / f"{suffix}.store", SPEC)
-        todo = plan(read_source(songs).songs, store.index).todo
+        store = open_for_writing(folder / f"{suffix}.store", SPEC)
+        todo = plan(read_source(songs).songs, store.index(arrow=True)).todo
         paths: list[str] = todo["path"].to_pylist()
         contestants: dict[str, Callable[[], object]] = {
             "libsndfile": partial(each, libsndfile_alone, paths),

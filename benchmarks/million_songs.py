@@ -24,9 +24,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec
 from songbag_store.format.index import index_schema
 from songbag_store.format.keys import INDEX
+from songbag_store.writer import commit_change, open_for_writing
 
 _LINKS = 50_000
 _PER_FRAGMENT = 1000
@@ -142,7 +143,7 @@ from songbag_pipeline.run.plan import plan
 from songbag_pipeline.sources.source import read_source
 from songbag_store import SongStore
 source = read_source(sys.argv[2])
-planned = plan(source.songs, SongStore.open(sys.argv[1]).index)
+planned = plan(source.songs, SongStore.open(sys.argv[1]).index(arrow=True))
 said = f"{{planned.todo.num_rows:,}} to do, {{planned.n_known:,}} known"
 assert planned.todo.num_rows == 0 and planned.n_failed_before == 0
 """,
@@ -167,10 +168,10 @@ def build(folder: Path, n_songs: int) -> tuple[Path, Path]:
         file = write_files(folder, ids)
     write_manifest(folder / "manifest.csv", ids, genres)
     index = synthetic_index(ids, genres, folder, file)
-    store = SongStore.open_for_writing(folder / "store", FeatureSpec())
+    store = open_for_writing(folder / "store", FeatureSpec())
     with timed("committing the index"):
-        store.commit_change(lambda base: (index, frozenset()), note="synthetic")
-    n_bytes = sum(entry.n_bytes for entry in store.storage.entries(INDEX))
+        commit_change(store, lambda base: (index, frozenset()), note="synthetic")
+    n_bytes = sum(entry.n_bytes for entry in store.inside.storage.entries(INDEX))
     print(f"index on disk: {n_bytes / 1e6:.0f} MB ({n_bytes / n_songs:.0f} bytes a song)")
     return folder / "store", folder / "manifest.csv"
 

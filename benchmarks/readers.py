@@ -55,8 +55,8 @@ def main() -> None:
 
 
 def _bags(store: SongStore, rule: ProcessRule) -> Bags:
-    reader = FragmentReader(store.storage, store.spec, rule=rule)
-    return Bags(reader, store.select_songs(), bag_size=16, batch_size=32)
+    reader = FragmentReader(store.inside.storage, store.spec, rule=rule)
+    return Bags(reader, store.songs(arrow=True), bag_size=16, batch_size=32)
 
 
 def _read_beside(store: SongStore) -> Bags:

@@ -23,11 +23,12 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.million_songs import song_ids, synthetic_index
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec
 from songbag_store.format.encoding import encode
 from songbag_store.format.keys import ARRAYS
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment
+from songbag_store.writer import commit_change, open_for_writing
 
 SPEC = FeatureSpec(n_mfcc=4, window_s=0.5, n_mels=32)
 _PER_FRAGMENT = 1000
@@ -65,7 +66,7 @@ def build(folder: Path, n_songs: int) -> Path:
     """Write a store of so many songs of one window."""
     ids = song_ids(n_songs)
     genres = pa.array(_GENRES).take(pa.array(np.random.default_rng(0).integers(0, len(_GENRES), n_songs)))
-    store = SongStore.open_for_writing(folder / "store", SPEC)
+    store = open_for_writing(folder / "store", SPEC)
     index = synthetic_index(ids, genres, folder, Path(__file__).stat())
     rng = np.random.default_rng(2)
     first = uuid.uuid4().hex
@@ -73,7 +74,7 @@ def build(folder: Path, n_songs: int) -> Path:
         for _ in range(_PER_FRAGMENT):
             spill.append(encode(rng.normal(0, 20, (1, *SPEC.window_shape)).astype(np.float32), SPEC))
             spill.end_song()
-        write_fragment(store.storage, first, SPEC, spill)
+        write_fragment(store.inside.storage, first, SPEC, spill)
     arrays = folder / "store" / ARRAYS
     names = [first, *(uuid.uuid4().hex for _ in range((n_songs - 1) // _PER_FRAGMENT))]
     for name in names[1:]:
@@ -90,7 +91,7 @@ def build(folder: Path, n_songs: int) -> Path:
         index = index.set_column(position, field, [pa.array(column, field.type)])
     finished = rng.permutation(len(names))[number // _PER_FRAGMENT]
     index = index.take(pa.array(np.argsort(finished, kind="stable")))
-    store.commit_change(lambda base: (index, frozenset()), note="synthetic")
+    commit_change(store, lambda base: (index, frozenset()), note="synthetic")
     return folder / "store"
 
 

@@ -23,6 +23,7 @@ from songbag_store.format.encoding import encode
 from songbag_store.format.index import REPLACES, index_schema
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment
+from songbag_store.writer import commit_parts, open_for_writing
 
 SPEC = FeatureSpec()
 SONGS_PER_FRAGMENT = 500
@@ -51,12 +52,12 @@ def _minute(number: int) -> Windows:
 
 def write_store(folder: Path, songs: Iterator[Windows]) -> SongStore:
     """Write songs into a new store as extraction does, with the column ``label``, one of ten classes."""
-    store = SongStore.open_for_writing(folder, SPEC)
+    store = open_for_writing(folder, SPEC)
     parts = {}
     for number, some in enumerate(iter(lambda: list(islice(songs, SONGS_PER_FRAGMENT)), [])):
         fragment = _write_fragment(store, number * SONGS_PER_FRAGMENT, some)
-        parts[fragment] = adopt_part(store.storage, store.uuid, SPEC, fragment)
-    return store.commit_parts(parts)
+        parts[fragment] = adopt_part(store.inside.storage, store.uuid, SPEC, fragment)
+    return commit_parts(store, parts)
 
 
 def _write_fragment(store: SongStore, first: int, songs: list[Windows]) -> str:
@@ -67,10 +68,10 @@ def _write_fragment(store: SongStore, first: int, songs: list[Windows]) -> str:
             rows.append(_row(number, fragment, spill.n_windows, windows))
             spill.append(encode(windows, SPEC))
             spill.end_song()
-        objects = write_fragment(store.storage, fragment, SPEC, spill)
+        objects = write_fragment(store.inside.storage, fragment, SPEC, spill)
     table = pa.Table.from_pylist(rows, schema=index_schema([pa.field("label", pa.int32())]))
     part = table.append_column(REPLACES, pa.nulls(len(rows), pa.string()))
-    write_part(store.storage, store.uuid, SPEC, fragment, part, objects)
+    write_part(store.inside.storage, store.uuid, SPEC, fragment, part, objects)
     return fragment
 
 

@@ -91,7 +91,7 @@ def time_distributed(store: SongStore) -> keras.Model:
 
 
 def _statistics(store: SongStore) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    return scaling_statistics(store, store.select_songs()["song_id"])
+    return scaling_statistics(store, store.songs(arrow=True)["song_id"])
 
 
 def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
@@ -161,7 +161,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="songbag-training-") as folder:
         store = write_store(Path(folder) / "store", music_windows(arguments.songs))
-        songs = store.select_songs().select(["song_id", "label"]).to_pydict()
+        songs = store.songs(arrow=True).select(["song_id", "label"]).to_pydict()
         bags = BagDataset(store, songs["song_id"], songs["label"], bag_size=BAG_SIZE, batch_size=BATCH_SIZE)
         measure_epoch(store, bags, arguments.rounds)
         measure_step(store, bags, arguments.rounds)

@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support import objects
 from tests.support.command import songbag
 from tests.support.stores import MakeStore, Windows, fill
@@ -34,9 +35,9 @@ def make_store(tmp_path: Path) -> MakeStore:
         spec: FeatureSpec | None = None,
         name: str = "store",
     ) -> SongStore:
-        store = SongStore.open_for_writing(tmp_path / name, spec or FeatureSpec())
+        store = open_for_writing(tmp_path / name, spec or FeatureSpec())
         fragment = fill(store, songs, columns)
-        return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+        return commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
 
     return make
 

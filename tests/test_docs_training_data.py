@@ -47,7 +47,7 @@ def test_the_bags_of_the_page_are_read(demo: Path, tmp_path: Path) -> None:
     (tmp_path / "store").symlink_to(demo / "store")
     lines = run(PLAIN, tmp_path).splitlines()
     assert lines[0].startswith("0 0 (")
-    assert lines[-1] in SongStore.open(demo / "store").select_songs()["song_id"].to_pylist()
+    assert lines[-1] in SongStore.open(demo / "store").songs(arrow=True)["song_id"].to_pylist()
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
@@ -55,7 +55,7 @@ def test_the_bags_of_the_page_are_read(demo: Path, tmp_path: Path) -> None:
 def test_pytorch_gets_every_song_once_an_epoch(demo: Path, tmp_path: Path, workers: int) -> None:
     (tmp_path / "adapter.py").write_text(ADAPTER)
     lines = [line.split() for line in run(EPOCHS, tmp_path, demo / "store", workers).splitlines()]
-    songs = SongStore.open(demo / "store").select_songs("n_windows > 3")["n_windows"].to_pylist()
+    songs = SongStore.open(demo / "store").songs("n_windows > 3", arrow=True)["n_windows"].to_pylist()
     for epoch in "01":
         assert sorted(int(n) for line in lines if line[0] == epoch for n in line[2:]) == sorted(songs)
     assert {line[1] for line in lines if line[0] == "0"}.isdisjoint(line[1] for line in lines if line[0] == "1")

@@ -18,6 +18,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "songbag_store": (
         "cli",
         "upkeep",
+        "writer",
         "store",
         "bags",
         "windows",
@@ -41,7 +42,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "splits",
         "models",
         "songs",
-        "files",
         "config",
         "compat",
         "errors",

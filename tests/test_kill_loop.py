@@ -18,6 +18,7 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.storage.location import Location
+from songbag_store.writer import open_for_writing
 from tests.support import objects
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
@@ -89,8 +90,8 @@ class Onlooker(threading.Thread):
         known: set[str] = set()
         try:
             while not self._stop_looking.is_set():
-                newest = self.first.refreshed()
-                ids = newest.index["song_id"].to_pylist()
+                newest = self.first.at()
+                ids = newest.index(arrow=True)["song_id"].to_pylist()
                 assert len(ids) == len(set(ids))
                 assert known <= set(ids)
                 known = set(ids)
@@ -118,7 +119,7 @@ def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
     seed = int(os.environ.get("SONGBAG_SEED") or random.SystemRandom().randrange(2**32))
     print(f"kill loop of {N_ROUNDS} rounds in {place[0]}: SONGBAG_SEED={seed}")
     chance = random.Random(seed)
-    store = SongStore.open_for_writing(Location(str(place[0]), place[1]), SPEC)
+    store = open_for_writing(Location(str(place[0]), place[1]), SPEC)
     acknowledged: set[str] = set()
     onlooker = Onlooker(store)
     onlooker.start()
@@ -128,7 +129,7 @@ def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
         writers, coming = coming, round_of(number + 1, place, chance)
         fresh = kill_at_random(writers, chance)
         acknowledged |= fresh
-        hold(store.refreshed(), acknowledged, fresh)
+        hold(store.at(), acknowledged, fresh)
     for writer in coming:
         begin(writer)
     for writer in coming:
@@ -136,6 +137,6 @@ def test_writers_killed_at_random_lose_no_acknowledged_song_and_show_no_tear(
         assert writer.returncode == 0, err
     onlooker.finish()
     everything = {f"song-{n:04}" for n in range((N_ROUNDS + 1) * SONGS_PER_ROUND)}
-    hold(store.refreshed(), everything, everything)
+    hold(store.at(), everything, everything)
     assert acknowledged
     assert onlooker.n_looks > 0

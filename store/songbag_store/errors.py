@@ -8,6 +8,7 @@
     │   └── QueryError                         SQL that is not one SELECT, or that DuckDB refuses
     ├── SongNotFound (KeyError)                no such song in this snapshot
     ├── SpecMismatch (ValueError)              features of two different specs would be mixed
+    ├── FileError (OSError)                    a file of results that cannot be written
     ├── MissingExtra (ImportError)             a part of songbag that is not installed
     └── StoreError (OSError)
         ├── StoreNotFound (FileNotFoundError)  nothing there that is a store
@@ -95,6 +96,10 @@ class SpecMismatch(SongbagError, ValueError):
         fields = ", ".join(f"{name} {a!r} against {b!r}" for name, (a, b) in sorted(differences.items()))
         super().__init__(f"{what} ({fields})", place=place, remedy=remedy)
         self.differences = differences
+
+
+class FileError(SongbagError, OSError):
+    """A file of results that cannot be written."""
 
 
 class MissingExtra(SongbagError, ImportError):

@@ -21,6 +21,7 @@ from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.storage.location import Location
 from songbag_store.storage.objects import ObjectStorage
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy, times
 from tests.support.patience import PATIENCE_S
@@ -33,8 +34,8 @@ ROOT = Path(__file__).parents[2]
 
 def commit_all(store: SongStore) -> SongStore:
     """Take in every finished part that no snapshot has."""
-    names = sorted(part_names(store.storage) - store.parts)
-    return store.commit_parts({name: read_part(store.storage, store.uuid, store.spec, name) for name in names})
+    names = sorted(part_names(store.inside.storage) - store.inside.state.parts)
+    return commit_parts(store, {name: read_part(store.inside.storage, store.uuid, store.spec, name) for name in names})
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.fault(38)
 def test_a_full_disk_is_said_and_after_making_room_the_same_goes_on(small_disk: Path, rng: np.random.Generator) -> None:
-    store = SongStore.open_for_writing(small_disk / "store", SPEC)
+    store = open_for_writing(small_disk / "store", SPEC)
     fill(store, {"first": windows_of("first")})
     store = commit_all(store)
     ballast = small_disk / "ballast"
@@ -70,7 +71,7 @@ def test_a_full_disk_is_said_and_after_making_room_the_same_goes_on(small_disk: 
     shutil.rmtree(max((small_disk / "store" / "features.zarr").glob("*/"), key=os.path.getmtime))
     ballast.write_bytes(b"x" * (shutil.disk_usage(small_disk).free - 4096))
     with pytest.raises(StoreError, match="no space left"):
-        store.storage.create("parts/x.parquet", b"x" * 100_000)
+        store.inside.storage.create("parts/x.parquet", b"x" * 100_000)
     assert SongStore.open(small_disk / "store").snapshot == 1
     assert not [name for name in os.listdir(small_disk / "store" / "parts") if name.startswith(".tmp")]
     ballast.unlink()
@@ -80,24 +81,24 @@ def test_a_full_disk_is_said_and_after_making_room_the_same_goes_on(small_disk: 
 
 @pytest.mark.fault(39)
 def test_a_read_only_disk_reads_and_refuses_to_be_written(small_disk: Path) -> None:
-    store = SongStore.open_for_writing(small_disk / "store", SPEC)
+    store = open_for_writing(small_disk / "store", SPEC)
     fill(store, {"a": windows_of("a")})
     commit_all(store)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     hold(SongStore.open(small_disk / "store"), {"a"}, {"a"})
     with pytest.raises(StoreError, match=r"(?s)cannot be written.*Reading and training work"):
-        SongStore.open_for_writing(small_disk / "store", SPEC)
+        open_for_writing(small_disk / "store", SPEC)
 
 
 @pytest.mark.fault(39)
 def test_a_bucket_without_write_permission_reads_and_refuses_to_be_written(s3_url: str, proxy: FaultyProxy) -> None:
-    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
+    store = open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     fill(store, {"a": windows_of("a")})
     commit_all(store)
     proxy.rule = lambda method, path: "403:AccessDenied" if method == "PUT" else None
     hold(SongStore.open(Location(s3_url, objects.options(proxy.url))), {"a"}, {"a"})
     with pytest.raises(StoreError, match="access is denied"):
-        SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
+        open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
 
 
 @pytest.mark.fault(49)
@@ -115,8 +116,8 @@ def test_three_processes_that_commit_at_once_lose_nothing(
     everything = {f"song-{n:04}" for n in range(40)}
     store = SongStore.open(Location(place[0], place[1]))
     hold(store, everything, everything)
-    assert store.index.num_rows == 40
-    assert part_names(store.storage) == store.parts
+    assert store.index(arrow=True).num_rows == 40
+    assert part_names(store.inside.storage) == store.inside.state.parts
 
 
 @pytest.mark.fault(50)
@@ -145,7 +146,7 @@ def test_an_endpoint_that_stays_down_is_an_error_after_a_bounded_time(s3_url: st
 def test_reading_gets_over_errors_of_the_server_and_broken_connections(
     s3_url: str, proxy: FaultyProxy, fault: str
 ) -> None:
-    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
+    store = open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     fill(store, {"a": windows_of("a")})
     commit_all(store)
     proxy.rule = times(2, fault, "GET", "")
@@ -164,17 +165,17 @@ def test_a_put_whose_answer_is_lost_is_recognised_as_own(
     s3_url: str, proxy: FaultyProxy, fault: str, what: str
 ) -> None:
     proxy.rule = times(2, fault, "PUT", what)
-    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
+    store = open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     fragment = fill(store, {"a": windows_of("a")})
-    part = {fragment: read_part(store.storage, store.uuid, store.spec, fragment)}
-    store = store.commit_parts(part)
+    part = {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)}
+    store = commit_parts(store, part)
     assert store.snapshots() == [1]
-    hold(store.refreshed(), {"a"}, {"a"})
+    hold(store.at(), {"a"}, {"a"})
 
 
 @pytest.mark.fault(52)
 def test_a_conflict_is_tried_again_and_not_taken_as_existing(s3_url: str, proxy: FaultyProxy) -> None:
-    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
+    store = open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     fill(store, {"a": windows_of("a")})
     proxy.rule = times(3, "409:ConditionalRequestConflict", "PUT", "/index/")
     store = commit_all(store)
@@ -185,7 +186,7 @@ def test_a_conflict_is_tried_again_and_not_taken_as_existing(s3_url: str, proxy:
 def test_a_server_that_does_not_know_conditional_requests_is_refused(s3_url: str, proxy: FaultyProxy) -> None:
     proxy.rule = lambda method, path: "501:NotImplemented" if method == "PUT" else None
     with pytest.raises(BackendRefused, match="put-if-absent"):
-        SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url, patience_s="0.2")), SPEC)
+        open_for_writing(Location(s3_url, objects.options(proxy.url, patience_s="0.2")), SPEC)
 
 
 @pytest.mark.fault(55)
@@ -204,7 +205,7 @@ def test_what_is_wrong_with_access_is_told_apart(s3_url: str, proxy: FaultyProxy
     with pytest.raises(StoreError, match=said):
         SongStore.open(Location(s3_url, objects.options(proxy.url)))
     with pytest.raises(StoreError, match=said):
-        SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
+        open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
 
 
 @pytest.mark.fault(55)
@@ -220,7 +221,7 @@ def test_a_missing_bucket_is_not_a_missing_store(s3_endpoint: str, method: str) 
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="libfaketime is not installed")
 @pytest.mark.parametrize("shift", ["-2d", "+2d"])
 def test_a_clock_that_is_days_off_changes_nothing(tmp_path: Path, shift: str) -> None:
-    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    store = open_for_writing(tmp_path / "store", SPEC)
     fill(store, {"song-0000": windows_of("song-0000")})
     commit_all(store)
     command = [
@@ -241,18 +242,18 @@ def test_a_clock_that_is_days_off_changes_nothing(tmp_path: Path, shift: str) ->
     assert done.returncode == 0, done.stderr
     fill(store, {"now": windows_of("now")})
     everything = {f"song-{n:04}" for n in range(10)} | {"now"}
-    hold(commit_all(store.refreshed()), everything, everything)
+    hold(commit_all(store.at()), everything, everything)
 
 
 @pytest.mark.fault(58)
 def test_of_ten_thousand_snapshots_the_newest_is_read(tmp_path: Path) -> None:
-    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    store = open_for_writing(tmp_path / "store", SPEC)
     fill(store, {"a": windows_of("a")})
     store = commit_all(store)
-    facts = Sealed(store.storage.get(snapshot_key(1)), key="", place="").facts
+    facts = Sealed(store.inside.storage.get(snapshot_key(1)), key="", place="").facts
     for number in range(2, 10_000):
         (tmp_path / "store" / snapshot_key(number)).touch()
-    store.storage.create(snapshot_key(10_000), seal(store.index, facts | {"snapshot": 10_000}))
+    store.inside.storage.create(snapshot_key(10_000), seal(store.index(arrow=True), facts | {"snapshot": 10_000}))
     newest = SongStore.open(store.address)
     assert newest.snapshot == 10_000
     hold(newest, {"a"}, {"a"})

@@ -18,7 +18,8 @@ from songbag_store.errors import (
     StoreNotFound,
     UsageError,
 )
-from songbag_store.storage.storage import LocalStorage
+from songbag_store.storage.folder import LocalStorage
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -56,25 +57,25 @@ def test_a_song_that_is_not_there_is_named(store: SongStore) -> None:
 
 def test_a_reader_keeps_its_snapshot_while_others_commit(store: SongStore, rng: np.random.Generator) -> None:
     fragment = fill(store, {"d": sixteenths(rng, 2, SHAPE)})
-    store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+    commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
     assert len(store.songs()) == 3
-    assert len(store.refreshed().songs()) == 4
+    assert len(store.at().songs()) == 4
     assert len(SongStore.open(store.address, snapshot=1).songs()) == 3
 
 
 def test_a_part_is_taken_in_once(store: SongStore) -> None:
-    (name,) = part_names(store.storage)
-    again = store.commit_parts({name: read_part(store.storage, store.uuid, store.spec, name)})
+    (name,) = part_names(store.inside.storage)
+    again = commit_parts(store, {name: read_part(store.inside.storage, store.uuid, store.spec, name)})
     assert again.snapshot == store.snapshot == 1
 
 
 def test_a_part_of_another_store_is_refused(store: SongStore, make_store: MakeStore, rng: np.random.Generator) -> None:
     other = make_store({"x": sixteenths(rng, 1, SHAPE)}, name="other")
-    (name,) = part_names(other.storage)
-    data = other.storage.get(f"parts/{name}.parquet")
-    store.storage.create(f"parts/{name}.parquet", data)
+    (name,) = part_names(other.inside.storage)
+    data = other.inside.storage.get(f"parts/{name}.parquet")
+    store.inside.storage.create(f"parts/{name}.parquet", data)
     with pytest.raises(DamagedStore, match="another store"):
-        read_part(store.storage, store.uuid, store.spec, name)
+        read_part(store.inside.storage, store.uuid, store.spec, name)
 
 
 def test_no_store_is_a_clear_error(tmp_path: Path) -> None:
@@ -85,21 +86,21 @@ def test_no_store_is_a_clear_error(tmp_path: Path) -> None:
 def test_a_store_is_never_begun_among_other_files(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(StoreInTheWay, match=r"thesis\.tex"):
-        SongStore.open_for_writing(tmp_path, FeatureSpec())
+        open_for_writing(tmp_path, FeatureSpec())
     assert os.listdir(tmp_path) == ["thesis.tex"]
 
 
 def test_a_creation_that_was_killed_halfway_is_finished_by_the_next(tmp_path: Path) -> None:
-    SongStore.open_for_writing(tmp_path, FeatureSpec())
+    open_for_writing(tmp_path, FeatureSpec())
     (tmp_path / "store.json").unlink()
-    assert SongStore.open_for_writing(tmp_path, FeatureSpec()).snapshot == 0
+    assert open_for_writing(tmp_path, FeatureSpec()).snapshot == 0
 
 
 def test_what_another_creation_makes_at_this_moment_is_not_in_the_way(tmp_path: Path) -> None:
     half = tmp_path / "store" / ".tmp-57af5cc1587d467c9b1facdaf3de1ebd"
     half.parent.mkdir()
     half.write_text("{")
-    assert SongStore.open_for_writing(tmp_path / "store", FeatureSpec()).songs().empty
+    assert open_for_writing(tmp_path / "store", FeatureSpec()).songs().empty
 
 
 def test_a_store_that_another_writer_finishes_at_this_moment_is_taken(
@@ -110,18 +111,18 @@ def test_a_store_that_another_writer_finishes_at_this_moment_is_taken(
 
     def after_another(storage: LocalStorage) -> set[str]:
         monkeypatch.setattr(LocalStorage, "top_level", top_level)
-        others.append(SongStore.open_for_writing(tmp_path / "store", FeatureSpec()))
+        others.append(open_for_writing(tmp_path / "store", FeatureSpec()))
         others[0].tag("a-run")
         return top_level(storage)
 
     monkeypatch.setattr(LocalStorage, "top_level", after_another)
-    store = SongStore.open_for_writing(tmp_path / "store", FeatureSpec())
+    store = open_for_writing(tmp_path / "store", FeatureSpec())
     assert store.uuid == others[0].uuid
 
 
 def test_a_store_of_another_spec_is_refused_with_the_difference(store: SongStore) -> None:
     with pytest.raises(SpecMismatch, match="n_mfcc 13 against 20") as caught:
-        SongStore.open_for_writing(store.address, FeatureSpec(n_mfcc=20))
+        open_for_writing(store.address, FeatureSpec(n_mfcc=20))
     assert caught.value.differences == {"n_mfcc": (13, 20)}
 
 
@@ -146,8 +147,8 @@ def test_a_spec_changed_by_hand_is_damage(store: SongStore) -> None:
 
 def test_a_tag_is_created_once_and_only_under_a_plain_name(store: SongStore) -> None:
     store.tag("run-1", {"by": "test"})
-    document = json.loads(store.storage.get("tags/run-1.json"))
-    assert document == {"snapshot": 1, "sha256": store.snapshot_sha256, "by": "test"}
+    document = json.loads(store.inside.storage.get("tags/run-1.json"))
+    assert document == {"snapshot": 1, "sha256": store.inside.state.sha256, "by": "test"}
     with pytest.raises(UsageError, match="exists already"):
         store.tag("run-1")
     for name in ("../x", "A", "", "a/b", "x" * 200):

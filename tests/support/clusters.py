@@ -70,7 +70,7 @@ def work_for(
 
 def songs_in(store: Path) -> list[str]:
     """Return the ids in the index of a store, a song as often as it is there."""
-    ids: list[str] = SongStore.open(store).index["song_id"].to_pylist()
+    ids: list[str] = SongStore.open(store).index(arrow=True)["song_id"].to_pylist()
     return sorted(ids)
 
 

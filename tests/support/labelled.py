@@ -16,6 +16,7 @@ from songbag_store.format.encoding import decode, encode
 from songbag_store.format.index import REPLACES, apply_part, index_schema
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment
+from songbag_store.writer import open_for_writing
 
 Song = dict[str, Any]
 
@@ -34,15 +35,15 @@ def write_store(
     further: Sequence[pa.Field] = (),
 ) -> SongStore:
     """Write songs (song_id, windows, label and any column) into a new store."""
-    store = SongStore.open_for_writing(folder, spec)
+    store = open_for_writing(folder, spec)
     fragment = uuid.uuid4().hex
     with WindowSpill(spec) as spill:
         rows = [_row(song, fragment, spill, spec) for song in songs]
         if spill.n_windows:
-            write_fragment(store.storage, fragment, spec, spill)
+            write_fragment(store.inside.storage, fragment, spec, spill)
     schema = index_schema([pa.field("label", label_type or pa.string()), *further])
     part = pa.Table.from_pylist(rows, schema=schema).append_column(REPLACES, pa.nulls(len(rows), pa.string()))
-    commit(store.storage, store.uuid, lambda base: (apply_part(base.index, part), base.parts | {fragment}))
+    commit(store.inside.storage, store.uuid, lambda base: (apply_part(base.index, part), base.parts | {fragment}))
     return SongStore.open(folder)
 
 

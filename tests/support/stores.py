@@ -32,11 +32,11 @@ def fill(store: SongStore, songs: Mapping[str, Windows], columns: Mapping[str, l
             user = {name: values[position] for name, values in (columns or {}).items()}
             rows.append(_row(song_id, fragment, start, windows) | user)
             start += len(windows)
-        objects = write_fragment(store.storage, fragment, store.spec, spill)
+        objects = write_fragment(store.inside.storage, fragment, store.spec, spill)
     fields = [pa.field(name, pa.array(values).type) for name, values in (columns or {}).items()]
     table = pa.Table.from_pylist(rows, schema=index_schema(fields))
     part = table.append_column(REPLACES, pa.nulls(len(rows), pa.string()))
-    write_part(store.storage, store.uuid, store.spec, fragment, part, objects)
+    write_part(store.inside.storage, store.uuid, store.spec, fragment, part, objects)
     return fragment
 
 

@@ -12,9 +12,9 @@ import json
 import random
 import sys
 
-from songbag_store import SongStore
 from songbag_store.commits.parts import adopt_part, part_names
 from songbag_store.storage.location import Location
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.songs import SPEC, windows_of
 from tests.support.stores import fill
 
@@ -23,10 +23,10 @@ def main(location: str, options: dict[str, str], seed: int, n_songs: int) -> Non
     print("loaded", flush=True)
     sys.stdin.readline()
     chance = random.Random(seed)
-    store = SongStore.open_for_writing(Location(location, options), SPEC)
-    pending = part_names(store.storage) - store.parts
+    store = open_for_writing(Location(location, options), SPEC)
+    pending = part_names(store.inside.storage) - store.inside.state.parts
     while True:
-        done = set(store.index["song_id"].to_pylist())
+        done = set(store.index(arrow=True)["song_id"].to_pylist())
         todo = [song for song in (f"song-{n:04}" for n in range(n_songs)) if song not in done]
         if not todo and not pending:
             return
@@ -34,8 +34,8 @@ def main(location: str, options: dict[str, str], seed: int, n_songs: int) -> Non
             batch = chance.sample(todo, min(len(todo), chance.randint(1, 6)))
             if batch:
                 pending.add(fill(store, {song: windows_of(song) for song in sorted(batch)}))
-        parts = {name: adopt_part(store.storage, store.uuid, SPEC, name) for name in sorted(pending)}
-        store, pending = store.commit_parts(parts), set()
+        parts = {name: adopt_part(store.inside.storage, store.uuid, SPEC, name) for name in sorted(pending)}
+        store, pending = commit_parts(store, parts), set()
         for rows in parts.values():
             for song in rows["song_id"].to_pylist():
                 print(song, flush=True)

@@ -39,7 +39,7 @@ def begin(writer: subprocess.Popen[str]) -> None:
 
 def hold(store: SongStore, acknowledged: set[str], whole: set[str]) -> None:
     """Hold that acknowledged songs are there once, and that some songs have the very windows they should."""
-    ids = store.index["song_id"].to_pylist()
+    ids = store.index(arrow=True)["song_id"].to_pylist()
     assert len(ids) == len(set(ids))
     assert acknowledged <= set(ids)
     for song, windows in store.iter_windows(whole):

@@ -25,6 +25,7 @@ from songbag_store import SongStore
 from songbag_store.commits.parts import PackedParts
 from songbag_store.errors import SongbagError
 from songbag_store.progress import Progress, stretch
+from songbag_store.writer import commit_parts
 
 _COMMIT_EVERY_S = 120.0
 _COMMIT_EVERY_SONGS = 20_000
@@ -101,7 +102,7 @@ class Coordinator:
                 newest = self._commit()
         if stop.signal_number is not None:
             raise Interrupted(stop.signal_number, f"stopped by a signal with {self._how_far()}")
-        self.n_duplicates = count_duplicates(newest or self._store.refreshed())
+        self.n_duplicates = count_duplicates(newest or self._store.at())
 
     def _how_far(self) -> str:
         return f"{self.progress.n_done} of {self.progress.n_songs} songs done and committed"
@@ -194,7 +195,7 @@ class Coordinator:
         """Commit what is finished; return the store at the new snapshot, None where there is nothing to commit."""
         committed = None
         if self._pending:
-            committed = self._store.commit_parts(self._pending)
+            committed = commit_parts(self._store, self._pending)
             self.snapshot = committed.snapshot
             self._pending, self._n_pending = PackedParts(), 0
             # Or Arrow keeps what the commit took.

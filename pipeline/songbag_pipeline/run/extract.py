@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Iterator
 
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.coordinator import Coordinator
@@ -11,14 +12,15 @@ from songbag_pipeline.run.prepare import prepare
 from songbag_store import FeatureSpec
 from songbag_store.errors import require_extra
 from songbag_store.progress import Progress, shown_on
+from songbag_store.sql.shown import Shown
 from songbag_store.storage.location import Location, LocationLike
-from songbag_store.store import SpecChoice
+from songbag_store.writer import SpecChoice
 
 _DEFAULTS = ExtractConfig()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Summary:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Summary(Shown):
     """What a run did.
 
     Attributes
@@ -50,6 +52,17 @@ class Summary:
     snapshot: int
     warnings: tuple[str, ...]
     n_duplicates: int = 0
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        yield "stored", self.n_stored
+        yield "failed", self.n_failed
+        yield "known", self.n_known
+        yield "failed before", self.n_failed_before
+        yield "windows", self.n_windows
+        yield "seconds", self.elapsed_s
+        yield "snapshot", self.snapshot
+        for warning in self.warnings:
+            yield "note", warning
 
 
 def extract(

@@ -15,7 +15,7 @@ from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import StoreError
 from songbag_store.format.index import REPLACES, join_rows, user_fields
 from songbag_store.storage.location import Location
-from songbag_store.store import SpecChoice
+from songbag_store.writer import SpecChoice, commit_parts, open_for_writing, without_index
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +56,12 @@ def prepare(
 ) -> Work:
     """Find out what there is to do; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
     found = read_source(source, label_from_folder=config.label_from_folder)
-    store = SongStore.open_for_writing(location, spec)
-    before = store.n_rows
+    store = open_for_writing(location, spec)
+    before = store.inside.state.n_rows
     store, left_out = _adopt(store)
-    _check_columns(store.schema, found.songs.drop_columns(["file_bytes", "modified_at"]))
-    theirs = [field.name for field in user_fields(found.songs.schema) if field.name in store.schema.names]
-    index = store.columns([*COLUMNS, *theirs])
+    _check_columns(store.inside.state.schema, found.songs.drop_columns(["file_bytes", "modified_at"]))
+    theirs = [field.name for field in user_fields(found.songs.schema) if field.name in store.inside.state.schema.names]
+    index = store.index([*COLUMNS, *theirs], arrow=True)
     planned = plan(found.songs, index, retry_failed=config.retry_failed, storage_options=source.storage_options)
     if planned.changed and not config.update_changed:
         raise SongsChanged(planned.changed, place=str(source))
@@ -69,11 +69,11 @@ def prepare(
         what = f"{planned.n_other_columns} songs have other columns in the store than the source gives"
         left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")
     return Work(
-        store=store.without_index(),
+        store=without_index(store),
         todo=planned.todo.slice(0, config.limit),
         n_known=planned.n_known,
         n_failed_before=planned.n_failed_before,
-        n_adopted=store.n_rows - before,
+        n_adopted=store.inside.state.n_rows - before,
         snapshot=store.snapshot,
         n_duplicates=count_duplicates(store),
         warnings=(*found.warnings, *left_out),
@@ -90,8 +90,8 @@ def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
     left_out : list of str
         Notes on the parts whose columns do not fit the index; their songs are computed again.
     """
-    parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
-    fitting, left_out, columns = {}, [], store.schema.empty_table()
+    parts, _ = finished_parts(store.inside.storage, store.uuid, store.spec, store.inside.state.parts)
+    fitting, left_out, columns = {}, [], store.inside.state.schema.empty_table()
     for name, rows in parts.items():
         try:
             columns = join_rows([columns, rows.slice(0, 0).drop_columns([REPLACES])])
@@ -99,7 +99,7 @@ def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
             left_out.append(f"part {name} of an earlier run left out: {error.what}")
         else:
             fitting[name] = rows
-    return store.commit_parts(fitting), left_out
+    return commit_parts(store, fitting), left_out
 
 
 def _check_columns(schema: pa.Schema, songs: pa.Table) -> None:

@@ -15,10 +15,10 @@ import songbag_store
 from songbag_pipeline.errors import ClusterError, ClusterLost, UnfitWorker
 from songbag_pipeline.run.batch import Job
 from songbag_pipeline.sources.bucket import remote_rows
-from songbag_store import SongStore
 from songbag_store.errors import SongbagError
 from songbag_store.progress import Progress
 from songbag_store.storage.location import is_remote
+from songbag_store.writer import open_identity
 
 _FIRST_WORKER_S = 60
 _LOOK_S = 5.0
@@ -73,7 +73,7 @@ def find_lack(needs: Needs) -> tuple[str, str] | None:
         remedy = "The same versions everywhere are what makes features the same everywhere: install them alike."
         return f"has other software: {', '.join(other)}", remedy
     try:
-        seen = SongStore.open_identity(needs.job.store).uuid
+        seen = open_identity(needs.job.store).uuid
     except SongbagError as error:
         seen = error.what
     if seen != needs.job.store_uuid:

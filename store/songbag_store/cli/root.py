@@ -75,7 +75,7 @@ def query(
     from songbag_store.sql.output import write_table
     from songbag_store.store import SongStore
 
-    write_table(SongStore.open(at(store)).select(sql), form.value, output)
+    write_table(SongStore.open(at(store)).sql(sql, arrow=True), form.value, output)
 
 
 @app.command()

@@ -30,7 +30,7 @@ def relabel(
     if after.snapshot == opened.snapshot:
         print(f"{n_matched:,} songs matched; the store says the same already. Snapshot {after.snapshot}.")
         return
-    print(f"{n_matched:,} of {after.index.num_rows:,} songs matched; snapshot {after.snapshot} of {store}.")
+    print(f"{n_matched:,} of {after.inside.state.n_rows:,} songs matched; snapshot {after.snapshot} of {store}.")
 
 
 @commands.command()
@@ -47,7 +47,9 @@ def remove(
     if n_removed == 0:
         print(f"No song matches. Snapshot {after.snapshot}.")
         return
-    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} of {store} has {after.index.num_rows:,}.")
+    print(
+        f"{n_removed:,} songs left the index; snapshot {after.snapshot} of {store} has {after.inside.state.n_rows:,}."
+    )
     print("An extract that lists them finds them as new. Their bytes go with: songbag compact, then songbag gc")
 
 
@@ -122,9 +124,8 @@ def verify(store: Store, at: At, full: Full = False) -> None:
     damages = run(opened, full=full)
     if not damages:
         how = "every byte" if full else "every size"
-        print(
-            f"Snapshot {opened.snapshot} of {store} is whole: {opened.select_songs().num_rows:,} songs, {how} checked."
-        )
+        n_songs = opened.inside.songs(["song_id"]).num_rows
+        print(f"Snapshot {opened.snapshot} of {store} is whole: {n_songs:,} songs, {how} checked.")
         return
     print(report(damages))
     hit = {song_id for damage in damages for song_id in damage.song_ids}
@@ -149,7 +150,9 @@ def repair(store: Store, at: At, full: Full = False) -> None:
         return
     print(report(damages))
     after, n_removed = run(opened, damages)
-    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} of {store} has {after.index.num_rows:,}.")
+    print(
+        f"{n_removed:,} songs left the index; snapshot {after.snapshot} of {store} has {after.inside.state.n_rows:,}."
+    )
     if n_removed:
         print(
             "The next extract computes them again. Columns that came by relabel are to be given again; they are in"

@@ -171,6 +171,13 @@ class FeatureSpec(Declared):
         """Size of one window as stored, before compression."""
         return math.prod(self.window_shape) * (2 if self.encoding == "int16" else 4)
 
+    def in_words(self) -> str:
+        """Return what is computed, on one line."""
+        what = f"{self.n_mfcc} MFCC of {self.n_mels} mel bands" if self.kind == "mfcc" else f"{self.n_mels} log-mel"
+        deltas = f", deltas of order 1 to {self.deltas}" if self.deltas else ""
+        frames = f"n_fft {self.n_fft}, hop {self.hop_length}"
+        return f"{what}{deltas}, {self.sample_rate_hz:,} Hz, {frames}, {self.encoding}"
+
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the resolved numbers: equal exactly where the feature bytes are."""

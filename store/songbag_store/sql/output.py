@@ -9,8 +9,9 @@ import math
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, Self
 
 import pyarrow as pa
 import pyarrow.csv
@@ -20,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from songbag_store.errors import StoreError, UsageError
+from songbag_store.errors import UsageError
+from songbag_store.storage.files import replacing
 
 Format = Literal["table", "csv", "json", "parquet"]
 
@@ -28,6 +30,7 @@ _MOST_ROWS = 200
 _NARROWEST = 12
 _GAP = 2
 _PIPE_WIDTH = 10_000
+_ROWS_AT_ONCE = 100_000
 
 
 def write_table(table: pa.Table, form: Format, output: Path | None) -> None:
@@ -37,23 +40,82 @@ def write_table(table: pa.Table, form: Format, output: Path | None) -> None:
     ------
     UsageError
         If Parquet is to go to a terminal.
-    StoreError
-        If the file cannot be written.
+    FileError
+        If the file cannot be written; what was there before is untouched.
     """
     if form == "table" and output is None:
         print_table(table)
-        return
-    data = _TEXTS[form](table) if form != "parquet" else _parquet(table)
-    if output is not None:
-        try:
-            output.write_bytes(data)
-        except OSError as error:
-            raise StoreError(f"cannot be written ({error.strerror})", place=str(output)) from error
-    elif form == "parquet" and sys.stdout.isatty():
+    elif form == "parquet" and output is None and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal", place="format", remedy="Give a file with `output`.")
+    elif output is not None:
+        with replacing(output) as temporary, temporary.open("wb") as file:
+            _write(table, form, file)
     else:
-        sys.stdout.buffer.write(data)
+        _write(table, form, sys.stdout.buffer)
         sys.stdout.buffer.flush()
+
+
+def _write(table: pa.Table, form: Format, file: BinaryIO) -> None:
+    if form == "csv" or form == "parquet":
+        with TableWriter(file, form, table.schema) as writer:
+            writer.add(table)
+    else:
+        file.write(_json(table) if form == "json" else _drawn(table, _PIPE_WIDTH)[0].encode())
+
+
+class TableWriter:
+    """Writes a table to CSV or Parquet as it comes, holding at most 100,000 rows and one table; see `writing_table`."""
+
+    def __init__(self, file: Path | BinaryIO, form: Literal["csv", "parquet"], schema: pa.Schema) -> None:
+        self._flat = form == "csv"
+        if self._flat:
+            self._writer = pyarrow.csv.CSVWriter(file, pa.schema([_flat_field(field) for field in schema]))
+        else:
+            self._writer = pyarrow.parquet.ParquetWriter(file, schema, compression="zstd")
+        self._held: list[pa.Table] = []
+        self._n_held = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+    def add(self, table: pa.Table) -> None:
+        """Add some rows."""
+        self._held.append(_flat_table(table) if self._flat else table)
+        self._n_held += table.num_rows
+        if self._n_held >= _ROWS_AT_ONCE:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Write what is held, to Parquet as one row group."""
+        if self._held:
+            self._writer.write_table(pa.concat_tables(self._held).combine_chunks())
+        self._held, self._n_held = [], 0
+
+
+@contextmanager
+def writing_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
+    """Write a table as a whole or not at all; CSV or Parquet by the suffix."""
+    form: Literal["csv", "parquet"] = "csv" if path.suffix.lower() == ".csv" else "parquet"
+    with replacing(path) as temporary, TableWriter(temporary, form, schema) as writer:
+        yield writer
+
+
+def _flat_field(field: pa.Field) -> pa.Field:
+    return pa.field(field.name, pa.string()) if pa.types.is_nested(field.type) else field
+
+
+def _flat_table(table: pa.Table) -> pa.Table:
+    """CSV has no lists: they go in as JSON."""
+    for position, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [None if v is None else json.dumps(v, default=str) for v in table[position].to_pylist()]
+            table = table.set_column(position, field.name, pa.array(texts, pa.string()))
+    return table
 
 
 def print_table(table: pa.Table) -> None:
@@ -124,17 +186,6 @@ def plain_text(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def _csv(table: pa.Table) -> bytes:
-    """CSV has no lists: they go in as JSON."""
-    for position, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v, default=str) for v in table[field.name].to_pylist()]
-            table = table.set_column(position, field.name, pa.array(texts, pa.string()))
-    target = io.BytesIO()
-    pyarrow.csv.write_csv(table, target)
-    return target.getvalue()
-
-
 def _json(table: pa.Table) -> bytes:
     rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
     return (json.dumps(rows, ensure_ascii=False, indent=1, default=str) + "\n").encode(errors="backslashreplace")
@@ -143,19 +194,6 @@ def _json(table: pa.Table) -> bytes:
 def _plain(value: Any) -> Any:
     """JSON knows neither NaN nor infinity."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _plain_table(table: pa.Table) -> bytes:
-    return _drawn(table, _PIPE_WIDTH)[0].encode()
-
-
-def _parquet(table: pa.Table) -> bytes:
-    target = io.BytesIO()
-    pyarrow.parquet.write_table(table, target, compression="zstd")
-    return target.getvalue()
-
-
-_TEXTS = {"csv": _csv, "json": _json, "table": _plain_table}
 
 
 def bytes_text(n_bytes: float) -> str:

@@ -97,7 +97,7 @@ class Location:
             from songbag_store.storage.objects import ObjectStorage
 
             return ObjectStorage(self.address, self.storage_options)
-        from songbag_store.storage.storage import LocalStorage
+        from songbag_store.storage.folder import LocalStorage
 
         return LocalStorage(Path(self.address))
 

@@ -14,8 +14,10 @@ from songbag_store.commits.snapshots import Snapshot
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.index import REPLACES
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.windows.spans import Spans
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import SHARD_BYTES, write_fragment
+from songbag_store.writer import commit_change
 
 FRAGMENT_BYTES = 8 * SHARD_BYTES
 """Raw size of a fresh fragment; it is also what lies in the temporary folder while it is written."""
@@ -69,7 +71,7 @@ def compact(store: StoreLike, *, fragment_bytes: int = FRAGMENT_BYTES) -> tuple[
         If windows to be copied are not what was written; what is whole is never replaced by what is not.
     """
     store = SongStore.open(store)
-    songs = store.select_songs().select(["song_id", "fragment", "row_start", "n_windows"])
+    songs = store.songs(arrow=True).select(["song_id", "fragment", "row_start", "n_windows"])
     stale, n_freed = _stale_fragments(store, songs)
     old = songs.filter(pc.is_in(songs["fragment"], value_set=pa.array(sorted(stale), pa.string())))
     old = old.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
@@ -84,7 +86,7 @@ def compact(store: StoreLike, *, fragment_bytes: int = FRAGMENT_BYTES) -> tuple[
 
     done = Compaction(len(stale), len(names), old.num_rows, n_freed)
     note = f"compact {done.n_before:,} fragments into {done.n_after:,}"
-    return store.commit_change(change, note=note), done
+    return commit_change(store, change, note=note), done
 
 
 def _stale_fragments(store: SongStore, songs: pa.Table) -> tuple[set[str], int]:
@@ -92,7 +94,7 @@ def _stale_fragments(store: SongStore, songs: pa.Table) -> tuple[set[str], int]:
     live = songs.group_by("fragment").aggregate([("n_windows", "sum")])
     stale, small, n_freed = set(), set(), 0
     for fragment, n_live in zip(live["fragment"].to_pylist(), live["n_windows_sum"].to_pylist(), strict=True):
-        rows = read_part(store.storage, store.uuid, store.spec, fragment)
+        rows = read_part(store.inside.storage, store.uuid, store.spec, fragment)
         n_dead = (pc.sum(rows["n_windows"]).as_py() or 0) - n_live
         if n_dead > 0:
             stale.add(fragment)
@@ -116,11 +118,11 @@ def _rewrite(store: SongStore, songs: pa.Table) -> pa.Table:
     """Copy the windows of some songs into a new fragment; return for each where they were and where they are."""
     fragment, starts = uuid.uuid4().hex, []
     with WindowSpill(store.spec) as spill:
-        for span in store.spans(songs):
+        for span in Spans.of(songs):
             starts.append(spill.n_windows)
-            spill.append(store.reader.read_all([span])[0])
+            spill.append(store.inside.reader.read_all([span])[0])
             spill.end_song()
-        objects = write_fragment(store.storage, fragment, store.spec, spill)
+        objects = write_fragment(store.inside.storage, fragment, store.spec, spill)
     moves = pa.table(
         {
             "song_id": songs["song_id"],
@@ -140,12 +142,12 @@ def _write_part(store: SongStore, songs: pa.Table, moves: pa.Table, objects: dic
     commit, a later run that adopts the part changes nothing by it, and the fragment is collected.
     """
     fragment = moves["fragment"][0].as_py()
-    position = pc.index_in(songs["song_id"], value_set=store.index["song_id"].combine_chunks())
-    rows = store.index.take(position)
+    position = pc.index_in(songs["song_id"], value_set=store.index(arrow=True)["song_id"].combine_chunks())
+    rows = store.index(arrow=True).take(position)
     for name in ("fragment", "row_start"):
         rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), moves[name])
     rows = rows.append_column(REPLACES, moves["fragment"])
-    write_part(store.storage, store.uuid, store.spec, fragment, rows, objects)
+    write_part(store.inside.storage, store.uuid, store.spec, fragment, rows, objects)
 
 
 def _moved(index: pa.Table, moves: pa.Table) -> pa.Table | None:

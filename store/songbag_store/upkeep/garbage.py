@@ -15,6 +15,7 @@ from songbag_store.errors import DamagedStore
 from songbag_store.format import keys
 from songbag_store.storage.storage import Storage, StoredObject, create_once
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.writer import commit_parts
 
 _NEWEST_KEPT = 10
 _KEPT_FOR = timedelta(days=30)
@@ -72,11 +73,11 @@ def gc(store: StoreLike, *, yes: bool = False) -> Garbage:
 
 
 def _find_garbage(store: SongStore) -> Garbage:
-    now = _Clocks(datetime.now(UTC), _stamp_of_now(store.storage))
+    now = _Clocks(datetime.now(UTC), _stamp_of_now(store.inside.storage))
     # Listed before the snapshots are read: what is written meanwhile is not in question.
-    listed = {entry.key: entry for entry in store.storage.entries("")}
-    events = read_events(store.storage, store.uuid)
-    kept = _kept(events, _tagged(store.storage), listed, now)
+    listed = {entry.key: entry for entry in store.inside.storage.entries("")}
+    events = read_events(store.inside.storage, store.uuid)
+    kept = _kept(events, _tagged(store.inside.storage), listed, now)
     dropped = tuple(event.snapshot for event in events if event not in kept)
     objects, n_young = _unreached(store, kept, listed, now)
     return Garbage(dropped, (*(listed[keys.snapshot_key(number)] for number in dropped), *objects), n_young)
@@ -89,16 +90,16 @@ def _collect(store: SongStore) -> Garbage:
     Snapshots go first, then what none of those left reaches: a snapshot that was pinned at that moment is put back,
     and keeps what it reaches.
     """
-    parts, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
-    store = store.commit_parts(parts)
+    parts, _ = finished_parts(store.inside.storage, store.uuid, store.spec, store.inside.state.parts)
+    store = commit_parts(store, parts)
     garbage = _find_garbage(store)
-    dropped = {number for number in garbage.snapshots if _drop(store.storage, number)}
-    now = _Clocks(datetime.now(UTC), _stamp_of_now(store.storage))
-    listed = {entry.key: entry for entry in store.storage.entries("")}
-    objects, n_young = _unreached(store, read_events(store.storage, store.uuid), listed, now)
+    dropped = {number for number in garbage.snapshots if _drop(store.inside.storage, number)}
+    now = _Clocks(datetime.now(UTC), _stamp_of_now(store.inside.storage))
+    listed = {entry.key: entry for entry in store.inside.storage.entries("")}
+    objects, n_young = _unreached(store, read_events(store.inside.storage, store.uuid), listed, now)
     # A part goes before its fragment, so that nobody takes in a part whose windows are gone.
     for entry in sorted(objects, key=lambda entry: (entry.key.startswith(keys.ARRAYS), entry.key)):
-        store.storage.delete(entry.key)
+        store.inside.storage.delete(entry.key)
     files = tuple(entry for entry in garbage.objects if entry.key in {keys.snapshot_key(number) for number in dropped})
     return Garbage(tuple(sorted(dropped)), (*files, *objects), n_young)
 
@@ -127,11 +128,11 @@ def _unreached(
     """
     _refuse_damage(kept, store.address)
     # Finished work that no snapshot has taken in yet is the next run's to adopt, however old.
-    waiting, _ = finished_parts(store.storage, store.uuid, store.spec, store.parts)
+    waiting, _ = finished_parts(store.inside.storage, store.uuid, store.spec, store.inside.state.parts)
     reached = frozenset().union(*(event.fragments for event in kept), waiting)
     unreached = [entry for entry in listed.values() if (name := keys.owner_of(entry.key)) and name not in reached]
     groups: dict[str, list[StoredObject]] = {}
-    for entry in [*unreached, *store.storage.leftovers()]:
+    for entry in [*unreached, *store.inside.storage.leftovers()]:
         groups.setdefault(keys.owner_of(entry.key) or entry.key, []).append(entry)
     old = [group for group in groups.values() if all(now.is_old(entry, _YOUNG) for entry in group)]
     return [entry for group in old for entry in group], sum(map(len, groups.values())) - sum(map(len, old))

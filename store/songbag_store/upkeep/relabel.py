@@ -12,6 +12,7 @@ from songbag_store.errors import UsageError
 from songbag_store.format.index import OWN_COLUMNS, REPLACES, index_schema, user_fields
 from songbag_store.sql.manifest import fault, line_of, load_table, refuse_duplicates, text_column
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.writer import commit_change
 
 
 def read_labels(path: Path) -> pa.Table:
@@ -74,7 +75,7 @@ def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
         return None if relabelled.equals(base.index) else (relabelled, base.parts)
 
     names = ", ".join(name for name in table.column_names if name != "song_id")
-    after = SongStore.open(store).commit_change(change, note=f"relabel {table.num_rows:,} songs: {names}")
+    after = commit_change(SongStore.open(store), change, note=f"relabel {table.num_rows:,} songs: {names}")
     return after, table.num_rows
 
 

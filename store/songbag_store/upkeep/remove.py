@@ -9,6 +9,7 @@ from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
 from songbag_store.sql.query import filter_songs
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.writer import commit_change
 
 
 def remove(store: StoreLike, where: str) -> tuple[SongStore, int]:
@@ -49,4 +50,4 @@ def remove(store: StoreLike, where: str) -> tuple[SongStore, int]:
         hit = pc.is_in(base.index["song_id"], value_set=gone.combine_chunks())
         return base.index.filter(pc.invert(hit)), base.parts
 
-    return SongStore.open(store).commit_change(change, note=f"remove where {where}"), n_removed
+    return commit_change(SongStore.open(store), change, note=f"remove where {where}"), n_removed

@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 from songbag_store.commits.history import history_table
 from songbag_store.format.failure_codes import remedy_for
 from songbag_store.format.index import user_fields
+from songbag_store.format.spec import FeatureSpec
 from songbag_store.sql.output import bytes_text, plain_text
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.writer import open_identity
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +29,9 @@ _COLUMNS = ["status", "n_windows", "duration_s", "truncated", "padded"]
 def info(store: StoreLike) -> dict[str, Any]:
     """Return songs, windows, hours, bytes, classes, spec and snapshots of a store, as JSON types."""
     store = SongStore.open(store)
-    rows = store.columns([*_COLUMNS, *(field.name for field in user_fields(store.schema))])
+    rows = store.index([*_COLUMNS, *(field.name for field in user_fields(store.inside.state.schema))], arrow=True)
     songs = rows.filter(pc.field("status") == "ok")
-    objects = store.storage.entries("")
+    objects = store.inside.storage.entries("")
     return {
         "location": store.address,
         "uuid": store.uuid,
@@ -63,8 +65,8 @@ def history(store: StoreLike, *, arrow: bool = False) -> pd.DataFrame | pa.Table
 
     The index of none of them is kept in memory.
     """
-    opened = store if isinstance(store, SongStore) else SongStore.open_identity(store)
-    table = history_table(opened.storage, opened.uuid)
+    opened = store if isinstance(store, SongStore) else open_identity(store)
+    table = history_table(opened.inside.storage, opened.uuid)
     return table if arrow else table.to_pandas()
 
 
@@ -78,7 +80,7 @@ def failures(store: StoreLike, *, arrow: Literal[True]) -> pa.Table: ...
 
 def failures(store: StoreLike, *, arrow: bool = False) -> pd.DataFrame | pa.Table:
     """Return the songs that failed: `song_id`, `error_code`, `error` (the reason) and `remedy` (what to do)."""
-    rows = SongStore.open(store).columns(["song_id", "error_code", "error", "status"])
+    rows = SongStore.open(store).index(["song_id", "error_code", "error", "status"], arrow=True)
     failed = rows.filter(pc.field("status") == "failed").drop_columns(["status"])
     failed = failed.sort_by([("error_code", "ascending"), ("song_id", "ascending")])
     remedies = [remedy_for(code) for code in failed["error_code"].to_pylist()]
@@ -120,7 +122,7 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "songs", f"{facts['songs']:,} ({facts['failed']:,} more failed)" if facts["failed"] else f"{facts['songs']:,}"
     yield "audio", f"{facts['hours']:,.2f} hours"
     yield "windows", f"{facts['windows']:,} of {spec['window_s']:g} s every {spec['window_hop_s']:g} s"
-    yield "features", _features(spec)
+    yield "features", FeatureSpec.from_dict(spec).in_words()
     yield "on disk", f"{bytes_text(facts['bytes'])} in {facts['objects']:,} files"
     for column, counts in facts["classes"].items():
         yield column, ", ".join(f"{name} {count:,}" for name, count in counts.items())
@@ -133,14 +135,3 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     numbers = facts["snapshots"]
     yield "snapshot", f"{facts['snapshot']} of {numbers[0]} to {numbers[-1]}" if numbers else "none yet"
     yield "fingerprint", facts["fingerprint"]
-
-
-def _features(spec: dict[str, Any]) -> str:
-    what = (
-        f"{spec['n_mfcc']} MFCC of {spec['n_mels']} mel bands"
-        if spec["kind"] == "mfcc"
-        else f"{spec['n_mels']} log-mel"
-    )
-    deltas = f", deltas of order 1 to {spec['deltas']}" if spec["deltas"] else ""
-    frames = f"n_fft {spec['n_fft']}, hop {spec['hop_length']}"
-    return f"{what}{deltas}, {spec['sample_rate_hz']:,} Hz, {frames}, {spec['encoding']}"

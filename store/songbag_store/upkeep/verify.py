@@ -21,6 +21,8 @@ from songbag_store.format.encoding import decode
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.sql.output import plain_text
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.windows.spans import Spans
+from songbag_store.writer import commit_change
 
 _COLUMNS = ["song_id", "fragment", "row_start", "n_windows", "feature_sum", "feature_sumsq"]
 
@@ -67,10 +69,10 @@ def verify(store: StoreLike, *, full: bool = False) -> list[Damage]:
 
 
 def _damages(store: SongStore, full: bool) -> Iterator[Damage]:
-    sizes = {entry.key: entry.n_bytes for entry in store.storage.entries(keys.ARRAYS)}
+    sizes = {entry.key: entry.n_bytes for entry in store.inside.storage.entries(keys.ARRAYS)}
     if keys.GROUP_METADATA not in sizes:
         yield Damage(keys.GROUP_METADATA, "is missing: other tools do not find the arrays without it")
-    songs = store.columns([*_COLUMNS, "status"]).filter(pc.field("status") == "ok")
+    songs = store.index([*_COLUMNS, "status"], arrow=True).filter(pc.field("status") == "ok")
     songs = songs.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
     for fragment, rows in _by_fragment(songs):
         yield from _verify_fragment(store, fragment, rows, sizes, full)
@@ -112,7 +114,7 @@ def repair(store: StoreLike, damages: list[Damage] | None = None, *, full: bool 
         n_removed = pc.sum(gone).as_py() or 0
         return (base.index.filter(pc.invert(gone)), base.parts) if n_removed else None
 
-    return store.commit_change(change, note="repair"), n_removed
+    return commit_change(store, change, note="repair"), n_removed
 
 
 def _by_fragment(songs: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -129,7 +131,7 @@ def _verify_fragment(
 ) -> Iterator[Damage]:
     everyone = _named(songs)
     try:
-        rows, objects = read_part_facts(store.storage, store.uuid, store.spec, fragment)
+        rows, objects = read_part_facts(store.inside.storage, store.uuid, store.spec, fragment)
     except DamagedStore as error:
         yield Damage(error.key, error.what.removeprefix(f"{error.key}: "), everyone)
         return
@@ -138,7 +140,7 @@ def _verify_fragment(
     if metadata in objects and metadata not in bad:
         n_rows = pc.sum(rows["n_windows"]).as_py() or 0
         try:
-            layout = read_layout(store.storage.get(metadata), store.spec)
+            layout = read_layout(store.inside.storage.get(metadata), store.spec)
         except (ValueError, FileNotFoundError):
             yield Damage(metadata, "is not the metadata of an array of songbag", everyone)
             return
@@ -163,7 +165,7 @@ def _object_fault(store: SongStore, key: str, facts: ObjectFacts, sizes: dict[st
         return f"has {sizes[key]:,} bytes instead of {facts['bytes']:,}"
     if full:
         try:
-            data = store.storage.get(key)
+            data = store.inside.storage.get(key)
         except FileNotFoundError:
             return "is missing"
         if hashlib.sha256(data).hexdigest() != facts["sha256"]:
@@ -188,12 +190,12 @@ def _named(songs: pa.Table) -> tuple[tuple[str, str], ...]:
 def _verify_windows(store: SongStore, songs: pa.Table, known: set[tuple[str, str]]) -> Iterator[Damage]:
     """Read every song that is not known to be hit, and compare its windows with its row of the index."""
     sums = zip(songs["feature_sum"].to_pylist(), songs["feature_sumsq"].to_pylist(), strict=True)
-    for span, expected in zip(store.spans(songs), sums, strict=True):
+    for span, expected in zip(Spans.of(songs), sums, strict=True):
         song = (span.song_id, span.fragment)
         if song in known:
             continue
         try:
-            windows = decode(store.reader.read_all([span])[0]).astype(np.float64)
+            windows = decode(store.inside.reader.read_all([span])[0]).astype(np.float64)
         except DamagedStore as error:
             yield Damage(error.key, error.what.removeprefix(f"{error.key}: ").partition(" (songs hit")[0], (song,))
             continue
@@ -217,12 +219,12 @@ def _windows_fault(windows: np.ndarray[Any, Any], expected: tuple[list[float] | 
 
 def _verify_past(store: SongStore) -> Iterator[Damage]:
     """Check the files of all snapshots and tags, and every part of failed songs."""
-    for event in read_events(store.storage, store.uuid):
+    for event in read_events(store.inside.storage, store.uuid):
         if not event.whole:
             yield Damage(
                 keys.snapshot_key(event.snapshot), event.change.removeprefix(f"{keys.snapshot_key(event.snapshot)}: ")
             )
-    for tag in read_tags(store.storage):
+    for tag in read_tags(store.inside.storage):
         if tag.snapshot is None:
             yield Damage(keys.tag_key(tag.name), "is damaged: which snapshot it pins is unknown")
 

@@ -13,7 +13,7 @@ from numcodecs import blosc
 
 from songbag_store.child import serve
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.storage.storage import LocalStorage
+from songbag_store.storage.folder import LocalStorage
 from songbag_store.windows.process import DONE, FAILED
 from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.shards import MappedShard

@@ -72,7 +72,7 @@ def test_a_limit_changed_songs_and_too_many_failures_each_do_what_their_option_s
     last = songbag("extract", songs, store, *options[:2], "--workers", "1")
     assert last.returncode == 0, last.stderr
     assert len(SongStore.open(store).windows("x.wav")) == 2
-    assert SongStore.open(store).index.num_rows == 3
+    assert SongStore.open(store).index(arrow=True).num_rows == 3
 
 
 def test_a_spec_that_cannot_be_is_wrong_usage(tmp_path: Path) -> None:

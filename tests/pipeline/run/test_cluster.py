@@ -103,7 +103,7 @@ def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path: Path, scheduler_f
     _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, said
     assert songs_in(tmp_path / "store") == sorted(path.name for path in songs.iterdir())
-    assert SongStore.open(tmp_path / "store").select_songs().num_rows == len(list(songs.iterdir()))
+    assert SongStore.open(tmp_path / "store").songs(arrow=True).num_rows == len(list(songs.iterdir()))
 
 
 @pytest.mark.fault(42)
@@ -145,7 +145,7 @@ def test_workers_that_die_at_random_lose_no_song(
     monkeypatch.setattr(coordinator, "connected", chaotic)
     summary = extract(songs, tmp_path / "store", SPEC, ExtractConfig(workers=2), progress=Silent())
     assert summary.n_stored == N_SONGS
-    assert SongStore.open(tmp_path / "store").select_songs().num_rows == N_SONGS
+    assert SongStore.open(tmp_path / "store").songs(arrow=True).num_rows == N_SONGS
 
 
 @pytest.mark.fault(41)

@@ -22,6 +22,7 @@ from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
 from songbag_store.progress import Silent
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.audio import chirp, write
 from tests.support.patience import PATIENCE_S
 
@@ -71,12 +72,12 @@ def test_the_batch_a_song_is_in_changes_no_bit_of_it(folder: Path, tmp_path: Pat
     from songbag_pipeline.sources.source import read_source
 
     def windows(name: str, batch_songs: int) -> tuple[dict[str, bytes], list[object]]:
-        store = SongStore.open_for_writing(tmp_path / name, SPEC)
-        todo = plan(read_source(folder).songs, store.index).todo
+        store = open_for_writing(tmp_path / name, SPEC)
+        todo = plan(read_source(folder).songs, store.index(arrow=True)).todo
         job = batches.Job(store.location, store.uuid, SPEC, name)
         for start in range(0, todo.num_rows, batch_songs):
-            store = store.commit_parts(batches.run_batch(job, todo.slice(start, batch_songs)))
-        sums = store.index.sort_by("song_id").select(["song_id", "feature_sum", "feature_sumsq"])
+            store = commit_parts(store, batches.run_batch(job, todo.slice(start, batch_songs)))
+        sums = store.index(arrow=True).sort_by("song_id").select(["song_id", "feature_sum", "feature_sumsq"])
         return {song_id: found.tobytes() for song_id, found in store.iter_windows()}, sums.to_pylist()
 
     alone = windows("alone", 1)
@@ -92,14 +93,14 @@ def test_a_batch_that_becomes_far_larger_than_expected_makes_several_fragments(
     from songbag_pipeline.sources.source import read_source
 
     monkeypatch.setattr(batches, "LARGEST_FRAGMENT_BYTES", 8 * SPEC.window_bytes)
-    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
-    todo = plan(read_source(folder).songs, store.index).todo
+    store = open_for_writing(tmp_path / "store", SPEC)
+    todo = plan(read_source(folder).songs, store.index(arrow=True)).todo
     rows = batches.run_batch(batches.Job(store.location, store.uuid, SPEC, "run"), todo)
     windows = [sum(part["n_windows"].to_pylist()) for part in rows.values()]
     assert len(windows) > 2
     assert max(windows) < 8 + 11
-    store = store.commit_parts(rows)
-    assert store.index["song_id"].to_pylist() == todo["song_id"].to_pylist()
+    store = commit_parts(store, rows)
+    assert store.index(arrow=True)["song_id"].to_pylist() == todo["song_id"].to_pylist()
     assert store.windows("low/2.mp3").shape == (11, 13, 22)
 
 
@@ -112,7 +113,7 @@ def test_a_second_run_does_only_what_is_new(folder: Path, tmp_path: Path) -> Non
     third = run(folder, tmp_path / "store", None)
     assert (third.n_stored, third.n_known, third.n_failed_before) == (2, 6, 1)
     assert run(folder, tmp_path / "store", None, retry_failed=True).n_failed == 1
-    assert SongStore.open(tmp_path / "store").index.num_rows == 9
+    assert SongStore.open(tmp_path / "store").index(arrow=True).num_rows == 9
 
 
 @pytest.mark.fault(37)
@@ -123,12 +124,12 @@ def test_a_changed_song_stops_the_run_before_any_work_unless_it_is_to_be_updated
     write(folder / "new.wav", chirp(1.0))
     with pytest.raises(SongsChanged, match=r"low/0\.wav"):
         run(folder, tmp_path / "store")
-    assert before.refreshed().snapshot == 1
+    assert before.at().snapshot == 1
     assert run(folder, tmp_path / "store", update_changed=True).n_stored == 2
-    now = before.refreshed()
+    now = before.at()
     assert len(now.windows("low/0.wav")) == 15
     assert len(SongStore.open(tmp_path / "store", snapshot=1).windows("low/0.wav")) == 3
-    assert now.index.num_rows == 9
+    assert now.index(arrow=True).num_rows == 9
 
 
 def test_a_limit_takes_the_first_and_the_next_run_goes_on(folder: Path, tmp_path: Path) -> None:
@@ -144,15 +145,15 @@ def test_another_spec_is_refused_for_a_store_that_exists(folder: Path, tmp_path:
 
 @pytest.mark.fault(43)
 def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_path: Path) -> None:
-    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    store = open_for_writing(tmp_path / "store", SPEC)
     from songbag_pipeline.run.plan import plan
     from songbag_pipeline.sources.source import read_source
 
-    songs = plan(read_source(folder).songs, store.index).todo
+    songs = plan(read_source(folder).songs, store.index(arrow=True)).todo
     batches.run_batch(batches.Job(store.location, store.uuid, SPEC, "killed run"), songs.slice(0, 4))
     summary = run(folder, tmp_path / "store")
     assert (summary.n_adopted, summary.n_stored + summary.n_failed) == (4, 4)
-    assert store.refreshed().index["song_id"].to_pylist().count("high/0.wav") == 1
+    assert store.at().index(arrow=True)["song_id"].to_pylist().count("high/0.wav") == 1
 
 
 @pytest.mark.fault(44)
@@ -203,9 +204,9 @@ class _KillsOn:
 def test_too_many_failures_end_the_run_with_everything_finished_committed(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(TooManyFailures, match=r"[12] songs failed, more than the 0 allowed; \d+ of 8 songs done"):
         run(folder, tmp_path / "store", max_failed=0)
-    assert SongStore.open(tmp_path / "store").index.num_rows > 0
+    assert SongStore.open(tmp_path / "store").index(arrow=True).num_rows > 0
     run(folder, tmp_path / "store", max_failed=2)
-    assert SongStore.open(tmp_path / "store").index.num_rows == 8
+    assert SongStore.open(tmp_path / "store").index(arrow=True).num_rows == 8
 
 
 @pytest.mark.fault(32)
@@ -240,7 +241,7 @@ def whole(store: Path, source: Path) -> None:
     extract(source, store.parent / "undisturbed", config=ExtractConfig(workers=2), progress=Silent())
     expected = dict(SongStore.open(store.parent / "undisturbed").iter_windows())
     found = SongStore.open(store)
-    assert sorted(found.index["song_id"].to_pylist()) == sorted(expected)
+    assert sorted(found.index(arrow=True)["song_id"].to_pylist()) == sorted(expected)
     for song_id, windows in found.iter_windows():
         np.testing.assert_array_equal(windows, expected[song_id])
 
@@ -272,11 +273,11 @@ def test_a_signal_commits_what_is_finished_and_says_how_to_go_on(
     assert process.returncode == 128 + number
     assert "done and committed" in err
     assert "Traceback" not in err
-    assert 0 < SongStore.open(tmp_path / "store").index.num_rows < 24
+    assert 0 < SongStore.open(tmp_path / "store").index(arrow=True).num_rows < 24
     again = start(long_folder, tmp_path / "store")
     again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0
-    assert SongStore.open(tmp_path / "store").index.num_rows == 24
+    assert SongStore.open(tmp_path / "store").index(arrow=True).num_rows == 24
 
 
 def test_a_file_named_as_a_module_of_python_where_the_run_is_started_harms_nothing(

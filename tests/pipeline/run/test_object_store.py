@@ -21,6 +21,7 @@ from songbag_store.errors import StoreUnavailable
 from songbag_store.format.encoding import decode
 from songbag_store.progress import Silent
 from songbag_store.storage.location import Location
+from songbag_store.writer import open_for_writing
 from tests.support import objects
 from tests.support.audio import chirp, write
 from tests.support.faulty_proxy import FaultyProxy, times
@@ -63,7 +64,7 @@ def test_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over_wh
 ) -> None:
     with FaultyProxy(s3_endpoint) as proxy:
         options = objects.options(proxy.url, patience_s="0.5")
-        SongStore.open_for_writing(Location(s3_url, options), SPEC)
+        open_for_writing(Location(s3_url, options), SPEC)
         # The first part is written; from then on there is nobody.
         proxy.rule = lambda method, path: (
             "refuse" if any(asked == "PUT" and ".parquet" in key for asked, key, _ in proxy.requests) else None
@@ -93,7 +94,7 @@ def test_the_environment_and_a_profile_say_how_to_reach_a_bucket(
     s3_url: str, s3_endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = objects.options(s3_endpoint)
-    SongStore.open_for_writing(Location(s3_url, options), SPEC)
+    open_for_writing(Location(s3_url, options), SPEC)
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")

@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 from songbag_pipeline import extract
 from songbag_pipeline.cli.commands import commands
 from songbag_pipeline.run.config import ExtractConfig
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec
 from songbag_store.progress import Silent
-from songbag_store.storage.storage import LocalStorage
+from songbag_store.storage.folder import LocalStorage
+from songbag_store.writer import open_for_writing
 from tests.support.audio import chirp, write
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -72,7 +73,7 @@ def test_a_function_may_choose_the_spec_from_that_of_the_store(songs: Path, tmp_
         return stored or SPEC
 
     for _ in range(2):
-        SongStore.open_for_writing(tmp_path / "store", choose)
+        open_for_writing(tmp_path / "store", choose)
     assert asked == [None, SPEC]
-    assert SongStore.open_for_writing(tmp_path / "store").spec == SPEC
-    assert SongStore.open_for_writing(tmp_path / "default").spec == FeatureSpec()
+    assert open_for_writing(tmp_path / "store").spec == SPEC
+    assert open_for_writing(tmp_path / "default").spec == FeatureSpec()

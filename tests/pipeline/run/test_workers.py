@@ -26,6 +26,7 @@ from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.workers import Needs
 from songbag_store import SongStore
 from songbag_store.progress import Silent
+from songbag_store.writer import open_for_writing
 from tests.support.audio import chirp, write
 from tests.support.clusters import (
     N_SONGS,
@@ -84,7 +85,7 @@ def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
     tmp_path: Path, scheduler_file: Path, start: Start, hidden: str, said: str
 ) -> None:
     work_for(scheduler_file, start)
-    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    store = open_for_writing(tmp_path / "store", SPEC)
     if hidden == "store":
         (tmp_path / "store" / "store.json").rename(tmp_path / "store.json")
     song = str(tmp_path / "nowhere.wav") if hidden == "song" else None
@@ -115,7 +116,7 @@ def test_workers_that_join_later_and_do_not_fit_are_left_out_and_the_run_goes_on
         assert run.wait(PATIENCE_S) == 0, log.read_text()
     assert "has other software: soxr 0.5.0" in log.read_text()
     assert songs_in(tmp_path / "store") == sorted(path.name for path in songs.iterdir())
-    assert SongStore.open(tmp_path / "store").select_songs().num_rows == len(list(songs.iterdir()))
+    assert SongStore.open(tmp_path / "store").songs(arrow=True).num_rows == len(list(songs.iterdir()))
 
 
 @pytest.mark.fault(45)
@@ -192,13 +193,13 @@ def test_a_worker_given_up_that_finishes_its_batch_after_all_leaves_one_orphan_a
         client.wait_for_workers(2, timeout=PATIENCE_S)
         client.run_on_scheduler(give_up_the_first)
     run.join(PATIENCE_S)
-    index, finished = SongStore.open(store).index, parts(store)
+    index, finished = SongStore.open(store).index(arrow=True), parts(store)
     (sleep / "wake").touch()
     zombie.send_signal(signal.SIGCONT)
     wait_until(lambda: len(parts(store)) > len(finished), "the zombie wrote its part")
     again = extract(songs, store, config=ExtractConfig(workers=1), progress=Silent())
     (orphan,) = set(parts(store)) - set(finished)
-    now = SongStore.open(store).index
+    now = SongStore.open(store).index(arrow=True)
     assert (again.n_stored, again.n_adopted, again.n_known) == (0, 0, N_SONGS)
     assert songs_in(store) == sorted(path.name for path in songs.iterdir())
     assert now.sort_by("song_id").equals(index.sort_by("song_id"))

@@ -13,8 +13,9 @@ import soxr
 
 from songbag_pipeline.features.kernel import window_features
 from songbag_pipeline.songs.song import read_song
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec
 from songbag_store.types import StoredWindows
+from songbag_store.writer import open_identity
 from tests.support.audio import chirp, sparse_wav, write
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
@@ -31,10 +32,11 @@ from songbag_pipeline.run.batch import Job, run_batch
 from songbag_pipeline.run.plan import plan
 from songbag_pipeline.songs import containment
 from songbag_pipeline.sources.source import read_source
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec
+from songbag_store.writer import open_for_writing
 
-store = SongStore.open_for_writing(sys.argv[2], FeatureSpec(**json.loads(sys.argv[3])))
-todo = plan(read_source(sys.argv[1]).songs, store.index).todo
+store = open_for_writing(sys.argv[2], FeatureSpec(**json.loads(sys.argv[3])))
+todo = plan(read_source(sys.argv[1]).songs, store.index(arrow=True)).todo
 (rows,) = run_batch(Job(store.location, store.uuid, store.spec, "test"), todo).values()
 def peak(process):
     with open(f"/proc/{process}/status") as file:
@@ -64,7 +66,7 @@ def test_a_long_song_takes_no_more_memory_than_a_minute_and_a_worker_stays_under
     assert (minute[0], hours[0]) == (23, 1440 * N_HOURS - 1)
     assert hours[2] < minute[2] + 20 * MB
     assert hours[1] + hours[2] < 600 * MB
-    assert SongStore.open_identity(tmp_path / "hours").spec == FeatureSpec()
+    assert open_identity(tmp_path / "hours").spec == FeatureSpec()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from songbag_store.bags import bags
 from songbag_store.bags.bags import Bags, Batch
 from songbag_store.commits.parts import adopt_part
 from songbag_store.errors import DamagedStore, SongNotFound, UsageError
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.stores import fill, sixteenths
 
 SPEC = FeatureSpec(sample_rate_hz=8000, n_fft=256, hop_length=256, n_mels=20, window_s=0.5, window_hop_s=0.25)
@@ -25,14 +26,14 @@ IDS = [f"{n % 3}/{n:02}" for n in range(36)]
 def store(tmp_path_factory: pytest.TempPathFactory) -> SongStore:
     """Return a store of 36 songs of 1 to 12 windows in three fragments."""
     rng = np.random.default_rng(17)
-    store = SongStore.open_for_writing(tmp_path_factory.mktemp("stores") / "store", SPEC)
+    store = open_for_writing(tmp_path_factory.mktemp("stores") / "store", SPEC)
     parts = {}
     for third in range(3):
         ids = IDS[third::3]
         songs = {song_id: sixteenths(rng, 1 + 7 * int(song_id[2:]) % 12, SPEC.window_shape) for song_id in ids}
         fragment = fill(store, songs, {"genre": [f"genre {song_id[0]}" for song_id in ids]})
-        parts[fragment] = adopt_part(store.storage, store.uuid, SPEC, fragment)
-    return store.commit_parts(parts)
+        parts[fragment] = adopt_part(store.inside.storage, store.uuid, SPEC, fragment)
+    return commit_parts(store, parts)
 
 
 def made(store: SongStore, ids: list[str] = IDS, **options: Any) -> Bags:
@@ -120,7 +121,7 @@ def test_a_bag_holds_windows_of_its_song_without_repeating_a_real_one(
     store: SongStore, bag_size: int, epoch: int
 ) -> None:
     bags = made(store, bag_size=bag_size)
-    songs = store.select_songs()
+    songs = store.songs(arrow=True)
     n_windows = dict(zip(songs["song_id"].to_pylist(), songs["n_windows"].to_pylist(), strict=True))
     for plan in bags.plans((epoch, 0), epoch + 1):
         for song, windows, mask in zip(plan.songs, plan.windows, plan.mask, strict=True):
@@ -149,9 +150,9 @@ def test_another_epoch_draws_other_windows_of_a_long_song(store: SongStore) -> N
 
 def test_of_a_very_long_song_only_a_stretch_is_read(tmp_path: Path) -> None:
     windows = np.arange(3000, dtype=np.float32)[:, None, None] / 2 * np.ones(SPEC.window_shape, np.float32)
-    store = SongStore.open_for_writing(tmp_path / "store", SPEC)
+    store = open_for_writing(tmp_path / "store", SPEC)
     fragment = fill(store, {"day": windows})
-    store = store.commit_parts({fragment: adopt_part(store.storage, store.uuid, SPEC, fragment)})
+    store = commit_parts(store, {fragment: adopt_part(store.inside.storage, store.uuid, SPEC, fragment)})
     bags = store.bags(bag_size=8)
     plan, batch = bags.plan(5, 0), bags.batch(5, 0)
     assert plan.length.tolist() == [1024]

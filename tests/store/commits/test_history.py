@@ -29,14 +29,14 @@ def songbag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 def test_removed_songs_leave_at_once_and_are_not_adopted_again(store: SongStore) -> None:
     after, n_removed = remove(store, "song_id = 'it''s'")
     assert (n_removed, len(after.songs()), len(store.songs())) == (1, 2, 3)
-    assert finished_parts(after.storage, after.uuid, after.spec, after.parts) == ({}, [])
+    assert finished_parts(after.inside.storage, after.uuid, after.spec, after.inside.state.parts) == ({}, [])
 
 
 @pytest.mark.parametrize("where", ["", "  ", "1=1; drop view songs", "nope = 1", "true) or (true"])
 def test_a_condition_that_is_none_removes_nothing(store: SongStore, where: str) -> None:
     with pytest.raises((QueryError, UsageError), match=r"empty|query"):
         remove(store, where)
-    assert len(store.refreshed().songs()) == 3
+    assert len(store.at().songs()) == 3
 
 
 def test_a_condition_that_no_song_meets_makes_no_snapshot(store: SongStore) -> None:
@@ -48,7 +48,7 @@ def test_the_history_says_what_each_snapshot_changed_and_which_tags_pin_it(store
     store.tag("paper")
     store.tag("run-1")
     remove(store, "song_id = 'a'")
-    rows = history_table(store.storage, store.uuid).drop_columns(["committed_at"]).to_pylist()
+    rows = history_table(store.inside.storage, store.uuid).drop_columns(["committed_at"]).to_pylist()
     assert rows == [
         {"snapshot": 2, "songs": 2, "more": -1, "failed": 0, "change": "remove where song_id = 'a'", "tags": ""},
         {"snapshot": 1, "songs": 3, "more": 3, "failed": 0, "change": "extract", "tags": "paper, run-1"},
@@ -59,16 +59,16 @@ def test_a_damaged_snapshot_is_shown_as_such_and_hides_no_other(store: SongStore
     remove(store, "song_id = 'a'")
     remove(store, "song_id = 'b'")
     Path(store.address, "index", f"{2:020d}.parquet").write_bytes(b"PAR1")
-    events = read_events(store.storage, store.uuid)
+    events = read_events(store.inside.storage, store.uuid)
     assert [event.whole for event in events] == [True, False, True]
-    assert "cut off" in history_table(store.storage, store.uuid)["change"][1].as_py()
+    assert "cut off" in history_table(store.inside.storage, store.uuid)["change"][1].as_py()
     assert songbag("history", store.address).returncode == 0
 
 
 def test_a_damaged_tag_is_still_a_tag(store: SongStore) -> None:
     store.tag("paper")
     Path(store.address, "tags", "paper.json").write_text("")
-    (tag,) = read_tags(store.storage)
+    (tag,) = read_tags(store.inside.storage)
     assert (tag.name, tag.snapshot) == ("paper", None)
 
 

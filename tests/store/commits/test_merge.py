@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec
 from songbag_store.commits.merge import merge_parts
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import StoreError
 from songbag_store.format import sealed
 from songbag_store.format.index import apply_parts, empty_index
 from songbag_store.format.sealed import Rows, Sealed, seal
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.stores import part
 
 SONGS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([None, "f0", "f1", "f2"]), min_size=1)
@@ -74,7 +75,7 @@ def test_row_groups_are_of_one_size_however_the_rows_come(monkeypatch: pytest.Mo
 
 
 def test_a_commit_takes_no_memory_for_the_rows_that_it_passes_on(tmp_path: Path) -> None:
-    store = SongStore.open_for_writing(tmp_path / "store", FeatureSpec(window_s=0.5, n_mels=40))
+    store = open_for_writing(tmp_path / "store", FeatureSpec(window_s=0.5, n_mels=40))
     pool, peaks = pa.default_memory_pool(), []
     for round_ in range(6):
         ids = dict.fromkeys(f"{round_}/{i:06}" for i in range(20_000))
@@ -86,11 +87,11 @@ def test_a_commit_takes_no_memory_for_the_rows_that_it_passes_on(tmp_path: Path)
         watched = pa.proxy_memory_pool(pool)
         pa.set_memory_pool(watched)
         try:
-            store.commit_parts({f"f{round_}": rows})
+            commit_parts(store, {f"f{round_}": rows})
         finally:
             pa.set_memory_pool(pool)
         peaks.append(watched.max_memory())
         assert pool.bytes_allocated() - before < 1 << 20
-    assert store.refreshed().n_rows == 120_000
+    assert store.at().inside.state.n_rows == 120_000
     # A row is 0.7 KB here. Of the rows passed on two row groups are in memory, whatever their number.
     assert peaks[-1] - peaks[1] < 80_000 * 20, peaks

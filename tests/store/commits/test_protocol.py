@@ -28,6 +28,8 @@ from songbag_store.errors import StoreError
 from songbag_store.format.index import REPLACES, index_schema
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, check_seal
+from songbag_store.store import open_in
+from songbag_store.writer import commit_parts
 from tests.support.long import LONG
 from tests.support.lossy_storage import FAULTS, Crash, Fault, LossyStorage
 
@@ -60,7 +62,7 @@ class Protocol(RuleBasedStateMachine):
         self.storage = LossyStorage()
         self.storage.overtake = self.somebody_else_commits
         create_identity(self.storage, SPEC)
-        self.uuid = SongStore.open_in(self.storage).uuid
+        self.uuid = open_in(self.storage).uuid
         self.writers: dict[int, Writer] = {}
         self.busy: Writer | None = None
         self.batches: dict[str, Batch] = {}
@@ -74,12 +76,12 @@ class Protocol(RuleBasedStateMachine):
     def writer(self, number: int) -> Writer:
         """Return a writer that is running, or start it: it reads the newest snapshot."""
         if number not in self.writers:
-            self.writers[number] = Writer(SongStore.open_in(self.storage))
+            self.writers[number] = Writer(open_in(self.storage))
         return self.writers[number]
 
     @rule(target=plans, number=writers, songs=songs)
     def plan(self, number: int, songs: set[int]) -> Batch:
-        index = self.writer(number).store.index
+        index = self.writer(number).store.index(arrow=True)
         present = dict(zip(index["song_id"].to_pylist(), index["fragment"].to_pylist(), strict=True))
         return {f"song {one}": present.get(f"song {one}") for one in sorted(songs)}
 
@@ -119,7 +121,7 @@ class Protocol(RuleBasedStateMachine):
         """Begin as a new run does: take in the complete parts that no snapshot names."""
         self.writers.pop(number, None)
         writer = self.writer(number)
-        for name in sorted(part_names(self.storage) - writer.store.parts):
+        for name in sorted(part_names(self.storage) - writer.store.inside.state.parts):
             writer.pending[name] = adopt_part(self.storage, self.uuid, SPEC, name)
         with self.under(faults, number):
             self.commit_pending(writer)
@@ -144,11 +146,11 @@ class Protocol(RuleBasedStateMachine):
         self.attempts.append(names)
         before, self.busy = self.busy, writer
         try:
-            writer.store = writer.store.commit_parts(writer.pending)
+            writer.store = commit_parts(writer.store, writer.pending)
         finally:
             self.busy = before
         writer.pending = {}
-        self.acknowledged[writer.store.snapshot] = writer.store.snapshot_sha256
+        self.acknowledged[writer.store.snapshot] = writer.store.inside.state.sha256
         self.acknowledged_songs |= {song for name in names for song in self.batches[name]}
 
     def somebody_else_commits(self) -> None:

@@ -8,7 +8,8 @@ import pytest
 from songbag_store.commits.snapshots import Snapshot, commit, read_snapshot, snapshot_numbers
 from songbag_store.errors import DamagedStore, StoreNotFound
 from songbag_store.format.keys import snapshot_key
-from songbag_store.storage.storage import KeyExists, LocalStorage
+from songbag_store.storage.folder import LocalStorage
+from songbag_store.storage.storage import KeyExists
 
 UUID = "0" * 32
 

@@ -57,7 +57,7 @@ def damage(folder: Path, document: Document, change: Damage) -> None:
 def read(folder: Path, document: Document) -> object:
     if document == "part":
         store = SongStore.open(folder)
-        return read_part_facts(store.storage, store.uuid, store.spec, FRAGMENT)
+        return read_part_facts(store.inside.storage, store.uuid, store.spec, FRAGMENT)
     if document == "tag":
         return TagFacts.from_json((folder / KEYS[document]).read_bytes())
     store = SongStore.open(folder)
@@ -171,10 +171,10 @@ SAID: dict[str, Any] = {"by": "Jo", "why": ["paper", {"page": 3}], "at": None, "
 def test_a_tag_keeps_whatever_json_its_maker_says(folder: Path) -> None:
     store = SongStore.open(folder)
     store.tag("mine", SAID)
-    data = store.storage.get(keys.tag_key("mine"))
-    assert json.loads(data) == {"snapshot": 3, "sha256": store.snapshot_sha256, **SAID}
+    data = store.inside.storage.get(keys.tag_key("mine"))
+    assert json.loads(data) == {"snapshot": 3, "sha256": store.inside.state.sha256, **SAID}
     assert TagFacts.from_json(data).said == SAID
-    assert {(tag.name, tag.snapshot) for tag in read_tags(store.storage)} == {("mine", 3), ("paper", 1)}
+    assert {(tag.name, tag.snapshot) for tag in read_tags(store.inside.storage)} == {("mine", 3), ("paper", 1)}
 
 
 @pytest.mark.parametrize(
@@ -191,14 +191,14 @@ def test_a_tag_that_could_not_be_read_back_is_not_made(folder: Path, facts: dict
     store = SongStore.open(folder)
     with pytest.raises(UsageError, match=message):
         store.tag("mine", facts)
-    assert [tag.name for tag in read_tags(store.storage)] == ["paper"]
+    assert [tag.name for tag in read_tags(store.inside.storage)] == ["paper"]
 
 
 def test_what_songbag_writes_has_the_bytes_it_had(folder: Path) -> None:
     store = SongStore.open(folder, snapshot=1)
     store.tag("again", {"by": "test"})
-    assert store.storage.get(keys.tag_key("again")) == store.storage.get(keys.tag_key("paper"))
-    identity = read_identity(store.storage)
-    assert identity.to_json() == store.storage.get(keys.IDENTITY)
-    sealed, facts = read_sealed(store.storage, store.uuid, 3)
+    assert store.inside.storage.get(keys.tag_key("again")) == store.inside.storage.get(keys.tag_key("paper"))
+    identity = read_identity(store.inside.storage)
+    assert identity.to_json() == store.inside.storage.get(keys.IDENTITY)
+    sealed, facts = read_sealed(store.inside.storage, store.uuid, 3)
     assert json.dumps(dataclasses.asdict(facts)) == json.dumps(sealed.facts)

@@ -15,6 +15,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import DamagedStore, NewerFormat
 from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
+from songbag_store.writer import open_for_writing
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, Windows, sixteenths
 
@@ -94,8 +95,8 @@ def test_a_store_for_newer_writers_alone_is_read_and_not_written(store: SongStor
     with pytest.raises(NewerFormat, match="writer of format 2"):
         remove(opened, "true")
     with pytest.raises(NewerFormat, match="writer of format 2"):
-        SongStore.open_for_writing(store.address, opened.spec)
-    assert opened.refreshed().snapshot == 1
+        open_for_writing(store.address, opened.spec)
+    assert opened.at().snapshot == 1
 
 
 @pytest.mark.parametrize("features", [7, "x", ["y"], None])

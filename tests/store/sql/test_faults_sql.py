@@ -106,7 +106,7 @@ def test_a_condition_is_an_expression_or_nothing(store: SongStore, where: str) -
 )
 def test_a_query_without_end_is_stopped(store: SongStore, sql: str) -> None:
     with pytest.raises(QueryError, match="took too long"):
-        select(store.index, sql, time_limit_s=1.0)
+        select(store.index(arrow=True), sql, time_limit_s=1.0)
 
 
 @pytest.mark.fault(77)
@@ -118,13 +118,13 @@ def test_a_query_that_needs_too_much_memory_is_stopped_and_leaves_no_file(
     monkeypatch.chdir(place)
     sql = "select list(n order by n % 7, n) from range(100000000) t(n)"
     with pytest.raises(QueryError, match="more memory"):
-        select(store.index, sql, memory_limit_bytes=100_000_000)
+        select(store.index(arrow=True), sql, memory_limit_bytes=100_000_000)
     assert os.listdir(place) == []
 
 
 @pytest.mark.fault(78)
 def test_python_variables_are_out_of_reach(store: SongStore) -> None:
-    secret_table = store.index
+    secret_table = store.index(arrow=True)
     with pytest.raises(QueryError, match="secret_table"):
         store.sql("select * from secret_table")
     assert secret_table.num_rows == len(HOSTILE)

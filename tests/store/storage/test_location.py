@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from songbag_store import FeatureSpec, SongStore
+from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
+from songbag_store.storage.folder import LocalStorage
 from songbag_store.storage.location import Location, parse_size
-from songbag_store.storage.storage import LocalStorage
+from songbag_store.writer import open_for_writing
 
 
 def test_a_location_is_made_of_a_text_a_path_a_location_and_an_open_store(tmp_path: Path) -> None:
@@ -20,7 +21,7 @@ def test_a_location_is_made_of_a_text_a_path_a_location_and_an_open_store(tmp_pa
     assert Location(tmp_path).address == str(tmp_path)  # type: ignore[arg-type]
     assert Location.of(location) is location
     assert Location.of(location, 4) == Location(str(tmp_path), {"region": "x"}, snapshot=4)
-    store = SongStore.open_for_writing(location, FeatureSpec())
+    store = open_for_writing(location, FeatureSpec())
     assert Location.of(store) is location
 
 

@@ -19,6 +19,7 @@ from songbag_store.storage.location import Location
 from songbag_store.storage.objects import ObjectStorage
 from songbag_store.storage.storage import KeyExists, probe
 from songbag_store.windows.writer import SHARD_BYTES
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy, times
 from tests.support.stores import fill, sixteenths
@@ -45,11 +46,11 @@ def proxy(s3_endpoint: str) -> Iterator[FaultyProxy]:
 
 def add(store: SongStore, songs: dict[str, np.ndarray]) -> SongStore:
     fragment = fill(store, songs)
-    return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+    return commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
 
 
 def make(url: str, options: dict[str, str], songs: dict[str, np.ndarray]) -> SongStore:
-    return add(SongStore.open_for_writing(Location(url, options), SPEC), songs)
+    return add(open_for_writing(Location(url, options), SPEC), songs)
 
 
 def test_an_object_is_created_once_and_never_replaced(storage: ObjectStorage) -> None:
@@ -106,12 +107,12 @@ def test_a_part_holds_size_and_digest_of_what_lies_in_the_bucket(
     s3_url: str, options: dict[str, str], rng: np.random.Generator
 ) -> None:
     store = make(s3_url, options, {"a": sixteenths(rng, 30, SHAPE)})
-    (part,) = store.parts
-    facts = Sealed(store.storage.get(f"parts/{part}.parquet"), key="", place="").facts
-    found = {entry.key: entry.n_bytes for entry in store.storage.entries(f"features.zarr/{part}")}
+    (part,) = store.inside.state.parts
+    facts = Sealed(store.inside.storage.get(f"parts/{part}.parquet"), key="", place="").facts
+    found = {entry.key: entry.n_bytes for entry in store.inside.storage.entries(f"features.zarr/{part}")}
     assert found == {key: one["bytes"] for key, one in facts["objects"].items()}
     for key, one in facts["objects"].items():
-        assert hashlib.sha256(store.storage.get(key)).hexdigest() == one["sha256"]
+        assert hashlib.sha256(store.inside.storage.get(key)).hexdigest() == one["sha256"]
 
 
 def test_one_song_is_read_by_its_chunks_and_not_by_its_fragment(
@@ -120,7 +121,7 @@ def test_one_song_is_read_by_its_chunks_and_not_by_its_fragment(
     songs = {f"{n:03}": sixteenths(rng, 10, SHAPE) for n in range(200)}
     options = objects.options(proxy.url)
     store = make(s3_url, options, songs)
-    n_bytes = sum(entry.n_bytes for entry in store.storage.entries("features.zarr"))
+    n_bytes = sum(entry.n_bytes for entry in store.inside.storage.entries("features.zarr"))
     proxy.requests.clear()
     np.testing.assert_array_equal(store.windows("117"), songs["117"])
     # The array's metadata, the shard's list of chunks, the chunk.
@@ -132,7 +133,7 @@ def test_one_song_is_read_by_its_chunks_and_not_by_its_fragment(
 
 
 def test_writing_reads_nothing_back(s3_url: str, proxy: FaultyProxy, rng: np.random.Generator) -> None:
-    store = SongStore.open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
+    store = open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
     proxy.requests.clear()
     fill(store, {"a": sixteenths(rng, 100, SHAPE)})
     assert sum(size for method, _, size in proxy.requests if method == "GET" and "features.zarr" in _) < 5000
@@ -143,13 +144,13 @@ def test_a_damaged_shard_is_an_error_with_the_song_and_never_zeros(
     s3_url: str, options: dict[str, str], rng: np.random.Generator, damage: str
 ) -> None:
     store = make(s3_url, options, {"a": sixteenths(rng, 30, SHAPE)})
-    (key,) = (entry.key for entry in store.storage.entries("features.zarr") if "/c/" in entry.key)
-    data = store.storage.get(key)
-    store.storage.delete(key)
+    (key,) = (entry.key for entry in store.inside.storage.entries("features.zarr") if "/c/" in entry.key)
+    data = store.inside.storage.get(key)
+    store.inside.storage.delete(key)
     flipped = bytes([data[0], data[1], data[2], data[3], data[100] ^ 4]) + data[5:]
     left = {"missing": None, "empty": b"", "cut off": data[:1000], "flipped": flipped}[damage]
     if left is not None:
-        store.storage.create(key, left)
+        store.inside.storage.create(key, left)
     with pytest.raises(DamagedStore, match="songs hit: 'a'"):
         SongStore.open(Location(s3_url, options)).windows("a")
 
@@ -159,13 +160,13 @@ def test_sixty_random_bit_flips_in_a_shard_are_all_found(
     s3_url: str, options: dict[str, str], rng: np.random.Generator
 ) -> None:
     store = make(s3_url, options, {"a": sixteenths(rng, 5, SHAPE), "b": sixteenths(rng, 9, SHAPE)})
-    (key,) = (entry.key for entry in store.storage.entries("features.zarr") if "/c/" in entry.key)
-    whole = store.storage.get(key)
+    (key,) = (entry.key for entry in store.inside.storage.entries("features.zarr") if "/c/" in entry.key)
+    whole = store.inside.storage.get(key)
     for position in rng.integers(0, len(whole) * 8, 60):
         flipped = bytearray(whole)
         flipped[position // 8] ^= 1 << (position % 8)
-        store.storage.delete(key)
-        store.storage.create(key, bytes(flipped))
+        store.inside.storage.delete(key)
+        store.inside.storage.create(key, bytes(flipped))
         again = SongStore.open(Location(s3_url, options))
         with pytest.raises(DamagedStore, match="songs hit"):
             dict(again.iter_windows())
@@ -176,7 +177,7 @@ def test_no_store_and_somebody_elses_objects_are_told_apart(s3_url: str, options
         SongStore.open(Location(s3_url, options))
     ObjectStorage(s3_url, options).create("thesis.tex", b"")
     with pytest.raises(StoreInTheWay, match=r"thesis\.tex"):
-        SongStore.open_for_writing(Location(s3_url, options), SPEC)
+        open_for_writing(Location(s3_url, options), SPEC)
 
 
 @pytest.mark.fault(53)
@@ -184,7 +185,7 @@ def test_a_server_without_put_if_absent_is_refused_with_the_reason(tmp_path: Pat
     with objects.rclone_server(tmp_path / "served") as endpoint:
         url = f"s3://{objects.BUCKET}/store"
         with pytest.raises(BackendRefused, match="no put-if-absent"):
-            SongStore.open_for_writing(Location(url, objects.options(endpoint)), SPEC)
+            open_for_writing(Location(url, objects.options(endpoint)), SPEC)
         assert "store.json" not in ObjectStorage(url, objects.options(endpoint)).top_level()
 
 
@@ -223,8 +224,8 @@ def test_a_real_object_store_keeps_the_protocol(rng: np.random.Generator) -> Non
             np.testing.assert_array_equal(windows, songs[name])
         assert store.snapshots() == [1, 2]
     finally:
-        for entry in store.storage.entries(""):
-            store.storage.delete(entry.key)
+        for entry in store.inside.storage.entries(""):
+            store.inside.storage.delete(entry.key)
 
 
 @pytest.mark.fault(58)
@@ -234,7 +235,7 @@ def test_a_listing_that_breaks_off_is_an_error_and_never_an_older_store(
     # A page of a listing is 1000 names.
     store = make(s3_url, options, {"a": sixteenths(rng, 1, SHAPE)})
     for number in range(1005):
-        store.storage.create(f"index/0-{number:04}", b"")
+        store.inside.storage.create(f"index/0-{number:04}", b"")
     proxy.rule = times(1000, "503:SlowDown", "GET", "continuation-token")
     with pytest.raises(StoreError, match="does not answer"):
         SongStore.open(Location(s3_url, objects.options(proxy.url, patience_s="0.3")))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from songbag_store.errors import BackendRefused, StoreError
-from songbag_store.storage.storage import KeyExists, LocalStorage, probe
+from songbag_store.storage.folder import LocalStorage
+from songbag_store.storage.storage import KeyExists, probe
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed
+from songbag_store.writer import open_for_writing
 from tests.support.patience import PATIENCE_S
 from tests.support.songs import SPEC
 
@@ -25,7 +26,7 @@ def trace(tmp_path: Path) -> tuple[Path, list[str]]:
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     store, log = tmp_path / "store", tmp_path / "trace"
-    SongStore.open_for_writing(store, SPEC)
+    open_for_writing(store, SPEC)
     calls = "trace=fsync,fdatasync,link,linkat,rename,renameat,renameat2,openat,mkdir"
     command = ["strace", "-f", "-y", "-s", "4096", "-e", calls, "-o", str(log)]
     command += [sys.executable, "-m", "tests.support.writer_process", str(store), "{}", "1", "12"]
@@ -52,7 +53,7 @@ def test_every_object_that_a_snapshot_names_is_synced_before_the_link_of_the_sna
     seen: frozenset[str] = frozenset()
     for number in store.snapshots():
         (linked,) = positions(lines, rf'link(at)?\(.*"{re.escape(str(path / snapshot_key(number)))}"')
-        parts = SongStore.open(path, snapshot=number).parts
+        parts = SongStore.open(path, snapshot=number).inside.state.parts
         for fragment in parts - seen:
             part = path / "parts" / f"{fragment}.parquet"
             (part_linked,) = positions(lines, rf'link(at)?\(.*"{re.escape(str(part))}"')

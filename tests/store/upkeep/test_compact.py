@@ -13,6 +13,7 @@ from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.relabel import relabel
 from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
+from songbag_store.writer import commit_parts
 from tests.support.stores import MakeStore, Windows, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -28,11 +29,11 @@ def store(make_store: MakeStore, songs: dict[str, Windows]) -> SongStore:
     """Two fragments: a, b, c and d, e."""
     store = make_store({name: songs[name] for name in "abc"}, {"label": ["x", "y", "z"]})
     fragment = fill(store, {name: songs[name] for name in "de"}, {"label": ["x", "y"]})
-    return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+    return commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
 
 
 def fragments(store: SongStore) -> set[str]:
-    return set(store.index["fragment"].to_pylist())
+    return set(store.index(arrow=True)["fragment"].to_pylist())
 
 
 def test_small_fragments_become_one_with_the_same_windows_and_labels(
@@ -44,8 +45,8 @@ def test_small_fragments_become_one_with_the_same_windows_and_labels(
     for name, windows in songs.items():
         np.testing.assert_array_equal(after.windows(name), windows)
     changed = {"fragment", "row_start"}
-    same = [name for name in store.index.column_names if name not in changed]
-    assert after.index.select(same).equals(store.index.select(same))
+    same = [name for name in store.index(arrow=True).column_names if name not in changed]
+    assert after.index(arrow=True).select(same).equals(store.index(arrow=True).select(same))
     assert not verify(after, full=True)
 
 
@@ -83,15 +84,15 @@ def test_what_others_commit_during_a_compaction_stays(
         relabel(store, tmp_path / "labels.csv")
         remove(store, "song_id = 'a'")
         fragment = fill(store, {"e": anew}, {"label": ["y"]})
-        rows = read_part(store.storage, store.uuid, store.spec, fragment)
-        old = store.index.filter(module.pc.field("song_id") == "e")["fragment"]
-        store.commit_parts({fragment: rows.set_column(rows.schema.get_field_index("replaces"), "replaces", old)})
+        rows = read_part(store.inside.storage, store.uuid, store.spec, fragment)
+        old = store.index(arrow=True).filter(module.pc.field("song_id") == "e")["fragment"]
+        commit_parts(store, {fragment: rows.set_column(rows.schema.get_field_index("replaces"), "replaces", old)})
         return moves
 
     monkeypatch.setattr(module, "_rewrite", meanwhile)
     after, _ = compact(store)
     assert after.songs("song_id = 'b'")["label"].tolist() == ["new"]
-    assert set(after.index["song_id"].to_pylist()) == set("bcde")
+    assert set(after.index(arrow=True)["song_id"].to_pylist()) == set("bcde")
     np.testing.assert_array_equal(after.windows("e"), anew)
     np.testing.assert_array_equal(after.windows("b"), songs["b"])
 
@@ -103,14 +104,14 @@ def test_a_compaction_killed_before_its_commit_changes_nothing_when_its_part_is_
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(SongStore, "commit_change", die)
+        patched.setattr(module, "commit_change", die)
         with pytest.raises(KeyboardInterrupt):
             compact(store)
-    parts, damaged = finished_parts(store.storage, store.uuid, store.spec, store.parts)
+    parts, damaged = finished_parts(store.inside.storage, store.uuid, store.spec, store.inside.state.parts)
     assert (len(parts), damaged) == (1, [])
-    after = store.commit_parts(parts)
-    assert after.index.equals(store.index)
-    assert after.parts == store.parts | parts.keys()
+    after = commit_parts(store, parts)
+    assert after.index(arrow=True).equals(store.index(arrow=True))
+    assert after.inside.state.parts == store.inside.state.parts | parts.keys()
 
 
 def test_damaged_windows_are_never_copied(store: SongStore) -> None:
@@ -118,4 +119,4 @@ def test_damaged_windows_are_never_copied(store: SongStore) -> None:
         shard.write_bytes(shard.read_bytes()[:-40])
     with pytest.raises(DamagedStore, match="songs hit"):
         compact(store)
-    assert store.refreshed().snapshot == store.snapshot
+    assert store.at().snapshot == store.snapshot

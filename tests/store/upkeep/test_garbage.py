@@ -19,11 +19,13 @@ from songbag_store.errors import DamagedStore, StoreNotFound
 from songbag_store.format.facts import SnapshotFacts
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import seal
-from songbag_store.storage.storage import LocalStorage
+from songbag_store.storage.folder import LocalStorage
+from songbag_store.store import open_in
 from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.garbage import gc
 from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
+from songbag_store.writer import commit_parts
 from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -40,19 +42,19 @@ def sealed_days_ago(store: SongStore, number: int, days: float) -> bytes:
         store=store.uuid,
         snapshot=number,
         token="",
-        parts=sorted(store.parts),
+        parts=sorted(store.inside.state.parts),
         committed_at=(datetime.now(UTC) - timedelta(days=days)).isoformat(),
         change="extract",
     )
-    return seal(store.index, dataclasses.asdict(facts))
+    return seal(store.index(arrow=True), dataclasses.asdict(facts))
 
 
 def commit_days_ago(store: SongStore, days: float, n: int = 1) -> SongStore:
     """Commit the same index again, as if that had been some days ago."""
     for _ in range(n):
         number = store.snapshots()[-1] + 1
-        store.storage.create(snapshot_key(number), sealed_days_ago(store, number, days))
-    return store.refreshed()
+        store.inside.storage.create(snapshot_key(number), sealed_days_ago(store, number, days))
+    return store.at()
 
 
 def stamp_days_ago(store: SongStore, days: float, pattern: str = "**/*") -> None:
@@ -62,7 +64,7 @@ def stamp_days_ago(store: SongStore, days: float, pattern: str = "**/*") -> None
 
 
 def keys(store: SongStore) -> set[str]:
-    return {entry.key for entry in store.storage.entries("")}
+    return {entry.key for entry in store.inside.storage.entries("")}
 
 
 def test_a_fresh_store_has_no_garbage(store: SongStore) -> None:
@@ -90,18 +92,18 @@ def test_the_last_ten_snapshots_the_tagged_and_the_young_stay(store: SongStore) 
 
 
 def test_bytes_of_removed_songs_go_when_no_kept_snapshot_has_them(store: SongStore) -> None:
-    (old,) = set(store.index["fragment"].to_pylist())
+    (old,) = set(store.index(arrow=True)["fragment"].to_pylist())
     removed, _ = remove(store, "song_id = 'a'")
     compacted, _ = compact(removed)
     commit_days_ago(compacted, 60, 10)
     stamp_days_ago(store, 100)
     # Snapshots 1 to 3 were committed today: what they reach stays, whatever the stamps of the files say.
-    assert gc(store.refreshed()).objects == ()
+    assert gc(store.at()).objects == ()
     rewrite_as_old(store, [1, 2, 3])
-    garbage = gc(store.refreshed(), yes=True)
+    garbage = gc(store.at(), yes=True)
     assert garbage.snapshots == (1, 2, 3)
     assert not any(old in key for key in keys(store))
-    after = store.refreshed()
+    after = store.at()
     assert set(dict(after.iter_windows())) == {"b", "c"}
     assert not verify(after, full=True)
     assert gc(after, yes=True).objects == ()
@@ -157,9 +159,9 @@ def test_finished_work_that_nobody_committed_is_taken_in_and_not_deleted(
     fill(store, {"late": sixteenths(rng, 3, SHAPE)})
     stamp_days_ago(store, 300)
     assert gc(store).objects == ()
-    assert store.refreshed().snapshot == 1
+    assert store.at().snapshot == 1
     assert gc(store, yes=True).objects == ()
-    assert len(store.refreshed().windows("late")) == 3
+    assert len(store.at().windows("late")) == 3
 
 
 def test_the_part_and_fragment_of_a_task_that_ran_twice_go(store: SongStore, rng: np.random.Generator) -> None:
@@ -168,7 +170,7 @@ def test_the_part_and_fragment_of_a_task_that_ran_twice_go(store: SongStore, rng
     gone = {entry.key for entry in gc(store, yes=True).objects}
     assert f"parts/{twin}.parquet" in gone
     assert f"features.zarr/{twin}/zarr.json" in gone
-    assert len(store.refreshed().songs()) == 3
+    assert len(store.at().songs()) == 3
 
 
 def test_a_damaged_part_and_its_fragment_go(store: SongStore, rng: np.random.Generator) -> None:
@@ -200,7 +202,7 @@ def test_a_wrong_clock_of_one_writer_makes_nothing_old(store: SongStore, days: f
     removed, _ = remove(store, "song_id = 'a'")
     after, _ = compact(removed)
     commit_days_ago(after, days, 12)
-    assert gc(after.refreshed()).objects == ()
+    assert gc(after.at()).objects == ()
 
 
 @pytest.mark.fault(57)
@@ -209,7 +211,7 @@ def test_a_reader_of_an_old_tagged_snapshot_keeps_its_windows_through_a_collecti
     removed, _ = remove(store, "true")
     commit_days_ago(removed, 60, 12)
     stamp_days_ago(store, 60)
-    gc(store.refreshed(), yes=True)
+    gc(store.at(), yes=True)
     reader = SongStore.open(store.address, snapshot=1)
     assert dict(reader.iter_windows()).keys() == set("abc")
 
@@ -240,7 +242,7 @@ def reader(store: SongStore) -> SongStore:
 @pytest.mark.fault(57)
 def test_a_snapshot_pinned_while_gc_deletes_it_is_put_back_with_all_it_reaches(reader: SongStore) -> None:
     storage = Interrupted(Path(reader.address), before=partial(reader.tag, "paper"))
-    garbage = gc(SongStore.open_in(storage), yes=True)
+    garbage = gc(open_in(storage), yes=True)
     assert garbage.snapshots == (3, 4)
     assert not any("features.zarr" in entry.key for entry in garbage.objects)
     assert dict(SongStore.open(reader.address, snapshot=1).iter_windows()).keys() == set("abc")
@@ -252,7 +254,7 @@ def test_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: SongStore)
         with pytest.raises(StoreNotFound, match=r"snapshot 1 is being deleted"):
             reader.tag("paper")
 
-    garbage = gc(SongStore.open_in(Interrupted(Path(reader.address), after=pin)), yes=True)
+    garbage = gc(open_in(Interrupted(Path(reader.address), after=pin)), yes=True)
     assert garbage.snapshots == (1, 3, 4)
     assert not any(key.startswith("tags/") for key in keys(reader))
 
@@ -261,9 +263,9 @@ def test_who_pins_a_snapshot_that_gc_has_just_deleted_is_told(reader: SongStore)
 def test_a_collection_beside_a_run_leaves_what_the_run_has_written(store: SongStore, rng: np.random.Generator) -> None:
     stamp_days_ago(store, 60)
     fragment = fill(store, {"d": sixteenths(rng, 2, SHAPE)})
-    rows = read_part(store.storage, store.uuid, store.spec, fragment)
+    rows = read_part(store.inside.storage, store.uuid, store.spec, fragment)
     gc(store, yes=True)
-    after = store.commit_parts({fragment: rows})
+    after = commit_parts(store, {fragment: rows})
     assert dict(after.iter_windows()).keys() == set("abcd")
 
 

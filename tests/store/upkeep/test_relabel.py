@@ -11,6 +11,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.errors import UsageError
 from songbag_store.upkeep.relabel import relabel
+from songbag_store.writer import commit_parts
 from tests.support.stores import MakeStore, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -29,16 +30,18 @@ def labels(tmp_path: Path, text: str) -> Path:
 
 
 def column(store: SongStore, name: str) -> dict[str, object]:
-    return dict(zip(store.index["song_id"].to_pylist(), store.index[name].to_pylist(), strict=True))
+    return dict(
+        zip(store.index(arrow=True)["song_id"].to_pylist(), store.index(arrow=True)[name].to_pylist(), strict=True)
+    )
 
 
 def test_labels_are_joined_by_song_id_and_no_feature_is_touched(store: SongStore, tmp_path: Path) -> None:
-    before = {entry.key for entry in store.storage.entries("")}
+    before = {entry.key for entry in store.inside.storage.entries("")}
     after, n_matched = relabel(store, labels(tmp_path, "song_id,genre,year\nc,blues,1999\na,,1970\n"))
     assert (after.snapshot, n_matched) == (2, 2)
     assert column(after, "genre") == {"a": None, "b": "jazz", "c": "blues"}
     assert column(after, "year") == {"a": 1970, "b": None, "c": 1999}
-    assert {entry.key for entry in store.storage.entries("")} - before == {"index/00000000000000000002.parquet"}
+    assert {entry.key for entry in store.inside.storage.entries("")} - before == {"index/00000000000000000002.parquet"}
     np.testing.assert_array_equal(after.windows("c"), store.windows("c"))
     assert column(SongStore.open(store.address, snapshot=1), "genre")["c"] == "rock"
 
@@ -72,7 +75,7 @@ def test_labels_that_cannot_be_used_are_refused_with_line_or_column(
 ) -> None:
     with pytest.raises(UsageError, match=said):
         relabel(store, labels(tmp_path, text))
-    assert store.refreshed().snapshot == 1
+    assert store.at().snapshot == 1
 
 
 def test_a_column_changes_its_type_only_where_no_song_keeps_an_old_value(store: SongStore, tmp_path: Path) -> None:
@@ -93,9 +96,9 @@ def test_labels_stay_when_a_song_is_computed_anew_by_a_run_without_that_column(
 ) -> None:
     after, _ = relabel(store, labels(tmp_path, "song_id,year\na,1999\n"))
     fragment = fill(after, {"a": sixteenths(rng, 5, SHAPE)})
-    rows = read_part(after.storage, after.uuid, after.spec, fragment)
-    old = after.index.filter(pa.compute.field("song_id") == "a")["fragment"]
+    rows = read_part(after.inside.storage, after.uuid, after.spec, fragment)
+    old = after.index(arrow=True).filter(pa.compute.field("song_id") == "a")["fragment"]
     rows = rows.set_column(rows.schema.get_field_index("replaces"), "replaces", old)
-    after = after.commit_parts({fragment: rows})
+    after = commit_parts(after, {fragment: rows})
     assert after.windows("a").shape == (5, *SHAPE)
     assert (column(after, "year")["a"], column(after, "genre")["a"]) == (1999, "rock")

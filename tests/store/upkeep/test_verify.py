@@ -13,6 +13,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.upkeep.verify import Damage, repair, report, verify
 from songbag_store.windows import writer as fragments_module
+from songbag_store.writer import commit_change, commit_parts
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, fill, sixteenths
 
@@ -25,11 +26,11 @@ def store(make_store: MakeStore, rng: np.random.Generator, monkeypatch: pytest.M
     monkeypatch.setattr(fragments_module, "SHARD_BYTES", 4 * FeatureSpec().window_bytes)
     store = make_store({name: sixteenths(rng, 2, SHAPE) for name in "abcd"})
     fragment = fill(store, {"e": sixteenths(rng, 2, SHAPE)})
-    return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+    return commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
 
 
 def shard(store: SongStore, number: int) -> Path:
-    fragment = store.index["fragment"][0].as_py()
+    fragment = store.index(arrow=True)["fragment"][0].as_py()
     return Path(store.address, "features.zarr", fragment, "c", str(number), "0", "0")
 
 
@@ -71,7 +72,7 @@ def test_the_full_way_finds_a_flipped_bit_that_sizes_do_not_show(store: SongStor
 
 
 def test_a_missing_part_hits_the_songs_of_its_fragment(store: SongStore) -> None:
-    fragment = store.index["fragment"][4].as_py()
+    fragment = store.index(arrow=True)["fragment"][4].as_py()
     Path(store.address, "parts", f"{fragment}.parquet").unlink()
     (damage,) = verify(store)
     assert (damage.key, damage.what, damage.song_ids) == (f"parts/{fragment}.parquet", "is missing", ("e",))
@@ -88,24 +89,24 @@ def test_metadata_of_another_length_are_found_by_the_quick_way(store: SongStore)
 
 
 def test_windows_that_do_not_add_up_to_the_index_are_found_by_the_full_way(store: SongStore) -> None:
-    index = store.index
+    index = store.index(arrow=True)
     sums = [[x + 1 / 16 for x in s] if i == 2 else s for i, s in enumerate(index["feature_sum"].to_pylist())]
     index = index.set_column(
         index.schema.get_field_index("feature_sum"),
         "feature_sum",
         pa.array(sums, index.schema.field("feature_sum").type),
     )
-    wrong = store.commit_change(lambda base: (index, base.parts), note="by hand")
+    wrong = commit_change(store, lambda base: (index, base.parts), note="by hand")
     (damage,) = verify(wrong, full=True)
     assert "do not add up to its feature_sum" in damage.what
     assert damage.song_ids == ("c",)
 
 
 def test_a_row_that_points_beyond_the_array_is_found_by_the_full_way(store: SongStore) -> None:
-    index = store.index
+    index = store.index(arrow=True)
     moved = pc.if_else(pc.equal(index["song_id"], "d"), 7, index["row_start"])
     index = index.set_column(index.schema.get_field_index("row_start"), index.schema.field("row_start"), moved)
-    wrong = store.commit_change(lambda base: (index, base.parts), note="by hand")
+    wrong = commit_change(store, lambda base: (index, base.parts), note="by hand")
     (damage,) = verify(wrong, full=True)
     assert "the index points at 7 to 9" in damage.what
     assert damage.song_ids == ("d",)
@@ -140,9 +141,9 @@ def test_repair_keeps_a_song_that_somebody_computed_anew_meanwhile(store: SongSt
     damages = verify(store)
     anew = sixteenths(rng, 3, SHAPE)
     fragment = fill(store, {"d": anew})
-    rows = read_part(store.storage, store.uuid, store.spec, fragment)
-    old = store.index.filter(pc.field("song_id") == "d")["fragment"]
-    store.commit_parts({fragment: rows.set_column(rows.schema.get_field_index("replaces"), "replaces", old)})
+    rows = read_part(store.inside.storage, store.uuid, store.spec, fragment)
+    old = store.index(arrow=True).filter(pc.field("song_id") == "d")["fragment"]
+    commit_parts(store, {fragment: rows.set_column(rows.schema.get_field_index("replaces"), "replaces", old)})
     after, n_removed = repair(store, damages)
     assert n_removed == 1
     np.testing.assert_array_equal(after.windows("d"), anew)

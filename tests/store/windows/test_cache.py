@@ -17,6 +17,7 @@ from songbag_store.commits.parts import adopt_part
 from songbag_store.errors import DamagedStore, UsageError
 from songbag_store.storage.location import Location
 from songbag_store.windows.cache import FragmentCache
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.patience import PATIENCE_S
@@ -31,10 +32,10 @@ def url(s3_endpoint: str) -> str:
     """Return the address of a store of twelve songs in three fragments."""
     rng = np.random.default_rng(3)
     place = f"s3://{objects.BUCKET}/cached/store"
-    store = SongStore.open_for_writing(Location(place, objects.options(s3_endpoint)), SPEC)
+    store = open_for_writing(Location(place, objects.options(s3_endpoint)), SPEC)
     for third in range(3):
         fragment = fill(store, {song: sixteenths(rng, 3 + int(song), SPEC.window_shape) for song in SONGS[third::3]})
-        store = store.commit_parts({fragment: adopt_part(store.storage, store.uuid, SPEC, fragment)})
+        store = commit_parts(store, {fragment: adopt_part(store.inside.storage, store.uuid, SPEC, fragment)})
     return place
 
 
@@ -102,13 +103,13 @@ def test_a_shard_that_was_damaged_in_the_cache_is_fetched_again(
 
 def test_a_shard_that_comes_damaged_from_the_store_is_an_error_and_not_kept(s3_endpoint: str, tmp_path: Path) -> None:
     place = f"s3://{objects.BUCKET}/damaged/store"
-    store = SongStore.open_for_writing(Location(place, objects.options(s3_endpoint)), SPEC)
+    store = open_for_writing(Location(place, objects.options(s3_endpoint)), SPEC)
     fragment = fill(store, {song: sixteenths(np.random.default_rng(3), 3, SPEC.window_shape) for song in SONGS})
-    store = store.commit_parts({fragment: adopt_part(store.storage, store.uuid, SPEC, fragment)})
+    store = commit_parts(store, {fragment: adopt_part(store.inside.storage, store.uuid, SPEC, fragment)})
     key = f"features.zarr/{fragment}/c/0/0/0"
-    whole = store.storage.get(key)
-    store.storage.delete(key)
-    store.storage.create(key, whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
+    whole = store.inside.storage.get(key)
+    store.inside.storage.delete(key)
+    store.inside.storage.create(key, whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
     with pytest.raises(DamagedStore, match=r"another.*songs hit"):
         epoch(opened(place, s3_endpoint, tmp_path))
     # Another thread may still be fetching it, to find the same.
@@ -132,15 +133,15 @@ def test_what_was_used_longest_ago_makes_room_and_the_limit_holds(url: str, s3_e
 
 
 def fragment_of(store: SongStore, song: str) -> str:
-    rows = store.select_ids([song])
+    rows = store.songs(ids=[song], arrow=True)
     return str(rows["fragment"][0].as_py())
 
 
 def fragment_with(store: SongStore, digest: str) -> str:
     from songbag_store.commits.parts import read_part_facts
 
-    for fragment in store.parts:
-        facts = read_part_facts(store.storage, store.uuid, SPEC, fragment)[1]
+    for fragment in store.inside.state.parts:
+        facts = read_part_facts(store.inside.storage, store.uuid, SPEC, fragment)[1]
         if any(one["sha256"] == digest for one in facts.values()):
             return fragment
     raise AssertionError(digest)
@@ -230,6 +231,6 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_store_in_a_folder_is_not_copied(tmp_path: Path) -> None:
-    SongStore.open_for_writing(tmp_path / "store", SPEC)
+    open_for_writing(tmp_path / "store", SPEC)
     SongStore.open(Location(str(tmp_path / "store"), cache_dir=tmp_path / "cache"))
     assert not (tmp_path / "cache").exists()

@@ -9,6 +9,7 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.windows.chunk_memory import ChunkMemory
+from songbag_store.windows.spans import Spans
 from tests.support.stores import MakeStore, sixteenths
 
 SPEC = FeatureSpec()
@@ -40,7 +41,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def every_song(store: SongStore) -> list[np.ndarray]:
-    return list(store.reader.read_all(store.spans(store.select_songs())))
+    return list(store.inside.reader.read_all(Spans.of(store.songs(arrow=True))))
 
 
 def test_what_was_read_once_is_not_read_again_and_is_the_same(store: SongStore, reads: list[int]) -> None:

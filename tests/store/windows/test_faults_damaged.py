@@ -29,6 +29,8 @@ from songbag_store.format.index import index_schema
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.upkeep.verify import verify
+from songbag_store.windows.spans import Spans
+from songbag_store.writer import commit_change, commit_parts, open_for_writing
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, fill, sixteenths
 
@@ -42,7 +44,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def fragment_folder(store: SongStore) -> Path:
-    return Path(store.address, "features.zarr", store.index["fragment"][0].as_py())
+    return Path(store.address, "features.zarr", store.index(arrow=True)["fragment"][0].as_py())
 
 
 def shard(store: SongStore) -> Path:
@@ -80,7 +82,7 @@ def test_sixty_bit_flips_anywhere_in_a_fragment_are_all_found_on_read(
         shard(store).write_bytes(flipped)
         opened = reopened(store)
         with pytest.raises(DamagedStore, match="songs hit"):
-            opened.reader.read_all(opened.spans(opened.select_songs()))
+            opened.inside.reader.read_all(Spans.of(opened.songs(arrow=True)))
         assert verify(opened, full=True)
 
 
@@ -103,7 +105,7 @@ def test_sixty_bit_flips_in_an_index_are_all_found_before_sql_sees_it(
 def test_an_index_that_is_none_is_an_error_that_names_the_last_good_snapshot(
     store: SongStore, data: bytes | None
 ) -> None:
-    store.commit_change(lambda base: (base.index.slice(1), base.parts), note="by hand")
+    commit_change(store, lambda base: (base.index.slice(1), base.parts), note="by hand")
     path = Path(store.address, snapshot_key(2))
     path.write_bytes(path.read_bytes()[:1500] if data is None else data)
     with pytest.raises(DamagedStore, match=r"last good snapshot is 1.*`snapshot=1`"):
@@ -117,11 +119,11 @@ def by_hand(store: SongStore, index: pa.Table) -> None:
         store=store.uuid,
         snapshot=2,
         token="",
-        parts=sorted(store.parts),
+        parts=sorted(store.inside.state.parts),
         committed_at=datetime.now(UTC).isoformat(),
         change="by hand",
     )
-    store.storage.create(snapshot_key(2), seal(index, dataclasses.asdict(facts)))
+    store.inside.storage.create(snapshot_key(2), seal(index, dataclasses.asdict(facts)))
 
 
 def with_column(index: pa.Table, name: str, values: list[Any]) -> pa.Table:
@@ -152,7 +154,7 @@ def test_an_index_of_another_schema_is_an_error(store: SongStore) -> None:
 def test_rows_that_point_nowhere_or_overlap_are_an_error_at_open(
     store: SongStore, column: str, values: list[Any], said: str
 ) -> None:
-    by_hand(store, with_column(store.index, column, values))
+    by_hand(store, with_column(store.index(arrow=True), column, values))
     with pytest.raises(DamagedStore, match=said):
         reopened(store)
 
@@ -163,10 +165,10 @@ def test_overlaps_are_found_and_nothing_else_however_the_rows_come(
     store: SongStore, monkeypatch: pytest.MonkeyPatch, rows_at_once: int
 ) -> None:
     monkeypatch.setattr(sealed, "_GROUP_ROWS", rows_at_once)
-    index = with_column(store.index, "fragment", ["f", "g", "f"])
+    index = with_column(store.index(arrow=True), "fragment", ["f", "g", "f"])
     index = with_column(index, "row_start", [3, 3, 0])
     by_hand(store, with_column(index, "n_windows", [1, 1, 3]))
-    assert reopened(store).n_rows == 3
+    assert reopened(store).inside.state.n_rows == 3
     Path(store.address, snapshot_key(2)).unlink()
     by_hand(store, with_column(index, "n_windows", [1, 1, 4]))
     with pytest.raises(DamagedStore, match=r"two songs \(songs hit: '[ac]', '[ac]'\)"):
@@ -175,14 +177,14 @@ def test_overlaps_are_found_and_nothing_else_however_the_rows_come(
 
 @pytest.mark.fault(66)
 def test_a_song_that_stands_in_an_index_twice_is_an_error_at_open(store: SongStore) -> None:
-    by_hand(store, with_column(store.index, "song_id", ["a", "a", "c"]))
+    by_hand(store, with_column(store.index(arrow=True), "song_id", ["a", "a", "c"]))
     with pytest.raises(DamagedStore, match=r"two rows of one song \(songs hit: 'a'\)"):
         reopened(store)
 
 
 @pytest.mark.fault(66)
 def test_a_row_beyond_the_end_of_its_array_is_an_error_and_never_a_short_slice(store: SongStore) -> None:
-    by_hand(store, with_column(store.index, "n_windows", [3, 1, 6]))
+    by_hand(store, with_column(store.index(arrow=True), "n_windows", [3, 1, 6]))
     with pytest.raises(DamagedStore, match=r"has 9 windows, but the index points at 4 to 10 \(songs hit: 'c'\)"):
         reopened(store).windows("c")
 
@@ -193,9 +195,9 @@ def test_a_part_and_an_index_of_another_store_are_refused(
 ) -> None:
     other = make_store({"x": sixteenths(rng, 1, SHAPE)}, name="other")
     shutil.copytree(other.address, store.address, dirs_exist_ok=True, ignore=lambda *_: ["store.json", "index"])
-    (name,) = set(other.index["fragment"].to_pylist())
+    (name,) = set(other.index(arrow=True)["fragment"].to_pylist())
     with pytest.raises(DamagedStore, match="belongs to another store"):
-        read_part(store.storage, store.uuid, store.spec, name)
+        read_part(store.inside.storage, store.uuid, store.spec, name)
     shutil.copy(Path(other.address, snapshot_key(1)), Path(store.address, snapshot_key(2)))
     with pytest.raises(DamagedStore, match="belongs to another store"):
         reopened(store)
@@ -207,7 +209,7 @@ def test_a_lost_store_json_is_never_written_over(store: SongStore) -> None:
     with pytest.raises(StoreNotFound, match=r"no store\.json"):
         reopened(store)
     with pytest.raises(StoreInTheWay, match="not empty and not a store"):
-        SongStore.open_for_writing(store.address, FeatureSpec())
+        open_for_writing(store.address, FeatureSpec())
     assert not Path(store.address, "store.json").exists()
 
 
@@ -242,7 +244,7 @@ def test_an_array_that_says_10_to_the_15_windows_is_found_and_reads_no_zeros(sto
     edit_metadata(store, enlarge)
     (damage, *_) = verify(reopened(store))
     assert damage.song_ids == ("a", "b", "c")
-    by_hand(store, with_column(store.index, "row_start", [0, 3, 10**12]))
+    by_hand(store, with_column(store.index(arrow=True), "row_start", [0, 3, 10**12]))
     with pytest.raises(DamagedStore, match="songs hit: 'c'"):
         reopened(store).windows("c")
 
@@ -358,7 +360,7 @@ def test_an_honest_index_of_constant_columns_is_far_from_that_bound() -> None:
 
 def commit_more(store: SongStore, name: str, rng: np.random.Generator) -> SongStore:
     fragment = fill(store, {name: sixteenths(rng, 1, SHAPE)})
-    return store.commit_parts({fragment: read_part(store.storage, store.uuid, store.spec, fragment)})
+    return commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
 
 
 @pytest.mark.fault(73)
@@ -388,5 +390,5 @@ def test_verify_says_what_a_copy_that_took_the_index_last_lacks(
     shutil.copy(Path(store.address, "store.json"), copy / "store.json")
     shutil.copytree(Path(store.address, "index"), copy / "index")
     damages = verify(SongStore.open(copy))
-    fragment = after.index.filter(pc.field("song_id") == "later")["fragment"][0].as_py()
+    fragment = after.index(arrow=True).filter(pc.field("song_id") == "later")["fragment"][0].as_py()
     assert [(d.key, d.song_ids) for d in damages] == [(f"parts/{fragment}.parquet", ("later",))]

@@ -16,8 +16,10 @@ from songbag_store.commits.parts import read_part
 from songbag_store.errors import DamagedStore
 from songbag_store.format.encoding import UnencodableFeatures, decode, encode
 from songbag_store.windows.reader import FragmentReader
+from songbag_store.windows.spans import Spans
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import SHARD_BYTES
+from songbag_store.writer import commit_parts
 from tests.support.stores import MakeStore, fill, sixteenths
 
 SPEC = FeatureSpec()
@@ -99,7 +101,7 @@ def test_sixty_random_bit_flips_in_a_shard_are_all_found(store: SongStore, rng: 
         shard.write_bytes(flipped)
         reader = SongStore.open(store.address)
         with pytest.raises(DamagedStore, match="songs hit"):
-            reader.reader.read_all(reader.spans(reader.select_songs()))
+            reader.inside.reader.read_all(Spans.of(reader.songs(arrow=True)))
     shard.write_bytes(whole)
     assert len(SongStore.open(store.address).windows("long")) == 40
 
@@ -134,28 +136,28 @@ def test_a_fragment_of_another_shape_than_the_spec_is_refused(store: SongStore, 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32 - 1), bag_size=st.integers(1, 30))
 def test_any_windows_of_any_songs_come_in_one_go(store: SongStore, seed: int, bag_size: int) -> None:
-    songs = store.select_songs()
+    songs = store.songs(arrow=True)
     drawn = np.stack([np.random.default_rng(seed).integers(0, n, bag_size) for n in songs["n_windows"].to_pylist()])
-    bags = store.reader.read_bags(store.spans(songs), drawn).result()
+    bags = store.inside.reader.read_bags(Spans.of(songs), drawn).result()
     for song_id, windows, bag in zip(songs["song_id"].to_pylist(), drawn, bags, strict=True):
         np.testing.assert_array_equal(decode(bag), store.windows(song_id)[windows])
 
 
 def test_a_window_outside_its_song_is_refused(store: SongStore) -> None:
-    spans = store.spans(store.select_songs())[:1]
+    spans = Spans.of(store.songs(arrow=True))[:1]
     for outside in (-1, spans[0].n_windows):
         with pytest.raises(IndexError, match="outside"):
-            store.reader.read_bags(spans, np.array([[outside]]))
+            store.inside.reader.read_bags(spans, np.array([[outside]]))
 
 
 def test_more_shards_than_are_kept_open_are_read_and_closed(make_store: MakeStore, rng: np.random.Generator) -> None:
     store = make_store({"0": sixteenths(rng, 2, SPEC.window_shape)})
     for name in "123456":
         fragment = fill(store, {name: sixteenths(rng, 2, SPEC.window_shape)})
-        store = store.commit_parts({fragment: read_part(store.storage, store.uuid, SPEC, fragment)})
+        store = commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, SPEC, fragment)})
     expected = {song_id: SongStore.open(store.address).windows(song_id) for song_id in "0123456"}
-    reader = FragmentReader(store.storage, SPEC, open_arrays=2, open_shards=2)
-    spans = store.spans(store.select_songs())
+    reader = FragmentReader(store.inside.storage, SPEC, open_arrays=2, open_shards=2)
+    spans = Spans.of(store.songs(arrow=True))
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         for span in spans:

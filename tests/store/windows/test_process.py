@@ -36,8 +36,8 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def made(store: SongStore, rule: ProcessRule = AT_ONCE) -> Bags:
-    reader = FragmentReader(store.storage, store.spec, rule=rule)
-    return Bags(reader, store.select_songs(), bag_size=4, batch_size=8)
+    reader = FragmentReader(store.inside.storage, store.spec, rule=rule)
+    return Bags(reader, store.songs(arrow=True), bag_size=4, batch_size=8)
 
 
 def as_read_here(store: SongStore, epochs: int = 1) -> list[Any]:
@@ -118,8 +118,8 @@ def test_only_a_process_of_its_own_that_reads_a_folder_without_a_memory_starts_o
     store: SongStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def n_started(rule: ProcessRule = AT_ONCE, memory: ChunkMemory | None = None) -> int:
-        reader = FragmentReader(store.storage, SPEC, memory=memory, rule=rule)
-        bags = Bags(reader, store.select_songs(), bag_size=4, batch_size=8)
+        reader = FragmentReader(store.inside.storage, SPEC, memory=memory, rule=rule)
+        bags = Bags(reader, store.songs(arrow=True), bag_size=4, batch_size=8)
         for step in range(3):
             bags.batch(0, step)
         return len(reader._processes)
@@ -278,7 +278,8 @@ from songbag_store.windows.process import ProcessRule
 from songbag_store.windows.reader import FragmentReader
 store = SongStore.open(sys.argv[1])
 rule = ProcessRule(n_processes=2, after_bytes=0, waiting_share=0.0, patience_s=600.0)
-bags = Bags(FragmentReader(store.storage, store.spec, rule=rule), store.select_songs(), bag_size=4, batch_size=8)
+reader = FragmentReader(store.inside.storage, store.spec, rule=rule)
+bags = Bags(reader, store.songs(arrow=True), bag_size=4, batch_size=8)
 expected = [batch.windows.copy() for batch in bags.batches(stop_epoch=1)]
 processes = bags._reader._processes
 while not all(one.is_ready() for one in processes):

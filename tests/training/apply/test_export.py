@@ -18,12 +18,11 @@ import tensorflow as tf
 from typer.testing import CliRunner
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.errors import MissingExtra, UsageError
+from songbag_store.errors import FileError, MissingExtra, UsageError
 from songbag_store.format.encoding import decode
 from songbag_training import evaluate, export, predict
 from songbag_training.apply.export import ExportFormat, portable_model, write_model
 from songbag_training.cli.train import commands
-from songbag_training.errors import RunError
 from songbag_training.evaluation.score import Piece, SongScorer
 from songbag_training.models.encoders import ENCODERS
 from songbag_training.models.model import song_model
@@ -262,7 +261,7 @@ def test_onnx_without_its_extra_names_it(run: Run, tmp_path: Path, monkeypatch: 
 
 
 def test_a_model_that_cannot_be_written_leaves_nothing_behind(run: Run, tmp_path: Path) -> None:
-    with small_files(10_000), pytest.raises(RunError, match="cannot be written"):
+    with small_files(10_000), pytest.raises(FileError, match="cannot be written"):
         export(run, "keras", tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == []
 

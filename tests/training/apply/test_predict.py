@@ -20,6 +20,7 @@ from songbag_store.errors import DamagedStore, MissingExtra, SpecMismatch, Store
 from songbag_store.format.encoding import decode
 from songbag_store.progress import Silent
 from songbag_store.storage.location import Location
+from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, predict, predict_to_file, train
 from songbag_training.apply.predict import explain
 from songbag_training.cli.train import commands
@@ -190,7 +191,7 @@ def test_an_earlier_snapshot_of_a_store_is_predicted(
     run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any, music: Path
 ) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 2}))
-    store.commit_change(lambda base: (base.index.slice(0, 1), base.parts), note="remove")
+    commit_change(store, lambda base: (base.index.slice(0, 1), base.parts), note="remove")
     assert predict(run, store.address)["song_id"].to_pylist() == ["a/00"]
     assert predict(run, Location(store.address, snapshot=1))["song_id"].to_pylist() == ["a/00", "a/01"]
     with pytest.raises(StoreNotFound):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from songbag_store import SongStore
+from songbag_store.windows.spans import Spans
 from songbag_training import song_model
 from songbag_training.evaluation.score import Piece, SongScorer, array_pieces, stored_pieces, window_times
 from songbag_training.models.poolings import POOLINGS
@@ -22,10 +23,10 @@ def model(store: SongStore) -> keras.Model:
 
 
 def test_a_song_is_scored_as_by_the_model_on_all_its_windows_at_once(store: SongStore, model: keras.Model) -> None:
-    songs = store.select_songs()
+    songs = store.songs(arrow=True)
     scores = list(SongScorer(model, TASK).score(stored_pieces(store, songs, 512)))
     assert [score.song_id for score in scores] == songs["song_id"].to_pylist()
-    for score, windows in zip(scores, store.reader.read_all(store.spans(songs)), strict=True):
+    for score, windows in zip(scores, store.inside.reader.read_all(Spans.of(songs)), strict=True):
         logits = model({"windows": windows[None], "mask": np.ones((1, len(windows)))}, training=False)
         np.testing.assert_allclose(score.probabilities, TASK.probabilities(logits)[0], atol=1e-6)
         np.testing.assert_allclose(score.weights, 1 / len(windows), atol=1e-6)
@@ -34,7 +35,7 @@ def test_a_song_is_scored_as_by_the_model_on_all_its_windows_at_once(store: Song
 
 @pytest.mark.parametrize("chunk_windows", [1, 3, 7, 50])
 def test_the_size_of_the_chunks_does_not_matter(store: SongStore, model: keras.Model, chunk_windows: int) -> None:
-    songs = store.select_songs()
+    songs = store.songs(arrow=True)
     whole, cut = SongScorer(model, TASK), SongScorer(model, TASK)
     cut.chunk_windows = chunk_windows
     expected = [score.probabilities for score in whole.score(stored_pieces(store, songs, 512))]
@@ -48,10 +49,10 @@ def test_every_pooling_sees_all_windows_of_a_song_at_once(store: SongStore, pool
     task = Task(TASK.classes, several)
     keras.utils.set_random_seed(1)
     model = song_model(store.spec, task, encoder="reference", pooling=pooling)
-    songs = store.select_songs("n_windows > 3 and song_id like 'jazz/0%'").slice(0, 3)
+    songs = store.songs("n_windows > 3 and song_id like 'jazz/0%'", arrow=True).slice(0, 3)
     scores = list(SongScorer(model, task).score(stored_pieces(store, songs, 3)))
     assert len(scores) == 3
-    for score, windows in zip(scores, store.reader.read_all(store.spans(songs)), strict=True):
+    for score, windows in zip(scores, store.inside.reader.read_all(Spans.of(songs)), strict=True):
         logits = model({"windows": windows[None], "mask": np.ones((1, len(windows)))}, training=False)
         np.testing.assert_allclose(score.probabilities, task.probabilities(logits)[0], atol=1e-5)
         assert score.weights.shape == (len(windows),)
@@ -91,7 +92,7 @@ def test_windows_start_a_hop_apart(store: SongStore) -> None:
 
 
 def test_every_window_goes_through_the_network_once_and_none_is_padding(store: SongStore, model: keras.Model) -> None:
-    songs = store.select_songs()
+    songs = store.songs(arrow=True)
     scorer = SongScorer(model, TASK)
     scorer.chunk_windows = 16
     network, chunks = scorer._network, []

@@ -68,7 +68,7 @@ def copy(done: CrossValidation, tmp_path: Path) -> Path:
 def test_every_song_is_tested_once_by_a_model_that_did_not_train_on_it(done: CrossValidation, store: SongStore) -> None:
     pooled = pd.read_parquet(done.folder / "predictions.parquet")
     assert pooled.columns.tolist() == ["song_id", "label", "predicted", "fold", "p_folk", "p_jazz", "p_rock"]
-    assert pooled["song_id"].tolist() == sorted(store.select_songs()["song_id"].to_pylist())
+    assert pooled["song_id"].tolist() == sorted(store.songs(arrow=True)["song_id"].to_pylist())
     for number, run in enumerate(done.runs, 1):
         own = run.split()
         trained = {own.song_ids[row] for row in own.rows_of("train")}
@@ -117,7 +117,7 @@ def test_finished_folds_are_kept_and_the_unfinished_ones_trained(
 def test_the_folds_share_one_reading_of_the_store(counted: tuple[CrossValidation, list[int]], store: SongStore) -> None:
     before_first, *later = counted[1]
     # Of songs of one fragment the list of chunks and each chunk once: not once for every epoch.
-    assert before_first == 0 < later[0] <= len(store.select_songs()) + 1
+    assert before_first == 0 < later[0] <= len(store.songs(arrow=True)) + 1
     assert later == [later[0]] * 3
 
 
@@ -183,7 +183,7 @@ def test_a_folder_of_another_cross_validation_is_refused(copy: Path, store: Song
 
 
 def test_folds_that_are_given_are_used(tmp_path: Path, store: SongStore, quick: TrainConfig) -> None:
-    ids = store.select_songs()["song_id"].to_pylist()
+    ids = store.songs(arrow=True)["song_id"].to_pylist()
     split = Split(
         tuple(sorted(ids)),
         tuple(song_id.split("/")[0] for song_id in sorted(ids)),

@@ -17,10 +17,11 @@ import safetensors.numpy
 import tensorflow as tf
 
 from songbag_store import SongStore
+from songbag_store.errors import FileError
 from songbag_store.progress import Lines, Silent
+from songbag_store.storage.files import sync
 from songbag_training import TrainConfig, resume, train
 from songbag_training.errors import RunError
-from songbag_training.files import _sync
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.evaluate import evaluate
 from songbag_training.songs.bags import BagDataset
@@ -91,11 +92,11 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
         n_checkpoints += path.suffix == ".safetensors"
         if n_checkpoints == 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        _sync(path)
+        sync(path)
 
     with monkeypatch.context() as patched:
-        patched.setattr("songbag_training.files._sync", fill_up)
-        with pytest.raises(RunError, match=r"checkpoint\.safetensors: cannot be written \(No space left on device\)"):
+        patched.setattr("songbag_store.storage.files.sync", fill_up)
+        with pytest.raises(FileError, match=r"checkpoint\.safetensors: cannot be written \(No space left on device\)"):
             train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=0, progress=Silent())
     assert read_reached(tmp_path / "run" / NAME).step == 1
     assert not list((tmp_path / "run").glob(".tmp-*"))

@@ -14,7 +14,7 @@ from songbag_training.fit.guard import FINITE_STEPS, FiniteSteps, LossGuard
 
 @pytest.fixture
 def guard(store: SongStore, tmp_path: Path) -> LossGuard:
-    ids = store.select_songs()["song_id"].to_pylist()
+    ids = store.songs(arrow=True)["song_id"].to_pylist()
     guard = LossGuard(BagDataset(store, ids, [0] * len(ids), batch_size=12), tmp_path)
     guard.on_epoch_begin(4)
     return guard

@@ -12,6 +12,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import adopt_part
 from songbag_store.storage.location import Location
 from songbag_store.storage.objects import ObjectStorage
+from songbag_store.writer import commit_parts, open_for_writing
 from songbag_training.cli.train import commands
 from songbag_training.songs.bags import BagDataset
 from tests.support import objects
@@ -22,9 +23,9 @@ SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 
 
 def filled(place: str, options: dict[str, str], songs: dict[str, Windows]) -> SongStore:
-    store = SongStore.open_for_writing(Location(place, options), SPEC)
+    store = open_for_writing(Location(place, options), SPEC)
     fragment = fill(store, songs)
-    return store.commit_parts({fragment: adopt_part(store.storage, store.uuid, SPEC, fragment)})
+    return commit_parts(store, {fragment: adopt_part(store.inside.storage, store.uuid, SPEC, fragment)})
 
 
 def test_bags_from_a_bucket_are_those_from_a_folder(
@@ -67,9 +68,9 @@ def test_commands_that_share_a_cache_read_every_shard_of_a_bucket_once(
     tmp_path: Path, s3_url: str, s3_endpoint: str, rng: np.random.Generator
 ) -> None:
     songs = {f"{n:02}": sixteenths(rng, 1 + n % 3, SPEC.window_shape) for n in range(20)}
-    store = SongStore.open_for_writing(Location(s3_url, objects.options(s3_endpoint)), SPEC)
+    store = open_for_writing(Location(s3_url, objects.options(s3_endpoint)), SPEC)
     fragment = fill(store, songs, {"label": ["a", "b"] * 10})
-    store.commit_parts({fragment: adopt_part(store.storage, store.uuid, SPEC, fragment)})
+    commit_parts(store, {fragment: adopt_part(store.inside.storage, store.uuid, SPEC, fragment)})
     run = tmp_path / "run"
     training = ["--label", "label", "-o", run, "--epochs", 2, "--bag-size", 2, "--encoder", "reference"]
     fetched: list[int] = []

@@ -19,6 +19,7 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
+from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, resume, train
 from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.fit.callbacks import Keeper
@@ -170,9 +171,9 @@ def test_a_run_is_resumed_on_its_own_snapshot(tmp_path: Path, store: SongStore, 
     facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None}
     (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
     later = SongStore.open(tmp_path / "store")
-    later.commit_change(lambda base: (base.index.slice(0, 20), base.parts), note="remove")
+    commit_change(later, lambda base: (base.index.slice(0, 20), base.parts), note="remove")
     run = resume(tmp_path / "run", tmp_path / "store", progress=Silent())
-    assert (run.facts.snapshot, later.refreshed().snapshot) == (1, 2)
+    assert (run.facts.snapshot, later.at().snapshot) == (1, 2)
     assert_same(tmp_path / "run", whole)
 
 

@@ -52,14 +52,14 @@ def test_a_bag_has_no_more_slots_than_the_longest_song_has_windows(store: SongSt
 
 def test_the_run_says_what_it_was_made_from(run: Run, store: SongStore, quick: TrainConfig) -> None:
     facts = run.facts
-    assert (facts.store_uuid, facts.snapshot, facts.snapshot_sha256) == (store.uuid, 1, store.snapshot_sha256)
+    assert (facts.store_uuid, facts.snapshot, facts.snapshot_sha256) == (store.uuid, 1, store.inside.state.sha256)
     assert (facts.classes, facts.label, facts.config) == (["folk", "jazz", "rock"], "label", quick)
     assert facts.spec == store.spec
     assert set(facts.versions) == {"songbag", "keras", "tensorflow", "numpy", "python"}
 
 
 def test_the_snapshot_is_pinned(run: Run, store: SongStore) -> None:
-    tag = json.loads(store.storage.get(f"tags/run-{run.facts.run_id}.json"))
+    tag = json.loads(store.inside.storage.get(f"tags/run-{run.facts.run_id}.json"))
     assert (tag["snapshot"], tag["run"]) == (1, str(run.folder))
 
 
@@ -179,7 +179,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_songs(
     with pytest.raises(NonFiniteLoss, match="step 2 of epoch 1; songs of this batch: '") as caught:
         train(store, "label", tmp_path / "run", config=config, progress=Silent())
     assert len(caught.value.song_ids) == 12
-    assert set(caught.value.song_ids) < set(store.select_songs()["song_id"].to_pylist())
+    assert set(caught.value.song_ids) < set(store.songs(arrow=True)["song_id"].to_pylist())
 
 
 def test_a_shard_lost_during_training_is_named_and_not_wrapped(

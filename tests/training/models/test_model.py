@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.writer import commit_change
 from songbag_training import song_model
 from songbag_training.errors import ModelError
 from songbag_training.songs.scaling import scaling_statistics
@@ -66,7 +67,7 @@ def test_models_fit_every_kind_of_features(spec: FeatureSpec, kind: Any, deltas:
 
 
 def test_normalisation_from_the_index_equals_that_of_the_windows(store: SongStore) -> None:
-    songs = store.select_songs("label <> 'rock'")
+    songs = store.songs("label <> 'rock'", arrow=True)
     mean, std = scaling_statistics(store, songs["song_id"])
     values = np.concatenate([store.windows(song_id) for song_id in songs["song_id"].to_pylist()]).astype(np.float64)
     np.testing.assert_allclose(mean, values.mean(axis=(0, 2)), rtol=1e-5, atol=1e-4)
@@ -76,7 +77,7 @@ def test_normalisation_from_the_index_equals_that_of_the_windows(store: SongStor
 def test_a_coefficient_that_never_varies_is_not_divided_by_zero(tmp_path: Any, make_store: Any, spec: Any) -> None:
     windows = np.full((3, *spec.window_shape), -700.0, np.float32)
     store = make_store(tmp_path / "store", [{"song_id": "a", "label": "x", "windows": windows}])
-    mean, std = scaling_statistics(store, store.select_songs()["song_id"])
+    mean, std = scaling_statistics(store, store.songs(arrow=True)["song_id"])
     assert set(mean.tolist()) == {-700.0}
     assert set(std.tolist()) == {1.0}
 
@@ -84,9 +85,11 @@ def test_a_coefficient_that_never_varies_is_not_divided_by_zero(tmp_path: Any, m
 def test_sums_missing_from_the_index_are_an_error(tmp_path: Any, make_store: Any, spec: Any) -> None:
     windows = np.zeros((3, *spec.window_shape), np.float32)
     store = make_store(tmp_path / "store", [{"song_id": "a", "label": "x", "windows": windows}])
-    position = store.schema.names.index("feature_sum")
-    broken = store.index.set_column(position, "feature_sum", pa.nulls(1, store.schema.field("feature_sum").type))
-    store = store.commit_change(lambda base: (broken, base.parts), note="test")
+    position = store.inside.state.schema.names.index("feature_sum")
+    broken = store.index(arrow=True).set_column(
+        position, "feature_sum", pa.nulls(1, store.inside.state.schema.field("feature_sum").type)
+    )
+    store = commit_change(store, lambda base: (broken, base.parts), note="test")
     with pytest.raises(ModelError, match="'feature_sum' has not 10 numbers a song"):
         scaling_statistics(store, pa.chunked_array([["a"]]))
 

@@ -12,6 +12,7 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Lines
+from songbag_store.writer import open_for_writing
 from songbag_training import evaluate
 from songbag_training.errors import LabelError
 from songbag_training.runs.evaluate import evaluate_elsewhere
@@ -34,13 +35,13 @@ def test_evaluating_again_gives_the_same_metrics_and_touches_nothing_else(copy: 
 
 def test_the_metrics_name_the_snapshot_that_was_judged_by(run: Run, store: SongStore) -> None:
     metrics = json.loads((run.folder / "metrics.json").read_text())
-    assert metrics["snapshot"] == {"store_uuid": store.uuid, "number": 1, "sha256": store.snapshot_sha256}
+    assert metrics["snapshot"] == {"store_uuid": store.uuid, "number": 1, "sha256": store.inside.state.sha256}
 
 
 def test_predictions_carry_song_label_part_and_probabilities(run: Run, store: SongStore) -> None:
     predictions = pd.read_parquet(run.folder / "predictions.parquet")
     assert predictions.columns.tolist() == ["song_id", "label", "predicted", "part", "p_folk", "p_jazz", "p_rock"]
-    assert predictions["song_id"].tolist() == sorted(store.select_songs()["song_id"].to_pylist())
+    assert predictions["song_id"].tolist() == sorted(store.songs(arrow=True)["song_id"].to_pylist())
     shares = predictions[["p_folk", "p_jazz", "p_rock"]]
     np.testing.assert_allclose(shares.sum(axis=1), 1)
     assert (shares.idxmax(axis=1).str.removeprefix("p_") == predictions["predicted"]).all()
@@ -53,7 +54,7 @@ def test_windows_carry_time_weight_and_probabilities_that_join_to_the_song(run: 
     windows = pd.read_parquet(run.folder / "windows.parquet")
     names = ["song_id", "window", "start_s", "end_s", "weight", "p_folk", "p_jazz", "p_rock"]
     assert windows.columns.tolist() == names
-    assert len(windows) == sum(store.select_songs()["n_windows"].to_pylist())
+    assert len(windows) == sum(store.songs(arrow=True)["n_windows"].to_pylist())
     np.testing.assert_allclose(windows.groupby("song_id")["weight"].sum(), 1, atol=1e-6)
     np.testing.assert_allclose(windows["end_s"] - windows["start_s"], 0.5)
     np.testing.assert_allclose(windows["start_s"], 0.25 * windows["window"])
@@ -77,7 +78,7 @@ def test_labels_and_windows_are_those_of_the_training_though_the_store_has_gone_
 def test_another_store_is_refused(
     copy: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any, spec: Any, n_commits: int
 ) -> None:
-    SongStore.open_for_writing(tmp_path / "other", spec)
+    open_for_writing(tmp_path / "other", spec)
     if n_commits:
         make_store(tmp_path / "other", songs_of_classes({"a": 1}))
     with pytest.raises(UsageError, match="not the store that the run was trained on"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from songbag_store.errors import UsageError
-from songbag_training.errors import DamagedRun, NewerRun, RunError, RunNotFound
-from songbag_training.files import replacing, write_whole
-from songbag_training.runs.run import Run, claim_folder
+from songbag_store.errors import FileError, UsageError
+from songbag_store.storage.files import claim_folder, replacing, write_whole
+from songbag_training.errors import DamagedRun, NewerRun, RunNotFound
+from songbag_training.runs.run import Run
 from songbag_training.runs.weights import load_weights, save_weights
 from tests.support.small_files import small_files
 
@@ -167,7 +168,7 @@ def test_another_split_is_refused(copy: Path, run: Run) -> None:
 
 
 def test_a_folder_that_holds_something_is_never_written_over(run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="Choose another -o"):
+    with pytest.raises(UsageError, match="Choose another `output`"):
         claim_folder(run.folder)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="a file in the place"):
@@ -180,7 +181,7 @@ def test_weights_that_cannot_be_written_leave_the_earlier_ones(copy: Path) -> No
     path, model = copy / "weights.safetensors", run.build_model()
     before = path.read_bytes()
 
-    with small_files(1000), pytest.raises(RunError, match="File too large"):
+    with small_files(1000), pytest.raises(FileError, match="File too large"):
         save_weights(model, path)
     assert path.read_bytes() == before
     assert not list(copy.glob(".tmp-*"))
@@ -191,3 +192,36 @@ def test_a_failure_halfway_leaves_no_temporary_file(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a") as temporary:
         temporary.write_bytes(bytes([1 // 0]))
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
+
+
+def test_a_run_gives_its_metrics_and_predictions(run: Run, copy: Path) -> None:
+    opened = Run.open(copy)
+    assert opened.metrics == json.loads((copy / "metrics.json").read_text())
+    frame, table = opened.predictions(), opened.predictions(arrow=True)
+    assert frame.columns.tolist() == table.column_names
+    assert frame["song_id"].tolist() == table["song_id"].to_pylist() == list(run.split().song_ids)
+
+
+def test_metrics_and_predictions_that_are_missing_or_damaged_are_named(copy: Path) -> None:
+    run = Run.open(copy)
+    (copy / "predictions.parquet").write_bytes(b"x")
+    with pytest.raises(DamagedRun, match=r"predictions\.parquet: cannot be read .*\n.*songbag evaluate RUN"):
+        run.predictions()
+    (copy / "metrics.json").write_text("{")
+    with pytest.raises(DamagedRun, match=r"metrics\.json"):
+        run.metrics  # noqa: B018 (what reading it raises)
+    (copy / "metrics.json").unlink()
+    with pytest.raises(DamagedRun, match=r"metrics\.json: is missing"):
+        run.metrics  # noqa: B018 (what reading it raises)
+    assert "finished" in repr(run)
+
+
+def test_a_run_and_its_split_say_what_is_in_them_and_escape_what_strangers_wrote(run: Run) -> None:
+    assert repr(run).startswith(f"<Run: run {run.folder}, label label, classes folk, jazz, rock, model ")
+    assert f"held-out accuracy {run.metrics['test']['song']['accuracy']:.4g}" in repr(run)
+    assert "<th>label</th><td>label</td>" in run._repr_html_()
+    assert repr(run.split()).startswith("<Split: songs 36, train ")
+    hostile = dataclasses.replace(run.facts, classes=["<script>alert(1)</script>", "b"])
+    shown = Run(run.folder, hostile)._repr_html_()
+    assert "<script>" not in shown
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in shown

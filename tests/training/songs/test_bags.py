@@ -14,7 +14,7 @@ from songbag_training import BagDataset
 
 @pytest.fixture(scope="session")
 def ids(store: SongStore) -> list[str]:
-    names: list[str] = store.select_songs()["song_id"].to_pylist()
+    names: list[str] = store.songs(arrow=True)["song_id"].to_pylist()
     return names
 
 

@@ -158,7 +158,7 @@ def test_a_store_that_goes_on_changes_nothing_of_a_run(tmp_path: Path, make_stor
     store = make_store(tmp_path / "store", songs_of_classes({"a": 4, "b": 4}))
     make_store(tmp_path / "store", songs_of_classes({"c": 4}))
     run = train(store, "label", tmp_path / "run", config=TINY, progress=Silent())
-    assert (run.facts.snapshot, run.facts.snapshot_sha256) == (1, store.snapshot_sha256)
+    assert (run.facts.snapshot, run.facts.snapshot_sha256) == (1, store.inside.state.sha256)
     assert run.facts.classes == ["a", "b"]
 
 

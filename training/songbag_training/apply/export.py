@@ -25,7 +25,7 @@ from keras import KerasTensor, ops
 
 import songbag_store
 from songbag_store.errors import MissingExtra, UsageError
-from songbag_training.files import creating
+from songbag_store.storage.files import creating, require_output
 from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization
 from songbag_training.models.reference import PooledConvolution
 from songbag_training.runs.run import Run, RunLike
@@ -56,7 +56,7 @@ def export(run: RunLike, form: ExportFormat, output: str | Path) -> None:
         If there is no such format, something is in the place of the output, or its suffix is another.
     MissingExtra
         If ONNX is asked for, and the extra of that name is not installed.
-    RunError
+    FileError
         If the output cannot be written.
     """
     path = _checked(form, Path(output))
@@ -172,11 +172,7 @@ def _checked(form: ExportFormat, path: Path) -> Path:
     if form not in _SUFFIXES:
         remedy = f"There are: {', '.join(get_args(ExportFormat))}."
         raise UsageError(f"there is no format {form!r}", place="export", remedy=remedy)
-    suffix = _SUFFIXES[form]
-    if suffix and path.suffix != suffix:
-        raise UsageError("the suffix is of another format", place=str(path), remedy=f"End it in {suffix}.")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {str(path.parent)!r}", place=str(path), remedy="Make it first.")
+    require_output(path, *filter(None, [_SUFFIXES[form]]))
     if form == "onnx":
         try:
             import tf2onnx  # noqa: F401

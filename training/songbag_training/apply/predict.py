@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
-from songbag_store.sql.output import plain_text
+from songbag_store.sql.output import plain_text, writing_table
+from songbag_store.sql.shown import Shown
+from songbag_store.storage.files import require_output
 from songbag_store.store import StoreLike
 from songbag_training.apply.source import SongGroup, SourceSong, open_source, song_groups
 from songbag_training.evaluation.predictions import (
     probability_columns,
     probability_names,
-    require_table_path,
-    writing_table,
     writing_windows,
 )
 from songbag_training.evaluation.score import SongScore, SongScorer, window_times
@@ -30,8 +30,8 @@ _SONGS_SHOWN = 10
 _WINDOWS_SHOWN = 3
 
 
-@dataclasses.dataclass(slots=True)
-class Predicted:
+@dataclasses.dataclass(slots=True, repr=False)
+class Predicted(Shown):
     """What was predicted.
 
     Attributes
@@ -50,6 +50,12 @@ class Predicted:
     n_failed: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
     explanations: list[str] = dataclasses.field(default_factory=list)
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        yield "songs", self.n_songs
+        yield "failed", self.n_failed
+        for line in self.failures:
+            yield "failure", line
 
 
 def predict(
@@ -121,7 +127,7 @@ def predict_to_file(
     """
     target, explained = Path(output), None if windows is None else Path(windows)
     for path in (target, explained) if explained else (target,):
-        require_table_path(path)
+        require_output(path, ".csv", ".parquet")
     if explained and explained.resolve() == target.resolve():
         raise UsageError("predictions and windows cannot go into one file", place=str(windows))
     run = Run.open(run)

@@ -77,7 +77,7 @@ def song_groups(
 def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
     """Yield the songs of a store by song id; those that failed in extraction come with their reason."""
     names = ("song_id", "path", "error_code", "error")
-    index = store.index.select([*names, "status", "fragment", "row_start", "n_windows"])
+    index = store.index(arrow=True).select([*names, "status", "fragment", "row_start", "n_windows"])
     order = pc.sort_indices(index["song_id"])
     for start in range(0, len(order), _SONGS_AT_ONCE):
         rows = index.take(order.slice(start, _SONGS_AT_ONCE))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from songbag_training.files import replacing
+from songbag_store.storage.files import replacing
 from songbag_training.types import Ints
 
 _MOST_CLASSES = 40

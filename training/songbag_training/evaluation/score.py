@@ -21,7 +21,7 @@ import tensorflow as tf
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.types import StoredWindows
 from songbag_store.windows.reader import Pending
-from songbag_store.windows.spans import Span
+from songbag_store.windows.spans import Span, Spans
 from songbag_training.songs.task import Task
 from songbag_training.types import Floats
 
@@ -141,8 +141,8 @@ def stored_pieces(store: SongStore, songs: pa.Table, chunk_windows: int) -> Iter
     """
     under_way: deque[tuple[Span, bool, Pending]] = deque()
     ahead = 0
-    for span, last in _cut(store.spans(songs), chunk_windows):
-        under_way.append((span, last, store.reader.read(span)))
+    for span, last in _cut(Spans.of(songs), chunk_windows):
+        under_way.append((span, last, store.inside.reader.read(span)))
         ahead += span.n_windows
         while ahead > _READ_AHEAD_CHUNKS * chunk_windows:
             first, ends, pending = under_way.popleft()

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -30,6 +30,8 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.document import Count, Digest, Identifier, require, write_fields
 from songbag_store.progress import Indented, Progress, shown_on
+from songbag_store.sql.shown import Shown
+from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.errors import RunNotFound
@@ -37,10 +39,9 @@ from songbag_training.evaluation.display import format_table
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.predictions import probability_names
-from songbag_training.files import replacing, write_whole
 from songbag_training.fit.train import resume, train
 from songbag_training.runs.document import parse_run_document, read_run_document
-from songbag_training.runs.run import Run, claim_folder
+from songbag_training.runs.run import Run
 from songbag_training.songs.labels import Labels, labelled_songs, require_learnable
 from songbag_training.splits.deal import carve_validation, make_split
 from songbag_training.splits.split import Split, SplitLike, apply_split, check_trainable
@@ -99,8 +100,8 @@ class Plan:
         return plan
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CrossValidation:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class CrossValidation(Shown):
     """What came of a cross-validation.
 
     Attributes
@@ -117,6 +118,13 @@ class CrossValidation:
     folder: Path
     metrics: dict[str, Any]
     runs: list[Run]
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        yield "folder", self.folder
+        yield "folds", len(self.runs)
+        for name, mean in self.metrics["mean"].items():
+            std = self.metrics["std"][name]
+            yield name, mean if mean is None or std is None else f"{mean:.3f} +- {std:.3f}"
 
 
 def cross_validate(
@@ -215,7 +223,7 @@ def _at_snapshot_of(folder: Path, store: SongStore) -> SongStore:
     plan = Plan.read(folder / _PLAN)
     if plan.store_uuid != store.uuid or plan.snapshot == store.snapshot:
         return store
-    return store.at_snapshot(plan.snapshot)
+    return store.at(plan.snapshot)
 
 
 def _folds(
@@ -238,7 +246,7 @@ def _folds(
         raise UsageError(what, place="split", remedy="Leave out `folds`, `fold_column` and `group`.")
     else:
         _require_folds(split)
-        labels, split = apply_split(split, labels, store.select_songs(columns=["song_id"]))
+        labels, split = apply_split(split, labels, store.songs(columns=["song_id"], arrow=True))
         require_learnable(labels, label)
     _require_folds(split)
     return labels, split

@@ -18,13 +18,14 @@ from songbag_store import SongStore
 from songbag_store.errors import StoreError
 from songbag_store.format import keys
 from songbag_store.progress import Progress, shown_on
+from songbag_store.storage.files import claim_folder
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
 from songbag_training.runs.evaluate import evaluate
-from songbag_training.runs.run import Run, RunFacts, claim_folder
+from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights, save_weights
 from songbag_training.splits.groups import n_duplicates
@@ -224,7 +225,7 @@ def _facts(material: Material, config: TrainConfig) -> RunFacts:
         store_location=store.location.absolute().address,
         store_uuid=store.uuid,
         snapshot=store.snapshot,
-        snapshot_sha256=store.snapshot_sha256,
+        snapshot_sha256=store.inside.state.sha256,
         spec=store.spec,
         fingerprint=store.spec.fingerprint,
         label=material.label,
@@ -246,7 +247,7 @@ def _facts(material: Material, config: TrainConfig) -> RunFacts:
 def _pin(run: Run, store: SongStore, progress: Progress) -> None:
     """Tag the snapshot, so that it outlives `songbag gc`; a store that cannot be written is trained on all the same."""
     name = f"run-{run.facts.run_id}"
-    if keys.tag_key(name) in {entry.key for entry in store.storage.entries(keys.TAGS)}:
+    if keys.tag_key(name) in {entry.key for entry in store.inside.storage.entries(keys.TAGS)}:
         return  # by the process that was interrupted
     try:
         store.tag(name, {"run": str(run.folder.absolute()), "label": run.facts.label})

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from songbag_store.format.document import Count, Duration, parse_json, read_fields, reason, require
+from songbag_store.storage.files import write_whole
 from songbag_training.errors import DamagedRun
-from songbag_training.files import write_whole
 from songbag_training.runs.history import COLUMNS, Row
 from songbag_training.runs.weights import opened_tensors, read_tensors
 
@@ -62,7 +62,7 @@ def save_checkpoint(path: Path, model: keras.Model, reached: Reached) -> None:
 
     Raises
     ------
-    RunError
+    FileError
         If the file cannot be written; the earlier one is then untouched.
     """
     tensors = {name: np.asarray(variable.numpy()) for name, variable in _state(model, reached.step > 0).items()}

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from songbag_store.format.document import T, parse_document, read_fields, reason, require
+from songbag_store.storage.files import read_bounded
 from songbag_training.errors import DamagedRun, NewerRun, RunError
-from songbag_training.files import read_bounded
 
 _LARGEST_BYTES = 32 * 2**20
 

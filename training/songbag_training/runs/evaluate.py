@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 from songbag_store import SongStore
 from songbag_store.format.index import PLACE_COLUMNS
 from songbag_store.progress import Progress, shown_on
+from songbag_store.sql.shown import Shown
+from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_store.store import StoreLike
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.evaluation.display import draw_confusion
@@ -25,8 +27,7 @@ from songbag_training.evaluation.metrics import class_metrics, confident_mistake
 from songbag_training.evaluation.predictions import probability_columns, writing_windows
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.window_metrics import WindowMetrics
-from songbag_training.files import replacing, write_whole
-from songbag_training.runs.run import Run, RunLike, claim_folder
+from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
 from songbag_training.songs.labels import Labels, read_labels
 from songbag_training.songs.task import Task, classes_of
@@ -34,8 +35,8 @@ from songbag_training.splits.split import SUBSETS
 from songbag_training.types import Floats, Ints, Label, Targets
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Evaluation:
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Evaluation(Shown):
     """How well a run does.
 
     Attributes
@@ -54,6 +55,12 @@ class Evaluation:
     metrics: dict[str, dict[str, Any]]
     judged: str
     confusion: Ints | None
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        yield "judged", self.judged
+        for kind in ("song", "window"):
+            for name, value in self.metrics[self.judged][kind].items():
+                yield f"{kind} {name}", value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ def evaluate_elsewhere(
     run, opened = Run.open(run), SongStore.open(store)
     refuse_other_spec(run.facts, opened)
     column = label or run.facts.label
-    labels = read_labels(opened.select_songs(), column)
+    labels = read_labels(opened.songs(arrow=True), column)
     rows, names = _known(run, labels, column, progress or shown_on(sys.stdout))
     ids = labels.songs["song_id"].to_pylist()
     task = Task(tuple(run.facts.classes), labels.task.several)
@@ -200,7 +207,7 @@ def _judge(run: Run, store: SongStore, subject: _Subject, model: keras.Model, fo
         confusion = confusion_matrix(task, true[rows], probabilities[rows])
         draw_confusion(confusion, task.classes, folder / "confusion.png", title=f"{len(rows)} songs ({subject.judged})")
         metrics[subject.judged]["confusion"] = confusion.tolist()
-    metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.snapshot_sha256}
+    metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.inside.state.sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
     return Evaluation(metrics, subject.judged, confusion)
 
@@ -212,7 +219,9 @@ def _score(
     scorer = SongScorer(model, run.facts.song_task)
     probabilities = np.empty((len(subject.song_ids), len(subject.task.classes)))
     windows = {name: WindowMetrics(subject.task) for name in subject.names}
-    pieces = stored_pieces(store, store.select_ids(subject.song_ids, PLACE_COLUMNS), scorer.chunk_windows)
+    pieces = stored_pieces(
+        store, store.songs(ids=subject.song_ids, columns=PLACE_COLUMNS, arrow=True), scorer.chunk_windows
+    )
     with writing_windows(folder / "windows.parquet", store.spec, subject.task.classes) as writer:
         for row, score in enumerate(scorer.score(pieces)):
             probabilities[row] = score.probabilities

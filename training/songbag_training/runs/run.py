@@ -18,17 +18,32 @@ A class's column is ``p_`` and its name as it is: names are unique, and no other
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
 import keras
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
-from songbag_store.format.document import Count, Digest, Identifier, Ordinal, Time, require, write_fields
+from songbag_store.format.document import (
+    Count,
+    Digest,
+    Identifier,
+    Ordinal,
+    Time,
+    parse_document,
+    reason,
+    require,
+    write_fields,
+)
+from songbag_store.sql.shown import Shown
+from songbag_store.storage.files import write_whole
 from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
-from songbag_training.files import write_whole
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
@@ -38,7 +53,12 @@ from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
 from songbag_training.types import TaskName
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 FORMAT = 1
+
+_WRITE_AGAIN = "Write it again with `songbag evaluate RUN`."
 
 _LARGEST_BATCH_BYTES = 2**37
 """128 GiB. What a batch takes is the only size in `run.json` that the weights do not bear witness to."""
@@ -126,7 +146,7 @@ class RunFacts:
             raise ValueError(f"the field 'config' is absurd: {what} makes batches of {batch_bytes:,} bytes")
 
 
-class Run:
+class Run(Shown):
     """A run folder.
 
     Attributes
@@ -181,6 +201,49 @@ class Run:
         except (FileNotFoundError, NotADirectoryError):
             remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
             raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy) from None
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The content of `metrics.json`, see `songbag_training.runs.evaluate.Evaluation`."""
+        path = self.folder / "metrics.json"
+        try:
+            return read_run_document(path, parse_document, _WRITE_AGAIN)
+        except FileNotFoundError:
+            raise DamagedRun("is missing", place=str(path), remedy=_WRITE_AGAIN) from None
+
+    @overload
+    def predictions(self, *, arrow: Literal[False] = False) -> pd.DataFrame: ...
+    @overload
+    def predictions(self, *, arrow: Literal[True]) -> pa.Table: ...
+    def predictions(self, *, arrow: bool = False) -> Any:
+        """Return the predictions of the run's songs: song_id, label, predicted, part, p_<class>...
+
+        Raises
+        ------
+        DamagedRun
+            If the file is missing or is not a table.
+        """
+        path = self.folder / "predictions.parquet"
+        try:
+            table = pq.read_table(path, partitioning=None)
+        except (OSError, pa.ArrowException) as error:
+            raise DamagedRun(f"cannot be read ({reason(error)})", place=str(path), remedy=_WRITE_AGAIN) from error
+        return table if arrow else table.to_pandas()
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        facts = self.facts
+        yield "run", self.folder
+        yield "label", facts.label
+        yield "classes", ", ".join(facts.classes)
+        yield "model", f"{facts.config.encoder} with {facts.config.pooling}"
+        yield "store", f"{facts.store_location}, snapshot {facts.snapshot}"
+        yield "features", facts.spec.in_words()
+        if facts.finished_at is None:
+            yield "finished", "not yet"
+            return
+        yield "finished", f"{facts.finished_at}, weights of epoch {facts.best_epoch}"
+        with suppress(RunError):
+            yield "held-out accuracy", self.metrics["test"]["song"]["accuracy"]
 
     def finish(self, **changes: Any) -> None:
         """Write `run.json` again, with what the training found out; there is nothing left to resume then."""
@@ -276,24 +339,3 @@ class Run:
 
 RunLike: TypeAlias = Run | str | Path
 """The forms in which a user may give a run; `Run.open` takes them all."""
-
-
-def claim_folder(folder: Path) -> None:
-    """Make the folder of a new run; refuse one that holds anything.
-
-    Raises
-    ------
-    UsageError
-        If it is a file or not empty.
-    RunError
-        If it cannot be made.
-    """
-    remedy = "Choose another -o: a run is never written over another one."
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise UsageError("the folder is not empty", place=str(folder), remedy=remedy)
-    except (FileExistsError, NotADirectoryError):
-        raise UsageError("there is a file in the place of the run folder", place=str(folder), remedy=remedy) from None
-    except OSError as error:
-        raise RunError(f"the folder cannot be made ({error.strerror})", place=str(folder)) from error

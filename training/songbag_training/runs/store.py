@@ -6,6 +6,7 @@ from songbag_store import SongStore
 from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
+from songbag_store.writer import open_identity
 from songbag_training.runs.run import RunFacts
 
 
@@ -32,11 +33,11 @@ def open_store(facts: RunFacts, store: StoreLike | None = None) -> SongStore:
     try:
         opened = SongStore.open(location, snapshot=facts.snapshot)
     except StoreNotFound:
-        if SongStore.open_identity(location).uuid == facts.store_uuid:
+        if open_identity(location).uuid == facts.store_uuid:
             raise
         raise _another_store(location) from None
     refuse_other_spec(facts, opened)
-    if (opened.uuid, opened.snapshot_sha256) != (facts.store_uuid, facts.snapshot_sha256):
+    if (opened.uuid, opened.inside.state.sha256) != (facts.store_uuid, facts.snapshot_sha256):
         raise _another_store(location)
     return opened
 

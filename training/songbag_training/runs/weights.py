@@ -18,8 +18,8 @@ import safetensors
 import safetensors.numpy
 import tensorflow as tf
 
+from songbag_store.storage.files import require_regular, write_whole
 from songbag_training.errors import DamagedRun
-from songbag_training.files import require_regular, write_whole
 
 Outline = dict[str, tuple[int, ...]]
 """Name and shape of every weight; all are float32."""
@@ -36,7 +36,7 @@ def save_weights(model: keras.Model, path: Path) -> None:
 
     Raises
     ------
-    RunError
+    FileError
         If the file cannot be written; the earlier one is then untouched.
     """
     tensors = {variable.path: variable.numpy() for variable in model.weights}

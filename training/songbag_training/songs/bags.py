@@ -82,8 +82,8 @@ class BagDataset(Bags):
     ) -> None:
         given: npt.NDArray[Any] = np.asarray(labels)
         super().__init__(
-            store.reader,
-            songs if isinstance(songs, pa.Table) else store.select_ids(songs, PLACE_COLUMNS),
+            store.inside.reader,
+            songs if isinstance(songs, pa.Table) else store.songs(ids=songs, columns=PLACE_COLUMNS, arrow=True),
             given.astype(np.int32 if given.ndim == 1 else np.float32),
             bag_size=bag_size,
             batch_size=batch_size,

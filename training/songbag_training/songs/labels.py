@@ -82,13 +82,14 @@ def labelled_songs(
     """
     further = [column for columns in (also or {}).values() for column in columns]
     names = dict.fromkeys([*PLACE_COLUMNS, CONTENT, label, *further])
-    songs = store.select_songs(where, [name for name in names if name in store.schema.names])
+    wanted = [name for name in names if name in store.inside.state.schema.names]
+    songs = store.songs(where, columns=wanted, arrow=True)
     if songs.num_rows == 0:
         remedy = "Change `where`." if where else "`songbag failures STORE` tells why songs failed."
         raise UsageError("no song with features is left to train on", place=store.address, remedy=remedy)
-    _require_label(store.schema, label)
+    _require_label(store.inside.state.schema, label)
     for option, columns in (also or {}).items():
-        require_columns(store.schema, columns, option)
+        require_columns(store.inside.state.schema, columns, option)
     labels = read_labels(songs, label)
     require_learnable(labels, label)
     return labels

@@ -36,10 +36,10 @@ def scaling_statistics(store: SongStore, song_ids: pa.ChunkedArray) -> tuple[Flo
         If the index has no sums of a song.
     """
     n_coefficients = store.spec.window_shape[0]
-    chosen = pc.is_in(store.columns(["song_id"])["song_id"], value_set=song_ids.combine_chunks())
+    chosen = pc.is_in(store.index(["song_id"], arrow=True)["song_id"], value_set=song_ids.combine_chunks())
     total, squares, n_windows, start = np.zeros(n_coefficients), np.zeros(n_coefficients), 0, 0
     # A piece of the index at a time: the sums are most of it.
-    for rows in store.iter_columns(["n_windows", "feature_sum", "feature_sumsq"]):
+    for rows in store.inside.state.pieces(["n_windows", "feature_sum", "feature_sumsq"]):
         of_songs = chosen.slice(start, rows.num_rows).to_numpy()
         start += rows.num_rows
         n_windows += int(rows["n_windows"].to_numpy()[of_songs].sum())

@@ -155,7 +155,7 @@ def choose_split(
         raise UsageError(what, place="split", remedy="Use it with `songbag cross-validate`, or make one without folds.")
     if group:
         raise UsageError("the saved split has its groups already", place="group", remedy="Leave out one of the two.")
-    labels, split = apply_split(split, labels, store.select_songs(columns=["song_id"]))
+    labels, split = apply_split(split, labels, store.songs(columns=["song_id"], arrow=True))
     require_learnable(labels, column)
     check_trainable(split, labels.classes, column)
     return labels, split

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from songbag_store.progress import Progress, shown_on
+from songbag_store.storage.files import require_output
 from songbag_store.store import SongStore, StoreLike
-from songbag_training.files import require_new_file
 from songbag_training.songs.labels import labelled_songs
 from songbag_training.splits.deal import make_split
 from songbag_training.splits.groups import likely_groups, n_duplicates
@@ -72,12 +72,12 @@ def split(
     """
     progress = progress or shown_on(sys.stdout)
     if output is not None:
-        require_new_file(Path(output), ".parquet")
+        require_output(Path(output), ".parquet", new=True)
     opened = SongStore.open(store)
     also = {
         "fold_column": [fold_column] if fold_column else [],
         "group": group,
-        "groups": likely_groups(opened.schema),
+        "groups": likely_groups(opened.inside.state.schema),
     }
     labels = labelled_songs(opened, label, where, also)
     made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group, seed=seed)

@@ -8,7 +8,7 @@ import json
 import operator
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from songbag_store.format.document import Digest, parse_document, read_fields, reason
 from songbag_store.format.index import CONTENT
+from songbag_store.sql.shown import Shown
+from songbag_store.storage.files import replacing
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
-from songbag_training.files import replacing
 from songbag_training.songs.labels import Labels, require_columns
 from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.groups import likely_groups, torn
@@ -44,8 +45,8 @@ class _SplitFacts:
     """See `Split`."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Split:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Split(Shown):
     """A subset for every labelled song, ordered by song id.
 
     Attributes
@@ -87,6 +88,13 @@ class Split:
         """Return the position of each song's subset in `names`."""
         number_of = {subset: number for number, subset in enumerate(self.names)}
         return np.fromiter(map(number_of.__getitem__, self.subsets), np.int64, len(self.subsets))
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        yield "songs", len(self.song_ids)
+        yield from self.counts().items()
+        if self.group:
+            yield "kept together", ", ".join(self.group)
+        yield "digest", self.digest[:12]
 
     def counts(self) -> dict[str, int]:
         """Return the number of songs of each subset."""

@@ -1,8 +1,9 @@
-"""Reading and writing a file of a run as a whole or not at all."""
+"""Files that are written durably, and as a whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 import stat
@@ -11,8 +12,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from songbag_store.errors import SongbagError, UsageError
-from songbag_training.errors import RunError
+from songbag_store.errors import FileError, SongbagError, UsageError
+
+TEMPORARY = ".tmp-"
+"""How the name of a file begins that is being written."""
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return a new name in the folder of a file, for what will take its place."""
+    return path.parent / f"{TEMPORARY}{uuid.uuid4().hex}{path.suffix}"
+
+
+def sync(path: Path) -> None:
+    """Force a file or the names in a folder to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a new file and force its content to disk."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -23,18 +54,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises
     ------
-    RunError
+    FileError
         If the file cannot be written.
     """
-    temporary = path.parent / f".tmp-{uuid.uuid4().hex}{path.suffix}"
+    temporary = temporary_beside(path)
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except OSError as error:
         if isinstance(error, SongbagError):
-            raise  # of whoever makes the content, and no fault of this file
+            raise  # an error of what writes the content
         raise _unwritten(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -48,22 +79,22 @@ def creating(path: Path) -> Iterator[Path]:
     ------
     UsageError
         If something has that name, before or after.
-    RunError
+    FileError
         If it cannot be written.
     """
-    temporary = path.parent / f".tmp-{uuid.uuid4().hex}{path.suffix}"
+    temporary = temporary_beside(path)
     try:
         if os.path.lexists(path):
             raise FileExistsError
         yield temporary
         for made in (*temporary.rglob("*"), temporary):
-            _sync(made)
+            sync(made)
         if temporary.is_dir():
             # A folder takes the place of an empty one without a word, of anything else never.
             os.rename(temporary, path)
         else:
             os.link(temporary, path)
-        _sync(path.parent)
+        sync(path.parent)
     except SongbagError:
         raise
     except OSError as error:
@@ -78,8 +109,8 @@ def creating(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def _unwritten(path: Path, error: OSError) -> RunError:
-    return RunError(
+def _unwritten(path: Path, error: OSError) -> FileError:
+    return FileError(
         f"cannot be written ({error.strerror or error})",
         place=str(path),
         remedy="What was there before is untouched; make room or give access, and run the same again.",
@@ -122,25 +153,47 @@ def require_regular(path: Path) -> None:
         raise ValueError("it is not a regular file")
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def require_output(path: Path, *suffixes: str, new: bool = False) -> None:
+    """Refuse a file that a result cannot be written to, before any work is done.
 
-
-def require_new_file(path: Path, suffix: str) -> None:
-    """Refuse an output that is of another kind, is there already, or has no folder to stand in.
+    Parameters
+    ----------
+    suffixes : str
+        The suffixes that it may have; any if none is given.
+    new : bool
+        Whether the file must not be there yet.
 
     Raises
     ------
     UsageError
-        Saying which.
+        If its suffix is another, its folder is missing, or it is there already.
     """
-    if path.suffix.lower() != suffix:
-        raise UsageError(f"the name does not end in {suffix}", place=str(path), remedy=f"Give a {suffix} file.")
-    if path.exists():
-        raise UsageError("the file is there already", place=str(path), remedy="Choose another -o, or remove it first.")
+    if suffixes and path.suffix.lower() not in suffixes:
+        remedy = f"End it in {' or '.join(suffixes)}."
+        raise UsageError("the suffix is of another format", place=str(path), remedy=remedy)
+    if new and path.exists():
+        remedy = "Choose another `output`, or remove it first."
+        raise UsageError("the file is there already", place=str(path), remedy=remedy)
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {str(path.parent)!r}", place=str(path), remedy="Make it first.")
+
+
+def claim_folder(folder: Path) -> None:
+    """Make the folder of a new result; refuse one that holds anything.
+
+    Raises
+    ------
+    UsageError
+        If it is a file or not empty.
+    FileError
+        If it cannot be made.
+    """
+    remedy = "Choose another `output`: nothing is written over."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError("the folder is not empty", place=str(folder), remedy=remedy)
+    except (FileExistsError, NotADirectoryError):
+        raise UsageError("there is a file in the place of the folder", place=str(folder), remedy=remedy) from None
+    except OSError as error:
+        raise FileError(f"the folder cannot be made ({error.strerror})", place=str(folder)) from error

@@ -1,0 +1,203 @@
+"""A store in a folder of this machine, or of a network file system with hard links."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from songbag_store.errors import BackendRefused, StoreError
+from songbag_store.format.facts import ObjectFacts
+from songbag_store.storage.files import TEMPORARY, file_digest, sync, temporary_beside, write_durably
+from songbag_store.storage.storage import KeyExists, NewArray, StoredObject
+
+
+class LocalStorage:
+    """A store in a folder of this machine, or of a network file system with hard links.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        The store's folder; it need not exist.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def address(self) -> str:
+        """The folder."""
+        return str(self.root)
+
+    def _path(self, key: str) -> Path:
+        return self.root.joinpath(*key.split("/"))
+
+    def create(self, key: str, data: bytes) -> None:
+        """Write a temporary file, force it to disk and link it to its name: link(2) never replaces.
+
+        Raises
+        ------
+        KeyExists
+            If the name is taken.
+        BackendRefused
+            If the file system has no hard links.
+        StoreError
+            If the disk is full or cannot be written.
+        """
+        path = self._path(key)
+        try:
+            _make_folders(path.parent)
+            temporary = temporary_beside(path)
+            try:
+                write_durably(temporary, data)
+                _link(temporary, path)
+                sync(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+        except OSError as error:
+            raise _explained(error, path, len(data)) from error
+
+    def make_durable(self, key: str) -> None:
+        """Call fsync on a file and on its folder."""
+        path = self._path(key)
+        try:
+            sync(path)
+            sync(path.parent)
+        except OSError as error:
+            raise _explained(error, path, 0) from error
+
+    def get(self, key: str) -> bytes:
+        """Read a whole object.
+
+        Raises
+        ------
+        StoreError
+            If it is there and may not or cannot be read.
+        """
+        try:
+            return self._path(key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            raise
+        except OSError as error:
+            raise StoreError(f"cannot be read ({error.strerror})", place=str(self._path(key))) from error
+
+    def entries(self, prefix: str) -> list[StoredObject]:
+        """Return every file below a folder but for temporary ones."""
+        return [entry for entry, temporary in self._files(prefix) if not temporary]
+
+    def leftovers(self) -> list[StoredObject]:
+        """Return the temporary files."""
+        return [entry for entry, temporary in self._files("") if temporary]
+
+    def _files(self, prefix: str) -> Iterator[tuple[StoredObject, bool]]:
+        for folder, _, names in os.walk(self._path(prefix)):
+            for name in names:
+                path = Path(folder, name)
+                try:
+                    status = path.stat()
+                except FileNotFoundError:
+                    continue  # deleted since the folder was listed
+                stamp = datetime.fromtimestamp(status.st_mtime, UTC)
+                entry = StoredObject(path.relative_to(self.root).as_posix(), status.st_size, stamp)
+                yield entry, name.startswith(TEMPORARY)
+
+    def top_level(self) -> set[str]:
+        """Return the names in the folder; a file in its place counts as a name of its own."""
+        if self.root.is_file():
+            return {self.root.name}
+        names = os.listdir(self.root) if self.root.is_dir() else []
+        return {name for name in names if not name.startswith(TEMPORARY)}
+
+    def delete(self, key: str) -> None:
+        """Unlink a file."""
+        self._path(key).unlink(missing_ok=True)
+
+    def new_array(self, key: str) -> NewArray:
+        """Begin an array in a folder of its own."""
+        return _LocalArray(self, key)
+
+    def local_path(self, key: str) -> Path:
+        """Return the file or folder of a key."""
+        return self._path(key)
+
+    def read_range(self, key: str, start: int, stop: int) -> bytes:
+        """Read some bytes of a file."""
+        with self._path(key).open("rb") as file:
+            if start < 0:
+                start = max(0, os.fstat(file.fileno()).st_size + start)
+                stop = max(start, os.fstat(file.fileno()).st_size + stop)
+            file.seek(start)
+            return file.read(stop - start)
+
+
+class _LocalArray:
+    """An array whose files are forced to disk when all are written."""
+
+    def __init__(self, storage: LocalStorage, key: str) -> None:
+        self._storage = storage
+        self._key = key
+
+    @property
+    def target(self) -> Path:
+        return self._storage.local_path(self._key)
+
+    def finish(self) -> dict[str, ObjectFacts]:
+        """Call fsync on every file, then on every folder from the deepest up to the store's root."""
+        root, top = self._storage.root, self.target
+        found = self._storage.entries(self._key)
+        for entry in found:
+            sync(root / entry.key)
+        for folder, _, _ in os.walk(top, topdown=False):
+            sync(Path(folder))
+        for parent in top.parents:
+            sync(parent)
+            if parent == root:
+                break
+        return {entry.key: {"bytes": entry.n_bytes, "sha256": file_digest(root / entry.key)} for entry in found}
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError as error:
+        raise KeyExists(str(target)) from error
+    except OSError as error:
+        if error.errno in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK):
+            raise BackendRefused(
+                f"the file system has no hard links ({error.strerror}), so a commit could overwrite another",
+                place=str(target.parent),
+                remedy="Keep the store on a POSIX file system (ext4, xfs, zfs, NFS); FAT and exFAT lack hard links.",
+            ) from error
+        raise
+
+
+def _make_folders(folder: Path) -> None:
+    """Create missing folders, each of them durable before the next."""
+    missing = [p for p in (folder, *folder.parents) if not p.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        sync(path.parent)
+
+
+def _explained(error: OSError, path: Path, n_bytes: int) -> Exception:
+    """Say what an errno of writing means for the store; songbag's own errors pass unchanged."""
+    if isinstance(error, StoreError):
+        return error
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"no space left (this object needs {n_bytes:,} bytes)",
+            place=str(path),
+            remedy="Free some space and run the same command again: what was committed is safe.",
+        )
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreError(
+            f"cannot be written ({error.strerror})",
+            place=str(path),
+            remedy="Reading and training work without write access; extraction needs it.",
+        )
+    if error.errno == errno.ENOTDIR:
+        file = next((one for one in path.parents if one.is_file()), path)
+        return StoreError("this is a file, and a folder is needed here", place=str(file), remedy="Give another path.")
+    return StoreError(str(error.strerror or error), place=str(path))
