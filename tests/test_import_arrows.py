@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -51,6 +52,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
 """The rooms of each package from the highest floor to the lowest: a room may import itself and the rooms behind it."""
 
 PACKAGES = {name: ROOT / name.removeprefix("songbag_") / name for name in ROOMS}
+DOOR = ROOT / "store" / "songbag" / "__init__.py"
 ALLOWED = {
     "songbag_store": set(),
     "songbag_pipeline": {"songbag_store"},
@@ -82,6 +84,14 @@ def imports(tree: ast.AST) -> set[str]:
     return names & known
 
 
+def shown(package: str, path: Path) -> tuple[str, ...]:
+    """Return the modules that a room's `__init__` names in `__all__`: those that rooms above it may import."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return tuple(ast.literal_eval(node.value))
+    return ()
+
+
 def upward(package: str) -> list[str]:
     """Return every import of a room that lies above the importing one, or of a room that is not in the table."""
     floors = {room: floor for floor, room in enumerate(ROOMS[package])}
@@ -101,6 +111,44 @@ def upward(package: str) -> list[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_room_imports_only_rooms_below_it(package: str) -> None:
     assert upward(package) == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_room_shows_the_modules_that_others_import_and_no_others(package: str) -> None:
+    """What is used outside a room stands in the `__all__` of its `__init__`; all else is the room's own."""
+    used: dict[str, set[str]] = {}
+    importers = [(dotted(own, path), path) for own in PACKAGES for path in modules(own)]
+    for importer, path in [*importers, ("songbag", DOOR)]:
+        inside = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
+        for name in imports(ast.parse(path.read_text())):
+            room, _, module = name.rpartition(".")
+            if room.startswith(f"{package}.") and inside != room:
+                used.setdefault(room, set()).add(module)
+    rooms = {
+        dotted(package, path.parent / "__init__.py"): path for path in modules(package) if path.name == "__init__.py"
+    }
+    # The entry points of the command are the one thing that a room's `__init__` imports.
+    command = {f"{package}.cli": {"commands", "main"}}
+    for room in sorted(rooms.keys() - {package}):
+        names = set(shown(package, rooms[room])) - command.get(room, set())
+        assert names == used.get(room, set()), room
+
+
+PAGE = (ROOT / "docs" / "architecture.md").read_text()
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_picture_of_the_rooms_is_the_table(package: str) -> None:
+    found = re.search(rf"^{package} +(.*?)\n\n", PAGE.replace("```\n", "\n\n"), re.MULTILINE | re.DOTALL)
+    assert found
+    drawn = [line.split()[0] for line in found[1].splitlines()]
+    assert [name.removesuffix("/").removesuffix(".py") for name in drawn] == list(ROOMS[package])
+
+
+def test_the_page_names_only_files_that_exist() -> None:
+    named = set(re.findall(r"`((?:store|pipeline|training|tests|docs)/[\w./-]+)`", PAGE))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -138,8 +186,7 @@ def test_only_predicting_from_audio_imports_the_pipeline_and_only_inside_its_fun
 
 def test_the_front_door_imports_the_packages_only_when_a_name_is_used() -> None:
     """The second exception: it names what all three offer, and nothing imports it."""
-    door = ROOT / "store" / "songbag" / "__init__.py"
-    tree = ast.parse(door.read_text())
+    tree = ast.parse(DOOR.read_text())
     at_once = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     assert set().union(*map(imports, at_once)) == {"songbag_store"}
     inside = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and imports(node)}

@@ -1,1 +1,3 @@
 """Queries over the index, and tables in and out."""
+
+__all__ = ["manifest", "output", "query"]

@@ -1,1 +1,3 @@
 """Networks: encoders, poolings, layers, tasks."""
+
+__all__ = ["layers", "loss", "model", "plugins", "reference"]
