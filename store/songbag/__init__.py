@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from songbag_training.runs.evaluate import Evaluation, evaluate
     from songbag_training.runs.run import Run
     from songbag_training.songs.bags import BagDataset
+    from songbag_training.songs.task import Task
     from songbag_training.splits.division import split
     from songbag_training.splits.split import Split
 
@@ -62,6 +63,7 @@ __all__ = [
     "SongbagError",
     "Split",
     "Summary",
+    "Task",
     "TrainConfig",
     "__version__",
     "compact",
@@ -120,6 +122,7 @@ _HOMES = {
         "runs.evaluate": ("Evaluation", "evaluate"),
         "runs.run": ("Run",),
         "songs.bags": ("BagDataset",),
+        "songs.task": ("Task",),
         "splits.division": ("split",),
         "splits.split": ("Split",),
     },
