@@ -31,9 +31,9 @@ NO_DOCUMENT: dict[str, tuple[Damage, str]] = {
     "a list": (lambda fields: "[]", "it is not a JSON object"),
     "null": (lambda fields: "null", "it is not a JSON object"),
     "nested too deeply": (lambda fields: "[" * 100_000, "it is nested too deeply"),
-    "NaN": (_more('"x": NaN'), "NaN is not JSON"),
-    "infinity": (_more('"x": -Infinity'), "-Infinity is not JSON"),
-    "a number that is infinite": (_more('"x": 1e999'), "1e999 is too large"),
+    "NaN": (_more('"x": NaN'), "NaN is not a finite number"),
+    "infinity": (_more('"x": -Infinity'), "-Infinity is not a finite number"),
+    "a number that is infinite": (_more('"x": 1e999'), "1e999 is not a finite number"),
     "half a surrogate pair": (_more('"x": "\\ud800"'), "surrogates not allowed"),
     "a field twice": (_twice, "is there twice"),
 }

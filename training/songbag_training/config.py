@@ -104,14 +104,6 @@ class TrainConfig(Declared):
     steps_per_execution: int = declared(1, "Steps that TensorFlow takes before Python looks again.", rule=at_least(1))
     tensorboard: bool = declared(False, "Also write the history as event files, into RUN/tensorboard.")
 
-    FIRST: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("encoder", "pooling", "bag_size", "batch_size", "epochs", "learning_rate", "weight_decay"),
-            *("class_weight", "label_smoothing", "mixup", "gain_db", "time_shift", "time_mask", "band_mask"),
-            *("window_dropout", "early_stopping", "calibrate", "seed", "mixed_precision", "steps_per_execution"),
-            "tensorboard",
-        }
-    )
     ERROR: ClassVar[type[UsageError]] = ModelError
 
 

@@ -1,7 +1,4 @@
-"""Strict reading of JSON documents as dataclasses: nothing unknown, missing or of another type.
-
-A field that is absent takes its default, if the dataclass has one. docs/decisions/0005 says why no library does it.
-"""
+"""Strict reading of JSON documents as dataclasses (docs/decisions/0005 says why no library does it)."""
 
 from __future__ import annotations
 
@@ -40,7 +37,7 @@ Duration = Annotated[float, at_least(0)]
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Read JSON, and only what JSON is: no NaN, no infinity, no name twice, no text that is not Unicode.
+    """Read strict JSON: no NaN, no infinity, no name twice, no text that is not Unicode.
 
     Raises
     ------
@@ -48,8 +45,8 @@ def parse_json(data: bytes | str) -> Any:
         If it is anything else, with the reason.
     """
     try:
-        value = json.loads(data, object_pairs_hook=_no_name_twice, parse_constant=_refuse_constant, parse_float=_finite)
-        # Half of a surrogate pair can be written in JSON, but then in no file and on no terminal.
+        value = json.loads(data, object_pairs_hook=_no_name_twice, parse_constant=_finite, parse_float=_finite)
+        # JSON can hold half of a surrogate pair, which no file and no terminal can show.
         json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
@@ -65,7 +62,7 @@ def parse_document(data: bytes | str) -> dict[str, Any]:
 
 
 def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
-    """Make a dataclass from the fields of a document.
+    """Make a dataclass from the fields of a document; an absent field takes its default, if it has one.
 
     A field may be a JSON type, a `Literal`, `Annotated` with a `Rule`, a list or a mapping of these, or a class with
     ``from_dict``, which then reads its own fields.
@@ -73,21 +70,20 @@ def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
     Raises
     ------
     ValueError
-        Naming the field that is unknown, missing, of another type or out of range.
+        With the name of the field that is unknown, missing, of another type or out of range.
     """
     hints = get_type_hints(cls, include_extras=True)
-    needed = {field.name for field in dataclasses.fields(cls) if _has_no_default(field)}  # type: ignore[arg-type]
-    odd = (document.keys() - hints.keys()) | (needed - document.keys())
-    if odd:
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+    needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
+    if odd := (document.keys() - hints.keys()) | (needed - document.keys()):
         raise ValueError(f"fields unknown or missing: {', '.join(map(repr, sorted(odd)[:6]))}")
     return cls(**{name: _read_field(name, value, hints[name]) for name, value in document.items()})
 
 
 def write_fields(value: Any) -> bytes:
     """Return a dataclass as the JSON document that `read_fields` reads."""
-    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    document = {name: own.to_dict() if hasattr(own, "to_dict") else own for name, own in fields.items()}
-    return json.dumps(document, indent=2).encode()
+    document = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return json.dumps(document, indent=2, default=lambda own: own.to_dict()).encode()
 
 
 def require(fits: object, name: str, value: object, wanted: str) -> None:
@@ -96,20 +92,18 @@ def require(fits: object, name: str, value: object, wanted: str) -> None:
     Raises
     ------
     ValueError
-        Naming it.
+        With the name of the field.
     """
     if not fits:
-        raise ValueError(f"the field {name!r} is {_shown(value)} and not {wanted}")
+        text = ascii(value)
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise ValueError(f"the field {name!r} is {shown} and not {wanted}")
 
 
 def reason(error: Exception) -> str:
     """Return what an error says in one line, for the message of another one."""
     text = str(error)
     return text.splitlines()[0].removesuffix(".") if text else type(error).__name__
-
-
-def _has_no_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _read_field(name: str, value: Any, hint: Any) -> Any:
@@ -124,7 +118,7 @@ def _read_field(name: str, value: Any, hint: Any) -> Any:
 
 
 def _fits(value: object, hint: Any) -> object:
-    """Return whether a JSON value is of an annotated type, its members included; True is no number here."""
+    """Return whether a JSON value and its members are of an annotated type."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in inner)
@@ -142,9 +136,8 @@ def _fits(value: object, hint: Any) -> object:
         return same and all(_fits(value[name], own) for name, own in fields.items())  # type: ignore[index]
     if hint is Any:
         return True
-    if hint is float:
-        return type(value) in (int, float)
-    return type(value) is hint
+    # By `isinstance`, True would be a number.
+    return type(value) in (int, float) if hint is float else type(value) is hint
 
 
 def _words(hint: Any) -> str:
@@ -153,20 +146,14 @@ def _words(hint: Any) -> str:
         return str(inner[1].words) if inner[0] is str else f"{_words(inner[0])} {inner[1].words}"
     if origin is Literal:
         return "one of " + ", ".join(map(repr, inner))
-    if origin is list or origin is dict:
+    if origin in (list, dict):
         return f"{'a list' if origin is list else 'a JSON object'} of {_words(inner[-1])}"
     if is_typeddict(hint):
         return "objects with " + " and ".join(hint.__annotations__)
     if inner:
         return " or ".join(map(_words, inner))
-    return {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}.get(
-        hint, "a JSON value"
-    )
-
-
-def _shown(value: object) -> str:
-    text = ascii(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    nouns = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+    return nouns.get(hint, "a JSON value")
 
 
 def _no_name_twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -178,12 +165,8 @@ def _no_name_twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-def _refuse_constant(text: str) -> None:
-    raise ValueError(f"{text} is not JSON")
-
-
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:30]} is too large for a number")
+        raise ValueError(f"{text[:30]} is not a finite number")
     return value

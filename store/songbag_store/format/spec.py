@@ -1,4 +1,4 @@
-"""`FeatureSpec`: every number that decides a feature byte, in one frozen and fingerprinted value."""
+"""`FeatureSpec`: everything that decides the bytes of the features."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from functools import partial
 from typing import ClassVar, Literal
 
 from songbag_store.errors import SpecError, UsageError
@@ -19,6 +20,7 @@ INT16_STEP = 1 / 16
 """The step of the int16 encoding; the rounding error is at most half of it."""
 
 _PANEL = "What to compute"
+_option = partial(declared, panel=_PANEL)
 _LOG_FLOOR_DB = 100.0
 """Log power never falls below ``10 * log10(1e-10) = -100`` dB (librosa's ``amin``)."""
 
@@ -46,59 +48,40 @@ class FeatureSpec(Declared):
     kind: Kind = declared(
         "mfcc", "MFCC, or the log-mel spectrogram in dB that they are computed from. Of `--features`.", option=None
     )
-    sample_rate_hz: int = declared(
-        22050,
-        "Sample rate after resampling.",
-        rule=between(1_000, 768_000),
-        unit="Hz",
-        option="--sample-rate",
-        panel=_PANEL,
+    sample_rate_hz: int = _option(
+        22050, "Sample rate after resampling.", rule=between(1_000, 768_000), unit="Hz", option="--sample-rate"
     )
-    n_fft: int = declared(
+    n_fft: int = _option(
         1024,
         "Length of a frame, under a periodic Hann window, and of its FFT.",
         rule=Rule(lambda value: 16 <= value <= 65_536 and value % 2 == 0, "from 16 to 65536, and even"),
         unit="samples",
-        panel=_PANEL,
     )
-    hop_length: int = declared(
-        512, "Distance of two frames, at most the length of one.", rule=at_least(1), unit="samples", panel=_PANEL
+    hop_length: int = _option(
+        512, "Distance of two frames, at most the length of one.", rule=at_least(1), unit="samples"
     )
-    n_mels: int = declared(
-        128, "Mel bands (Slaney's scale and norm) up to half the sample rate.", rule=at_least(1), panel=_PANEL
-    )
-    n_mfcc: int = declared(
-        13, "Coefficients that are kept, at most one for each mel band; logmel ignores it.", rule=None, panel=_PANEL
-    )
+    n_mels: int = _option(128, "Mel bands (Slaney's scale and norm) up to half the sample rate.", rule=at_least(1))
+    n_mfcc: int = _option(13, "Coefficients that are kept, at most one for each mel band; logmel ignores it.")
     deltas: int = declared(
         0,
         "Orders of time derivative (Savitzky-Golay over 9 frames) that are added as channels. Of `--features`.",
         rule=between(0, 2),
         option=None,
     )
-    window_s: float = declared(
-        5.0, "Length of a window.", rule=between(0, 3600), unit="seconds", option="--window", panel=_PANEL
-    )
-    window_hop_s: float | None = declared(
-        None,
-        "Distance of two windows.",
-        rule=above(0),
-        unit="seconds",
-        absent="half a window",
-        option="--window-hop",
-        panel=_PANEL,
+    window_s: float = _option(5.0, "Length of a window.", rule=between(0, 3600), unit="seconds", option="--window")
+    window_hop_s: float | None = _option(
+        None, "Distance of two windows.", rule=above(0), unit="seconds", absent="half a window", option="--window-hop"
     )
     top_db: float = declared(
         80.0, "Power is clamped this far below the loudest point of its window.", rule=above(0), unit="dB", option=None
     )
-    max_duration_s: float | None = declared(
+    max_duration_s: float | None = _option(
         None,
         "Use only this much of the start of a song.",
         rule=above(0),
         unit="seconds",
         absent="all",
         option="--max-duration",
-        panel=_PANEL,
     )
     short_songs: ShortSongs = declared(
         "pad", "A song shorter than a window is padded with zeros to one window and flagged, or rejected.", option=None
@@ -113,12 +96,6 @@ class FeatureSpec(Declared):
         option=None,
     )
 
-    FIRST: ClassVar[frozenset[str]] = frozenset(
-        {
-            *("kind", "sample_rate_hz", "n_fft", "hop_length", "n_mels", "n_mfcc", "deltas", "window_s"),
-            *("window_hop_s", "top_db", "max_duration_s", "short_songs", "encoding", "definition"),
-        }
-    )
     ERROR: ClassVar[type[UsageError]] = SpecError
 
     def _check(self) -> None:
@@ -130,6 +107,7 @@ class FeatureSpec(Declared):
         self._require(self.n_fft <= self.window_samples, "window_s", "at least one frame (`n_fft` samples)")
         self._require(self.window_hop_samples >= 1, "window_hop_s", "at least one sample")
         self._require(self.deltas == 0 or self.n_frames >= 9, "deltas", "0 for windows of fewer than 9 frames")
+        # The largest coefficient there can be: silence, where every band lies on the floor.
         reach = _LOG_FLOOR_DB * (math.sqrt(self.n_mels) if self.kind == "mfcc" else 1.0)
         fits = self.encoding == "float32" or reach < 2**15 * INT16_STEP
         self._require(fits, "n_mels", "at most 419 with the int16 encoding; float32 takes any")
@@ -164,7 +142,7 @@ class FeatureSpec(Declared):
     @property
     def window_shape(self) -> tuple[int, int]:
         """Shape (C, T) of one window as stored, ``C = n_channels * n_bands``, channel after channel."""
-        return (self.n_channels * self.n_bands, self.n_frames)
+        return self.n_channels * self.n_bands, self.n_frames
 
     @property
     def window_bytes(self) -> int:
@@ -181,9 +159,7 @@ class FeatureSpec(Declared):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the resolved numbers: equal exactly where the feature bytes are."""
-        numbers = self.to_dict()
+        left_out = {"window_s", "window_hop_s"} | ({"n_mfcc"} if self.kind == "logmel" else set())
+        numbers = {name: value for name, value in self.to_dict().items() if name not in left_out}
         numbers |= {"window_samples": self.window_samples, "window_hop_samples": self.window_hop_samples}
-        del numbers["window_s"], numbers["window_hop_s"]
-        if self.kind == "logmel":
-            del numbers["n_mfcc"]
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()

@@ -35,11 +35,7 @@ _MEMORY_LIMIT_BYTES = 4_000_000_000
 
 
 def select(
-    index: Rows,
-    sql: str,
-    *,
-    time_limit_s: float = _TIME_LIMIT_S,
-    memory_limit_bytes: int = _MEMORY_LIMIT_BYTES,
+    index: Rows, sql: str, *, time_limit_s: float = _TIME_LIMIT_S, memory_limit_bytes: int = _MEMORY_LIMIT_BYTES
 ) -> pa.Table:
     """Run one SELECT over the views `songs`, `failures` and `"index"`.
 
@@ -81,11 +77,7 @@ def _with_single_names(table: pa.Table) -> pa.Table:
 
 
 def filter_songs(
-    index: Rows,
-    where: str,
-    *,
-    view: Literal["songs", "index"] = "songs",
-    columns: Sequence[str] | None = None,
+    index: Rows, where: str, *, view: Literal["songs", "index"] = "songs", columns: Sequence[str] | None = None
 ) -> pa.Table:
     """Return the rows for which a SQL expression holds, in the order of the index.
 

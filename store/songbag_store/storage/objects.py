@@ -69,11 +69,7 @@ class ObjectStorage:
         kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
         try:
             backend: _Backend = kinds[self._scheme](
-                self._bucket,
-                prefix=prefix,
-                config=made.config,
-                client_options=made.client,
-                retry_config=made.retry,
+                self._bucket, prefix=prefix, config=made.config, client_options=made.client, retry_config=made.retry
             )
         except (BaseError, ValueError, TypeError) as error:
             raise explained(error, self._address) from error

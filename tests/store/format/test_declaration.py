@@ -24,7 +24,9 @@ Shape = Literal["round", "square"]
 class LaterSpec(FeatureSpec):
     """A `FeatureSpec` of a later songbag: with one more field."""
 
-    preemphasis: float = declared(0.0, "Strength of the pre-emphasis filter.", rule=share_below_one(), panel="Later")
+    preemphasis: float = declared(
+        0.0, "Strength of the pre-emphasis filter.", rule=share_below_one(), panel="Later", later=True
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

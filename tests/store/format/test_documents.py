@@ -182,7 +182,7 @@ def test_a_tag_keeps_whatever_json_its_maker_says(folder: Path) -> None:
     [
         ({"snapshot": 1}, "'snapshot' is a field that songbag fills itself"),
         ({"sha256": "0" * 64}, "'sha256' is a field that songbag fills itself"),
-        ({"loss": float("nan")}, "NaN is not JSON"),
+        ({"loss": float("nan")}, "NaN is not a finite number"),
         ({"run": Path("x")}, "not JSON"),
         ({"name": "\ud800"}, "surrogates not allowed"),
     ],

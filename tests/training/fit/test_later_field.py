@@ -26,7 +26,7 @@ OLD = Path(__file__).parents[2] / "fixtures" / "training-format-1"
 class LaterConfig(TrainConfig):
     """A `TrainConfig` of a later songbag: with one more field."""
 
-    noise: float = declared(0.0, "Noise that is added to the features.", rule=at_least(0))
+    noise: float = declared(0.0, "Noise that is added to the features.", rule=at_least(0), later=True)
 
 
 @pytest.fixture
