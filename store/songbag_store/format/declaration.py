@@ -129,9 +129,14 @@ def declared(default: Any, help: str, **more: Any) -> Any:
     return dataclasses.field(default=default, metadata={"declaration": Declaration(help=help, **more)})
 
 
+def declarations(cls: type[Declared]) -> dict[str, Declaration]:
+    """Return the declarations of a class by the names of its fields, in their order."""
+    key: Any = cls  # mypy thinks that a class whose objects have their own hash is unhashable
+    return _declarations(key)
+
+
 @cache
-def declarations(cls: Any) -> dict[str, Declaration]:
-    """Return the declarations of a `Declared` class by the names of its fields, in their order."""
+def _declarations(cls: Any) -> dict[str, Declaration]:
     hints = get_type_hints(cls)
     return {
         one.name: dataclasses.replace(
