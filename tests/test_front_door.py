@@ -25,13 +25,7 @@ FUNCTIONS = (
 
 ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "as_json", "folder"}
 """Options that a `Location` holds, and those that only say how a command prints."""
-IN_OTHER_WORDS = {
-    "train": {"resume"},
-    "extract": {"features"},
-    "evaluate": {"encoder", "label", "output"},
-    "predict": {"encoder", "windows", "output"},
-    "export": {"encoder"},
-}
+IN_OTHER_WORDS = {"train": {"resume"}, "extract": {"features"}}
 """Options that are a function of their own in Python, or two fields: `--features mfcc+delta`."""
 
 

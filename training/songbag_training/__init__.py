@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from songbag_training.apply.export import export
-    from songbag_training.apply.predict import predict, predict_to_file
+    from songbag_training.apply.predict import predict
     from songbag_training.config import TrainConfig
     from songbag_training.fit.train import resume, train
     from songbag_training.models.model import song_model, window_model
@@ -27,7 +27,6 @@ __all__ = [
     "evaluate",
     "export",
     "predict",
-    "predict_to_file",
     "resume",
     "song_model",
     "train",
@@ -41,7 +40,6 @@ _HOMES = {
     "evaluate": "runs.evaluate",
     "export": "apply.export",
     "predict": "apply.predict",
-    "predict_to_file": "apply.predict",
     "resume": "fit.train",
     "song_model": "models.model",
     "train": "fit.train",

@@ -210,7 +210,7 @@ def test_a_calibrated_run_is_exported_with_a_description_beside_it(
     assert done.exit_code == 0, done.output
     assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}.json"}
     described = json.loads((tmp_path / f"{name}.json").read_text())
-    own = predict(run, store).to_pandas().set_index("song_id")
+    own = predict(run, store).set_index("song_id")
     windows = store.windows(own.index[0])
     bags = {"windows": windows[None], "mask": np.ones((1, len(windows)), np.float32)}
     found = {output: np.asarray(values) for output, values in read(tmp_path / name)(bags).items()}

@@ -21,7 +21,7 @@ from songbag_store.format.encoding import decode
 from songbag_store.progress import Silent
 from songbag_store.storage.location import Location
 from songbag_store.writer import commit_change
-from songbag_training import TrainConfig, predict, predict_to_file, train
+from songbag_training import TrainConfig, predict, train
 from songbag_training.apply.predict import explain
 from songbag_training.cli.train import commands
 from songbag_training.evaluation.predictions import writing_windows
@@ -43,7 +43,7 @@ def music(tmp_path: Path) -> Path:
 
 def test_a_store_is_predicted_as_in_the_run(run: Run, store: SongStore) -> None:
     own = pd.read_parquet(run.folder / "predictions.parquet")
-    table = predict(run, store).to_pandas()
+    table = predict(run, store)
     names = ["song_id", "path", "predicted", "p_folk", "p_jazz", "p_rock", "error_code", "error"]
     assert table.columns.tolist() == names
     assert table["song_id"].tolist() == own["song_id"].tolist()
@@ -58,13 +58,13 @@ def test_two_files_of_the_run_folder_suffice_for_new_audio_in_another_process_an
         shutil.copy(run.folder / name, tmp_path / "elsewhere" / "run" / name)
     done = songbag("predict", "run", "../music", "-o", "out.parquet", cwd=tmp_path / "elsewhere")
     assert done.returncode == 0, done.stderr
-    assert pq.read_table(tmp_path / "elsewhere" / "out.parquet").equals(predict(run, music))
+    assert pq.read_table(tmp_path / "elsewhere" / "out.parquet").equals(predict(run, music, arrow=True))
 
 
 @pytest.mark.parametrize(("suffix", "read"), [(".csv", pd.read_csv), (".parquet", pd.read_parquet)])
 def test_the_suffix_chooses_the_format(run: Run, store: SongStore, tmp_path: Path, suffix: str, read: Any) -> None:
-    table = predict(run, store.address)
-    predict_to_file(run, store.address, tmp_path / f"out{suffix}")
+    table = predict(run, store.address, arrow=True)
+    predict(run, store.address, tmp_path / f"out{suffix}")
     written = read(tmp_path / f"out{suffix}")
     assert written["predicted"].tolist() == table["predicted"].to_pylist()
     np.testing.assert_allclose(written["p_jazz"], table["p_jazz"])
@@ -73,14 +73,14 @@ def test_the_suffix_chooses_the_format(run: Run, store: SongStore, tmp_path: Pat
 @pytest.mark.parametrize("name", ["out.xlsx", "out", "missing/out.csv"])
 def test_an_output_that_cannot_be_is_refused_before_work_starts(run: Run, tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=name):
-        predict_to_file(run, "no such source", tmp_path / name)
+        predict(run, "no such source", tmp_path / name)
     with pytest.raises(UsageError, match=name):
-        predict_to_file(run, "no such source", tmp_path / "out.csv", windows=tmp_path / name)
+        predict(run, "no such source", tmp_path / "out.csv", windows=tmp_path / name)
 
 
 def test_predictions_and_windows_are_two_files(run: Run, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="into one file"):
-        predict_to_file(run, "no such source", tmp_path / "a.csv", windows=tmp_path / "." / "a.csv")
+        predict(run, "no such source", tmp_path / "a.csv", windows=tmp_path / "." / "a.csv")
 
 
 def test_other_features_are_refused_by_the_fields_that_differ(
@@ -97,7 +97,7 @@ def test_songs_that_failed_keep_a_row_with_the_reason(
 ) -> None:
     failed = {"song_id": "b.mp3", "status": "failed", "error_code": "corrupt", "error": "cut off"}
     store = make_store(tmp_path / "store", [*songs_of_classes({"a": 1, "c": 1}), failed])
-    table = predict(run, store)
+    table = predict(run, store, arrow=True)
     assert table["song_id"].to_pylist() == ["a/00", "b.mp3", "c/00"]
     assert table["predicted"].is_null().to_pylist() == [False, True, False]
     assert table["error_code"].to_pylist() == [None, "corrupt", None]
@@ -112,7 +112,8 @@ def test_audio_is_predicted_as_the_same_songs_from_a_store(
         if song.windows is not None
     ]
     assert [len(song["windows"]) for song in songs] == [1, 1, 7, 20]
-    from_audio, from_store = predict(run, music), predict(run, make_store(tmp_path / "store", songs[::-1]))
+    from_audio = predict(run, music, arrow=True)
+    from_store = predict(run, make_store(tmp_path / "store", songs[::-1]), arrow=True)
     assert from_audio["error_code"].to_pylist() == [None] * 4 + ["empty-file"]
     assert from_audio["predicted"].to_pylist()[4] is None
     assert from_audio.slice(0, 4).equals(from_store)
@@ -142,14 +143,14 @@ def test_odd_class_names_are_kept_as_they_are(tmp_path: Path, make_store: Any, s
     store = make_store(tmp_path / "store", songs)
     config = TrainConfig(epochs=1, bag_size=2, encoder="reference")
     run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
-    predict_to_file(run, store, tmp_path / "out.csv")
+    predict(run, store, tmp_path / "out.csv")
     assert pd.read_csv(tmp_path / "out.csv").columns.tolist()[3:-2] == [f"p_{name}" for name in sorted(names)]
 
 
 @pytest.mark.parametrize(("suffix", "read"), [(".csv", pd.read_csv), (".parquet", pd.read_parquet)])
 def test_windows_tell_which_seconds_decided(run: Run, store: SongStore, tmp_path: Path, suffix: str, read: Any) -> None:
     path = tmp_path / f"why{suffix}"
-    predict_to_file(run, store, tmp_path / "out.csv", windows=path)
+    predict(run, store, tmp_path / "out.csv", windows=path)
     windows = read(path)
     classes = [f"p_{name}" for name in run.facts.classes]
     assert windows.columns.tolist() == ["song_id", "window", "start_s", "end_s", "weight", *classes]
@@ -192,8 +193,8 @@ def test_an_earlier_snapshot_of_a_store_is_predicted(
 ) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 2}))
     commit_change(store, lambda base: (base.index.slice(0, 1), base.parts), note="remove")
-    assert predict(run, store.address)["song_id"].to_pylist() == ["a/00"]
-    assert predict(run, Location(store.address, snapshot=1))["song_id"].to_pylist() == ["a/00", "a/01"]
+    assert predict(run, store.address)["song_id"].tolist() == ["a/00"]
+    assert predict(run, Location(store.address, snapshot=1))["song_id"].tolist() == ["a/00", "a/01"]
     with pytest.raises(StoreNotFound):
         predict(run, Location(store.address, snapshot=9))
     with pytest.raises(UsageError, match="audio has no snapshots"):
@@ -209,7 +210,7 @@ def test_damage_halfway_leaves_what_was_written_before(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "out.csv").write_text("of last week")
     with pytest.raises(DamagedStore):
-        predict_to_file(run, store, tmp_path / "out" / "out.csv", windows=tmp_path / "out" / "why.csv")
+        predict(run, store, tmp_path / "out" / "out.csv", windows=tmp_path / "out" / "why.csv")
     assert [path.read_text() for path in (tmp_path / "out").iterdir()] == ["of last week"]
 
 
@@ -218,8 +219,8 @@ def test_more_songs_than_are_held_at_once_come_in_the_order_of_their_ids(
 ) -> None:
     monkeypatch.setattr("songbag_training.apply.source._SONGS_AT_ONCE", 4)
     store = make_store(tmp_path / "store", songs_of_classes({"b": 5, "a": 5}))
-    table = predict(run, store)
+    table = predict(run, store, arrow=True)
     assert table["song_id"].to_pylist() == [f"{name}/{n:02}" for name in "ab" for n in range(5)]
-    done = predict_to_file(run, store, tmp_path / "out.csv")
+    done = predict(run, store, tmp_path / "out.csv")
     assert (done.n_songs, done.n_failed, len(done.explanations)) == (10, 0, 10)
     np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["p_folk"], table["p_folk"])

@@ -15,7 +15,6 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.progress import Silent
 from songbag_training import TrainConfig, predict, train
-from songbag_training.apply.predict import predict_to_file
 from songbag_training.runs.run import Run
 
 CLASSES = ("brass", "drums", "voice")
@@ -53,7 +52,7 @@ def test_the_run_says_its_task_and_learns_it(run: Run) -> None:
 def test_predictions_are_all_classes_above_one_half(run: Run, tagged: SongStore) -> None:
     own = pq.read_table(run.folder / "predictions.parquet")
     assert own.num_rows == 64
-    table = predict(run, tagged)
+    table = predict(run, tagged, arrow=True)
     for rows in (own, table):
         assert rows.schema.field("predicted").type == pa.list_(pa.string())
         shares = np.stack([rows[f"p_{name}"].to_numpy() for name in CLASSES], axis=1)
@@ -71,7 +70,7 @@ def test_windows_have_weights_and_a_probability_for_each_class(run: Run) -> None
 
 
 def test_windows_tell_for_each_class_in_which_seconds_it_is_heard(run: Run, tagged: SongStore, tmp_path: Path) -> None:
-    done = predict_to_file(run, tagged, tmp_path / "out.parquet", windows=tmp_path / "why.parquet")
+    done = predict(run, tagged, tmp_path / "out.parquet", windows=tmp_path / "why.parquet")
     why = pd.read_parquet(tmp_path / "why.parquet")
     own = pd.read_parquet(run.folder / "windows.parquet")
     both = why.merge(own, on=["song_id", "window"], suffixes=("", "_of_run"))
@@ -91,6 +90,8 @@ def test_windows_tell_for_each_class_in_which_seconds_it_is_heard(run: Run, tagg
 
 
 def test_lists_go_into_csv_as_json(run: Run, tagged: SongStore, tmp_path: Path) -> None:
-    predict_to_file(run, tagged, tmp_path / "out.csv")
+    predict(run, tagged, tmp_path / "out.csv")
     written = pd.read_csv(tmp_path / "out.csv", dtype={"song_id": str})
-    assert [json.loads(text) for text in written["predicted"]] == predict(run, tagged)["predicted"].to_pylist()
+    assert [json.loads(text) for text in written["predicted"]] == predict(run, tagged, arrow=True)[
+        "predicted"
+    ].to_pylist()

@@ -150,7 +150,7 @@ def test_a_run_with_an_encoder_from_outside_is_used_again_when_it_is_named(
     plugged: Run, nets: str, store: SongStore
 ) -> None:
     again = Run.open(plugged.folder).allow_encoder(f"{nets}:small")
-    table = predict(again, store)
+    table = predict(again, store, arrow=True)
     assert table.num_rows == 36
     with pytest.raises(UsageError, match=f"is '{nets}:small', not '{nets}:fails'"):
         Run.open(plugged.folder).allow_encoder(f"{nets}:fails")

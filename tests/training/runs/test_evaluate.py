@@ -15,7 +15,6 @@ from songbag_store.progress import Lines
 from songbag_store.writer import open_for_writing
 from songbag_training import evaluate
 from songbag_training.errors import LabelError
-from songbag_training.runs.evaluate import evaluate_elsewhere
 from songbag_training.runs.run import Run
 
 
@@ -94,7 +93,7 @@ def other(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> SongStore:
 def test_a_run_is_judged_by_another_store(copy: Run, other: SongStore, tmp_path: Path) -> None:
     lines: list[str] = []
     before = (copy.folder / "metrics.json").read_bytes()
-    result = evaluate_elsewhere(copy, other, tmp_path / "results", progress=Lines(lines.append))
+    result = evaluate(copy, other, tmp_path / "results", progress=Lines(lines.append))
     assert lines == ["2 songs are left out, of classes that the run does not know: 'polka' (2 songs)"]
     assert result.metrics["all"]["song"]["n"] == 10
     assert result.metrics["all"]["song"]["accuracy"] >= 0.8
@@ -113,11 +112,11 @@ def test_labels_of_another_store_may_be_in_another_column_and_of_one_class(
     songs = songs_of_classes({"jazz": 4})
     store = make_store(tmp_path / "other", songs)
     with pytest.raises(LabelError, match="no such column"):
-        evaluate_elsewhere(copy, store, tmp_path / "results", label="mood")
-    result = evaluate_elsewhere(copy, store, tmp_path / "results", label="label")
+        evaluate(copy, store, tmp_path / "results", label="mood")
+    result = evaluate(copy, store, tmp_path / "results", label="label")
     assert result.metrics["all"]["song"]["roc_auc"] is None
     with pytest.raises(UsageError, match="not empty"):
-        evaluate_elsewhere(copy, store, tmp_path / "results")
+        evaluate(copy, store, tmp_path / "results")
 
 
 def test_a_store_of_unknown_classes_alone_is_refused(
@@ -125,7 +124,7 @@ def test_a_store_of_unknown_classes_alone_is_refused(
 ) -> None:
     store = make_store(tmp_path / "other", songs_of_classes({"polka": 2, "ska": 1}))
     with pytest.raises(LabelError, match=r"knows none of the classes: 'polka' \(2 songs\), 'ska' \(1 songs\)"):
-        evaluate_elsewhere(copy, store, tmp_path / "results")
+        evaluate(copy, store, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 

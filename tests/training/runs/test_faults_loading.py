@@ -30,7 +30,7 @@ import sys
 opened = []
 sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
 from songbag_training import predict
-print(predict(sys.argv[1], sys.argv[2])["predicted"].null_count)
+print(predict(sys.argv[1], sys.argv[2], arrow=True)["predicted"].null_count)
 print(*(path for path in opened if path.startswith(sys.argv[1])), sep="\\n")
 """
 

@@ -33,7 +33,7 @@ def test_an_old_run_says_what_it_said_and_predicts_what_it_predicted() -> None:
     assert (run.facts.label, run.facts.classes, run.facts.best_epoch) == ("label", ["folk", "jazz"], 1)
     assert run.facts.config == CONFIG
     before = pd.read_parquet(OLD / "run" / "predictions.parquet").set_index("song_id")
-    now = predict(run, OLD / "store").to_pandas().set_index("song_id").loc[before.index]
+    now = predict(run, OLD / "store").set_index("song_id").loc[before.index]
     np.testing.assert_allclose(now["p_jazz"], before["p_jazz"], atol=1e-5)
     assert (now["predicted"] == before["predicted"]).all()
 

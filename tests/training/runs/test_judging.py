@@ -173,7 +173,7 @@ def test_a_calibrated_run_predicts_with_its_temperature(tmp_path: Path, store: S
     scaled = scale(THREE, before[names].to_numpy(), temperature)
     evaluated = pd.read_parquet(run.folder / "predictions.parquet")
     np.testing.assert_allclose(evaluated[names], scaled, atol=1e-5)
-    predicted = predict(run, store).to_pandas()
+    predicted = predict(run, store)
     np.testing.assert_allclose(predicted[names], evaluated[names], atol=1e-6)
     validation = before["part"] == "validation"
     true = before["label"][validation].map({"folk": 0, "jazz": 1, "rock": 2}).to_numpy()

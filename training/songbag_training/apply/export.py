@@ -37,18 +37,20 @@ _TWINS = (PooledConvolution, FusedBatchNormalization)
 _OUTPUTS = ("song_probabilities", "window_probabilities", "weights")
 
 
-def export(run: RunLike, form: ExportFormat, output: str | Path) -> None:
+def export(run: RunLike, format: ExportFormat, output: str | Path, *, encoder: str | None = None) -> None:
     """Write a run's model for other people's tools, and beside it what its numbers mean.
 
     Parameters
     ----------
     run : Run, str or pathlib.Path
         A finished run.
-    form : str
+    format : str
         ``"keras"``, ``"savedmodel"``, ``"tflite"`` or ``"onnx"``.
     output : str or pathlib.Path
         The file, or for a SavedModel the folder; ``<output>.json`` has the classes, the feature spec, and the shapes of
         inputs and outputs. Nothing that is there is written over.
+    encoder : str, optional
+        The run's encoder, to allow it, where it is a function outside songbag: see `Run.allow_encoder`.
 
     Raises
     ------
@@ -59,13 +61,13 @@ def export(run: RunLike, form: ExportFormat, output: str | Path) -> None:
     FileError
         If the output cannot be written.
     """
-    path = _checked(form, Path(output))
+    path = _checked(format, Path(output))
     beside = path.with_name(path.name + ".json")
-    run = Run.open(run)
+    run = Run.open(run).allow_encoder(encoder)
     model = portable_model(run.load_model())
     with creating(beside) as description, creating(path) as artefact:
         description.write_bytes(json.dumps(describe(run), indent=2, ensure_ascii=False).encode())
-        write_model(model, form, artefact)
+        write_model(model, format, artefact)
 
 
 def describe(run: Run) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ from songbag_training.evaluation.predictions import (
 )
 from songbag_training.evaluation.score import SongScore, SongScorer, window_times
 from songbag_training.runs.run import Run, RunFacts, RunLike
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SONGS_SHOWN = 10
 _WINDOWS_SHOWN = 3
@@ -58,13 +61,55 @@ class Predicted(Shown):
             yield "failure", line
 
 
+@overload
 def predict(
     run: RunLike,
     source: StoreLike,
+    output: None = None,
     *,
+    encoder: str | None = ...,
+    arrow: Literal[False] = ...,
+    progress: Progress | None = ...,
+) -> pd.DataFrame: ...
+
+
+@overload
+def predict(
+    run: RunLike,
+    source: StoreLike,
+    output: None = None,
+    *,
+    encoder: str | None = ...,
+    arrow: Literal[True],
+    progress: Progress | None = ...,
+) -> pa.Table: ...
+
+
+@overload
+def predict(
+    run: RunLike,
+    source: StoreLike,
+    output: str | Path,
+    *,
+    windows: str | Path | None = ...,
+    encoder: str | None = ...,
+    progress: Progress | None = ...,
+) -> Predicted: ...
+
+
+def predict(
+    run: RunLike,
+    source: StoreLike,
+    output: str | Path | None = None,
+    *,
+    windows: str | Path | None = None,
+    encoder: str | None = None,
+    arrow: bool = False,
     progress: Progress | None = None,
-) -> pa.Table:
-    """Predict the class of every song of a source; `predict_to_file` does the same for more songs than memory holds.
+) -> pd.DataFrame | pa.Table | Predicted:
+    """Predict the class of every song of a source, into a table or into a file.
+
+    A file takes memory for a thousand songs and their windows, however many there are.
 
     Parameters
     ----------
@@ -72,14 +117,25 @@ def predict(
         A finished run; nothing but `run.json` and `weights.safetensors` of its folder is needed.
     source : SongStore, Location, str or pathlib.Path
         A store, a folder of audio files, a manifest (CSV or Parquet) or an audio file.
+    output : str or pathlib.Path, optional
+        File for the table, CSV or Parquet by its suffix. Written whole or not at all.
+    windows : str or pathlib.Path, optional
+        With `output`: a file that says why. A row a window: song_id, window, start_s, end_s, weight and
+        p_<class>...; the weights of a song sum to 1.
+    encoder : str, optional
+        The run's encoder, to allow it, where it is a function outside songbag: see `Run.allow_encoder`.
+    arrow : bool
+        Return the table as Arrow instead of pandas.
     progress : Progress, optional
         Where to show what was left out of a folder or a manifest, and why; by default standard output.
 
     Returns
     -------
-    predictions : pyarrow.Table
+    predictions : pandas.DataFrame or pyarrow.Table
         A row a song, in the order of the source (a store's and a folder's is that of the song ids): song_id, path,
         predicted, p_<class>..., error_code, error. The prediction of a song that failed is null.
+    predicted : Predicted
+        With `output`: how many there were.
 
     Raises
     ------
@@ -88,57 +144,36 @@ def predict(
     MissingExtra
         If the source is audio and songbag's pipeline is not installed.
     UsageError
-        If a snapshot is asked for of what is no store.
+        If a snapshot is asked for of what is no store, or a file cannot be one; before any work is done.
     """
-    run = Run.open(run)
+    target, explained = (None if one is None else Path(one) for one in (output, windows))
+    for path in filter(None, (target, explained)):
+        require_output(path, ".csv", ".parquet")
+    if explained and target is None:
+        raise UsageError("the file is written beside one of predictions", place="windows", remedy="Give `output` too.")
+    if explained and target and explained.resolve() == target.resolve():
+        raise UsageError("predictions and windows cannot go into one file", place=str(windows))
+    run = Run.open(run).allow_encoder(encoder)
     place = open_source(run.facts, source)
     scorer = SongScorer(run.load_model(), run.facts.song_task)
     groups = song_groups(place, run.facts.spec, scorer.chunk_windows, progress)
+    if target is not None:
+        return _write(run, scorer, groups, target, explained)
     tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
-    return pa.concat_tables([_schema(run.facts).empty_table(), *tables])
+    table = pa.concat_tables([_schema(run.facts).empty_table(), *tables])
+    return table if arrow else table.to_pandas()
 
 
-def predict_to_file(
-    run: RunLike,
-    source: StoreLike,
-    output: str | Path,
-    *,
-    windows: str | Path | None = None,
-    progress: Progress | None = None,
+def _write(
+    run: Run, scorer: SongScorer, groups: Iterator[SongGroup], target: Path, explained: Path | None
 ) -> Predicted:
-    """Predict the class of every song of a source into a file, with memory for a thousand songs and their windows.
-
-    Parameters
-    ----------
-    run, source, progress
-        As of `predict`.
-    output : str or pathlib.Path
-        The table that `predict` returns, as CSV or Parquet by its suffix. Written whole or not at all.
-    windows : str or pathlib.Path, optional
-        Why: a row a window, with song_id, window, start_s, end_s, weight and p_<class>..., by the suffix as well. The
-        weights of a song sum to 1.
-
-    Raises
-    ------
-    UsageError
-        If the suffix of a file is another, its folder is missing, or both files are one; before any work is done.
-    SpecMismatch, MissingExtra
-        As of `predict`.
-    """
-    target, explained = Path(output), None if windows is None else Path(windows)
-    for path in (target, explained) if explained else (target,):
-        require_output(path, ".csv", ".parquet")
-    if explained and explained.resolve() == target.resolve():
-        raise UsageError("predictions and windows cannot go into one file", place=str(windows))
-    run = Run.open(run)
-    place = open_source(run.facts, source)
-    scorer = SongScorer(run.load_model(), run.facts.song_task)
-    spec, classes = run.facts.spec, run.facts.classes
-    groups = song_groups(place, spec, scorer.chunk_windows, progress)
+    """Write predictions as they come, and the windows if they are wanted."""
     done = Predicted()
     with ExitStack() as stack:
         rows = stack.enter_context(writing_table(target, _schema(run.facts)))
-        why = stack.enter_context(writing_windows(explained, spec, classes)) if explained else None
+        why = None
+        if explained:
+            why = stack.enter_context(writing_windows(explained, run.facts.spec, run.facts.classes))
 
         def take(score: SongScore) -> None:
             if why:

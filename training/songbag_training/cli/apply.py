@@ -43,14 +43,8 @@ def predict(
 ) -> None:
     """Predict the class of each song of a store, or of audio that is in no store."""
     with quiet_start():
-        from songbag_training.apply.predict import predict_to_file
-        from songbag_training.runs.run import Run
-    done = predict_to_file(
-        Run.open(run).allow_encoder(encoder),
-        at(source),
-        output,
-        windows=windows,
-    )
+        from songbag_training.apply.predict import predict as run_prediction
+    done = run_prediction(run, at(source), output, windows=windows, encoder=encoder)
     if done.n_songs - done.n_failed <= len(done.explanations):
         print(*done.explanations, sep="\n")
     for failure in done.failures:
@@ -61,7 +55,7 @@ def predict(
 
 def export(
     run: RunFolder,
-    form: Annotated[FormatName, typer.Option("--format", help="For whom; onnx needs the extra of that name.")],
+    format: Annotated[FormatName, typer.Option("--format", help="For whom; onnx needs the extra of that name.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PATH", help="File or folder, new; classes go into PATH.json.")
     ],
@@ -70,7 +64,6 @@ def export(
     """Write a run's model for other people's tools: as .keras, SavedModel, TFLite or ONNX."""
     with quiet_start():
         from songbag_training.apply.export import export as run_export
-        from songbag_training.runs.run import Run
 
-        run_export(Run.open(run).allow_encoder(encoder), form.value, output)
-    print(f"{form.value} model: {output}; classes, features and shapes: {output}.json")
+        run_export(run, format.value, output, encoder=encoder)
+    print(f"{format.value} model: {output}; classes, features and shapes: {output}.json")

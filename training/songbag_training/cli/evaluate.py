@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from songbag_store.cli.options import At, with_location
-from songbag_store.errors import UsageError
 from songbag_training.cli.apply import PlugIn, RunFolder
 from songbag_training.cli.quiet import quiet_start
 
@@ -29,21 +28,13 @@ def evaluate(
     encoder: PlugIn = None,
 ) -> None:
     """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
-    if output is None and (label is not None or at("").snapshot is not None):
-        what = "the songs, labels and snapshot of a run are its own"
-        raise UsageError(what, place="evaluate", remedy="Give STORE and -o DIR to judge it by other songs.")
-    if output is not None and store is None:
-        raise UsageError("no store is given to judge by", place="-o", remedy="songbag evaluate RUN STORE -o DIR")
     with quiet_start():
         from songbag_training.evaluation.display import format_confusion, format_judgement, format_metrics
         from songbag_training.runs.evaluate import evaluate as evaluate_run
-        from songbag_training.runs.evaluate import evaluate_elsewhere
         from songbag_training.runs.run import Run
-    opened = Run.open(run).allow_encoder(encoder)
-    if output is None or store is None:
-        result = evaluate_run(opened, at(store or opened.facts.store_location))
-    else:
-        result = evaluate_elsewhere(opened, at(store), output, label=label)
+    opened = Run.open(run)
+    place = at(store or opened.facts.store_location) if store or output is None else None
+    result = evaluate_run(opened, place, output, label=label, encoder=encoder)
     print(format_metrics(result.metrics))
     print()
     if result.confusion is not None:

@@ -24,7 +24,7 @@ from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
-from songbag_training.runs.evaluate import evaluate
+from songbag_training.runs.evaluate import judge_split
 from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights, save_weights
@@ -192,7 +192,7 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
         temperature = calibrate(scored, labels.task, store, labels.songs.take(rows), labels.targets(rows))
         save_weights(scored, run.folder / "weights.safetensors")
         progress.note(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
-    metrics = evaluate(run, store, model=scored).metrics
+    metrics = judge_split(run, store, scored).metrics
     run.finish(finished_at=_now(), best_epoch=best_epoch)
     held_out = metrics["test"]
     progress.note(

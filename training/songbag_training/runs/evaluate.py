@@ -15,10 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from songbag_store import SongStore
+from songbag_store.errors import UsageError
 from songbag_store.format.index import PLACE_COLUMNS
 from songbag_store.progress import Progress, shown_on
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, replacing, write_whole
+from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.evaluation.display import draw_confusion
@@ -79,83 +81,80 @@ class _Subject:
 def evaluate(
     run: RunLike,
     store: StoreLike | None = None,
+    output: str | Path | None = None,
     *,
-    model: keras.Model | None = None,
+    label: str | None = None,
+    encoder: str | None = None,
+    progress: Progress | None = None,
 ) -> Evaluation:
-    """Score the songs of a run's split and write its metrics, predictions, windows and confusion matrix again.
+    """Judge a run: by the songs of its split, or with `output` by the labelled songs of any store.
 
-    The songs, labels and subsets come from `split.parquet`, the windows from the snapshot that was trained on: the same
-    run always gets the same metrics, whatever changes in the store. Memory holds one probability a song and class, and
-    sums over the windows.
+    By its split, the songs, labels and subsets come from `split.parquet`, the windows from the snapshot that was
+    trained on: the same run always gets the same metrics, whatever changes in the store. Metrics, predictions, windows
+    and confusion matrix in the run's folder are written again. Memory holds one probability a song and class, and sums
+    over the windows.
 
     Parameters
     ----------
     run : Run, str or pathlib.Path
         A finished run.
     store : SongStore, Location, str or pathlib.Path, optional
-        Where the store lies now; by default where it lay at training.
-    model : keras.Model, optional
-        The run's model, where it is at hand.
+        Where the run's store lies now, by default where it lay at training; with `output` any store with the same
+        features.
+    output : str or pathlib.Path, optional
+        Folder, new or empty: judge by all labelled songs of `store`, and write metrics.json, predictions.parquet,
+        windows.parquet and confusion.png there.
+    label : str, optional
+        With `output`: the column with the labels, where it is not called as at training.
+    encoder : str, optional
+        The run's encoder, to allow it, where it is a function outside songbag: see `Run.allow_encoder`.
+    progress : Progress, optional
+        Where to show how many songs are left out, because the run does not know their classes; by default standard
+        output.
 
     Raises
     ------
     UsageError
-        If the store is another one than the run was trained on: see `evaluate_elsewhere`.
+        If the store is another one than the run was trained on, and no `output` is given.
+    SpecMismatch
+        If it holds other features.
+    LabelError
+        If it has no such column, or no song of a class that the run knows.
     """
-    run = Run.open(run)
-    opened = open_store(run.facts, store)
-    split = run.split()
-    task = run.facts.song_task
+    run = Run.open(run).allow_encoder(encoder)
+    if output is None:
+        if label is not None or (isinstance(store, Location) and store.snapshot is not None):
+            what = "the songs, labels and snapshot of a run are its own"
+            raise UsageError(what, place="evaluate", remedy="Give `store` and `output` to judge it by other songs.")
+        return judge_split(run, open_store(run.facts, store), run.load_model())
+    if store is None:
+        raise UsageError("no store is given to judge by", place="output", remedy="Give `store` as well.")
+    return _judge_elsewhere(run, SongStore.open(store), Path(output), label, progress or shown_on(sys.stdout))
+
+
+def judge_split(run: Run, store: SongStore, model: keras.Model) -> Evaluation:
+    """Judge a run by the songs of its split, with its model at hand; see `evaluate`."""
+    split, task = run.split(), run.facts.song_task
     try:
         true = task.encode(split.labels)
     except KeyError as error:
         what = f"the split has the class {error.args[0]!r}, which the model does not know"
         raise DamagedRun(what, place=str(run.folder)) from error
     subject = _Subject(task, true, split.song_ids, split.labels, split.subsets, SUBSETS, "test")
-    return _judge(run, opened, subject, model or run.load_model(), run.folder)
+    return _judge(run, store, subject, model, run.folder)
 
 
-def evaluate_elsewhere(
-    run: RunLike,
-    store: StoreLike,
-    output: str | Path,
-    *,
-    label: str | None = None,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Judge a run by the labelled songs of another store, and write the results into a folder.
-
-    Parameters
-    ----------
-    run : Run, str or pathlib.Path
-        A finished run.
-    store : SongStore, Location, str or pathlib.Path
-        Any store with the same features.
-    output : str or pathlib.Path
-        New or empty; gets metrics.json, predictions.parquet, windows.parquet and confusion.png.
-    label : str, optional
-        Column with the labels, where it is not called as at training.
-    progress : Progress, optional
-        Where to show how many songs are left out, for the run does not know their classes; by default standard output.
-
-    Raises
-    ------
-    SpecMismatch
-        If the store holds other features.
-    LabelError
-        If it has no such column, or no song of a class that the run knows.
-    """
-    run, opened = Run.open(run), SongStore.open(store)
-    refuse_other_spec(run.facts, opened)
+def _judge_elsewhere(run: Run, store: SongStore, output: Path, label: str | None, progress: Progress) -> Evaluation:
+    refuse_other_spec(run.facts, store)
     column = label or run.facts.label
-    labels = read_labels(opened.songs(arrow=True), column)
-    rows, names = _known(run, labels, column, progress or shown_on(sys.stdout))
+    labels = read_labels(store.songs(arrow=True), column)
+    rows, names = _known(run, labels, column, progress)
     ids = labels.songs["song_id"].to_pylist()
     task = Task(tuple(run.facts.classes), labels.task.several)
     own = [ids[row] for row in rows]
     subject = _Subject(task, task.encode(names), own, names, ["all"] * len(rows), ("all",), "all")
-    claim_folder(Path(output))
-    return _judge(run, opened, subject, run.load_model(), Path(output))
+    claim_folder(output)
+    return _judge(run, store, subject, run.load_model(), output)
 
 
 def _known(run: Run, labels: Labels, column: str, progress: Progress) -> tuple[list[int], list[Label]]:

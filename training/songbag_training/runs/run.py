@@ -254,22 +254,23 @@ class Run(Shown):
     def allow_encoder(self, name: str | None) -> Self:
         """Allow the run's encoder to be imported and called, where it is a function outside songbag.
 
-        A run's folder may come from anybody, and a name in it is not reason enough to run what it names.
+        A run's folder may come from anywhere. A name in it is no reason to run what it names.
 
         Parameters
         ----------
         name : str or None
-            ``module:function``, as the training was told; None allows nothing.
+            ``module:function``, as the training was told; None changes nothing.
 
         Raises
         ------
         UsageError
             If the run has another encoder.
         """
-        if name is not None and name != self.facts.config.encoder:
-            what = f"the encoder of this run is {self.facts.config.encoder!r}, not {name!r}"
-            raise UsageError(what, place=str(self.folder))
-        self._allowed_encoder = name
+        if name is not None:
+            if name != self.facts.config.encoder:
+                what = f"the encoder of this run is {self.facts.config.encoder!r}, not {name!r}"
+                raise UsageError(what, place=str(self.folder))
+            self._allowed_encoder = name
         return self
 
     def require_encoder(self) -> None:
