@@ -1,4 +1,4 @@
-"""Files that are written durably, and as a whole or not at all."""
+"""Files that are written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from songbag_store.errors import FileError, SongbagError, UsageError
 
 TEMPORARY = ".tmp-"
-"""How the name of a file begins that is being written."""
+"""Prefix of the name of a file that is being written."""
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return a new name in the folder of a file, for what will take its place."""
+    """Return a new temporary name in the folder of a file."""
     return path.parent / f"{TEMPORARY}{uuid.uuid4().hex}{path.suffix}"
 
 
@@ -32,14 +32,6 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, data: bytes) -> None:
-    """Write a new file and force its content to disk."""
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file."""
     with path.open("rb") as file:
@@ -48,9 +40,9 @@ def file_digest(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside a file; on success force it to disk and put it in the file's place.
+    """Yield a temporary path beside a file; on success force it to disk and put it in the file's place.
 
-    Whatever happens before, a disk that is full included, the file that was there stays as it was.
+    On any failure, such as a full disk, the old file stays as it was.
 
     Raises
     ------
@@ -63,9 +55,9 @@ def replacing(path: Path) -> Iterator[Path]:
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
+    except SongbagError:
+        raise  # an error of the code that writes the content
     except OSError as error:
-        if isinstance(error, SongbagError):
-            raise  # an error of what writes the content
         raise _unwritten(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -73,12 +65,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def creating(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside a file or folder that is to be; on success force it to disk and give it its name.
+    """Yield a temporary path beside a new file or folder; on success force it to disk and rename it.
 
     Raises
     ------
     UsageError
-        If something has that name, before or after.
+        If the name is taken, before or after the writing.
     FileError
         If it cannot be written.
     """
@@ -90,7 +82,7 @@ def creating(path: Path) -> Iterator[Path]:
         for made in (*temporary.rglob("*"), temporary):
             sync(made)
         if temporary.is_dir():
-            # A folder takes the place of an empty one without a word, of anything else never.
+            # This replaces an empty folder, and fails on anything else.
             os.rename(temporary, path)
         else:
             os.link(temporary, path)
@@ -110,11 +102,8 @@ def creating(path: Path) -> Iterator[Path]:
 
 
 def _unwritten(path: Path, error: OSError) -> FileError:
-    return FileError(
-        f"cannot be written ({error.strerror or error})",
-        place=str(path),
-        remedy="What was there before is untouched; make room or give access, and run the same again.",
-    )
+    remedy = "What was there before is untouched; make room or give access, and run the same again."
+    return FileError(f"cannot be written ({error.strerror or error})", place=str(path), remedy=remedy)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -124,56 +113,54 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def read_bounded(path: Path, most_bytes: int) -> bytes:
-    """Read a file that should be small; of one that is not, or that is no file, nothing.
+    """Read a file that should be small.
 
     Raises
     ------
     ValueError
-        If it is larger, or a device or a pipe, which may never end.
+        If it is larger, or not a regular file.
     OSError
         If it cannot be read.
     """
     require_regular(path)
-    n_bytes = path.stat().st_size
-    if n_bytes > most_bytes:
+    if (n_bytes := path.stat().st_size) > most_bytes:
         raise ValueError(f"it has {n_bytes:,} bytes, and at most {most_bytes:,} can be right")
     with path.open("rb") as file:
         return file.read(most_bytes)
 
 
 def require_regular(path: Path) -> None:
-    """Refuse a path that is neither missing nor a regular file: opening a pipe would wait for ever.
+    """Refuse a device or a pipe: reading it may wait for ever.
 
     Raises
     ------
     ValueError
-        If it is something else.
+        If the path is not a regular file.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a regular file")
 
 
 def require_output(path: Path, *suffixes: str, new: bool = False) -> None:
-    """Refuse a file that a result cannot be written to, before any work is done.
+    """Refuse an output file that cannot be written, before any work is done.
 
     Parameters
     ----------
     suffixes : str
         The suffixes that it may have; any if none is given.
     new : bool
-        Whether the file must not be there yet.
+        Whether the file must not exist yet.
 
     Raises
     ------
     UsageError
-        If its suffix is another, its folder is missing, or it is there already.
+        If it has another suffix, its folder is missing, or it exists already.
     """
     if suffixes and path.suffix.lower() not in suffixes:
         remedy = f"End it in {' or '.join(suffixes)}."
         raise UsageError("the suffix is of another format", place=str(path), remedy=remedy)
     if new and path.exists():
-        remedy = "Choose another `output`, or remove it first."
-        raise UsageError("the file is there already", place=str(path), remedy=remedy)
+        raise UsageError("is there already", place=str(path), remedy="Choose another `output`, or remove it first.")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {str(path.parent)!r}", place=str(path), remedy="Make it first.")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from songbag_store.errors import BackendRefused, StoreError
 from songbag_store.format.facts import ObjectFacts
-from songbag_store.storage.files import TEMPORARY, file_digest, sync, temporary_beside, write_durably
+from songbag_store.storage.files import TEMPORARY, file_digest, sync, temporary_beside
 from songbag_store.storage.storage import KeyExists, NewArray, StoredObject
 
 
@@ -25,11 +25,7 @@ class LocalStorage:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-
-    @property
-    def address(self) -> str:
-        """The folder."""
-        return str(self.root)
+        self.address = str(root)
 
     def _path(self, key: str) -> Path:
         return self.root.joinpath(*key.split("/"))
@@ -51,7 +47,8 @@ class LocalStorage:
             _make_folders(path.parent)
             temporary = temporary_beside(path)
             try:
-                write_durably(temporary, data)
+                temporary.write_bytes(data)
+                sync(temporary)
                 _link(temporary, path)
                 sync(path.parent)
             finally:
@@ -66,7 +63,7 @@ class LocalStorage:
             sync(path)
             sync(path.parent)
         except OSError as error:
-            raise _explained(error, path, 0) from error
+            raise _explained(error, path) from error
 
     def get(self, key: str) -> bytes:
         """Read a whole object.
@@ -74,7 +71,7 @@ class LocalStorage:
         Raises
         ------
         StoreError
-            If it is there and may not or cannot be read.
+            If it is there but cannot be read.
         """
         try:
             return self._path(key).read_bytes()
@@ -84,7 +81,7 @@ class LocalStorage:
             raise StoreError(f"cannot be read ({error.strerror})", place=str(self._path(key))) from error
 
     def entries(self, prefix: str) -> list[StoredObject]:
-        """Return every file below a folder but for temporary ones."""
+        """Return every file below a folder, except temporary ones."""
         return [entry for entry, temporary in self._files(prefix) if not temporary]
 
     def leftovers(self) -> list[StoredObject]:
@@ -104,7 +101,7 @@ class LocalStorage:
                 yield entry, name.startswith(TEMPORARY)
 
     def top_level(self) -> set[str]:
-        """Return the names in the folder; a file in its place counts as a name of its own."""
+        """Return the names in the folder; if the root is a file, its name."""
         if self.root.is_file():
             return {self.root.name}
         names = os.listdir(self.root) if self.root.is_dir() else []
@@ -136,25 +133,16 @@ class _LocalArray:
     """An array whose files are forced to disk when all are written."""
 
     def __init__(self, storage: LocalStorage, key: str) -> None:
-        self._storage = storage
-        self._key = key
-
-    @property
-    def target(self) -> Path:
-        return self._storage.local_path(self._key)
+        self._storage, self._key = storage, key
+        self.target = storage.local_path(key)
 
     def finish(self) -> dict[str, ObjectFacts]:
         """Call fsync on every file, then on every folder from the deepest up to the store's root."""
-        root, top = self._storage.root, self.target
-        found = self._storage.entries(self._key)
-        for entry in found:
-            sync(root / entry.key)
-        for folder, _, _ in os.walk(top, topdown=False):
-            sync(Path(folder))
-        for parent in top.parents:
-            sync(parent)
-            if parent == root:
-                break
+        root, found = self._storage.root, self._storage.entries(self._key)
+        folders = [Path(folder) for folder, _, _ in os.walk(self.target, topdown=False)]
+        above = [folder for folder in self.target.parents if folder.is_relative_to(root)]
+        for path in (*(root / entry.key for entry in found), *folders, *above):
+            sync(path)
         return {entry.key: {"bytes": entry.n_bytes, "sha256": file_digest(root / entry.key)} for entry in found}
 
 
@@ -165,39 +153,31 @@ def _link(source: Path, target: Path) -> None:
         raise KeyExists(str(target)) from error
     except OSError as error:
         if error.errno in (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK):
-            raise BackendRefused(
-                f"the file system has no hard links ({error.strerror}), so a commit could overwrite another",
-                place=str(target.parent),
-                remedy="Keep the store on a POSIX file system (ext4, xfs, zfs, NFS); FAT and exFAT lack hard links.",
-            ) from error
+            what = f"the file system has no hard links ({error.strerror}), so a commit could overwrite another"
+            remedy = "Keep the store on a POSIX file system (ext4, xfs, zfs, NFS); FAT and exFAT lack hard links."
+            raise BackendRefused(what, place=str(target.parent), remedy=remedy) from error
         raise
 
 
 def _make_folders(folder: Path) -> None:
     """Create missing folders, each of them durable before the next."""
-    missing = [p for p in (folder, *folder.parents) if not p.exists()]
-    for path in reversed(missing):
+    for path in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
         path.mkdir(exist_ok=True)
         sync(path.parent)
 
 
-def _explained(error: OSError, path: Path, n_bytes: int) -> Exception:
-    """Say what an errno of writing means for the store; songbag's own errors pass unchanged."""
+def _explained(error: OSError, path: Path, n_bytes: int = 0) -> StoreError:
+    """Return what a failed write means for the store; songbag's own errors pass unchanged."""
     if isinstance(error, StoreError):
         return error
+    what, remedy = error.strerror or str(error), ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError(
-            f"no space left (this object needs {n_bytes:,} bytes)",
-            place=str(path),
-            remedy="Free some space and run the same command again: what was committed is safe.",
-        )
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-        return StoreError(
-            f"cannot be written ({error.strerror})",
-            place=str(path),
-            remedy="Reading and training work without write access; extraction needs it.",
-        )
-    if error.errno == errno.ENOTDIR:
-        file = next((one for one in path.parents if one.is_file()), path)
-        return StoreError("this is a file, and a folder is needed here", place=str(file), remedy="Give another path.")
-    return StoreError(str(error.strerror or error), place=str(path))
+        what = f"no space left (this object needs {n_bytes:,} bytes)"
+        remedy = "Free some space and run the same command again: what was committed is safe."
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        what = f"cannot be written ({error.strerror})"
+        remedy = "Reading and training work without write access; extraction needs it."
+    elif error.errno == errno.ENOTDIR:
+        path = next((one for one in path.parents if one.is_file()), path)
+        what, remedy = "this is a file, and a folder is needed here", "Give another path."
+    return StoreError(what, place=str(path), remedy=remedy)

@@ -1,4 +1,4 @@
-"""Where a store or a source of songs lies, and how it is reached."""
+"""`Location`: the place of a store or of songs, and how to reach it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)B?")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Location:
-    """The place of a store or of songs: one value for every function that opens something.
+    """The place of a store or of songs, with how to reach it.
 
     Examples
     --------
@@ -33,19 +33,19 @@ class Location:
     storage_options: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     """Credentials and endpoint of an object store, used before those of the environment: docs/object-stores.md."""
     cache_dir: str | Path | None = None
-    """Folder that keeps what is read of an object store, for this process and others: docs/training-data.md."""
+    """Folder for a cache of what is read from an object store; processes can share it: docs/training-data.md."""
     cache_bytes: int = 50 * 10**9
-    """The most that `cache_dir` may hold."""
+    """Most bytes that `cache_dir` may hold."""
     snapshot: int | None = None
     """Number of the store's snapshot to open; None for the newest."""
 
     def __post_init__(self) -> None:
-        # A notebook has no type checker, and a path is what it has at hand.
+        # Notebooks have no type checker, and often pass a path.
         object.__setattr__(self, "address", str(self.address))
 
     @classmethod
     def of(cls, place: LocationLike, snapshot: int | None = None) -> Location:
-        """Return the location that a user gave in any form, at another snapshot where one is named."""
+        """Return the location that a user gave in any form, with `snapshot` if that is given."""
         if isinstance(place, (str, Path)):
             return cls(str(place), snapshot=snapshot)
         location = place if isinstance(place, Location) else place.location
@@ -65,7 +65,7 @@ class Location:
         Raises
         ------
         UsageError
-            If an option is not ``key=value``, or a size is none.
+            If an option is not ``key=value``, or the size cannot be read.
         """
         return cls(address, parse_options(storage_option), cache_dir, parse_size(cache_size), snapshot)
 
@@ -74,24 +74,22 @@ class Location:
 
     @property
     def is_remote(self) -> bool:
-        """Whether the address is one of an object store."""
+        """Whether the address is that of an object store."""
         return is_remote(self.address)
 
     def absolute(self) -> Location:
-        """Return the location with a path that holds in any process: another one may have started in another folder."""
+        """Return the location with an absolute path, for processes that run in another folder."""
         if self.is_remote:
             return self
         return dataclasses.replace(self, address=str(Path(self.address).absolute()))
 
     def storage(self) -> Storage:
-        """Return the object store, or the folder, at the address.
-
-        A folder uses no storage options.
+        """Return the object store or the folder at the address; a folder ignores storage options.
 
         Raises
         ------
         UsageError
-            If the address or an option is none.
+            If the address or an option is wrong.
         """
         if self.is_remote:
             from songbag_store.storage.objects import ObjectStorage
@@ -103,12 +101,11 @@ class Location:
 
 
 class Located(Protocol):
-    """What knows its location: an open store."""
+    """A value that knows its location, such as an open store."""
 
     @property
     def location(self) -> Location:
         """Where it lies."""
-        ...
 
 
 LocationLike: TypeAlias = Location | Located | str | Path
@@ -116,7 +113,8 @@ LocationLike: TypeAlias = Location | Located | str | Path
 
 
 def is_remote(address: str | Path) -> bool:
-    """Return whether an address is one of an object store; a path that was made absolute never holds ``://``."""
+    """Return whether an address is that of an object store."""
+    # `absolute` folds slashes, so no path of its holds "://".
     return isinstance(address, str) and "://" in address
 
 
@@ -126,17 +124,14 @@ def parse_options(given: Iterable[str] | None) -> dict[str, str]:
     Raises
     ------
     UsageError
-        If one has no ``=``. Its text is not shown, for it may be a secret.
+        If one has no ``=``. The message does not show it: it may be a secret.
     """
     options = {}
     for option in given or ():
         key, equals, value = option.partition("=")
         if not equals or not key:
-            raise UsageError(
-                "an option without '='",
-                place="storage_options",
-                remedy="Give each as key=value, for instance region=eu-central-1.",
-            )
+            remedy = "Give each as key=value, for instance region=eu-central-1."
+            raise UsageError("an option without '='", place="storage_options", remedy=remedy)
         options[key.strip().lower()] = value
     return options
 
@@ -147,9 +142,8 @@ def parse_size(text: str) -> int:
     Raises
     ------
     UsageError
-        If it is none.
+        If it is not a size.
     """
-    found = _SIZE.fullmatch(text.strip())
-    if not found:
+    if not (found := _SIZE.fullmatch(text.strip())):
         raise UsageError(f"{text!r} is not a size", place="cache_size", remedy="Write it like 50GB.")
     return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))

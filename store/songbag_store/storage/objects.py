@@ -1,8 +1,4 @@
-"""A store in an object store: S3 and what speaks its protocol, Google Cloud Storage, Azure Blob storage.
-
-Put-if-absent is a conditional PUT. Credentials, retries and errors are obstore's for every request, the writing of
-arrays included.
-"""
+"""A store in S3 (or a server with its protocol), Google Cloud Storage or Azure Blob storage, reached by obstore."""
 
 from __future__ import annotations
 
@@ -10,7 +6,8 @@ import hashlib
 import random
 import time
 from collections.abc import Callable, Mapping
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from contextlib import suppress
+from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, GenericError
@@ -19,19 +16,18 @@ from zarr.storage import ObjectStore, WrapperStore
 
 from songbag_store.errors import StoreError, StoreUnavailable, UsageError
 from songbag_store.format.facts import ObjectFacts
-from songbag_store.storage.options import Settings, settings
+from songbag_store.storage.options import settings
 from songbag_store.storage.refusals import explained, is_lost_place, is_too_short
 from songbag_store.storage.storage import KeyExists, NewArray, StoredObject
 
 if TYPE_CHECKING:
     from zarr.core.buffer import Buffer
 
-SCHEMES = ("s3", "gs", "az")
-
 _PIECE_BYTES = 4 << 20
 
 _T = TypeVar("_T")
 _Backend = S3Store | GCSStore | AzureStore
+_BACKENDS: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 
 
 class ObjectStorage:
@@ -42,37 +38,27 @@ class ObjectStorage:
     address : str
         ``s3://bucket/prefix``, ``gs://bucket/prefix`` or ``az://container/prefix``.
     options : mapping of str to str
-        Settings that go before those of the environment, see `songbag_store.storage.options.settings`.
+        Settings that are used before those of the environment, see `songbag_store.storage.options.settings`.
 
     Raises
     ------
     UsageError
-        If the address or an option is none.
+        If the address or an option is wrong.
     """
 
     def __init__(self, address: str, options: Mapping[str, str] | None = None) -> None:
-        self._scheme, bucket, self._prefix = _parse(address)
-        self._bucket = bucket
-        self._settings = settings(self._scheme, options or {}, place=address)
-        self._address = f"{self._scheme}://{bucket}" + (f"/{self._prefix}" if self._prefix else "")
+        self._scheme, self._bucket, self._prefix = _parse(address)
+        self._arguments, self._patience_s = settings(self._scheme, options or {}, place=address)
+        self.address = f"{self._scheme}://{self._bucket}/{self._prefix}".rstrip("/")
         self._store = self._connect("")
-
-    @property
-    def address(self) -> str:
-        """The address, without a slash at its end."""
-        return self._address
 
     def _connect(self, key: str) -> _Backend:
         """Return obstore's view of what lies below a key."""
         prefix = "/".join(part for part in (self._prefix, key) if part) or None
-        made: Settings = self._settings
-        kinds: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
         try:
-            backend: _Backend = kinds[self._scheme](
-                self._bucket, prefix=prefix, config=made.config, client_options=made.client, retry_config=made.retry
-            )
+            backend: _Backend = _BACKENDS[self._scheme](self._bucket, prefix=prefix, **self._arguments)
         except (BaseError, ValueError, TypeError) as error:
-            raise explained(error, self._address) from error
+            raise explained(error, self.address) from error
         return backend
 
     def create(self, key: str, data: bytes) -> None:
@@ -83,7 +69,7 @@ class ObjectStorage:
         KeyExists
             If the name is taken, or another request for it is under way (S3 answers 409).
         StoreError
-            If the object store cannot be used; the message says why.
+            If the object store cannot be used, with the reason.
         """
 
         def put() -> None:
@@ -96,14 +82,14 @@ class ObjectStorage:
         self._patiently(put)
 
     def make_durable(self, key: str) -> None:
-        """What an object store shows is durable."""
+        """Do nothing: all that an object store lists is durable."""
 
     def get(self, key: str) -> bytes:
         """Read a whole object."""
         return self._patiently(lambda: obstore.get(self._store, key).bytes().to_bytes())
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
-        """Read some bytes of an object; one that ends before them gives none."""
+        """Read some bytes of an object; none if it ends before them."""
         try:
             return self._patiently(lambda: self._read_range(key, start, stop))
         except StoreError as error:
@@ -115,14 +101,14 @@ class ObjectStorage:
         if start >= 0:
             return obstore.get_range(self._store, key, start=start, end=stop).to_bytes()
         if self._scheme == "az":
-            # Azure has no ranges counted from the end.
+            # Azure knows no range that is counted from the end.
             size = obstore.head(self._store, key)["size"]
             return obstore.get_range(self._store, key, start=max(0, size + start), end=size + stop).to_bytes()
         found = obstore.get(self._store, key, options={"range": {"suffix": -start}}).bytes().to_bytes()
         return found[: len(found) + stop]
 
     def entries(self, prefix: str) -> list[StoredObject]:
-        """Return every object below a folder; a listing that breaks off is an error and never a shorter one."""
+        """Return every object below a folder; a listing that breaks off is an error."""
         listed = self._patiently(lambda: obstore.list(self._store, prefix=prefix or None).collect())
         return [StoredObject(meta["path"], meta["size"], meta["last_modified"]) for meta in listed]
 
@@ -131,7 +117,7 @@ class ObjectStorage:
         return []
 
     def head(self, key: str) -> StoredObject:
-        """Return size and time of one object; raise `FileNotFoundError` where there is none."""
+        """Return size and time of one object; raise `FileNotFoundError` if there is none."""
         meta = self._patiently(lambda: obstore.head(self._store, key))
         return StoredObject(key, meta["size"], meta["last_modified"])
 
@@ -157,75 +143,58 @@ class ObjectStorage:
 
     def delete(self, key: str) -> None:
         """Delete an object."""
-        try:
+        with suppress(FileNotFoundError):
             self._patiently(lambda: obstore.delete(self._store, key))
-        except FileNotFoundError:
-            return
 
     def new_array(self, key: str) -> NewArray:
         """Begin an array below a prefix of its own."""
-        return _RemoteArray(self._connect(key), key, f"{self._address}/{key}")
+        return _RemoteArray(ObjectStore(self._connect(key)), key, f"{self.address}/{key}")
 
     def local_path(self, key: str) -> None:
-        """There is none."""
-        return
+        """Return None."""
 
     def _patiently(self, request: Callable[[], _T]) -> _T:
-        """Make a request; again, after a pause, while what obstore does not repeat by itself may pass.
-
-        obstore repeats server errors, and requests that may be sent twice. A conditional PUT whose connection broke is
-        neither; the caller of `create` knows how to tell its own object from another's.
-        """
-        deadline = time.monotonic() + self._settings.patience_s
+        """Make a request, and repeat it while it fails for a reason that may pass."""
+        deadline = time.monotonic() + self._patience_s
         pause_s = 0.1
         while True:
             try:
                 return request()
-            except FileNotFoundError as error:
-                if is_lost_place(error):
-                    raise explained(error, self._address) from error
-                raise
-            except GenericError as error:
-                failure = explained(error, self._address)
-                if not isinstance(failure, StoreUnavailable) or time.monotonic() + pause_s > deadline:
+            except (BaseError, FileNotFoundError) as error:
+                if isinstance(error, FileNotFoundError) and not is_lost_place(error):
+                    raise
+                # obstore repeats server errors, and requests that may be sent twice. A conditional PUT whose connection
+                # broke is neither; the caller of `create` can tell its own object from another's.
+                failure = explained(error, self.address)
+                may_pass = isinstance(error, GenericError) and isinstance(failure, StoreUnavailable)
+                if not may_pass or time.monotonic() + pause_s > deadline:
                     raise failure from error
-            except BaseError as error:
-                raise explained(error, self._address) from error
             time.sleep(random.uniform(pause_s / 2, pause_s))
             pause_s = min(5.0, 2 * pause_s)
 
 
-class _RemoteArray:
-    """An array whose objects are durable as soon as they are put, and hashed on the way."""
+class _RemoteArray(WrapperStore[ObjectStore[Any]]):
+    """zarr-python's object store for one array; it notes size and digest of every object that it puts."""
 
-    def __init__(self, backend: _Backend, key: str, place: str) -> None:
-        self._key = key
-        self._sink = _HashingStore(ObjectStore(backend))
-        self._sink.place = place
+    def __init__(self, store: ObjectStore[Any], key: str = "", place: str = "") -> None:
+        super().__init__(store)
+        self._key, self._place = key, place
+        self._written: dict[str, ObjectFacts] = {}
 
     @property
-    def target(self) -> _HashingStore:
-        return self._sink
+    def target(self) -> Self:
+        return self
 
     def finish(self) -> dict[str, ObjectFacts]:
-        return {f"{self._key}/{name}": facts for name, facts in self._sink.written.items()}
-
-
-class _HashingStore(WrapperStore[ObjectStore[Any]]):
-    """zarr-python's object store, noting size and digest of what is written so that nobody need read it again."""
-
-    def __init__(self, store: ObjectStore[Any]) -> None:
-        super().__init__(store)
-        self.written: dict[str, ObjectFacts] = {}
-        self.place = ""
+        return self._written
 
     async def set(self, key: str, value: Buffer) -> None:
         data = value.as_buffer_like()
-        self.written[key] = {"bytes": len(value), "sha256": hashlib.sha256(data).hexdigest()}
+        self._written[f"{self._key}/{key}"] = {"bytes": len(value), "sha256": hashlib.sha256(data).hexdigest()}
         try:
             await super().set(key, value)
         except (BaseError, FileNotFoundError) as error:
-            raise explained(error, self.place) from error
+            raise explained(error, self._place) from error
 
 
 def _parse(address: str) -> tuple[str, str, str]:
@@ -233,12 +202,9 @@ def _parse(address: str) -> tuple[str, str, str]:
     scheme, _, rest = address.partition("://")
     bucket, _, prefix = rest.partition("/")
     prefix = prefix.strip("/")
-    if scheme not in SCHEMES:
-        raise UsageError(
-            f"{scheme}:// is not a kind of place that a store can lie in",
-            place=address,
-            remedy="Give a folder, or an address that begins with " + ", ".join(f"{s}://" for s in SCHEMES) + ".",
-        )
+    if scheme not in _BACKENDS:
+        remedy = f"Give a folder, or an address that begins with {', '.join(f'{known}://' for known in _BACKENDS)}."
+        raise UsageError(f"{scheme}:// is not a kind of place for a store", place=address, remedy=remedy)
     if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
         raise UsageError("is not an address of the form s3://bucket/prefix", place=address)
     return scheme, bucket, prefix

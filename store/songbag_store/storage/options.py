@@ -1,9 +1,8 @@
-"""Credentials and endpoints of object stores: options given, then the environment, then AWS's profile files."""
+"""Credentials and endpoints of object stores, from options, the environment and AWS's profile files."""
 
 from __future__ import annotations
 
 import configparser
-import dataclasses
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -27,22 +26,8 @@ _PROFILE_KEYS = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """How to reach an object store; holds secrets, so it is never shown."""
-
-    config: dict[str, Any] = dataclasses.field(repr=False)
-    """Credentials, region, endpoint: obstore's configuration of the kind of store."""
-    client: dict[str, Any] = dataclasses.field(repr=False)
-    """Timeouts, proxy, certificates."""
-    retry: dict[str, Any]
-    """How obstore repeats requests that failed."""
-    patience_s: float
-    """How long a request is tried again before it is an error, in seconds."""
-
-
-def settings(scheme: str, options: Mapping[str, str], *, place: str) -> Settings:
-    """Put together how to reach an object store.
+def settings(scheme: str, options: Mapping[str, str], *, place: str) -> tuple[dict[str, Any], float]:
+    """Return how to reach an object store.
 
     Parameters
     ----------
@@ -50,13 +35,19 @@ def settings(scheme: str, options: Mapping[str, str], *, place: str) -> Settings
         ``s3``, ``gs`` or ``az``.
     options : mapping of str to str
         obstore's names for the kind of store (with or without their ``aws_``, ``google_`` or ``azure_``) and for its
-        HTTP client; besides, ``profile`` (S3) and ``patience_s``, how long a request is tried again: 60 seconds if
-        not given.
+        HTTP client. ``profile`` (S3) and ``patience_s`` are songbag's own.
+
+    Returns
+    -------
+    arguments : dict
+        Keyword arguments of obstore's store. They hold secrets: never show them.
+    patience_s : float
+        How long a failed request is tried again, 60 seconds by default.
 
     Raises
     ------
     UsageError
-        If a profile is asked for that is not there or has no keys, or a number is none.
+        If the profile is missing or has no keys, or `patience_s` is not a number.
     """
     config: dict[str, Any] = dict(options)
     patience_s = _seconds(config.pop("patience_s", _PATIENCE_S), place)
@@ -68,7 +59,7 @@ def settings(scheme: str, options: Mapping[str, str], *, place: str) -> Settings
         client.setdefault("allow_http", "true")
     backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=5), "base": 2}
     retry = {"max_retries": 50, "retry_timeout": timedelta(seconds=patience_s), "backoff": backoff}
-    return Settings(config=config, client=client, retry=retry, patience_s=patience_s)
+    return {"config": config, "client_options": client, "retry_config": retry}, patience_s
 
 
 def _seconds(value: str | float, place: str) -> float:
@@ -82,7 +73,7 @@ def _seconds(value: str | float, place: str) -> float:
 
 
 def _endpoint(scheme: str, config: Mapping[str, Any]) -> str:
-    """Return the endpoint that will be used where a user named one; http:// has been chosen knowingly then."""
+    """Return the endpoint that the user chose, or an empty text."""
     names = ("aws_endpoint_url_s3", "endpoint", "endpoint_url", "aws_endpoint", "aws_endpoint_url")
     variables = {"s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"), "az": ("AZURE_STORAGE_ENDPOINT",)}
     given = [config.get(name) for name in names] + [os.environ.get(name) for name in variables.get(scheme, ())]
@@ -90,28 +81,24 @@ def _endpoint(scheme: str, config: Mapping[str, Any]) -> str:
 
 
 def _profile(name: str | None, options: Mapping[str, Any], place: str) -> dict[str, str]:
-    """Return what AWS's files hold of a profile; nothing where keys are given otherwise and no profile is named."""
+    """Return what AWS's files hold of a profile; nothing if keys are given and no profile is named."""
     keys_given = {"access_key_id", "aws_access_key_id", "skip_signature", "aws_skip_signature"} & options.keys()
     if name is None and (keys_given or os.environ.get("AWS_ACCESS_KEY_ID")):
         return {}
     wanted = name or os.environ.get("AWS_PROFILE") or "default"
-    found: dict[str, str] = {}
-    for variable, file, section in (
-        ("AWS_CONFIG_FILE", "config", wanted if wanted == "default" else f"profile {wanted}"),
-        ("AWS_SHARED_CREDENTIALS_FILE", "credentials", wanted),
-    ):
-        found |= _section(Path(os.environ.get(variable) or Path.home() / ".aws" / file), section, place)
+    section = wanted if wanted == "default" else f"profile {wanted}"
+    found = _section("AWS_CONFIG_FILE", "config", section, place)
+    found |= _section("AWS_SHARED_CREDENTIALS_FILE", "credentials", wanted, place)
     if name and "aws_access_key_id" not in found:
-        raise UsageError(
-            f"the profile {name!r} is not in AWS's files, or holds no access key",
-            place=place,
-            remedy=f"For a login without keys put them in the environment: "
-            f'eval "$(aws configure export-credentials --profile {name!r} --format env)"',
-        )
+        what = f"the profile {name!r} is not in AWS's files, or holds no access key"
+        command = f'eval "$(aws configure export-credentials --profile {name!r} --format env)"'
+        remedy = f"For a login without keys put them in the environment: {command}"
+        raise UsageError(what, place=place, remedy=remedy)
     return {_PROFILE_KEYS[key]: value for key, value in found.items() if key in _PROFILE_KEYS}
 
 
-def _section(path: Path, section: str, place: str) -> dict[str, str]:
+def _section(variable: str, file: str, section: str, place: str) -> dict[str, str]:
+    path = Path(os.environ.get(variable) or Path.home() / ".aws" / file)
     parser = configparser.RawConfigParser()
     try:
         parser.read(path, encoding="utf-8")

@@ -1,22 +1,16 @@
-"""What an object store's refusals mean for a user: one message for each thing that can be done about them."""
+"""The errors of object stores, in words that say what to do."""
 
 from __future__ import annotations
 
 import re
 
-from obstore.exceptions import (
-    BaseError,
-    NotSupportedError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-    UnknownConfigurationKeyError,
-)
+from obstore.exceptions import BaseError
 
 from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable
 
-_AGAIN = "Run the same command again later: what was committed is safe, and what was finished is taken over."
+_AGAIN = "Run the same command again later: what was committed is safe, and finished songs are kept."
 
-# The first that is found in the text of an error decides. Codes are matched as such: a song may be named like one.
+# Pattern, what, remedy; the first match decides. The tags around a code keep out songs that are named like one.
 _MEANINGS: tuple[tuple[str, str, str], ...] = (
     (
         r"<Code>(NoSuchBucket|ContainerNotFound)<|specified bucket does not exist",
@@ -49,7 +43,7 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "The credentials are known but lack a permission: reading needs GET and LIST, extraction also PUT and DELETE.",
     ),
 )
-_NOT_IMPLEMENTED = re.compile(r"<Code>NotImplemented<|501 Not Implemented")
+_NOT_ACCEPTED, _NOT_ALLOWED = _MEANINGS[2], _MEANINGS[-1]
 _UNREACHABLE = re.compile(
     r"HTTP error|SlowDown|ServiceUnavailable|InternalError|RequestTimeout|status code: (408|429|5\d\d)|"
     r"error (decoding|reading) response|timed? ?out|connection",
@@ -59,45 +53,37 @@ _TOO_SHORT = re.compile(r"InvalidRange|416 |non-partial response|[Rr]ange starte
 
 
 def explained(error: Exception, place: str) -> StoreError:
-    """Return what an error of obstore means: where, what, what to do. It holds no credentials.
+    """Return the error of songbag for an error of obstore. It holds no credentials.
 
     Returns
     -------
     error : StoreError
-        `StoreUnavailable` where the same request may succeed a little later; `BackendRefused` where the object store
-        does not know a conditional PUT.
+        `StoreUnavailable` if the same request may succeed later; `BackendRefused` if the server does not know a
+        conditional PUT.
     """
-    text = str(error).partition("\n\nDebug source")[0]
-    for pattern, what, remedy in _MEANINGS:
-        if re.search(pattern, text):
-            return StoreError(what, place=place, remedy=remedy)
-    if isinstance(error, UnauthenticatedError | PermissionDeniedError):
-        _, what, remedy = _MEANINGS[2 if isinstance(error, UnauthenticatedError) else -1]
-        return StoreError(what, place=place, remedy=remedy)
-    if _NOT_IMPLEMENTED.search(text) or isinstance(error, NotSupportedError):
-        return BackendRefused(
-            "there is no put-if-absent: the server does not know a conditional PUT",
-            place=place,
-            remedy="Use a server that honours If-None-Match, as S3, Google Cloud Storage and Azure Blob storage do.",
-        )
-    first = _first_line(text)
+    text, kind = str(error).partition("\n\nDebug source")[0], type(error).__name__
+    # The server's answer without its XML.
+    first = re.sub(r"[:.]?\s*(<\?xml|<html|<Error|<!DOCTYPE).*", "", " ".join(text.split()))[:200]
+    by_kind = {"UnauthenticatedError": _NOT_ACCEPTED, "PermissionDeniedError": _NOT_ALLOWED}
+    known = next((meaning for meaning in _MEANINGS if re.search(meaning[0], text)), by_kind.get(kind))
+    if known:
+        return StoreError(known[1], place=place, remedy=known[2])
+    if re.search(r"<Code>NotImplemented<|501 Not Implemented", text) or kind == "NotSupportedError":
+        what = "there is no put-if-absent: the server does not know a conditional PUT"
+        remedy = "Use a server that honours If-None-Match, as S3, Google Cloud Storage and Azure Blob storage do."
+        return BackendRefused(what, place=place, remedy=remedy)
     if _UNREACHABLE.search(text):
         return StoreUnavailable(f"the object store does not answer as it should ({first})", place=place, remedy=_AGAIN)
-    if isinstance(error, UnknownConfigurationKeyError) or "must be specified" in text:
+    if kind == "UnknownConfigurationKeyError" or "must be specified" in text:
         return StoreError(first, place=place, remedy="docs/object-stores.md lists the options.")
     return StoreError(f"the object store refused a request ({first})", place=place)
 
 
 def is_lost_place(error: Exception) -> bool:
-    """Tell a bucket that does not exist from an object that does not."""
+    """Return whether the bucket does not exist, and not just the object."""
     return re.search(_MEANINGS[0][0], str(error)) is not None
 
 
 def is_too_short(error: BaseException | None) -> bool:
-    """Tell whether a range was refused because the object ends before it."""
+    """Return whether a range was refused because the object ends before it."""
     return isinstance(error, BaseError) and _TOO_SHORT.search(str(error)) is not None
-
-
-def _first_line(text: str) -> str:
-    """Shorten the text of an error: the server's answer without its XML, at most 200 characters."""
-    return re.sub(r"[:.]?\s*(<\?xml|<html|<Error|<!DOCTYPE).*", "", " ".join(text.split()))[:200]

@@ -1,9 +1,6 @@
-"""Where a store's objects lie: a `Storage` of a few operations.
+"""`Storage`: the few operations that a store needs of its place.
 
-`songbag_store.storage.folder` has the one on a local folder, `songbag_store.storage.objects` the one on object stores.
-
-A key is a relative path with ``/`` between its parts. Keys are made by songbag alone, of fixed words, numbers and
-uuids: never of a song id, a label or a file name.
+A key is a relative path with ``/``. songbag makes it of fixed words, numbers and uuids, never of a song id or a label.
 """
 
 from __future__ import annotations
@@ -33,11 +30,11 @@ class StoredObject:
     key: str
     n_bytes: int
     stamped_at: datetime | None = None
-    """When it was last written, by the clock of the place it lies in; None where the place does not say."""
+    """When it was last written, by the clock of its place; None if that is unknown."""
 
 
 class KeyExists(Exception):
-    """Put-if-absent found the key taken; the caller decides whether that is good or bad."""
+    """The key is taken. The caller decides whether that is an error."""
 
 
 class NewArray(Protocol):
@@ -45,81 +42,68 @@ class NewArray(Protocol):
 
     @property
     def target(self) -> Path | Store:
-        """What zarr-python writes the array into."""
-        ...
+        """The place that zarr-python writes the array into."""
 
     def finish(self) -> dict[str, ObjectFacts]:
-        """Make everything that was written durable; return size and digest of every object, by key."""
-        ...
+        """Make everything that was written durable, and return size and digest of every object by its key."""
 
 
 class Storage(Protocol):
-    """What songbag asks of the place a store lies in."""
+    """The place of a store: a folder (`storage.folder`) or an object store (`storage.objects`)."""
 
     @property
     def address(self) -> str:
         """The store's address as a user would write it."""
-        ...
 
     def create(self, key: str, data: bytes) -> None:
-        """Write a whole new object, durable on return; raise `KeyExists` where there is one."""
-        ...
+        """Write a whole new object, durable on return; raise `KeyExists` if there is one already."""
 
     def make_durable(self, key: str) -> None:
-        """Force an object to disk that is seen here but may be unsynced: its writer died, or never got its answer."""
-        ...
+        """Force to disk an object whose writer may have died before it did so."""
 
     def get(self, key: str) -> bytes:
-        """Read a whole object; raise `FileNotFoundError` where there is none."""
-        ...
+        """Read a whole object; raise `FileNotFoundError` if there is none."""
 
     def entries(self, prefix: str) -> list[StoredObject]:
-        """Return every object below a folder, in no order; an absent folder is an empty one."""
-        ...
+        """Return every object below a folder, in any order; an absent folder is an empty one."""
 
     def top_level(self) -> set[str]:
-        """Return the names right below the store's root, folders and objects alike; not the halves of objects."""
-        ...
+        """Return the names of the folders and objects in the store's root, without half-written ones."""
 
     def leftovers(self) -> list[StoredObject]:
-        """Return what killed writers left and `entries` does not show: the halves of objects."""
-        ...
+        """Return the half-written objects of killed writers, which `entries` leaves out."""
 
     def delete(self, key: str) -> None:
-        """Delete an object; one that is gone already is no error."""
-        ...
+        """Delete an object, if it is there."""
 
     def new_array(self, key: str) -> NewArray:
-        """Begin an array whose objects will lie below a key that nobody else writes to."""
-        ...
+        """Begin an array below a key that no other writer uses."""
 
     def local_path(self, key: str) -> Path | None:
-        """Return the file or folder of a key on this machine; None where it can only be read through this storage."""
-        ...
+        """Return the file or folder of a key on this machine; None for an object store."""
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
-        """Read some bytes of an object, or the last ones with a negative `start` and a `stop` of 0.
+        """Read some bytes of an object; a negative `start` and a `stop` of 0 mean the last ones.
 
-        Fewer bytes come back where the object is shorter. Safe to call from several threads.
+        Fewer bytes come back if the object is shorter. Safe to call from several threads.
         """
-        ...
 
 
 def create_once(storage: Storage, key: str, data: bytes) -> None:
-    """Create an object and settle the ambiguous "already exists" by reading again.
+    """Create an object, and find out by reading what "already exists" means.
 
-    Found with these very bytes, it is ours and the answer of an earlier attempt was lost. Found absent, the backend
-    spoke of a conflict (S3 answers 409 while two requests are under way), and the same is tried again.
+    If the object has these bytes, an earlier attempt succeeded and its answer was lost. If it is absent, the server
+    reported a conflict of two requests (S3 answers 409), and the same is tried again.
 
     Parameters
     ----------
     data : bytes
-        Something that no other writer would write: it holds a uuid of this attempt, or is the same for all.
+        It holds a uuid of this attempt, or is the same for all writers.
 
     Raises
     ------
     KeyExists
-        If the object is there and is somebody else's.
+        If another writer's object is there.
     """
     for attempt in range(_SETTLING_ATTEMPTS):
         try:
@@ -137,17 +121,17 @@ def create_once(storage: Storage, key: str, data: bytes) -> None:
     raise StoreError(
         f"{key} is reported as existing and as absent in turn",
         place=storage.address,
-        remedy="Run the same command again; if it stays so, the place does not keep to put-if-absent.",
+        remedy="Run the same command again; if the error stays, the place does not keep to put-if-absent.",
     )
 
 
 def probe(storage: Storage) -> None:
-    """Refuse a place that does not honour put-if-absent, before anything is entrusted to it.
+    """Refuse a place that does not keep to put-if-absent, before anything is written to it.
 
     Raises
     ------
     BackendRefused
-        If a second object could be put over the first.
+        If a second object replaces the first.
     """
     key = scratch_key("probe")
     create_once(storage, key, b"first")
@@ -157,13 +141,12 @@ def probe(storage: Storage) -> None:
         if storage.get(key) == b"first":
             return
     finally:
-        # What cannot be deleted is litter, and no reason to refuse the place.
+        # A probe that stays is litter, which gc deletes.
         with suppress(StoreError):
             storage.delete(key)
     raise BackendRefused(
-        "there is no put-if-absent: a new object silently replaced one of the same name, so that two writers would "
-        "lose each other's work",
+        "there is no put-if-absent: a new object replaced one of the same name, so two writers would lose work",
         place=storage.address,
-        remedy="Use a POSIX file system, S3, Google Cloud Storage or Azure Blob storage; "
-        "of the servers that speak S3, one that honours If-None-Match.",
+        remedy="Use a POSIX file system, S3, Google Cloud Storage, Azure Blob storage, or an S3 server that honours "
+        "If-None-Match.",
     )

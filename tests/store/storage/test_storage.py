@@ -86,7 +86,7 @@ def test_a_file_system_without_hard_links_is_refused_with_the_reason(
 @pytest.mark.fault(54)
 def test_a_place_that_replaces_objects_is_refused(storage: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalStorage, "create", lambda self, key, data: None)
-    with pytest.raises(BackendRefused, match="silently replaced"):
+    with pytest.raises(BackendRefused, match="a new object replaced one"):
         probe(storage)
 
 
