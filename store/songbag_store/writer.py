@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from songbag_store.commits.identity import create_identity, read_identity, refuse_foreign_folder, refuse_writing
+from songbag_store.commits.identity import create_identity, read_identity, refuse_foreign_folder
 from songbag_store.commits.merge import merge_parts
-from songbag_store.commits.snapshots import Change, Snapshot, commit, make_snapshot_durable, read_snapshot
+from songbag_store.commits.snapshots import Change, Snapshot, commit, empty_state, make_snapshot_durable, read_snapshot
 from songbag_store.errors import SpecMismatch, StoreNotFound
-from songbag_store.format.index import empty_index
 from songbag_store.format.sealed import Rows
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.location import Location, LocationLike
@@ -21,15 +20,13 @@ from songbag_store.store import Inside, SongStore
 SpecChoice = Callable[[FeatureSpec | None], FeatureSpec]
 """From the spec of the store that is there, or None, to the spec that it is to have."""
 
-_NOTHING = Snapshot(0, empty_index(), frozenset())
-
 
 def open_identity(place: LocationLike) -> SongStore:
     """Open a store without reading its index, for a worker that only adds to it."""
     location = Location.of(place)
     storage = location.storage()
     identity = read_identity(storage)
-    return SongStore(location, Inside(storage, identity.uuid, identity.spec, _NOTHING))
+    return SongStore(location, Inside(storage, identity.uuid, identity.spec, empty_state()))
 
 
 def open_for_writing(place: LocationLike, spec: FeatureSpec | SpecChoice | None = None) -> SongStore:
@@ -62,7 +59,7 @@ def open_for_writing(place: LocationLike, spec: FeatureSpec | SpecChoice | None 
         identity = read_identity(storage)
     else:
         wanted = _choose(spec, identity.spec)
-        refuse_writing(identity, storage.address)
+        identity.refuse_writing(storage.address)
         probe(storage)
     if identity.spec.fingerprint != wanted.fingerprint:
         raise SpecMismatch(
@@ -84,7 +81,7 @@ def _choose(spec: FeatureSpec | SpecChoice | None, stored: FeatureSpec | None) -
 
 def without_index(store: SongStore) -> SongStore:
     """Return a store without its index, for a writer that is not to hold it in memory."""
-    return SongStore(store.location, dataclasses.replace(store.inside, state=_NOTHING))
+    return SongStore(store.location, dataclasses.replace(store.inside, state=empty_state()))
 
 
 def commit_parts(store: SongStore, parts: Mapping[str, pa.Table]) -> SongStore:
@@ -118,6 +115,6 @@ def commit_change(store: SongStore, change: Change, *, note: str) -> SongStore:
         If the store may be read by this songbag, and written only by a newer one.
     """
     inside = store.inside
-    refuse_writing(read_identity(inside.storage), store.address)
+    read_identity(inside.storage).refuse_writing(store.address)
     state = commit(inside.storage, store.uuid, change, note=note)
     return SongStore(store.location, dataclasses.replace(inside, state=state))

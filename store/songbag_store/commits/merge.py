@@ -1,4 +1,4 @@
-"""The next index from the present one and finished parts, a few thousand rows at a time."""
+"""The next index, made of the present one and finished parts, a few thousand rows at a time."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from songbag_store.format.repeats import repeated
 from songbag_store.format.sealed import Rows
 
 Tables = Callable[[], Iterable[pa.Table]]
-"""Tables that are drawn one after the other, more than once."""
+"""Returns an iterator over tables; it is called more than once."""
 
 
 def merge_parts(base: Snapshot, parts: Tables) -> Rows:
-    """Return the index with the rows of several parts, as `songbag_store.format.index.apply_parts` does it, row by row.
+    """Return the index with the rows of several parts, as `songbag_store.format.index.apply_parts` makes it.
 
-    In memory are the rows of one part, the ids of all, and the rows of the songs that they replace; all other rows pass
-    through. Only where two parts have a song in common are the rows of all in memory.
+    Only the rows of one part, all their ids, and the rows that they replace are in memory at a time. If two parts have
+    a song in common, the rows of all parts are.
 
     Parameters
     ----------
     base : Snapshot
         The present index.
     parts : callable
-        Gives rows with the column `replaces`, part by part; at least one.
+        Returns the rows of at least one part, part by part, with the column `replaces`.
 
     Raises
     ------
     StoreError
-        If a user's column has two types that have none in common.
+        If a user's column has two types without a common one.
     """
     columns: set[pa.Schema] = set()
     ids: list[pa.Array] = []
@@ -42,31 +42,33 @@ def merge_parts(base: Snapshot, parts: Tables) -> Rows:
     song_ids = pa.chunked_array(ids, pa.string())
     empty = join_rows([base.schema.empty_table(), *(c.empty_table().drop_columns([REPLACES]) for c in columns)])
     present = _rows_of(base, song_ids)
-    fresh = _fresh(present, parts) if not repeated(song_ids.iterchunks) else _fresh_in_turn(present, parts)
+
+    def fresh() -> Iterable[pa.Table]:
+        return (fresh_rows(present, part) for part in parts())
+
+    if repeated(song_ids.iterchunks):
+        together = _fresh_in_turn(present, parts)
+        return Rows(empty.schema, _pieces(base, lambda: [together], present, empty))
     return Rows(empty.schema, _pieces(base, fresh, present, empty))
 
 
 def _rows_of(base: Snapshot, song_ids: pa.ChunkedArray) -> pa.Table:
-    """Return the rows of some songs; songs are mostly new, which their ids tell without the other columns."""
+    """Return the rows of some songs."""
     known = song_ids.combine_chunks()
     empty = base.schema.empty_table()
+    # Mostly all songs are new; then only the column of ids is decoded.
     if not any(pc.any(pc.is_in(piece["song_id"], value_set=known)).as_py() for piece in base.pieces(["song_id"])):
         return empty
     hit = (piece.filter(pc.is_in(piece["song_id"], value_set=known)) for piece in base.pieces())
     return pa.concat_tables([empty, *hit])
 
 
-def _fresh(present: pa.Table, parts: Tables) -> Tables:
-    return lambda: (fresh_rows(present, part) for part in parts())
-
-
-def _fresh_in_turn(present: pa.Table, parts: Tables) -> Tables:
-    """Return what is new when every part is applied on top of the one before it."""
+def _fresh_in_turn(present: pa.Table, parts: Tables) -> pa.Table:
+    """Return the new rows after every part was applied on top of the one before it."""
     after = apply_parts(present, list(parts()))
     position = pc.index_in(after["song_id"], value_set=present["song_id"].combine_chunks())
     before = present["fragment"].take(position)
-    fresh = keep_rows(after, pc.invert(pc.fill_null(pc.equal(before, after["fragment"]), False)))
-    return lambda: [fresh]
+    return keep_rows(after, pc.invert(pc.fill_null(pc.equal(before, after["fragment"]), False)))
 
 
 def _pieces(base: Snapshot, fresh: Tables, present: pa.Table, empty: pa.Table) -> Iterator[pa.Table]:

@@ -1,4 +1,4 @@
-"""Parts: what one task leaves behind when all its songs are done; written last, taken in by the next commit."""
+"""Parts: the rows of one finished job, which the next commit takes in."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def write_part(
     rows: pa.Table,
     objects: Mapping[str, ObjectFacts],
 ) -> None:
-    """Create the part of a fragment: from here on its songs survive any crash.
+    """Create the part of a fragment; after this its songs survive any crash.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def read_part_facts(
     Raises
     ------
     DamagedStore
-        If it is not there or not what was written, or was written for another store or spec.
+        If it is missing, not what was written, or was written for another store or spec.
     """
     key = keys.part_key(fragment)
     try:
@@ -96,14 +96,14 @@ def read_part_facts(
 def finished_parts(
     storage: Storage, store_uuid: str, spec: FeatureSpec, taken: frozenset[str]
 ) -> tuple[dict[str, pa.Table], list[str]]:
-    """Read the parts that a run finished and no snapshot has taken in.
+    """Read the parts that no snapshot has taken in.
 
     Returns
     -------
     parts : dict
         Rows by fragment.
     damaged : list of str
-        Parts that cannot be read; their songs are computed again.
+        Fragments whose parts cannot be read; their songs are computed again.
     """
     parts, damaged = {}, []
     for name in sorted(part_names(storage) - taken):
@@ -115,11 +115,9 @@ def finished_parts(
 
 
 def adopt_part(storage: Storage, store_uuid: str, spec: FeatureSpec, fragment: str) -> pa.Table:
-    """Return the rows of a part that somebody else has finished, for a commit; see `read_part`.
-
-    Its writer may have died before the part's name was on disk, so that is made sure of first.
-    """
+    """Return the rows of another writer's part, for a commit; see `read_part`."""
     rows = read_part(storage, store_uuid, spec, fragment)
+    # Its writer may have died before the name was on disk.
     storage.make_durable(keys.part_key(fragment))
     return rows
 

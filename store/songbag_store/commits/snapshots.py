@@ -33,23 +33,23 @@ class Snapshot:
     ----------
     number : int
         Counts from 1; 0 is the empty state of a store before its first commit.
-    content : Sealed or pyarrow.Table
-        One row a song: the checked file, or a table without rows where there is none.
+    content : Sealed
+        The checked file, one row a song.
     parts : frozenset of str
-        Every part that this snapshot or one before it has taken in.
+        Every part that this snapshot or an earlier one has taken in.
     sha256 : str
         Digest of the snapshot's file; empty for number 0.
     """
 
     number: int
-    content: Sealed | pa.Table
+    content: Sealed
     parts: frozenset[str]
     sha256: str = ""
 
     @cached_property
     def index(self) -> pa.Table:
-        """Every column, decoded once: of a million songs they take a second and half a gigabyte."""
-        return self.content.read() if isinstance(self.content, Sealed) else self.content
+        """Every column, decoded once: a million songs take a second and half a gigabyte."""
+        return self.content.read()
 
     @property
     def schema(self) -> pa.Schema:
@@ -58,30 +58,29 @@ class Snapshot:
 
     def columns(self, names: list[str]) -> pa.Table:
         """Return some columns of the index."""
-        if isinstance(self.content, Sealed) and "index" not in self.__dict__:
-            return self.content.read(names)
-        return self.index.select(names)
+        return self.index.select(names) if "index" in self.__dict__ else self.content.read(names)
 
     def pieces(self, names: list[str] | None = None) -> Iterator[pa.Table]:
-        """Yield some columns of the index, or all, a few thousand rows at a time, in its order."""
-        if isinstance(self.content, Sealed) and "index" not in self.__dict__:
-            yield from self.content.pieces(names)
-        else:
-            yield self.index.select(names or self.schema.names)
+        """Return an iterator over some columns of the index, or all, a few thousand rows at a time."""
+        return self.content.pieces(names)
 
     @property
     def n_rows(self) -> int:
         """Songs of the index."""
-        n_rows: int = self.content.n_rows if isinstance(self.content, Sealed) else self.content.num_rows
-        return n_rows
+        return self.content.n_rows
 
     def dataset(self) -> ds.Dataset:
-        """Return the index for an engine that takes the columns a question needs, and no others."""
-        return self.content.dataset() if isinstance(self.content, Sealed) else ds.dataset(self.content)
+        """Return the index for an engine that decodes only the columns of its query."""
+        return self.content.dataset()
+
+
+def empty_state() -> Snapshot:
+    """Return the state of a store before its first commit."""
+    return Snapshot(0, Sealed(seal(empty_index(), {}), key="", place=""), frozenset())
 
 
 Change = Callable[[Snapshot], tuple[pa.Table | Rows, frozenset[str]] | None]
-"""From the newest snapshot to the next index and its parts, or None where nothing is left to change."""
+"""From the newest snapshot to the next index and its parts, or None if there is nothing to change."""
 
 
 def snapshot_numbers(storage: Storage) -> list[int]:
@@ -104,7 +103,7 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
     if number is None:
         number = numbers[-1] if numbers else 0
     if number == 0:
-        return Snapshot(0, empty_index(), frozenset())
+        return empty_state()
     if number not in numbers:
         known = f"{numbers[0]} to {numbers[-1]}" if numbers else "none"
         raise StoreNotFound(f"there is no snapshot {number} (there are: {known})", place=storage.address)
@@ -112,11 +111,8 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
         return _read(storage, store_uuid, number)
     except DamagedStore as error:
         good = _last_good(storage, store_uuid, [n for n in numbers if n < number])
-        error.remedy = (
-            f"The last good snapshot is {good}: read it with `snapshot={good}`, and restore this file from a copy."
-            if good
-            else "No snapshot before it is whole; restore this file from a copy."
-        )
+        other = f"The last good snapshot is {good}: read it with `snapshot={good}`, and" if good else "None is whole:"
+        error.remedy = f"{other} restore this file from a copy."
         raise
 
 
@@ -127,12 +123,12 @@ def _read(storage: Storage, store_uuid: str, number: int) -> Snapshot:
 
 
 def read_sealed(storage: Storage, store_uuid: str, number: int) -> tuple[Sealed, SnapshotFacts]:
-    """Read a snapshot's file and what its seal says; its rows are not looked at.
+    """Read a snapshot's file and the facts of its seal, without a check of its rows.
 
     Raises
     ------
     FileNotFoundError
-        If it is not there.
+        If it is missing.
     DamagedStore
         If it is not what was written, or was written for another store or number.
     """
@@ -146,30 +142,27 @@ def read_sealed(storage: Storage, store_uuid: str, number: int) -> tuple[Sealed,
 
 def _last_good(storage: Storage, store_uuid: str, numbers: list[int]) -> int | None:
     for number in reversed(numbers):
-        try:
+        with suppress(DamagedStore, FileNotFoundError):
             return _read(storage, store_uuid, number).number
-        except (DamagedStore, FileNotFoundError):
-            continue
     return None
 
 
 def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "extract") -> Snapshot:
     """Create the next snapshot: put-if-absent of its file is the commit.
 
-    "Already exists" is ambiguous, see `create_once`: every attempt bears a token of its own, so
-    its bytes tell whose snapshot is there. Where another writer won, `change` is asked anew on top of that one's.
+    If another writer was first, `change` is called again with that one's snapshot.
 
     Parameters
     ----------
     change : callable
         Called with the newest snapshot; may be called several times.
     note : str
-        What the snapshot's history says of this commit.
+        Description of the commit in the history.
 
     Returns
     -------
     snapshot : Snapshot
-        The one that was created, or the newest where `change` had nothing to do.
+        The one that was created, or the newest if `change` had nothing to do.
     """
     base = read_snapshot(storage, store_uuid)
     for attempt in range(_ATTEMPTS):
@@ -181,7 +174,7 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
         facts = SnapshotFacts(
             store=store_uuid,
             snapshot=base.number + 1,
-            token=uuid.uuid4().hex,
+            token=uuid.uuid4().hex,  # so that the bytes tell this attempt from all others, see `create_once`
             parts=sorted(parts),
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             change=note,
@@ -192,16 +185,13 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
             sealed = Sealed(data, key=key, place=storage.address)
             return Snapshot(facts.snapshot, sealed, parts, sealed.sha256)
         base = read_snapshot(storage, store_uuid)
-        # Writers that collided once would collide again in step.
+        # A random pause, or writers that collided once would collide again.
         time.sleep(random.uniform(0, min(1.0, 0.01 * 2 ** min(attempt, 7))))
-    raise StoreError(
-        f"other writers won {_ATTEMPTS} commits in a row",
-        place=storage.address,
-        remedy="Run the same command again: its finished songs are kept as parts and will be taken in.",
-    )
+    remedy = "Run the same command again: its finished songs are kept as parts and will be taken in."
+    raise StoreError(f"other writers won {_ATTEMPTS} commits in a row", place=storage.address, remedy=remedy)
 
 
 def make_snapshot_durable(storage: Storage, number: int) -> None:
-    """Force a snapshot to disk that somebody relies on: its writer may have died before its name was there."""
+    """Force a snapshot to disk: its writer may have died before it did so."""
     if number:
         storage.make_durable(keys.snapshot_key(number))

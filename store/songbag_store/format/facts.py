@@ -1,4 +1,4 @@
-"""The JSON documents of a store as values: `store.json`, tags, and the facts in the seals of snapshots and parts."""
+"""The JSON documents of a store: `store.json`, tags, and the facts in the seals of snapshots and parts."""
 
 from __future__ import annotations
 
@@ -27,46 +27,47 @@ _PIN = ("snapshot", "sha256")
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """The content of `store.json`. A `format` above this songbag's is no reason to refuse a store; the minimum is."""
+    """The content of `store.json`. Whether a store is refused depends on the minimum, not on `format`."""
 
     format: Ordinal = FORMAT
-    """Number of the format that it was written in."""
+    """Format that it was written in."""
     minimum_reader: Ordinal = FORMAT
     """Lowest format that a reader must know."""
     minimum_writer: Ordinal = FORMAT
     """Lowest format that a writer must know."""
     required_features: dict[str, str] = dataclasses.field(default_factory=dict)
-    """What else a songbag must know, from a name to the first version that does; this one knows none."""
+    """What else a songbag must know, with the first version that does; this version knows none."""
     uuid: Identifier
-    """Which store this is, wherever it lies."""
+    """Identity of the store; a copy has the same one."""
     spec: FeatureSpec
     """What was computed of every song."""
     fingerprint: Digest
-    """Of the spec."""
+    """Fingerprint of the spec."""
 
     def to_json(self) -> bytes:
         """Return the content of the file."""
         return write_fields(self)
 
     @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """Read what `to_json` gave.
+    def from_json(cls, data: bytes, place: str) -> Self:
+        """Read what `to_json` returned.
 
         Raises
         ------
         ValueError
             If it is not what songbag wrote, with the reason.
         NewerFormat
-            If reading the store needs a newer songbag; this is decided before any other field is looked at.
+            If reading the store needs a newer songbag.
         """
         document = parse_document(data)
-        _refuse_newer("reader", document.get("minimum_reader"), document.get("required_features", {}))
+        # First, because a newer format may have other fields.
+        _refuse_newer("reader", document.get("minimum_reader"), document.get("required_features", {}), place)
         identity = read_fields(cls, document)
         if identity.spec.fingerprint != identity.fingerprint:
             raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
         return identity
 
-    def refuse_writing(self) -> None:
+    def refuse_writing(self, place: str) -> None:
         """Refuse to write a store that needs a newer writer.
 
         Raises
@@ -74,20 +75,18 @@ class Identity:
         NewerFormat
             With what it needs.
         """
-        _refuse_newer("writer", self.minimum_writer, self.required_features)
+        _refuse_newer("writer", self.minimum_writer, self.required_features, place)
 
 
-def _refuse_newer(role: Literal["reader", "writer"], minimum: Any, features: Any) -> None:
+def _refuse_newer(role: Literal["reader", "writer"], minimum: Any, features: Any, place: str) -> None:
     require(type(minimum) is int, f"minimum_{role}", minimum, "a whole number")
     require(isinstance(features, dict), "required_features", features, "a JSON object")
     if minimum <= FORMAT and not features:
         return
     needs = [f"format {minimum}"] if minimum > FORMAT else []
     needs += [f"{name!r} (songbag {version} or newer)" for name, version in sorted(features.items())]
-    raise NewerFormat(
-        f"the store needs a {role} of {', '.join(needs)}; this one knows format {FORMAT}",
-        remedy="Upgrade with: pip install --upgrade songbag",
-    )
+    what = f"the store needs a {role} of {', '.join(needs)}; this one knows format {FORMAT}"
+    raise NewerFormat(what, place=place, remedy="Upgrade with: pip install --upgrade songbag")
 
 
 class ObjectFacts(TypedDict):
@@ -99,44 +98,44 @@ class ObjectFacts(TypedDict):
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PartFacts:
-    """What the seal of a part says."""
+    """The facts in the seal of a part."""
 
     store: str
-    """Which store it belongs to."""
+    """Identity of the store that it belongs to."""
     fingerprint: str
-    """Of the spec."""
+    """Fingerprint of the spec."""
     objects: dict[str, ObjectFacts]
     """Every object of the fragment, by key."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotFacts:
-    """What the seal of a snapshot says."""
+    """The facts in the seal of a snapshot."""
 
     store: str
-    """Which store it belongs to."""
+    """Identity of the store that it belongs to."""
     snapshot: Ordinal
-    """Its number."""
+    """Number of the snapshot."""
     token: str
     """Different for every attempt to commit, so that a writer knows its own."""
     parts: list[str]
-    """Every part that this snapshot or one before it has taken in."""
+    """Every part that this snapshot or an earlier one has taken in."""
     committed_at: Time
-    """When, by the clock of the one who committed it."""
+    """Time of the commit, by the clock of its writer."""
     change: str
     """What the commit did."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TagFacts:
-    """The content of a tag: the snapshot that it pins, and beside it whatever its maker says."""
+    """The content of a tag: the snapshot that it pins, and what its maker says."""
 
     snapshot: Count
     """Number of the snapshot."""
     sha256: Digest | Literal[""]
     """Digest of the snapshot's file; empty for number 0."""
     said: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """JSON values by name. On disk they stand beside the two fields above."""
+    """JSON values by name; on disk they are fields beside the other two."""
 
     def to_json(self) -> bytes:
         """Return the content of the file.
@@ -144,10 +143,9 @@ class TagFacts:
         Raises
         ------
         ValueError
-            If what the maker says has the name of a field of songbag's, or is not JSON.
+            If what the maker says has the name of one of songbag's fields, or is not JSON.
         """
-        taken = sorted(self.said.keys() & set(_PIN))
-        if taken:
+        if taken := sorted(self.said.keys() & set(_PIN)):
             raise ValueError(f"{taken[0]!r} is a field that songbag fills itself")
         try:
             data = json.dumps({"snapshot": self.snapshot, "sha256": self.sha256, **self.said}, indent=2).encode()
@@ -158,7 +156,7 @@ class TagFacts:
 
     @classmethod
     def from_json(cls, data: bytes) -> Self:
-        """Read what `to_json` gave; `snapshot` and `sha256` are strict, all other fields are taken as they are.
+        """Read what `to_json` returned; all fields but `snapshot` and `sha256` are the maker's.
 
         Raises
         ------

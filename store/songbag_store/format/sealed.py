@@ -114,6 +114,7 @@ class Sealed:
     schema : pyarrow.Schema
         All its columns.
     n_rows : int
+        Rows of the file.
     sha256 : str
         The digest.
     """
@@ -127,7 +128,7 @@ class Sealed:
             self.sha256 = check_seal(data)
             reader = self._reader()
             _check_size(reader.metadata, len(data))
-            self.schema, self.n_rows = reader.schema_arrow.remove_metadata(), reader.metadata.num_rows
+            self.schema, self.n_rows = reader.schema_arrow.remove_metadata(), int(reader.metadata.num_rows)
             metadata = reader.metadata.metadata or {}
             self.facts = parse_document(metadata[_FACTS_KEY.encode()])
 

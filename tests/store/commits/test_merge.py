@@ -59,7 +59,7 @@ def test_parts_are_drawn_one_at_a_time() -> None:
             drawn.append(name)
             yield part(name, {name: None})
 
-    pieces = iter(merge_parts(Snapshot(1, base, frozenset()), parts).pieces)
+    pieces = iter(merge_parts(Snapshot(1, Sealed(seal(base, {}), key="k", place="w"), frozenset()), parts).pieces)
     drawn.clear()
     assert [next(pieces)["song_id"].to_pylist() for _ in range(2)] == [["a", "b"], ["g"]]
     assert drawn == ["g"]
