@@ -18,9 +18,9 @@ from songbag_store.errors import (
     StoreNotFound,
     UsageError,
 )
-from songbag_store.storage.folder import LocalStorage
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.stores import MakeStore, fill, sixteenths
+from tests.support.watched import WatchedPlace
 
 SHAPE = FeatureSpec().window_shape
 
@@ -104,19 +104,16 @@ def test_what_another_creation_makes_at_this_moment_is_not_in_the_way(tmp_path: 
 
 
 def test_a_store_that_another_writer_finishes_at_this_moment_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     others: list[SongStore] = []
-    top_level = LocalStorage.top_level
 
-    def after_another(storage: LocalStorage) -> set[str]:
-        monkeypatch.setattr(LocalStorage, "top_level", top_level)
-        others.append(open_for_writing(tmp_path / "store", FeatureSpec()))
-        others[0].tag("a-run")
-        return top_level(storage)
+    def overtake(operation: str, key: str) -> None:
+        if operation == "top_level":
+            others.append(open_for_writing(tmp_path / "store", FeatureSpec()))
+            others[0].tag("a-run")
 
-    monkeypatch.setattr(LocalStorage, "top_level", after_another)
-    store = open_for_writing(tmp_path / "store", FeatureSpec())
+    store = open_for_writing(WatchedPlace(str(tmp_path / "store"), before=overtake), FeatureSpec())
     assert store.uuid == others[0].uuid
 
 

@@ -15,13 +15,19 @@ from songbag_store.commits.parts import write_part
 from songbag_store.format.encoding import encode
 from songbag_store.format.index import REPLACES, index_schema
 from songbag_store.windows.spill import WindowSpill
-from songbag_store.windows.writer import write_fragment
+from songbag_store.windows.writer import SHARD_BYTES, write_fragment
 
 Windows = npt.NDArray[np.float32]
 MakeStore = Callable[..., SongStore]
 
 
-def fill(store: SongStore, songs: Mapping[str, Windows], columns: Mapping[str, list[Any]] | None = None) -> str:
+def fill(
+    store: SongStore,
+    songs: Mapping[str, Windows],
+    columns: Mapping[str, list[Any]] | None = None,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+) -> str:
     """Write songs as one fragment with its part, as a worker does, without committing; return the fragment."""
     fragment = uuid.uuid4().hex
     rows, start = [], 0
@@ -32,7 +38,7 @@ def fill(store: SongStore, songs: Mapping[str, Windows], columns: Mapping[str, l
             user = {name: values[position] for name, values in (columns or {}).items()}
             rows.append(_row(song_id, fragment, start, windows) | user)
             start += len(windows)
-        objects = write_fragment(store.inside.storage, fragment, store.spec, spill)
+        objects = write_fragment(store.inside.storage, fragment, store.spec, spill, shard_bytes=shard_bytes)
     fields = [pa.field(name, pa.array(values).type) for name, values in (columns or {}).items()]
     table = pa.Table.from_pylist(rows, schema=index_schema(fields))
     part = table.append_column(REPLACES, pa.nulls(len(rows), pa.string()))

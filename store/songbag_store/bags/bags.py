@@ -20,9 +20,7 @@ from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.reader import FragmentReader, Pending
 from songbag_store.windows.spans import Spans
 
-AHEAD_BYTES = 64 << 20
-"""The most bytes of batches that are read before they are asked for; at least one batch is, however large."""
-
+_AHEAD_BYTES = 64 << 20
 _AHEAD_BATCHES = 8
 
 _STRETCH_WINDOWS = 1024
@@ -111,6 +109,8 @@ class Bags:
     shard : tuple of int
         ``(index, count)``: this is one of `count` hosts that share the songs. In every step each has songs of its own;
         together they have every song once an epoch, and each has as many steps as the others.
+    ahead_bytes : int
+        The most bytes of batches that are read before they are asked for; at least one batch is, however large.
 
     Attributes
     ----------
@@ -135,6 +135,7 @@ class Bags:
         batch_size: int = 8,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
+        ahead_bytes: int = _AHEAD_BYTES,
     ) -> None:
         _check(bag_size, batch_size, shard, songs.num_rows)
         self.labels = None if labels is None else _labels(labels, songs.num_rows)
@@ -150,6 +151,7 @@ class Bags:
         self.seed = seed
         self.shard = shard
         self._reader = reader
+        self._ahead_bytes = ahead_bytes
         fragments = songs["fragment"].combine_chunks()
         if not pa.types.is_dictionary(fragments.type):
             fragments = fragments.dictionary_encode()
@@ -210,7 +212,7 @@ class Bags:
         return self.batches()
 
     def batches(self, start: tuple[int, int] = (0, 0), *, stop_epoch: int | None = None) -> Iterator[Batch]:
-        """Yield batch after batch, with those to come already being read: eight, or `AHEAD_BYTES`.
+        """Yield batch after batch, with those to come already being read: eight, or `ahead_bytes`.
 
         Parameters
         ----------
@@ -227,7 +229,7 @@ class Bags:
         under_way: deque[tuple[BagPlan, Pending]] = deque()
         ahead = 0
         for plan in self.plans(start, stop_epoch):
-            while under_way and (len(under_way) == _AHEAD_BATCHES or ahead + self._n_bytes(plan) > AHEAD_BYTES):
+            while under_way and (len(under_way) == _AHEAD_BATCHES or ahead + self._n_bytes(plan) > self._ahead_bytes):
                 ahead -= self._n_bytes(under_way[0][0])
                 yield self._finish(*under_way.popleft())
             under_way.append((plan, self._begin(plan)))

@@ -29,7 +29,6 @@ _BLANK = b"0" * 64
 _FOREIGN = "it is cut off or not a file of songbag"
 _MOST_UNPACKED = 200
 _GROUP_ROWS = 1 << 13
-_WIDE_ROWS = 1 << 10
 _PARQUET = ds.ParquetFileFormat()
 
 
@@ -49,15 +48,17 @@ class Rows:
     pieces: Iterable[pa.Table]
 
 
-def seal(rows: pa.Table | Rows, facts: Mapping[str, Any]) -> bytes:
+def seal(rows: pa.Table | Rows, facts: Mapping[str, Any], *, group_rows: int = _GROUP_ROWS) -> bytes:
     """Return rows and a few JSON facts as a sealed Parquet file.
 
     Parameters
     ----------
     rows : pyarrow.Table or Rows
-        Any table. Of `Rows` some 8,000 are in memory at a time, beside the file.
+        Any table. Of `Rows` a group is in memory at a time, beside the file.
     facts : mapping
         JSON values, kept in the footer beside the digest.
+    group_rows : int
+        Rows of a group of the file, the last one aside.
     """
     buffer = io.BytesIO()
     # Found again in the footer, where the digest then takes its place: no other text there is the same.
@@ -69,9 +70,9 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any]) -> bytes:
         "use_byte_stream_split": _lists_of_floats(rows.schema),
     }
     with pq.ParquetWriter(buffer, rows.schema, **options) as writer:
-        groups = _groups(rows.pieces if isinstance(rows, Rows) else [rows])
+        groups = _groups(rows.pieces if isinstance(rows, Rows) else [rows], group_rows)
         while (group := next(groups, None)) is not None:
-            writer.write_table(group, row_group_size=_GROUP_ROWS)
+            writer.write_table(group, row_group_size=group_rows)
             del group  # or it would be there while the next one is made
         writer.add_key_value_metadata({_FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): placeholder})
     with buffer.getbuffer() as data:
@@ -83,17 +84,17 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _groups(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
+def _groups(pieces: Iterable[pa.Table], group_rows: int) -> Iterator[pa.Table]:
     """Join pieces to tables of whole row groups, the last one aside."""
     held: list[pa.Table] = []
     n_rows = 0
     for piece in pieces:
         held.append(piece)
         n_rows += piece.num_rows
-        if n_rows >= _GROUP_ROWS:
+        if n_rows >= group_rows:
             joined, held = pa.concat_tables(held), []
             del piece
-            whole = n_rows - n_rows % _GROUP_ROWS
+            whole = n_rows - n_rows % group_rows
             n_rows -= whole
             if n_rows:
                 held.append(joined.slice(whole))
@@ -107,6 +108,15 @@ def _groups(pieces: Iterable[pa.Table]) -> Iterator[pa.Table]:
 class Sealed:
     """A sealed file of which every byte has been checked; its columns are decoded when somebody asks for them.
 
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    key, place : str
+        Its name and where it lies, for errors.
+    group_rows : int
+        Rows of a piece of some columns; one of all columns has an eighth.
+
     Attributes
     ----------
     facts : dict
@@ -119,11 +129,11 @@ class Sealed:
         The digest.
     """
 
-    def __init__(self, data: bytes, *, key: str, place: str) -> None:
+    def __init__(self, data: bytes, *, key: str, place: str, group_rows: int = _GROUP_ROWS) -> None:
         # Kept for as long as this object: what Arrow's threads let go of is then never the last reference to it, for
         # which a thread needs Python's lock, and is ended without it while the process ends.
         self._buffer = pa.py_buffer(data)
-        self._key, self._place = key, place
+        self._key, self._place, self._group_rows = key, place, group_rows
         with self._damage():
             self.sha256 = check_seal(data)
             reader = self._reader()
@@ -153,12 +163,12 @@ class Sealed:
         """
         with self._damage():
             # Not for a few rows: a process that ends while Arrow's threads are being started is aborted.
-            table = self._reader(repetitive).read(columns, use_threads=self.n_rows > _GROUP_ROWS)
+            table = self._reader(repetitive).read(columns, use_threads=self.n_rows > self._group_rows)
             return table.unify_dictionaries().replace_schema_metadata()
 
     def pieces(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Decode some columns a few thousand rows at a time, or all, a thousand; errors as of `read`."""
-        at_once = _GROUP_ROWS if columns else _WIDE_ROWS
+        at_once = self._group_rows if columns else max(1, self._group_rows // 8)
         with self._damage():
             for batch in self._reader().iter_batches(at_once, columns=columns, use_threads=False):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata()

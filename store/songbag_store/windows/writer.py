@@ -28,7 +28,9 @@ SHARD_BYTES = 64 << 20
 _CHUNK_BYTES = 4 << 20
 
 
-def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: WindowSpill) -> dict[str, ObjectFacts]:
+def write_fragment(
+    storage: Storage, fragment: str, spec: FeatureSpec, spill: WindowSpill, *, shard_bytes: int = SHARD_BYTES
+) -> dict[str, ObjectFacts]:
     """Write the windows of a batch of songs as one array and force it to disk.
 
     Parameters
@@ -41,6 +43,8 @@ def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: Wi
         What the windows are.
     spill : WindowSpill
         The windows; at least one.
+    shard_bytes : int
+        Raw size that a shard stays under, unless one window does not.
 
     Returns
     -------
@@ -56,7 +60,7 @@ def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: Wi
     windows = spill.windows()
     try:
         written = storage.new_array(key)
-        array = _create_array(written.target, fragment, spec, windows.shape, _chunk_and_shard(spec, spill))
+        array = _create_array(written.target, fragment, spec, windows.shape, _chunk_and_shard(spec, spill, shard_bytes))
         step = array.shards[0] if array.shards else array.chunks[0]
         for start in range(0, len(windows), step):
             array[start : start + step] = windows[start : start + step]
@@ -71,12 +75,12 @@ def write_fragment(storage: Storage, fragment: str, spec: FeatureSpec, spill: Wi
         ) from error
 
 
-def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill) -> tuple[int, int]:
-    """Choose lengths in windows: a chunk is a typical song, a shard as many chunks as stay under `SHARD_BYTES`.
+def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill, shard_bytes: int) -> tuple[int, int]:
+    """Choose lengths in windows: a chunk is a typical song, a shard as many chunks as stay under `shard_bytes`.
 
     A chunk of very long songs is a part of one song, because it is read as a whole for any of its windows.
     """
-    per_shard = max(1, SHARD_BYTES // spec.window_bytes)
+    per_shard = max(1, shard_bytes // spec.window_bytes)
     chunk = min(max(1, int(np.median(spill.songs))), max(1, _CHUNK_BYTES // spec.window_bytes))
     return chunk, chunk * max(1, min(per_shard // chunk, math.ceil(spill.n_windows / chunk)))
 

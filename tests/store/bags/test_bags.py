@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from itertools import islice
 from pathlib import Path
@@ -11,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.bags import bags
 from songbag_store.bags.bags import Bags, Batch
 from songbag_store.commits.parts import adopt_part
 from songbag_store.errors import DamagedStore, SongNotFound, UsageError
+from songbag_store.storage.storage import Storage
+from songbag_store.types import Ints, StoredWindows
+from songbag_store.windows.reader import FragmentReader, Pending
+from songbag_store.windows.spans import Spans
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.stores import fill, sixteenths
 
@@ -167,29 +171,39 @@ def test_iterating_goes_on_epoch_after_epoch(store: SongStore) -> None:
     assert same(batches[-1], next(bags.batches((1, 1))))
 
 
+class NotingReader(FragmentReader):
+    """Notes the bytes of the batches that are under way, whenever one begins."""
+
+    def __init__(self, storage: Storage, spec: FeatureSpec) -> None:
+        super().__init__(storage, spec)
+        self.under_way: list[int] = []
+        self.seen: list[list[int]] = []
+
+    def read_bags(self, spans: Spans, windows: Ints) -> Pending:
+        self.under_way.append(windows.size * self.spec.window_bytes)
+        self.seen.append(list(self.under_way))
+        return NotedBags(super().read_bags(spans, windows), self)
+
+
+@dataclasses.dataclass(frozen=True)
+class NotedBags:
+    """Bags that a `NotingReader` reads; they are asked for in the order in which they began."""
+
+    pending: Pending
+    reader: NotingReader
+
+    def result(self) -> StoredWindows:
+        self.reader.under_way.pop(0)
+        return self.pending.result()
+
+
 @pytest.mark.parametrize(("ahead_bytes", "most_batches"), [(0, 1), (40_000, 5), (10**9, 8)])
-def test_what_is_read_ahead_stays_under_its_bound(
-    store: SongStore, monkeypatch: pytest.MonkeyPatch, ahead_bytes: int, most_batches: int
-) -> None:
-    monkeypatch.setattr(bags, "AHEAD_BYTES", ahead_bytes)
-    under_way: dict[tuple[int, int], int] = {}
-    begin, finish = Bags._begin, Bags._finish
-
-    def beginning(self: Bags, plan: Any) -> Any:
-        under_way[plan.epoch, plan.step] = self._n_bytes(plan)
-        assert sum(under_way.values()) <= ahead_bytes or len(under_way) == 1
-        most.append(len(under_way))
-        return begin(self, plan)
-
-    def finishing(self: Bags, plan: Any, pending: Any) -> Any:
-        del under_way[plan.epoch, plan.step]
-        return finish(self, plan, pending)
-
-    most: list[int] = []
-    monkeypatch.setattr(Bags, "_begin", beginning)
-    monkeypatch.setattr(Bags, "_finish", finishing)
-    assert len(list(made(store).batches(stop_epoch=2))) == 16
-    assert max(most) == most_batches
+def test_what_is_read_ahead_stays_under_its_bound(store: SongStore, ahead_bytes: int, most_batches: int) -> None:
+    reader = NotingReader(store.inside.storage, SPEC)
+    bags = Bags(reader, store.songs(arrow=True), bag_size=4, batch_size=5, ahead_bytes=ahead_bytes)
+    assert len(list(bags.batches(stop_epoch=2))) == 16
+    assert all(sum(sizes) <= ahead_bytes or len(sizes) == 1 for sizes in reader.seen)
+    assert max(map(len, reader.seen)) == most_batches
 
 
 def test_songs_may_be_chosen_by_an_expression_and_labelled_by_a_column(store: SongStore) -> None:

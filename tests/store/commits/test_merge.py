@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,6 @@ from songbag_store import FeatureSpec
 from songbag_store.commits.merge import merge_parts
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import StoreError
-from songbag_store.format import sealed
 from songbag_store.format.index import apply_parts, empty_index
 from songbag_store.format.sealed import Rows, Sealed, seal
 from songbag_store.writer import commit_parts, open_for_writing
@@ -21,22 +21,22 @@ from tests.support.stores import part
 SONGS = st.dictionaries(st.sampled_from("abcdefgh"), st.sampled_from([None, "f0", "f1", "f2"]), min_size=1)
 
 
-def merged(base: pa.Table, parts: list[pa.Table]) -> pa.Table:
+def merged(base: pa.Table, parts: list[pa.Table], group_rows: int = 8192) -> pa.Table:
     """Merge into a snapshot that has been written, a few rows at a time."""
-    snapshot = Snapshot(1, Sealed(seal(base, {}), key="k", place="w"), frozenset())
-    return Sealed(seal(merge_parts(snapshot, lambda: parts), {}), key="k", place="w").read()
+    content = Sealed(seal(base, {}, group_rows=group_rows), key="k", place="w", group_rows=group_rows)
+    rows = merge_parts(Snapshot(1, content, frozenset()), lambda: parts)
+    return Sealed(seal(rows, {}, group_rows=group_rows), key="k", place="w").read()
 
 
-@given(st.lists(SONGS, min_size=1, max_size=3), st.lists(SONGS, min_size=1, max_size=4), st.integers(1, 4))
+@given(
+    st.lists(SONGS, min_size=1, max_size=3), st.lists(SONGS, min_size=1, max_size=4), st.sampled_from([1, 2, 4, 16, 24])
+)
 def test_rows_that_pass_through_give_the_index_that_tables_give(
-    before: list[dict[str, str | None]], then: list[dict[str, str | None]], rows_at_once: int
+    before: list[dict[str, str | None]], then: list[dict[str, str | None]], group_rows: int
 ) -> None:
     base = apply_parts(empty_index(), [part(f"f{i}", songs) for i, songs in enumerate(before)])
     parts = [part(f"g{i}", songs, **({"label": ["x"] * len(songs)} if i else {})) for i, songs in enumerate(then)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sealed, "_GROUP_ROWS", rows_at_once)
-        patch.setattr(sealed, "_WIDE_ROWS", rows_at_once)
-        assert merged(base, parts).sort_by("song_id").equals(apply_parts(base, parts).sort_by("song_id"))
+    assert merged(base, parts, group_rows).sort_by("song_id").equals(apply_parts(base, parts).sort_by("song_id"))
 
 
 def test_songs_that_stay_keep_their_order() -> None:
@@ -65,13 +65,16 @@ def test_parts_are_drawn_one_at_a_time() -> None:
     assert drawn == ["g"]
 
 
-def test_row_groups_are_of_one_size_however_the_rows_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealed, "_GROUP_ROWS", 4)
+def test_row_groups_are_of_one_size_however_the_rows_come() -> None:
     table = pa.table({"song_id": [str(i) for i in range(23)]})
     pieces = [table.slice(0, 1), table.slice(1, 9), table.slice(10, 0), table.slice(10)]
-    found = Sealed(seal(Rows(table.schema, pieces), {}), key="k", place="w")
+    data = seal(Rows(table.schema, pieces), {}, group_rows=4)
+    footer = pq.read_metadata(pa.BufferReader(data))
+    assert [footer.row_group(group).num_rows for group in range(footer.num_row_groups)] == [4, 4, 4, 4, 4, 3]
+    found = Sealed(data, key="k", place="w", group_rows=8)
     assert found.read().equals(table)
-    assert [batch.num_rows for batch in found.pieces(["song_id"])] == [4, 4, 4, 4, 4, 3]
+    assert [piece.num_rows for piece in found.pieces(["song_id"])] == [8, 8, 7]
+    assert [piece.num_rows for piece in found.pieces()] == 23 * [1]
 
 
 def test_a_commit_takes_no_memory_for_the_rows_that_it_passes_on(tmp_path: Path) -> None:

@@ -83,11 +83,18 @@ def test_a_file_system_without_hard_links_is_refused_with_the_reason(
         probe(storage)
 
 
+class ReplacingStorage(LocalStorage):
+    """Writes over what is there."""
+
+    def create(self, key: str, data: bytes) -> None:
+        self.delete(key)
+        super().create(key, data)
+
+
 @pytest.mark.fault(54)
-def test_a_place_that_replaces_objects_is_refused(storage: LocalStorage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(LocalStorage, "create", lambda self, key, data: None)
+def test_a_place_that_replaces_objects_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BackendRefused, match="a new object replaced one"):
-        probe(storage)
+        probe(ReplacingStorage(tmp_path / "store"))
 
 
 def test_the_probe_leaves_nothing(storage: LocalStorage) -> None:

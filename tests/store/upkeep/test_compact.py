@@ -3,18 +3,20 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import finished_parts, read_part
 from songbag_store.errors import DamagedStore
-from songbag_store.upkeep import compact as module
+from songbag_store.format.keys import PARTS, snapshot_key
 from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.relabel import relabel
 from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
 from songbag_store.writer import commit_parts
 from tests.support.stores import MakeStore, Windows, fill, sixteenths
+from tests.support.watched import WatchedPlace
 
 SHAPE = FeatureSpec().window_shape
 
@@ -73,24 +75,23 @@ def test_many_songs_become_fragments_of_a_bounded_size(store: SongStore, songs: 
 
 
 def test_what_others_commit_during_a_compaction_stays(
-    store: SongStore, songs: dict[str, Windows], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SongStore, songs: dict[str, Windows], tmp_path: Path
 ) -> None:
     """A relabel, a removal and a recomputation arrive between the copying and the commit."""
     (tmp_path / "labels.csv").write_text("song_id,label\nb,new\n")
-    rewrite, anew = module._rewrite, songs["e"] + 1
+    anew = songs["e"] + 1
 
-    def meanwhile(opened: SongStore, batch: object) -> object:
-        moves = rewrite(opened, batch)  # type: ignore[arg-type]
+    def meanwhile(operation: str, key: str) -> None:
+        if operation != "create" or not key.startswith(PARTS):
+            return
         relabel(store, tmp_path / "labels.csv")
         remove(store, "song_id = 'a'")
         fragment = fill(store, {"e": anew}, {"label": ["y"]})
         rows = read_part(store.inside.storage, store.uuid, store.spec, fragment)
-        old = store.index(arrow=True).filter(module.pc.field("song_id") == "e")["fragment"]
+        old = store.index(arrow=True).filter(pc.field("song_id") == "e")["fragment"]
         commit_parts(store, {fragment: rows.set_column(rows.schema.get_field_index("replaces"), "replaces", old)})
-        return moves
 
-    monkeypatch.setattr(module, "_rewrite", meanwhile)
-    after, _ = compact(store)
+    after, _ = compact(WatchedPlace(store.address, before=meanwhile))
     assert after.songs("song_id = 'b'")["label"].tolist() == ["new"]
     assert set(after.index(arrow=True)["song_id"].to_pylist()) == set("bcde")
     np.testing.assert_array_equal(after.windows("e"), anew)
@@ -98,15 +99,14 @@ def test_what_others_commit_during_a_compaction_stays(
 
 
 def test_a_compaction_killed_before_its_commit_changes_nothing_when_its_part_is_adopted(
-    store: SongStore, monkeypatch: pytest.MonkeyPatch
+    store: SongStore,
 ) -> None:
-    def die(*arguments: object, **options: object) -> None:
-        raise KeyboardInterrupt
+    def die(operation: str, key: str) -> None:
+        if (operation, key) == ("create", snapshot_key(store.snapshot + 1)):
+            raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched:
-        patched.setattr(module, "commit_change", die)
-        with pytest.raises(KeyboardInterrupt):
-            compact(store)
+    with pytest.raises(KeyboardInterrupt):
+        compact(WatchedPlace(store.address, before=die))
     parts, damaged = finished_parts(store.inside.storage, store.uuid, store.spec, store.inside.state.parts)
     assert (len(parts), damaged) == (1, [])
     after = commit_parts(store, parts)

@@ -12,21 +12,23 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.upkeep.verify import Damage, repair, report, verify
-from songbag_store.windows import writer as fragments_module
-from songbag_store.writer import commit_change, commit_parts
+from songbag_store.writer import commit_change, commit_parts, open_for_writing
 from tests.support.patience import PATIENCE_S
-from tests.support.stores import MakeStore, fill, sixteenths
+from tests.support.stores import fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
 
 
 @pytest.fixture
-def store(make_store: MakeStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> SongStore:
+def store(tmp_path: Path, rng: np.random.Generator) -> SongStore:
     """Songs of 2 windows in shards of 4: a and b in the first, c and d in the second; e in a fragment of its own."""
-    monkeypatch.setattr(fragments_module, "SHARD_BYTES", 4 * FeatureSpec().window_bytes)
-    store = make_store({name: sixteenths(rng, 2, SHAPE) for name in "abcd"})
-    fragment = fill(store, {"e": sixteenths(rng, 2, SHAPE)})
-    return commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
+    store = open_for_writing(tmp_path / "store", FeatureSpec())
+    for names in ("abcd", "e"):
+        songs = {name: sixteenths(rng, 2, SHAPE) for name in names}
+        fragment = fill(store, songs, shard_bytes=4 * FeatureSpec().window_bytes)
+        part = read_part(store.inside.storage, store.uuid, store.spec, fragment)
+        store = commit_parts(store, {fragment: part})
+    return store
 
 
 def shard(store: SongStore, number: int) -> Path:

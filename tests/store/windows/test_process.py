@@ -6,7 +6,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.bags.bags import Bags
 from songbag_store.errors import DamagedStore
+from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.chunk_memory import ChunkMemory
 from songbag_store.windows.process import ProcessRule, ReadingProcess, WaitingShare
 from songbag_store.windows.reader import FragmentReader
+from songbag_store.windows.spans import Spans
 from tests.support.stores import MakeStore, sixteenths
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -35,8 +39,18 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
     return make_store({f"{n:02}": sixteenths(rng, 1 + n % 9, SPEC.window_shape) for n in range(N_SONGS)}, spec=SPEC)
 
 
+class OnlyProcesses(FragmentReader):
+    """Reads no bags in this process while `refuses` is set."""
+
+    refuses = False
+
+    def fill_bags(self, spans: Spans, windows: Ints, bags: StoredWindows) -> None:
+        assert not self.refuses, "read here"
+        super().fill_bags(spans, windows, bags)
+
+
 def made(store: SongStore, rule: ProcessRule = AT_ONCE) -> Bags:
-    reader = FragmentReader(store.inside.storage, store.spec, rule=rule)
+    reader = OnlyProcesses(store.inside.storage, store.spec, rule=rule)
     return Bags(reader, store.songs(arrow=True), bag_size=4, batch_size=8)
 
 
@@ -63,17 +77,11 @@ def pid(process: ReadingProcess) -> int:
     return child
 
 
-def refuse(*_: object) -> None:
-    raise AssertionError("read here")
-
-
-def test_batches_that_processes_read_are_those_that_are_read_here(
-    store: SongStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_batches_that_processes_read_are_those_that_are_read_here(store: SongStore) -> None:
     expected = as_read_here(store, 3)
     bags = made(store)
     ready(bags)
-    monkeypatch.setattr(FragmentReader, "fill_bags", refuse)
+    bags._reader.refuses = True  # type: ignore[attr-defined]
     batches = list(bags.batches(stop_epoch=3))
     assert len(batches) == len(expected)
     for batch, windows in zip(batches, expected, strict=True):
@@ -203,21 +211,27 @@ def test_memory_of_a_batch_that_nobody_waits_for_is_not_another_ones_before_it_i
         np.testing.assert_array_equal(batch.windows, windows)
 
 
-def test_an_interrupted_wait_leaves_a_reader_that_goes_on(store: SongStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupt_wait() -> None:
+    """Press Ctrl-C as soon as the main thread waits for an answer."""
+    main = threading.main_thread().ident
+    assert main is not None
+    while "_take_answers" not in {
+        frame.f_code.co_name for frame, _ in traceback.walk_stack(sys._current_frames()[main])
+    }:
+        time.sleep(0.01)
+    signal.pthread_kill(main, signal.SIGINT)
+
+
+def test_an_interrupted_wait_leaves_a_reader_that_goes_on(store: SongStore) -> None:
     bags = made(store)
     processes = ready(bags)
     for one in processes:  # what was answered already is not waited for
         os.kill(pid(one), signal.SIGSTOP)
     pending = bags._begin(bags.plan(0, 0))
-
-    def interrupt(*_: object) -> bool:
-        raise KeyboardInterrupt
-
+    threading.Thread(target=interrupt_wait, daemon=True).start()
     try:
-        with monkeypatch.context() as patch:
-            patch.setattr(ReadingProcess, "_take_answers", interrupt)
-            with pytest.raises(KeyboardInterrupt):
-                pending.result()
+        with pytest.raises(KeyboardInterrupt):
+            pending.result()
     finally:
         for one in processes:
             if not one.is_gone:
@@ -276,6 +290,7 @@ from songbag_store import SongStore
 from songbag_store.bags.bags import Bags
 from songbag_store.windows.process import ProcessRule
 from songbag_store.windows.reader import FragmentReader
+from songbag_store.windows.spans import Spans
 store = SongStore.open(sys.argv[1])
 rule = ProcessRule(n_processes=2, after_bytes=0, waiting_share=0.0, patience_s=600.0)
 reader = FragmentReader(store.inside.storage, store.spec, rule=rule)
