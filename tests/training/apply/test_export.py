@@ -22,7 +22,7 @@ from songbag_store.errors import FileError, MissingExtra, UsageError
 from songbag_store.format.encoding import decode
 from songbag_training import evaluate, export, predict
 from songbag_training.apply.export import ExportFormat, portable_model, write_model
-from songbag_training.cli.train import commands
+from songbag_training.cli import commands
 from songbag_training.evaluation.score import Piece, SongScorer
 from songbag_training.models.encoders import ENCODERS
 from songbag_training.models.model import song_model

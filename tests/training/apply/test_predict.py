@@ -23,7 +23,7 @@ from songbag_store.storage.location import Location
 from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, predict, train
 from songbag_training.apply.predict import explain
-from songbag_training.cli.train import commands
+from songbag_training.cli import commands
 from songbag_training.evaluation.predictions import writing_windows
 from songbag_training.evaluation.score import SongScore
 from songbag_training.runs.run import Run

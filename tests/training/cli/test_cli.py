@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
-from songbag_training.cli.train import commands
+from songbag_training.cli import commands
 from songbag_training.runs.run import Run
 
 
@@ -43,7 +43,7 @@ def test_the_command_line_answers_without_loading_a_network() -> None:
 
 
 def test_tensorflow_says_nothing_on_the_terminal(store: SongStore, tmp_path: Path) -> None:
-    code = "from songbag_training.cli.train import commands; commands()"
+    code = "from songbag_training.cli import commands; commands()"
     options = ["--label", "label", "-o", tmp_path / "run", "--epochs", "1", "--bag-size", "2"]
     done = subprocess.run(
         [sys.executable, "-c", code, "train", store.address, *options], capture_output=True, text=True, check=True

@@ -15,7 +15,7 @@ from songbag_store.progress import Silent
 from songbag_training import TrainConfig
 from songbag_training.errors import DamagedRun
 from songbag_training.fit import cross_validation
-from songbag_training.fit.contradictions import refuse_contradictions
+from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs import run as runs
 from songbag_training.runs.run import Run
 

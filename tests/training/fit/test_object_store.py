@@ -13,7 +13,7 @@ from songbag_store.commits.parts import adopt_part
 from songbag_store.storage.location import Location
 from songbag_store.storage.objects import ObjectStorage
 from songbag_store.writer import commit_parts, open_for_writing
-from songbag_training.cli.train import commands
+from songbag_training.cli import commands
 from songbag_training.songs.bags import BagDataset
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy

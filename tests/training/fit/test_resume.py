@@ -23,7 +23,7 @@ from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, resume, train
 from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.fit.callbacks import Keeper
-from songbag_training.fit.contradictions import refuse_contradictions
+from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.run import Run
 from tests.support.long import LONG

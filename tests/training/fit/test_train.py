@@ -45,7 +45,7 @@ def test_classes_that_can_be_heard_are_learned(run: Run) -> None:
 def test_a_bag_has_no_more_slots_than_the_longest_song_has_windows(store: SongStore) -> None:
     config = TrainConfig(bag_size=500)
     material = prepare(store, "label", None, None, config=config)
-    model = compiled_model(material, config)
+    model = compiled_model(material)
     longest = max(material.labels.songs.take(material.split.rows_of("train"))["n_windows"].to_pylist())
     assert model.input["mask"].shape == (None, longest)
 
@@ -87,7 +87,7 @@ def test_the_loss_weighs_classes_by_the_training_songs_and_smooths_labels(store:
     config = dataclasses.replace(tiny, class_weight="balanced", label_smoothing=0.2, pooling="gated-attention")
     material = prepare(store, "label", "label <> 'rock' or song_id < 'rock/05'", None, config=config)
     labels, split = material.labels, material.split
-    model = compiled_model(material, config)
+    model = compiled_model(material)
     counts = [sum(split.labels[row] == name for row in split.rows_of("train")) for name in labels.classes]
     np.testing.assert_allclose(model.loss.class_weights, sum(counts) / (3 * np.array(counts)), rtol=1e-6)
     assert model.loss.label_smoothing == 0.2

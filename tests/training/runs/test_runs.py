@@ -11,9 +11,11 @@ import pytest
 import safetensors.numpy
 
 from songbag_store.errors import FileError, UsageError
+from songbag_store.format.document import write_fields
 from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_training.errors import DamagedRun, NewerRun, RunNotFound
-from songbag_training.runs.run import Run
+from songbag_training.runs.document import parse_run_document
+from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.weights import load_weights, save_weights
 from tests.support.small_files import small_files
 
@@ -38,7 +40,7 @@ def test_a_model_is_rebuilt_from_the_folder_alone(run: Run, copy: Path) -> None:
 
 
 def test_facts_survive_json(run: Run) -> None:
-    assert type(run.facts).from_json(run.facts.to_json()) == run.facts
+    assert parse_run_document(RunFacts, write_fields(run.facts)) == run.facts
 
 
 @pytest.mark.parametrize(
@@ -95,7 +97,9 @@ def test_a_run_json_that_is_no_json_is_refused(copy: Path, text: str) -> None:
 
 def test_a_run_of_a_later_format_names_both_formats(copy: Path) -> None:
     _edit(copy, format=7, surprise="of a later songbag")
-    with pytest.raises(NewerRun, match=r"run\.json: the run is of format 7; this songbag knows format 1") as caught:
+    with pytest.raises(
+        NewerRun, match=r"run\.json: the document is of format 7; this songbag knows format 1"
+    ) as caught:
         Run.open(copy)
     assert "pip install --upgrade songbag" in caught.value.remedy
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from songbag_training.cli.train import commands
+from songbag_training.cli import commands
 from songbag_training.splits.split import Split, group_notes
 
 SPLIT = Split(("a", "b", "c", "d"), ("x", "y", "x", "y"), ("train", "train", "test", "test"))

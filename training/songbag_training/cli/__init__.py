@@ -1,5 +1,15 @@
 """The commands of training."""
 
-from songbag_training.cli.train import commands
+from __future__ import annotations
+
+import typer
+
+from songbag_training.cli.apply import export, predict
+from songbag_training.cli.evaluate import evaluate
+from songbag_training.cli.train import cross_validate, split, train
 
 __all__ = ["commands"]
+
+commands = typer.Typer()
+for command in (train, split, cross_validate, evaluate, predict, export):
+    commands.command(command.__name__.replace("_", "-"))(command)

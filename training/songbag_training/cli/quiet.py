@@ -14,17 +14,21 @@ from contextlib import contextmanager
 def quiet_start() -> Iterator[None]:
     """Keep TensorFlow's messages about this machine from the terminal while it is loaded.
 
-    They are written by native code before any setting of its log level counts; if loading fails they are shown.
-    Python looks for no garbage meanwhile, nor in what was loaded later on: that would take a third of the time.
+    If loading fails, they are shown.
     """
     sys.stderr.flush()
+    # Native code writes them before any log level is set, so the descriptor itself is turned away.
     terminal = os.dup(2)
+    # Garbage collection would take a third of the time.
     gc.disable()
     with tempfile.TemporaryFile() as kept:
         os.dup2(kept.fileno(), 2)
         try:
             yield
-            _find_devices()
+            # TensorFlow reports missing drivers when it looks for its devices, so it looks now.
+            import tensorflow as tf
+
+            tf.config.list_physical_devices()
         except BaseException:
             kept.seek(0)
             os.write(terminal, kept.read())
@@ -34,10 +38,3 @@ def quiet_start() -> Iterator[None]:
             os.close(terminal)
             gc.freeze()
             gc.enable()
-
-
-def _find_devices() -> None:
-    """Have TensorFlow look for its devices now: it reports missing drivers when it does."""
-    import tensorflow as tf
-
-    tf.config.list_physical_devices()

@@ -1,4 +1,4 @@
-"""The commands of training: `train`, `evaluate`, `predict`, and those of splits. Heavy imports happen inside."""
+"""The commands `train`, `split` and `cross-validate`. Heavy imports happen inside."""
 
 from __future__ import annotations
 
@@ -10,31 +10,38 @@ import typer
 
 from songbag_store.cli.declared import Given, with_options
 from songbag_store.cli.options import At, Store, with_location
-from songbag_training.cli import apply as cli_prediction
-from songbag_training.cli import evaluate as cli_evaluation
-from songbag_training.cli import splits as cli_splits
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.cli.splits import Group, SavedSplit
 from songbag_training.config import TrainConfig
 
 if TYPE_CHECKING:
     from songbag_store.storage.location import Location
     from songbag_training.fit.material import Material
 
-commands = typer.Typer()
-
 _MOSTLY_KNOWN_S = 0.5
 
+Label = Annotated[str, typer.Option(help="Column of the index that holds each song's class, or a list of classes.")]
+Where = Annotated[str | None, typer.Option(metavar="SQL", help="Use only the songs for which this holds.")]
+Group = Annotated[
+    list[str] | None,
+    typer.Option(metavar="COLUMN", help="Keep songs with the same value on one side (artist, album); may be repeated."),
+]
+FoldColumn = Annotated[
+    str | None,
+    typer.Option(metavar="COLUMN", help="The folds are given: each song's is in this column."),
+]
+SavedSplit = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A split that `songbag split` saved, instead of a new one.")
+]
 
-@commands.command()
+
 @with_location(cache=True)
 @with_options
 def train(
     store: Store,
     at: At,
-    label: Annotated[str, typer.Option(help="Column of the index that holds each song's class.")],
+    label: Label,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, new or empty.")],
-    where: Annotated[str | None, typer.Option(metavar="SQL", help="Train on the songs for which this holds.")] = None,
+    where: Where = None,
     split: SavedSplit = None,
     group: Group = None,
     *,
@@ -55,8 +62,8 @@ def train(
     def prepared() -> Material:
         return prepare(at(store), label, where, split, group=group or (), config=chosen)
 
-    # TensorFlow takes as long to load as the songs of a large store to be looked at, so both are done at once; but what
-    # is wrong with the command is mostly known at once, and then nobody should wait for TensorFlow.
+    # Both take long: to load TensorFlow and to choose the songs of a large store. So they run at the same time. Most
+    # mistakes in the command show within half a second, before TensorFlow loads.
     with ThreadPoolExecutor(1) as aside:
         preparing = aside.submit(prepared)
         wait([preparing], timeout=_MOSTLY_KNOWN_S)
@@ -64,21 +71,69 @@ def train(
             preparing.result()
         with quiet_start():
             from songbag_training.fit.train import train_on
-    train_on(preparing.result(), output, config=chosen)
+    train_on(preparing.result(), output)
 
 
 def _resume(store: Location, output: Path, given: dict[str, Any]) -> None:
     """Go on with a run, after comparing the options that were given with its own."""
     with quiet_start():
-        from songbag_training.fit.contradictions import refuse_contradictions
+        from songbag_training.fit.train import refuse_contradictions
         from songbag_training.fit.train import resume as run_resume
         from songbag_training.runs.run import Run
     refuse_contradictions(Run.open_unfinished(output), given)
     run_resume(output, store, encoder=given.get("encoder"))
 
 
-commands.command()(cli_splits.split)
-commands.command("cross-validate")(cli_splits.cross_validate)
-commands.command()(cli_evaluation.evaluate)
-commands.command()(cli_prediction.predict)
-commands.command()(cli_prediction.export)
+@with_location()
+def split(
+    store: Store,
+    at: At,
+    label: Label,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .parquet file, not there yet.")],
+    group: Group = None,
+    folds: Annotated[int | None, typer.Option(help="Folds, instead of train, validation and test.")] = None,
+    fold_column: FoldColumn = None,
+    where: Where = None,
+    seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+) -> None:
+    """Divide the songs of a store once, and save who is where: for `train --split` and `cross-validate --split`."""
+    from songbag_training.splits.division import split as run
+
+    run(at(store), label, output, group=group or (), folds=folds, fold_column=fold_column, where=where, seed=seed)
+
+
+@with_location(cache=True)
+@with_options
+def cross_validate(
+    store: Store,
+    at: At,
+    label: Label,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty, or of the same command: it goes on.")
+    ],
+    folds: Annotated[int | None, typer.Option(help="How many folds to make; 5 by default.")] = None,
+    fold_column: FoldColumn = None,
+    split: SavedSplit = None,
+    group: Group = None,
+    where: Where = None,
+    *,
+    config: Given[TrainConfig],
+) -> None:
+    """Train once for each fold, on all the others, and test on this one: mean, spread and every song's prediction."""
+    from songbag_store import SongStore
+
+    chosen = config.make()
+    opened = SongStore.open(at(store))
+    with quiet_start():
+        from songbag_training.fit.cross_validation import cross_validate as run_cross_validation
+    run_cross_validation(
+        opened,
+        label,
+        output,
+        folds=folds,
+        fold_column=fold_column,
+        split=split,
+        group=group or (),
+        where=where,
+        config=chosen,
+    )

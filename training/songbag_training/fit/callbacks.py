@@ -1,4 +1,4 @@
-"""What happens between the steps and epochs of a training: it is validated, and what it has come to is kept.
+"""Validate after each epoch, and save checkpoints, weights and history.
 
 Keras calls them in the order given: `Validation`, then `songbag_training.fit.guard.LossGuard`, then `Keeper`.
 """
@@ -6,42 +6,48 @@ Keras calls them in the order given: `Validation`, then `songbag_training.fit.gu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
+import numpy as np
 
-from songbag_training.fit.progress import EpochProgress
+from songbag_store.progress import Progress
+from songbag_training.config import TrainConfig
+from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.fit.material import Material
 from songbag_training.runs.checkpoints import NAME, Reached, load_checkpoint, save_checkpoint
 from songbag_training.runs.history import History
 from songbag_training.runs.weights import save_weights
 from songbag_training.songs.bags import BagDataset
 
-Validate = Callable[[], tuple[float, float]]
-"""Returns loss and accuracy on the validation songs with the model's present weights."""
+_PLAIN_LINES = 8
 
-Logs = Mapping[str, float] | None
+Logs = Mapping[str, float]
 
 
 class Validation(keras.callbacks.Callback):
-    """Adds `val_loss` and `val_accuracy` to what is known of an epoch."""
+    """Adds `val_loss` and `val_accuracy` to the logs of an epoch: every window of the validation songs is scored."""
 
-    def __init__(self, validate: Validate) -> None:
+    def __init__(self, material: Material, model: keras.Model) -> None:
         super().__init__()
-        self._validate = validate
+        self._store, self._task = material.store, material.labels.task
+        self._songs, self._true = material.subset("validation")
+        self._scorer = SongScorer(model, self._task)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Validate."""
-        loss, accuracy = self._validate()
-        if logs is not None:
-            logs |= {"val_loss": loss, "val_accuracy": accuracy}
+        scores = self._scorer.score(stored_pieces(self._store, self._songs, self._scorer.chunk_windows))
+        shares = np.array([score.probabilities for score in scores])
+        logs["val_loss"] = float(self._task.losses(self._true, shares).mean())
+        logs["val_accuracy"] = float(self._task.right(self._true, shares).mean())
 
 
 class Keeper(keras.callbacks.Callback):
-    """Keeps what a training has come to: checkpoints, the weights of the best epoch, the history; and ends it in time.
+    """Saves checkpoints, the weights of the best epoch and the history, and stops the training early.
 
-    A checkpoint is written at each epoch's end and inside long epochs. The files that follow from it are written after
-    it, so that a process killed between two of them leaves nothing that the checkpoint does not make good.
+    A checkpoint is written at the end of each epoch and inside long epochs. The files that follow from it are written
+    after it: if the process dies between two of them, the checkpoint is enough to write the others again.
 
     Parameters
     ----------
@@ -51,12 +57,12 @@ class Keeper(keras.callbacks.Callback):
         Where the training begins; the first step is the one after it.
     bags : BagDataset
         What the model is fitted to.
-    patience : int, optional
-        Epochs to wait for a lower validation loss.
+    config : TrainConfig
+        How many epochs there are, and how many to wait for a lower validation loss.
     every_s : float
         Seconds between checkpoints inside an epoch.
-    progress : EpochProgress
-        Is told of epochs and checkpoints.
+    progress : Progress
+        Where to show epochs and checkpoints.
     """
 
     def __init__(
@@ -64,9 +70,9 @@ class Keeper(keras.callbacks.Callback):
         folder: Path,
         reached: Reached,
         bags: BagDataset,
-        patience: int | None,
+        config: TrainConfig,
         every_s: float,
-        progress: EpochProgress,
+        progress: Progress,
     ) -> None:
         super().__init__()
         self.history = History(reached.rows)
@@ -74,20 +80,20 @@ class Keeper(keras.callbacks.Callback):
         self._path = folder / NAME
         self._reached = reached
         self._bags = bags
-        self._patience = patience
+        self._config = config
         self._every_s = every_s
         self._progress = progress
         self._steps_before = 0
 
     def restore(self, model: keras.Model) -> None:
-        """Put a model into the state of the checkpoint, if there is one, and the files that follow from it in order."""
+        """Put a model into the state of the checkpoint, if there is one, and write the files that follow from it."""
         if not self._path.exists():
             return
         load_checkpoint(self._path, model, self._reached, self._bags.labels)
         if self._reached.step == 0:
             self._keep(model)
 
-    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         """Start the clock."""
         began_before = self._reached.step and epoch == self._reached.epoch
         if began_before:
@@ -98,26 +104,40 @@ class Keeper(keras.callbacks.Callback):
         self._began = now - self._reached.seconds if began_before else now
         self._next_s = now + self._every_s
 
-    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+    def on_train_batch_end(self, batch: int, logs: Logs) -> None:
         """Write a checkpoint if it is time."""
-        step = self._steps_before + batch + 1
-        if time.perf_counter() < self._next_s or step >= self._bags.n_steps:
+        step, n_steps = self._steps_before + batch + 1, self._bags.n_steps
+        if time.perf_counter() < self._next_s or step >= n_steps:
             return
         self._save(step)
         self._next_s = time.perf_counter() + self._every_s
-        self._progress.show_step(len(self.history.rows) + 1, step, self._bags.n_steps, logs or {})
+        n_epochs = len(self.history.rows)
+        line = self._line(n_epochs + 1, logs, f"  step {step:,} of {n_steps:,}")
+        self._progress.advance(n_epochs + step / n_steps, line, line)
 
-    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Note, keep, and decide whether to go on."""
-        row = self.history.add(logs or {}, time.perf_counter() - self._began)
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Save the state, and decide whether to go on."""
+        row = self.history.add(logs, time.perf_counter() - self._began)
         self._save(0)
         self._keep(self.model)
-        self._progress.show(epoch + 1, row)
-        if self.history.has_waited(self._patience):
+        done, n_epochs = epoch + 1, self._config.epochs
+        # Where only lines are shown, there is one for the first epoch, the last and some between.
+        due = done in (1, n_epochs) or done % max(1, n_epochs // _PLAIN_LINES) == 0
+        line = self._line(done, row)
+        self._progress.advance(done, line, line if due else None)
+        if self.history.has_waited(self._config.early_stopping):
             self.model.stop_training = True
 
+    def _line(self, epoch: int, logs: Logs, place: str = "") -> str:
+        line = f"epoch {epoch:>3}/{self._config.epochs}{place}"
+        if "loss" in logs:
+            line += f"  loss {logs['loss']:.3f}  accuracy {logs['accuracy']:.2f}"
+        if "val_loss" in logs:
+            line += f"  validation loss {logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:.2f}"
+        return line
+
     def _keep(self, model: keras.Model) -> None:
-        """Write what follows from a checkpoint at an epoch's end."""
+        """Write the files that follow from a checkpoint at the end of an epoch."""
         if self.history.best_epoch == len(self.history.rows):
             save_weights(model, self._folder / "weights.safetensors")
         self.history.write(self._folder / "history.csv")

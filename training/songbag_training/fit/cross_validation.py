@@ -1,12 +1,12 @@
-"""`cross_validate`: every fold is tested once, by a model trained on all the others.
+"""`cross_validate`: every fold is tested once, by a model trained on all other folds.
 
 ::
 
-    cross-validation.json   what is validated, on what: `Plan`. The same command goes on with what it describes
+    cross-validation.json   what is validated, on what: `Plan`. The same command goes on with it
     split.parquet           song_id, label, part: the fold of each song
     fold-1/ fold-2/ ...     a run folder each, in the order of the folds
     metrics.json            of each fold, their mean and spread, and of all predictions together
-    predictions.parquet     song_id, label, predicted, fold, p_<class>...: each song by the model that did not know it
+    predictions.parquet     of each song by the model not trained on it: song_id, label, predicted, fold, p_<class>...
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,19 +35,17 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
-from songbag_training.errors import RunNotFound
 from songbag_training.evaluation.display import format_table
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.train import resume, train
-from songbag_training.runs.document import parse_run_document, read_run_document
+from songbag_training.runs.document import FORMAT, parse_run_document, read_run_document
 from songbag_training.runs.run import Run
 from songbag_training.songs.labels import Labels, labelled_songs, require_learnable
 from songbag_training.splits.deal import carve_validation, make_split
 from songbag_training.splits.split import Split, SplitLike, apply_split, check_trainable
 
-FORMAT = 1
 DEFAULT_FOLDS = 5
 MEMORY_BYTES = 10**9
 
@@ -62,7 +61,7 @@ class Plan:
     format: int = FORMAT
     """Number of this layout."""
     store_uuid: Identifier
-    """Which store it is, wherever it lies."""
+    """Identity of the store."""
     snapshot: Count
     """Number of the snapshot that is read."""
     label: str
@@ -72,17 +71,16 @@ class Plan:
     split_sha256: Digest
     """Digest of the folds."""
     folds: list[str]
-    """Their names; that of ``fold-1`` first."""
+    """Their names, in the order of the folders."""
     config: TrainConfig
     """The `TrainConfig` of every fold."""
 
-    def to_json(self) -> bytes:
-        """Return the content of the file."""
-        return write_fields(self)
+    def __post_init__(self) -> None:
+        require(len(self.folds) >= 2 and len(set(self.folds)) == len(self.folds), "folds", self.folds, _FOLDS)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `to_json` gave.
+        """Read the file.
 
         Raises
         ------
@@ -91,18 +89,12 @@ class Plan:
         NewerRun
             If it is of another format.
         """
-        return read_run_document(path, cls._from_json, "Choose another -o.")
-
-    @classmethod
-    def _from_json(cls, data: bytes) -> Self:
-        plan = parse_run_document(cls, data, FORMAT, "cross-validation")
-        require(len(plan.folds) >= 2 and len(set(plan.folds)) == len(plan.folds), "folds", plan.folds, _FOLDS)
-        return plan
+        return read_run_document(path, partial(parse_run_document, cls), "Choose another `output`.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class CrossValidation(Shown):
-    """What came of a cross-validation.
+    """The result of a cross-validation.
 
     Attributes
     ----------
@@ -143,14 +135,14 @@ def cross_validate(
 ) -> CrossValidation:
     """Train once for each fold, on all other folds, and test on this one.
 
-    Nothing is chosen by the fold that is tested: a fold trains all epochs and keeps the last weights. With
-    ``config.early_stopping`` or ``config.calibrate`` 15 % of its training songs are taken out to validate instead.
+    The tested fold chooses nothing: each training runs all epochs and keeps the last weights. With
+    ``config.early_stopping`` or ``config.calibrate``, 15 % of the training songs validate instead.
 
-    The folds share one reading of the store: what one has read stays in memory for the others, as stored, up to
-    `memory_bytes`; what finds no room there is read again by each.
+    The folds share one reading of the store: windows that one fold has read stay in memory for the others, as stored,
+    up to `memory_bytes`. The rest is read again by each fold.
 
-    The same call goes on where an earlier one was stopped: finished folds are not trained again, the fold that was
-    under way goes on behind its last checkpoint, and the snapshot is the one that it began with.
+    The same call goes on where an earlier one was stopped, at the same snapshot: finished folds are not trained again,
+    and an interrupted fold goes on after its last checkpoint.
 
     Parameters
     ----------
@@ -161,9 +153,9 @@ def cross_validate(
     output : str or pathlib.Path
         Folder of the cross-validation: new, empty, or left by the same call.
     config : TrainConfig
-        Of each fold; its seed also makes the folds.
+        How each fold is trained; the seed also makes the folds.
     folds : int, optional
-        How many folds to make; 5 where nothing else is said.
+        How many folds to make; by default 5.
     fold_column : str, optional
         Column of the index with the name of each song's fold.
     split : Split, str or pathlib.Path, optional
@@ -173,7 +165,7 @@ def cross_validate(
     where : str, optional
         SQL expression over the index; only these songs are used.
     memory_bytes : int
-        The most that is kept of the store; 1 GB holds some 3,000 songs of three minutes in 13 MFCC.
+        Most of the store that is kept in memory; 1 GB holds some 3,000 songs of three minutes in 13 MFCC.
     progress : Progress, optional
         As for `train`.
 
@@ -188,74 +180,69 @@ def cross_validate(
     """
     progress = progress or shown_on(sys.stdout)
     folder = Path(output)
-    store = _at_snapshot_of(folder, SongStore.open(store)).remembering(memory_bytes)
-    split = None if split is None else Split.read(split)
-    kept = {"group": group, "group of the split": split.group if split else ()}
-    labels = labelled_songs(store, label, where, {"fold_column": [fold_column] if fold_column else [], **kept})
-    labels, split = _folds(
-        store, labels, label, split, folds=folds, fold_column=fold_column, group=group, config=config
+    begun = Plan.read(folder / _PLAN) if (folder / _PLAN).is_file() else None
+    opened = SongStore.open(store)
+    if begun and begun.store_uuid == opened.uuid:
+        opened = SongStore.open(opened, snapshot=begun.snapshot)
+    opened = opened.remembering(memory_bytes)
+    labels, made = _folds(
+        opened, label, where, split, folds=folds, fold_column=fold_column, group=group, seed=config.seed
     )
-    trainings = [_training_split(split, name, labels, label, config) for name in split.names]
+    trainings = [_training_split(made, name, labels, label, config) for name in made.names]
     plan = Plan(
-        store_uuid=store.uuid,
-        snapshot=store.snapshot,
+        store_uuid=opened.uuid,
+        snapshot=opened.snapshot,
         label=label,
         where=where,
-        split_sha256=split.digest,
-        folds=split.names,
+        split_sha256=made.digest,
+        folds=made.names,
         config=config,
     )
-    _begin(folder, plan, split)
-    progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
+    if begun:
+        _refuse_other(folder, begun, plan)
+    else:
+        claim_folder(folder)
+        made.write(folder / "split.parquet")
+        write_whole(folder / _PLAN, write_fields(plan))
+    progress.note(f"{len(made.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
     runs = []
     for number, training in enumerate(trainings, 1):
         progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
-        runs.append(_train_fold(folder / f"fold-{number}", store, plan, training, config, progress))
+        runs.append(_train_fold(folder / f"fold-{number}", opened, plan, training, Indented(progress)))
     metrics = _sum_up(folder, plan, labels, runs)
-    progress.note(format_cross_validation(metrics))
+    rows = [*metrics["folds"].items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
+    progress.note(format_table("fold", rows, list(metrics["mean"])))
     return CrossValidation(folder, metrics, runs)
-
-
-def _at_snapshot_of(folder: Path, store: SongStore) -> SongStore:
-    """Return the store at the snapshot that a cross-validation in this folder began with."""
-    if not (folder / _PLAN).is_file():
-        return store
-    plan = Plan.read(folder / _PLAN)
-    if plan.store_uuid != store.uuid or plan.snapshot == store.snapshot:
-        return store
-    return store.at(plan.snapshot)
 
 
 def _folds(
     store: SongStore,
-    labels: Labels,
     label: str,
-    split: Split | None,
+    where: str | None,
+    split: SplitLike | None,
     *,
     folds: int | None,
     fold_column: str | None,
     group: Sequence[str],
-    config: TrainConfig,
+    seed: int,
 ) -> tuple[Labels, Split]:
     """Return the songs and their folds: saved, given or new."""
-    if split is None:
-        number = folds if folds is not None or fold_column is not None else DEFAULT_FOLDS
-        split = make_split(labels, label, folds=number, fold_column=fold_column, group=group, seed=config.seed)
-    elif folds is not None or fold_column is not None or group:
+    saved = None if split is None else Split.read(split)
+    if saved and (folds is not None or fold_column is not None or group):
         what = "the saved split has its folds and groups already"
         raise UsageError(what, place="split", remedy="Leave out `folds`, `fold_column` and `group`.")
-    else:
-        _require_folds(split)
-        labels, split = apply_split(split, labels, store.songs(columns=["song_id"], arrow=True))
+    kept = {"group": group, "group of the split": saved.group if saved else ()}
+    labels = labelled_songs(store, label, where, {"fold_column": [fold_column] if fold_column else [], **kept})
+    if saved:
+        labels, made = apply_split(saved, labels, store.songs(columns=["song_id"], arrow=True))
         require_learnable(labels, label)
-    _require_folds(split)
-    return labels, split
-
-
-def _require_folds(split: Split) -> None:
-    if not split.is_folds:
+    else:
+        number = DEFAULT_FOLDS if folds is None and fold_column is None else folds
+        made = make_split(labels, label, folds=number, fold_column=fold_column, group=group, seed=seed)
+    if not made.is_folds:
         what = "the split consists of train, validation and test, not of folds"
         raise UsageError(what, place="cross-validate", remedy="`songbag train` takes it; make folds with `folds`.")
+    return labels, made
 
 
 def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:
@@ -266,56 +253,43 @@ def _training_split(split: Split, name: str, labels: Labels, label: str, config:
     return carve_validation(training, labels, label, seed=config.seed) if chosen_by else training
 
 
-def _begin(folder: Path, plan: Plan, split: Split) -> None:
-    """Make the folder, or make sure that it is one of the same cross-validation."""
-    if not (folder / _PLAN).is_file():
-        claim_folder(folder)
-        split.write(folder / "split.parquet")
-        write_whole(folder / _PLAN, plan.to_json())
-        return
-    there, asked = dataclasses.asdict(Plan.read(folder / _PLAN)), dataclasses.asdict(plan)
-    differing = [name for name in asked if asked[name] != there[name]]
+def _refuse_other(folder: Path, begun: Plan, asked: Plan) -> None:
+    """Refuse to go on with another cross-validation than the one that the folder holds."""
+    there = dataclasses.asdict(begun)
+    differing = [name for name, value in dataclasses.asdict(asked).items() if value != there[name]]
     if differing:
-        raise UsageError(
-            f"the folder holds another cross-validation (it differs in {', '.join(differing)})",
-            place=str(folder),
-            remedy="Give the same options to go on with that one, or choose another -o.",
-        )
+        what = f"the folder holds another cross-validation (it differs in {', '.join(differing)})"
+        remedy = "Give the same options to go on with that one, or choose another `output`."
+        raise UsageError(what, place=str(folder), remedy=remedy)
 
 
-def _train_fold(
-    folder: Path, store: SongStore, plan: Plan, split: Split, config: TrainConfig, progress: Progress
-) -> Run:
-    """Train one fold; what an earlier call has finished stays, and what it has begun goes on."""
+def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progress: Progress) -> Run:
+    """Train one fold; go on with a training that an earlier call began, and keep one that it finished."""
     keras.backend.clear_session()
-    try:
-        run = Run.open_unfinished(folder)
-    except RunNotFound:
+    if not (folder / "run.json").is_file():
         # A call that was stopped before the training began may have left a folder.
         shutil.rmtree(folder, ignore_errors=True)
-    else:
-        run.split()
-        if run.facts.finished_at is not None:
-            progress.note(f"  finished before: {folder}")
-            return run
-        progress.note(f"  going on with {folder}")
-        return resume(folder, store, encoder=config.encoder, progress=Indented(progress))
-    return train(store, plan.label, folder, where=plan.where, split=split, config=config, progress=Indented(progress))
+        return train(store, plan.label, folder, plan.config, where=plan.where, split=split, progress=progress)
+    run = Run.open_unfinished(folder)
+    run.split()
+    if run.facts.finished_at is None:
+        progress.note(f"going on with {folder}")
+        return resume(folder, store, encoder=plan.config.encoder, progress=progress)
+    progress.note(f"finished before: {folder}")
+    return run
 
 
 def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[str, Any]:
     """Pool the predictions of the folds; write both files and return the metrics."""
-    tables = []
+    tables = {}
     for name, run in zip(plan.folds, runs, strict=True):
-        table = pq.read_table(run.folder / "predictions.parquet", partitioning=None)
-        table = table.filter(pc.field("part") == "test").drop_columns(["part"])
-        position = table.column_names.index("predicted") + 1
-        tables.append(table.add_column(position, "fold", pa.array([name] * table.num_rows, pa.string())))
-    pooled = pa.concat_tables(tables).sort_by("song_id")
+        table = run.predictions(arrow=True).filter(pc.field("part") == "test")
+        position = table.column_names.index("part")
+        tables[name] = table.set_column(position, "fold", pa.repeat(name, table.num_rows))
+    pooled = pa.concat_tables(tables.values()).sort_by("song_id")
     with replacing(folder / "predictions.parquet") as temporary:
         pq.write_table(pooled, temporary, compression="zstd")
-    answers = {name: _answers(table, labels) for name, table in zip(plan.folds, tables, strict=True)}
-    of_folds = {name: song_metrics(labels.task, *own) for name, own in answers.items()}
+    of_folds = {name: song_metrics(labels.task, *_answers(table, labels)) for name, table in tables.items()}
     names = [name for name in of_folds[plan.folds[0]] if name != "n"]
     values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in names}
     everything = _answers(pooled, labels)
@@ -331,7 +305,7 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[s
 
 
 def _or_none(value: np.float64) -> float | None:
-    """Return None for what is not defined: a metric that some fold does not have."""
+    """Return None for a number that is not defined, because a fold does not have this metric."""
     return float(value) if np.isfinite(value) else None
 
 
@@ -340,9 +314,3 @@ def _answers(predictions: pa.Table, labels: Labels) -> tuple[npt.NDArray[Any], n
     names: list[Any] = predictions["label"].to_pylist()
     shares = [predictions[name].to_numpy() for name in probability_names(labels.classes)]
     return labels.task.encode(names), np.stack(shares, axis=1)
-
-
-def format_cross_validation(metrics: dict[str, Any]) -> str:
-    """Return the metrics as a table: a line a fold, then mean, standard deviation and all songs together."""
-    rows = [*metrics["folds"].items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
-    return format_table("fold", rows, list(metrics["mean"]))

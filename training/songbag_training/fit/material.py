@@ -1,9 +1,11 @@
-"""What a training is made of: songs with labels, their split and how their features are spread. No TensorFlow here."""
+"""What a training is made of: songs with labels, their split and the spread of their features. No TensorFlow here."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+
+import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
@@ -13,13 +15,13 @@ from songbag_training.songs.labels import Labels, labelled_songs
 from songbag_training.songs.scaling import scaling_statistics
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.groups import likely_groups
-from songbag_training.splits.split import Split, SplitLike
-from songbag_training.types import FloatArray
+from songbag_training.splits.split import Split, SplitLike, Subset
+from songbag_training.types import FloatArray, Targets
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Material:
-    """Songs to train on.
+    """Songs to train on, and how.
 
     Attributes
     ----------
@@ -35,6 +37,8 @@ class Material:
         Into train, validation and test.
     scaling : tuple of two arrays of shape (C,)
         Mean and standard deviation of the training songs' features, see `songbag_training.songs.scaling`.
+    config : TrainConfig
+        How to train.
     """
 
     store: SongStore
@@ -43,6 +47,12 @@ class Material:
     labels: Labels
     split: Split
     scaling: tuple[FloatArray, FloatArray]
+    config: TrainConfig
+
+    def subset(self, name: Subset) -> tuple[pa.Table, Targets]:
+        """Return the index rows of one subset, and the labels of its songs as numbers."""
+        rows = self.split.rows_of(name)
+        return self.labels.songs.take(pa.array(rows, pa.int64())), self.labels.targets(rows)
 
 
 def prepare(
@@ -56,7 +66,7 @@ def prepare(
 ) -> Material:
     """Choose songs and split; parameters and errors are those of `songbag_training.fit.train.train`.
 
-    Of a million songs this takes three seconds, and memory for a few columns of the index: the process takes 1.9 GB.
+    A million songs take three seconds, and memory for a few columns of the index: the process takes 1.9 GB.
     """
     store = SongStore.open(store)
     saved = None if split is None else Split.read(split)
@@ -64,11 +74,9 @@ def prepare(
     also = {"group": group, "group of the split": saved.group if saved else (), "groups": suspected}
     labels = labelled_songs(store, label, where, also)
     labels, chosen = choose_split(store, labels, label, saved, group=group, seed=config.seed)
-    train = chosen.rows_of("train")
-    needing = {"early_stopping": config.early_stopping, "calibrate": config.calibrate}
-    for option, asked in needing.items():
-        if asked and not chosen.counts()["validation"]:
+    for option in ("early_stopping", "calibrate"):
+        if getattr(config, option) and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"
             raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
-    scaling = scaling_statistics(store, labels.songs["song_id"].take(train))
-    return Material(store, label, where, labels, chosen, scaling)
+    scaling = scaling_statistics(store, labels.songs["song_id"].take(chosen.rows_of("train")))
+    return Material(store, label, where, labels, chosen, scaling, config)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,10 +17,9 @@ import tensorflow as tf
 
 import songbag_store
 from songbag_store import SongStore
-from songbag_store.errors import StoreError
+from songbag_store.errors import StoreError, UsageError
 from songbag_store.format import keys
 from songbag_store.progress import Progress, shown_on
-from songbag_store.storage.files import claim_folder
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
@@ -29,7 +30,7 @@ from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights, save_weights
 from songbag_training.splits.groups import n_duplicates
-from songbag_training.splits.split import SplitLike, group_notes
+from songbag_training.splits.split import Split, SplitLike, group_notes
 
 _DEFAULTS = TrainConfig()
 
@@ -99,27 +100,18 @@ def train(
     >>> run = train("my-store", "genre", "runs/first", TrainConfig(epochs=30))
     >>> predict(run, "new-songs/")
     """
-    material = prepare(store, label, where, split, group=group, config=config)
-    return train_on(material, output, config=config, checkpoint_s=checkpoint_s, progress=progress)
+    return train_on(prepare(store, label, where, split, group=group, config=config), output, checkpoint_s, progress)
 
 
 def train_on(
-    material: Material,
-    output: str | Path,
-    *,
-    config: TrainConfig = _DEFAULTS,
-    checkpoint_s: float = CHECKPOINT_S,
-    progress: Progress | None = None,
+    material: Material, output: str | Path, checkpoint_s: float = CHECKPOINT_S, progress: Progress | None = None
 ) -> Run:
     """Train on songs that were prepared; see `train`."""
-    folder = Path(output)
     progress = progress or shown_on(sys.stdout)
     _note_songs(material, progress)
-    model = _repeatable_model(material, config)
-    claim_folder(folder)
-    run = Run.create(folder, _facts(material, config), material.split)
-    _pin(run, material.store, progress)
-    return _complete(run, material, model, checkpoint_s, progress)
+    # What is wrong with the options shows before there is a folder.
+    facts, model = _facts(material), _repeatable_model(material)
+    return _complete(Run.create(Path(output), facts, material.split), material, model, checkpoint_s, progress)
 
 
 def resume(
@@ -165,31 +157,52 @@ def resume(
         progress.note(f"{what}: nothing is left to resume: {run.folder}")
         return run
     run.allow_encoder(encoder).require_encoder()
-    opened = open_store(facts, store)
-    material = prepare(opened, facts.label, facts.where, split, config=facts.config)
-    model = _repeatable_model(material, facts.config)
-    _pin(run, opened, progress)
-    return _complete(run, material, model, checkpoint_s, progress)
+    material = prepare(open_store(facts, store), facts.label, facts.where, split, config=facts.config)
+    return _complete(run, material, _repeatable_model(material), checkpoint_s, progress)
 
 
-def _repeatable_model(material: Material, config: TrainConfig) -> keras.Model:
+def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
+    """Refuse options of a resumed training that are not those of its run; an option that is not given is the run's.
+
+    Parameters
+    ----------
+    run : Run
+        The run to resume.
+    given : mapping
+        Options of `songbag train` by their names in Python.
+
+    Raises
+    ------
+    UsageError
+        Naming the first that differs.
+    """
+    facts = run.facts
+    own = dataclasses.asdict(facts.config) | {"label": facts.label, "where": facts.where, "snapshot": facts.snapshot}
+    own |= {"split": facts.split_sha256, "group": list(run.split().group)}
+    for name, value in given.items():
+        if own[name] != (Split.read(value).digest if name == "split" else value):
+            what = f"is {value!s}, but the run was begun with {own[name]!s}"
+            remedy = "A run is resumed with its own options: leave this one out, or train again into another folder."
+            raise UsageError(what, place=name, remedy=remedy)
+
+
+def _repeatable_model(material: Material) -> keras.Model:
     """Build the model with everything random set by the seed, for this whole process."""
-    keras.utils.set_random_seed(config.seed)
+    keras.utils.set_random_seed(material.config.seed)
     tf.config.experimental.enable_op_determinism()
-    return compiled_model(material, config)
+    return compiled_model(material)
 
 
 def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: float, progress: Progress) -> Run:
     """Train what is left to train, evaluate, and end the run."""
-    store, labels, split = material.store, material.labels, material.split
+    store, config = material.store, material.config
+    _pin(run, store, progress)
     best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
-    # A model in mixed precision is scored as everybody will use it: in float32.
-    config = run.facts.config
+    # A model in mixed precision is scored as it will be used: in float32.
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.folder / "weights.safetensors")
     if config.calibrate:
-        rows = split.rows_of("validation")
-        temperature = calibrate(scored, labels.task, store, labels.songs.take(rows), labels.targets(rows))
+        temperature = calibrate(scored, material.labels.task, store, *material.subset("validation"))
         save_weights(scored, run.folder / "weights.safetensors")
         progress.note(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
     metrics = judge_split(run, store, scored).metrics
@@ -217,7 +230,7 @@ def _note_songs(material: Material, progress: Progress) -> None:
         progress.note(note)
 
 
-def _facts(material: Material, config: TrainConfig) -> RunFacts:
+def _facts(material: Material) -> RunFacts:
     store = material.store
     return RunFacts(
         run_id=uuid.uuid4().hex,
@@ -233,7 +246,7 @@ def _facts(material: Material, config: TrainConfig) -> RunFacts:
         classes=list(material.labels.classes),
         task=material.labels.task.name,
         split_sha256=material.split.digest,
-        config=config,
+        config=material.config,
         versions={
             "songbag": songbag_store.__version__,
             "keras": keras.__version__,

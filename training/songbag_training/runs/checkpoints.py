@@ -1,8 +1,8 @@
 """Checkpoints: the whole state of a training between two steps, in one safetensors file.
 
-Which songs and windows a step sees follows from seed, epoch and step: of the input there are these two numbers to keep.
-Of the model there are the weights, normalisation included, the optimizer's variables, the states of the random
-generators of dropout and augmentation, and, inside an epoch, the sums behind its loss and accuracy.
+It holds the weights, the optimizer's variables, the states of the random generators of dropout and augmentation and,
+inside an epoch, the sums behind its loss and accuracy. Of the input, epoch and step are enough: with the seed they
+decide which songs and windows a step sees.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from songbag_store.format.document import Count, Duration, parse_json, read_fiel
 from songbag_store.storage.files import write_whole
 from songbag_training.errors import DamagedRun
 from songbag_training.runs.history import COLUMNS, Row
-from songbag_training.runs.weights import opened_tensors, read_tensors
+from songbag_training.runs.weights import opened_tensors, outline_of, read_tensors
 
 NAME = "checkpoint.safetensors"
 
@@ -36,25 +36,15 @@ class Reached:
 
     rows: list[Row]
     """The finished epochs, see `songbag_training.runs.history`."""
-    step: int
+    step: Count
     """Steps done of the epoch under way."""
-    seconds: float
+    seconds: Duration
     """That these steps took."""
 
     @property
     def epoch(self) -> int:
         """The epoch under way, counted from 0."""
         return len(self.rows)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _CheckpointFacts:
-    """What the metadata of a checkpoint's header say, each as JSON in a text."""
-
-    step: Count
-    """See `Reached`."""
-    seconds: Duration
-    """See `Reached`."""
 
 
 def save_checkpoint(path: Path, model: keras.Model, reached: Reached) -> None:
@@ -66,8 +56,7 @@ def save_checkpoint(path: Path, model: keras.Model, reached: Reached) -> None:
         If the file cannot be written; the earlier one is then untouched.
     """
     tensors = {name: np.asarray(variable.numpy()) for name, variable in _state(model, reached.step > 0).items()}
-    facts = dataclasses.asdict(_CheckpointFacts(step=reached.step, seconds=reached.seconds))
-    metadata = {name: json.dumps(value) for name, value in facts.items()}
+    metadata = {"step": json.dumps(reached.step), "seconds": json.dumps(reached.seconds)}
     write_whole(path, safetensors.numpy.save(tensors | _columns(reached.rows), metadata))
 
 
@@ -81,14 +70,14 @@ def read_reached(path: Path) -> Reached:
     """
     if not path.exists():
         return Reached(rows=[], step=0, seconds=0.0)
-    with opened_tensors(path, "checkpoint", _REMEDY) as file:
+    with opened_tensors(path, None, "checkpoint", _REMEDY) as file:
         metadata = file.metadata() or {}
         names = [name for name in file.keys() if name.startswith(_HISTORY)]  # noqa: SIM118 (not a mapping)
         columns = {name.removeprefix(_HISTORY): file.get_tensor(name).tolist() for name in names}
     try:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        facts = read_fields(_CheckpointFacts, {name: parse_json(text) for name, text in metadata.items()})
-        reached = Reached(rows=rows, step=facts.step, seconds=float(facts.seconds))
+        facts = {name: parse_json(text) for name, text in metadata.items()}
+        reached = read_fields(Reached, dict(rows=rows, **facts))
         known = columns.keys() <= set(COLUMNS)
         require(known and columns.get("epoch", []) == list(range(1, len(rows) + 1)), "history", list(columns), _EPOCHS)
     except (ValueError, TypeError, OverflowError) as error:
@@ -100,7 +89,7 @@ def read_reached(path: Path) -> Reached:
 
 
 def load_checkpoint(path: Path, model: keras.Model, reached: Reached, labels: npt.NDArray[Any]) -> None:
-    """Put a compiled model into the state that `save_checkpoint` found.
+    """Put a compiled model into the state that `save_checkpoint` wrote.
 
     Parameters
     ----------
@@ -111,7 +100,7 @@ def load_checkpoint(path: Path, model: keras.Model, reached: Reached, labels: np
     reached : Reached
         What `read_reached` said.
     labels : array, shape (n, ...)
-        Labels as the model is fitted with; their type alone counts.
+        Labels as the model is fitted with; only their type counts.
 
     Raises
     ------
@@ -120,12 +109,10 @@ def load_checkpoint(path: Path, model: keras.Model, reached: Reached, labels: np
     """
     model.optimizer.build(model.trainable_variables)
     if reached.step:
-        # Keras makes the variables of its metrics known only after they have been used.
+        # Keras makes the variables of its metrics when they are used first.
         model.compute_metrics(None, labels[:1], np.zeros((1, *model.output_shape[1:]), np.float32))
     state = _state(model, reached.step > 0)
-    outline = {name: (tuple(variable.shape), np.dtype(str(variable.dtype))) for name, variable in state.items()}
-    outline |= {name: (column.shape, column.dtype) for name, column in _columns(reached.rows).items()}
-    tensors = read_tensors(path, outline, "checkpoint", _REMEDY)
+    tensors = read_tensors(path, outline_of(state | _columns(reached.rows)), "checkpoint", _REMEDY)
     for name, variable in state.items():
         variable.assign(tensors[name])
 

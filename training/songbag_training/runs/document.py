@@ -9,18 +9,14 @@ from songbag_store.format.document import T, parse_document, read_fields, reason
 from songbag_store.storage.files import read_bounded
 from songbag_training.errors import DamagedRun, NewerRun, RunError
 
+FORMAT = 1
+"""Number of the layout of every document with a field `format`."""
+
 _LARGEST_BYTES = 32 * 2**20
 
 
-def parse_run_document(cls: type[T], data: bytes, known: int, content: str) -> T:
-    """Return a document as a dataclass; its format is looked at before its other fields.
-
-    Parameters
-    ----------
-    known : int
-        The format that this songbag writes.
-    content : str
-        What the document describes, for the message: ``run``.
+def parse_run_document(cls: type[T], data: bytes) -> T:
+    """Return a document as a dataclass; its format is checked before its other fields.
 
     Raises
     ------
@@ -32,11 +28,9 @@ def parse_run_document(cls: type[T], data: bytes, known: int, content: str) -> T
     document = parse_document(data)
     number = document.get("format")
     require(type(number) is int and number >= 1, "format", number, "a whole number from 1")
-    if number != known:
-        raise NewerRun(
-            f"the {content} is of format {number}; this songbag knows format {known}",
-            remedy="Upgrade with: pip install --upgrade songbag",
-        )
+    if number != FORMAT:
+        what = f"the document is of format {number}; this songbag knows format {FORMAT}"
+        raise NewerRun(what, remedy="Upgrade with: pip install --upgrade songbag")
     return read_fields(cls, document)
 
 

@@ -1,4 +1,4 @@
-"""`History`: what the epochs of a training came to, the best of them, and the file that lists them."""
+"""`History`: loss and accuracy of every epoch, the best epoch, and their file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from songbag_store.storage.files import replacing
 COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
 
 Row = dict[str, float]
-"""One epoch: a number for each of `COLUMNS`; those of validation only where there are songs for it."""
+"""One epoch: a number for each of `COLUMNS`; without validation songs there are no `val_` columns."""
 
 
 class History:
@@ -32,7 +32,7 @@ class History:
         self.rows = list(rows)
 
     def add(self, logs: Mapping[str, float], seconds: float) -> Row:
-        """Note a finished epoch; what `COLUMNS` does not name is left out."""
+        """Add a finished epoch; only numbers in `COLUMNS` are kept."""
         own = {name: float(logs[name]) for name in COLUMNS if name in logs}
         row = {"epoch": len(self.rows) + 1, **own, "seconds": round(seconds, 3)}
         self.rows.append(row)
@@ -40,18 +40,18 @@ class History:
 
     @property
     def best_epoch(self) -> int | None:
-        """The first epoch of the lowest validation loss; where nothing validates, the last one."""
+        """The first epoch with the lowest validation loss; without validation songs, the last epoch."""
         if not self.rows or "val_loss" not in self.rows[-1]:
             return len(self.rows) or None
         losses = [row["val_loss"] for row in self.rows]
         return losses.index(min(losses)) + 1
 
     def has_waited(self, patience: int | None) -> bool:
-        """Tell whether the best epoch is so many epochs ago."""
+        """Return whether the best epoch is at least `patience` epochs ago."""
         return patience is not None and len(self.rows) - (self.best_epoch or 0) >= patience
 
     def write(self, path: Path) -> None:
-        """Write the epochs as CSV, in place of the file that is there."""
+        """Write the epochs as CSV; an earlier file is replaced."""
         with replacing(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
             writer.writeheader()

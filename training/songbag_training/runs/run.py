@@ -1,8 +1,8 @@
-"""The run folder: everything a training leaves behind, and all that is needed to use its model anywhere.
+"""The run folder: all that a training leaves behind, enough to use its model anywhere.
 
 ::
 
-    run.json             what was trained, on what, with which songbag: `RunFacts`. Says last of all that it is finished
+    run.json             what was trained, on what, with which songbag: `RunFacts`. Written last when a training ends
     weights.safetensors  of the epoch with the lowest validation loss
     split.parquet        song_id, label, part
     history.csv          one line an epoch
@@ -12,7 +12,7 @@
     predictions.parquet  song_id, label, predicted, part, p_<class>...
     windows.parquet      song_id, window, start_s, end_s, weight, p_<class>...
 
-A class's column is ``p_`` and its name as it is: names are unique, and no other column begins so.
+The column of a class is ``p_`` and its name: names are unique, and no other column begins with ``p_``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
 
@@ -41,14 +42,14 @@ from songbag_store.format.document import (
     write_fields,
 )
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.files import write_whole
+from songbag_store.storage.files import claim_folder, write_whole
 from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
-from songbag_training.runs.document import parse_run_document, read_run_document
-from songbag_training.runs.weights import check_weights, load_weights, outline
+from songbag_training.runs.document import FORMAT, parse_run_document, read_run_document
+from songbag_training.runs.weights import load_weights, opened_tensors, outline
 from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
 from songbag_training.types import TaskName
@@ -56,17 +57,19 @@ from songbag_training.types import TaskName
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1
-
 _WRITE_AGAIN = "Write it again with `songbag evaluate RUN`."
-
 _LARGEST_BATCH_BYTES = 2**37
-"""128 GiB. What a batch takes is the only size in `run.json` that the weights do not bear witness to."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class RunFacts:
-    """The content of `run.json`."""
+    """The content of `run.json`.
+
+    Raises
+    ------
+    ValueError
+        If fields contradict each other, or no model can be built from them.
+    """
 
     format: int = FORMAT
     """Number of this layout; another one is refused."""
@@ -75,7 +78,7 @@ class RunFacts:
     created_at: Time
     """ISO 8601, UTC."""
     finished_at: Time | None = None
-    """None while the training goes on, and for ever where it was killed."""
+    """None until the training has ended."""
     store_location: str
     """Where the store was, as an absolute path or address."""
     store_uuid: Identifier
@@ -93,7 +96,7 @@ class RunFacts:
     where: str | None
     """SQL expression that chose the songs; None for all."""
     classes: list[str]
-    """In the order of the model's outputs; of two, the logit is that of the second."""
+    """In the order of the model's outputs; of two classes, the single logit is that of the second."""
     task: TaskName
     """Whether a song is of one class or of any number of them."""
     split_sha256: Digest
@@ -105,45 +108,22 @@ class RunFacts:
     versions: dict[str, str]
     """Of songbag, Keras, TensorFlow, numpy and Python."""
 
-    @property
-    def song_task(self) -> Task:
-        """What is learned."""
-        return Task.named(self.task, self.classes)
-
-    def to_json(self) -> bytes:
-        """Return the content of `run.json`."""
-        return write_fields(self)
-
-    @classmethod
-    def from_json(cls, data: bytes) -> Self:
-        """Read what `to_json` gave.
-
-        Raises
-        ------
-        ValueError
-            If a field is unknown, missing, of another type, out of range or contradicts another: the message
-            says which.
-        NewerRun
-            If a newer songbag wrote it.
-        """
-        facts = parse_run_document(cls, data, FORMAT, "run")
-        facts._check()
-        return facts
-
-    def _check(self) -> None:
-        """Refuse facts that contradict each other, or that a model cannot be built from."""
+    def __post_init__(self) -> None:
         distinct = len(set(self.classes)) == len(self.classes)
         require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
         if self.spec.fingerprint != self.fingerprint:
             raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
-        self._check_config()
-
-    def _check_config(self) -> None:
         config = self.config
-        batch_bytes = config.batch_size * config.bag_size * self.spec.window_bytes
-        if batch_bytes > _LARGEST_BATCH_BYTES:
-            what = f"batch_size {config.batch_size} with bag_size {config.bag_size}"
-            raise ValueError(f"the field 'config' is absurd: {what} makes batches of {batch_bytes:,} bytes")
+        n_bytes = config.batch_size * config.bag_size * self.spec.window_bytes
+        # The only size in `run.json` that cannot be checked against the weights.
+        if n_bytes > _LARGEST_BATCH_BYTES:
+            what = f"batch_size {config.batch_size} with bag_size {config.bag_size} makes batches of {n_bytes:,} bytes"
+            raise ModelError(what, place="config", remedy="Lower one of them.")
+
+    @property
+    def song_task(self) -> Task:
+        """What is learned."""
+        return Task.named(self.task, self.classes)
 
 
 class Run(Shown):
@@ -164,11 +144,11 @@ class Run(Shown):
 
     @classmethod
     def create(cls, folder: Path, facts: RunFacts, split: Split) -> Self:
-        """Begin a run in a folder that `claim_folder` made."""
-        run = cls(folder, facts)
+        """Begin a run in a new or empty folder."""
+        claim_folder(folder)
         split.write(folder / "split.parquet")
-        write_whole(folder / "run.json", facts.to_json())
-        return run
+        write_whole(folder / "run.json", write_fields(facts))
+        return cls(folder, facts)
 
     @classmethod
     def open(cls, run: RunLike) -> Run:
@@ -197,7 +177,7 @@ class Run(Shown):
         folder = Path(folder)
         remedy = "Restore the file from a copy, or use the songbag that wrote it."
         try:
-            return cls(folder, read_run_document(folder / "run.json", RunFacts.from_json, remedy))
+            return cls(folder, read_run_document(folder / "run.json", partial(parse_run_document, RunFacts), remedy))
         except (FileNotFoundError, NotADirectoryError):
             remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
             raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy) from None
@@ -246,15 +226,15 @@ class Run(Shown):
             yield "held-out accuracy", self.metrics["test"]["song"]["accuracy"]
 
     def finish(self, **changes: Any) -> None:
-        """Write `run.json` again, with what the training found out; there is nothing left to resume then."""
+        """Write `run.json` again, with the results of the training, and delete the checkpoint."""
         self.facts = dataclasses.replace(self.facts, **changes)
-        write_whole(self.folder / "run.json", self.facts.to_json())
+        write_whole(self.folder / "run.json", write_fields(self.facts))
         (self.folder / checkpoints.NAME).unlink(missing_ok=True)
 
     def allow_encoder(self, name: str | None) -> Self:
-        """Allow the run's encoder to be imported and called, where it is a function outside songbag.
+        """Allow the run's encoder to be imported and called, if it is a function outside songbag.
 
-        A run's folder may come from anywhere. A name in it is no reason to run what it names.
+        A run folder may come from a stranger. A name in it is no reason to run what it names.
 
         Parameters
         ----------
@@ -274,48 +254,43 @@ class Run(Shown):
         return self
 
     def require_encoder(self) -> None:
-        """Refuse to go on with an encoder from outside songbag that was not allowed; else import it.
+        """Import an encoder from outside songbag.
 
         Raises
         ------
         UsageError
-            If it was not.
+            If it was not allowed.
         """
         name = self.facts.config.encoder
-        if is_plug_in(name):
-            if name != self._allowed_encoder:
-                raise UsageError(
-                    f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked",
-                    place=str(self.folder),
-                    remedy=f"If you trust it, allow it by its name: `encoder='{name}'`.",
-                )
-            load_encoder(name)
+        if not is_plug_in(name):
+            return
+        if name != self._allowed_encoder:
+            what = f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked"
+            remedy = f"If you trust it, allow it by its name: `encoder='{name}'`."
+            raise UsageError(what, place=str(self.folder), remedy=remedy)
+        load_encoder(name)
 
     def build_model(self) -> keras.Model:
         """Build the model from `run.json` alone, with fresh weights and bags of any size."""
         self.require_encoder()
-        config = self.facts.config
-        return song_model(
-            self.facts.spec,
-            self.facts.song_task,
-            encoder=config.encoder,
-            pooling=config.pooling,
-        )
+        facts, config = self.facts, self.facts.config
+        return song_model(facts.spec, facts.song_task, encoder=config.encoder, pooling=config.pooling)
 
     def load_model(self) -> keras.Model:
-        """Build the model and load its weights; what they are is checked before memory is taken for either.
+        """Build the model and load its weights; the header of their file is checked before memory is taken for either.
 
         Raises
         ------
         DamagedRun
             If the weights are damaged or those of another model.
         UsageError
-            If the encoder is a function outside songbag that was not allowed, see `allow_encoder`, or is not there.
+            If the encoder is a function outside songbag that was not allowed (see `allow_encoder`) or is not there.
         """
         self.require_encoder()
         path = self.folder / "weights.safetensors"
         try:
-            check_weights(path, outline(self.build_model))
+            with opened_tensors(path, outline(self.build_model)):
+                pass  # the comparison is enough
             model = self.build_model()
         except ModelError as error:
             raise DamagedRun(f"describes no model ({error.what})", place=str(self.folder / "run.json")) from error
@@ -333,8 +308,8 @@ class Run(Shown):
         path = self.folder / "split.parquet"
         split = Split.read(path)
         if split.digest != self.facts.split_sha256:
-            remedy = "Restore the file from a copy, or train again."
-            raise DamagedRun("is not the split that this run was trained with", place=str(path), remedy=remedy)
+            what, remedy = "is not the split that this run was trained with", "Restore it from a copy, or train again."
+            raise DamagedRun(what, place=str(path), remedy=remedy)
         return split
 
 

@@ -1,7 +1,6 @@
-"""Weights in safetensors files: tensors by name, nothing that runs when it is read.
+"""Weights in safetensors files: tensors by name, and no code.
 
-What a file says it holds is compared with what the model needs before a byte of a tensor is read or a byte of the model
-is allocated: the header is at most 1 MiB, and its shapes must be those of the model.
+The header of a file is compared with the model before a tensor is read or memory is taken for the model.
 """
 
 from __future__ import annotations
@@ -18,13 +17,11 @@ import safetensors
 import safetensors.numpy
 import tensorflow as tf
 
+from songbag_store.format.document import reason
 from songbag_store.storage.files import require_regular, write_whole
 from songbag_training.errors import DamagedRun
 
-Outline = dict[str, tuple[int, ...]]
-"""Name and shape of every weight; all are float32."""
-
-TypedOutline = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+Outline = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """Shape and type of every tensor by name."""
 
 _LONGEST_HEADER_BYTES = 2**20
@@ -41,26 +38,19 @@ def save_weights(model: keras.Model, path: Path) -> None:
     """
     tensors = {variable.path: variable.numpy() for variable in model.weights}
     if len(tensors) != len(model.weights):
-        raise AssertionError("two weights bear one name: name every layer")
+        raise AssertionError("two weights have one name: name every layer")
     write_whole(path, safetensors.numpy.save(tensors))
 
 
 def outline(build: Callable[[], keras.Model]) -> Outline:
-    """Return names and shapes of the weights of a model without making it: in a graph that never runs."""
+    """Return the outline of a model's weights without allocating them: it is built in a graph that never runs."""
     with tf.Graph().as_default():
-        return _outline(build())
+        return outline_of({weight.path: weight for weight in build().weights})
 
 
-def check_weights(path: Path, wanted: Outline) -> None:
-    """Check that a file holds exactly some weights, in name, shape and type, by its header alone.
-
-    Raises
-    ------
-    DamagedRun
-        If it does not, or is damaged.
-    """
-    with opened_tensors(path) as file:
-        _compare(file, {name: (shape, np.dtype("float32")) for name, shape in wanted.items()}, path)
+def outline_of(variables: Mapping[str, Any]) -> Outline:
+    """Return the outline of variables by name."""
+    return {name: (tuple(one.shape), np.dtype(str(one.dtype))) for name, one in variables.items()}
 
 
 def load_weights(model: keras.Model, path: Path) -> None:
@@ -71,32 +61,22 @@ def load_weights(model: keras.Model, path: Path) -> None:
     DamagedRun
         If it does not, is damaged or holds numbers that are not finite; the model is then unchanged.
     """
-    tensors = read_tensors(path, {name: (shape, np.dtype("float32")) for name, shape in _outline(model).items()})
-    for variable in model.weights:
-        variable.assign(tensors[variable.path])
+    variables = {weight.path: weight for weight in model.weights}
+    for name, tensor in read_tensors(path, outline_of(variables)).items():
+        variables[name].assign(tensor)
 
 
 def read_tensors(
-    path: Path, wanted: TypedOutline, content: str = "weights", remedy: str = _REMEDY
+    path: Path, wanted: Outline, content: str = "weights", remedy: str = _REMEDY
 ) -> dict[str, npt.NDArray[Any]]:
-    """Read a safetensors file after checking that it holds exactly what is wanted, in name, shape and type.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-    wanted : TypedOutline
-        What the model has.
-    content, remedy : str
-        What the file is and what to do about a bad one, for messages.
+    """Read all tensors of a safetensors file; see `opened_tensors`.
 
     Raises
     ------
     DamagedRun
-        If it does not, is damaged or holds numbers that are not finite.
+        If they are not those that are wanted, are damaged, or are not all finite.
     """
-    with opened_tensors(path, content, remedy) as file:
-        _compare(file, wanted, path, content, remedy)
+    with opened_tensors(path, wanted, content, remedy) as file:
         tensors = {name: file.get_tensor(name) for name in wanted}
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
@@ -105,8 +85,25 @@ def read_tensors(
 
 
 @contextmanager
-def opened_tensors(path: Path, content: str = "weights", remedy: str = _REMEDY) -> Iterator[Any]:
-    """Open a safetensors file of whose header nothing is absurd; turn what goes wrong into one error."""
+def opened_tensors(
+    path: Path, wanted: Outline | None = None, content: str = "weights", remedy: str = _REMEDY
+) -> Iterator[Any]:
+    """Open a safetensors file, after checking that its header is of a sane size.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    wanted : Outline, optional
+        What the model has: the file must hold exactly this, in name, shape and type.
+    content, remedy : str
+        What the file is and what to do about a bad one, for messages.
+
+    Raises
+    ------
+    DamagedRun
+        If it holds anything else, or is damaged.
+    """
     try:
         require_regular(path)
         with path.open("rb") as file:
@@ -114,26 +111,26 @@ def opened_tensors(path: Path, content: str = "weights", remedy: str = _REMEDY) 
         if header_bytes > _LONGEST_HEADER_BYTES:
             raise ValueError(f"its header claims {header_bytes:,} bytes")
         with safetensors.safe_open(path, framework="numpy") as opened:
+            difference = None if wanted is None else _difference(opened, wanted)
+            if difference:
+                raise DamagedRun(f"the {content} do not fit the model: {difference}", place=str(path), remedy=remedy)
             yield opened
     except (OSError, ValueError, safetensors.SafetensorError) as error:
         if isinstance(error, DamagedRun):
             raise
-        what = f"the {content} cannot be read ({str(error).splitlines()[0]})"
+        what = f"the {content} cannot be read ({reason(error)})"
         raise DamagedRun(what, place=str(path), remedy=remedy) from error
 
 
-def _outline(model: keras.Model) -> Outline:
-    return {variable.path: tuple(variable.shape) for variable in model.weights}
-
-
-def _compare(file: Any, outline: TypedOutline, path: Path, content: str = "weights", remedy: str = _REMEDY) -> None:
+def _difference(file: Any, wanted: Outline) -> str | None:
+    """Return how the first tensor differs from what is wanted; None if all are the same."""
     parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     held = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
-    wanted = {name: (shape, _code(dtype)) for name, (shape, dtype) in outline.items()}
-    if held != wanted:
-        name = min(name for name in held.keys() | wanted.keys() if held.get(name) != wanted.get(name))
-        what = f"the {content} do not fit the model: {name!r} is {held.get(name)}, the model has {wanted.get(name)}"
-        raise DamagedRun(what, place=str(path), remedy=remedy)
+    coded = {name: (shape, _code(dtype)) for name, (shape, dtype) in wanted.items()}
+    if held == coded:
+        return None
+    name = min(name for name in held.keys() | coded.keys() if held.get(name) != coded.get(name))
+    return f"{name!r} is {held.get(name)}, the model has {coded.get(name)}"
 
 
 def _code(dtype: np.dtype[Any]) -> str:
