@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, written with what TensorFlow itself brings: TensorBoard is not needed for it."""
+"""Event files for TensorBoard, written by TensorFlow alone, without TensorBoard."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ class Board(keras.callbacks.Callback):
     folder : pathlib.Path
         The run folder; the files go into a folder of their own.
     history : History
-        Epochs finished before are written anew, in place of the files that are there; those to come as soon as they
-        are in it.
+        Its finished epochs replace the files of an earlier process; later epochs are added when they end.
     """
 
     def __init__(self, folder: Path, history: History) -> None:
@@ -44,7 +43,7 @@ class Board(keras.callbacks.Callback):
             self._add(row)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Write the epoch that has just been noted."""
+        """Write the last epoch of the history."""
         self._add(self._history.rows[-1])
 
     def _add(self, row: Row) -> None:

@@ -233,15 +233,14 @@ def _folds(
         raise UsageError(what, place="split", remedy="Leave out `folds`, `fold_column` and `group`.")
     kept = {"group": group, "group of the split": saved.group if saved else ()}
     labels = labelled_songs(store, label, where, {"fold_column": [fold_column] if fold_column else [], **kept})
-    if saved:
-        labels, made = apply_split(saved, labels, store.songs(columns=["song_id"], arrow=True))
-        require_learnable(labels, label)
-    else:
-        number = DEFAULT_FOLDS if folds is None and fold_column is None else folds
-        made = make_split(labels, label, folds=number, fold_column=fold_column, group=group, seed=seed)
+    number = DEFAULT_FOLDS if folds is None and fold_column is None else folds
+    made = saved or make_split(labels, label, folds=number, fold_column=fold_column, group=group, seed=seed)
     if not made.is_folds:
         what = "the split consists of train, validation and test, not of folds"
         raise UsageError(what, place="cross-validate", remedy="`songbag train` takes it; make folds with `folds`.")
+    if saved:
+        labels, made = apply_split(saved, labels, store.songs(columns=["song_id"], arrow=True))
+        require_learnable(labels, label)
     return labels, made
 
 

@@ -1,4 +1,4 @@
-"""Where a training runs, and with numbers of what precision."""
+"""The GPUs and the precision of a training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from songbag_training.errors import ModelError
 
 
 def find_strategy(batch_size: int) -> tf.distribute.Strategy:
-    """Return how a batch is spread: over all GPUs that TensorFlow sees if there are several, else not at all.
+    """Return how a batch is spread over GPUs: over all that TensorFlow sees if there are several, else not at all.
 
-    ``CUDA_VISIBLE_DEVICES`` narrows what it sees. Each GPU holds the whole model and takes its share of every batch.
+    Each GPU holds the whole model and takes its share of every batch. ``CUDA_VISIBLE_DEVICES`` hides GPUs.
 
     Raises
     ------
@@ -26,17 +26,17 @@ def find_strategy(batch_size: int) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if batch_size < n_gpus:
         remedy = "Raise it, or show TensorFlow fewer of them with CUDA_VISIBLE_DEVICES."
-        raise ModelError(f"is {batch_size}, but there are {n_gpus} GPUs", place="batch-size", remedy=remedy)
+        raise ModelError(f"is {batch_size}, but there are {n_gpus} GPUs", place="batch_size", remedy=remedy)
     return tf.distribute.MirroredStrategy()
 
 
 @contextmanager
 def precision(mixed: bool) -> Iterator[None]:
-    """Have layers that are made meanwhile compute in float16, their weights being float32, or all in float32.
+    """Make the layers that are built inside compute in float16 with float32 weights, or only in float32.
 
-    float16 and not bfloat16, because every GPU with tensor cores has it. Keras scales the loss so that small gradients
-    do not vanish.
+    Keras scales the loss so that small gradients do not vanish.
     """
+    # Every GPU with tensor cores has float16; some have no bfloat16.
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16" if mixed else "float32")
     try:

@@ -1,4 +1,4 @@
-"""Stopping a training whose loss is not finite any more, at the step and the songs that did it."""
+"""The stop of a training whose loss is not finite, with the step and its songs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FINITE_STEPS = "finite_steps"
 class FiniteSteps(keras.metrics.Metric):
     """Steps of this epoch before the first one whose loss is not finite.
 
-    Counted where the loss is made: of several steps in one execution Python sees the last alone.
+    TensorFlow counts them, because Python sees only the last of several steps in one execution.
 
     Parameters
     ----------
@@ -38,18 +38,19 @@ class FiniteSteps(keras.metrics.Metric):
         self._n_replicas = tf.distribute.get_strategy().num_replicas_in_sync
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        """Look at one batch."""
+        """Count one batch."""
         bad = ops.cast(ops.logical_not(ops.isfinite(self._loss(y_true, y_pred))), "float32")
         self._spoilt.assign(ops.maximum(self._spoilt, bad))
         self._steps.assign_add(1.0 - self._spoilt)
 
     def result(self) -> KerasTensor:
-        """Return the count; devices that share a batch count each, and all stop within one step."""
+        """Return the count."""
+        # Every device that shares the batch counts, and all stop within one step.
         return ops.floor(self._steps / self._n_replicas)
 
 
 class LossGuard(keras.callbacks.Callback):
-    """Stops a training whose loss is not finite, naming the songs of the step, before anything of it is kept.
+    """Stops a training whose loss is not finite before anything is saved, and names the songs of the step.
 
     Parameters
     ----------
@@ -70,13 +71,15 @@ class LossGuard(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Look at the loss: Keras gives its mean over the epoch so far, which the first bad step spoils."""
+        """Check the loss."""
+        # Keras gives the mean over the epoch so far: after one bad step it is not finite.
         logs = logs or {}
         if not math.isfinite(logs.get("loss", 0.0)):
             self._stop(int(logs.get(FINITE_STEPS, batch)))
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        """Look at the validation loss, which `Validation` has just noted: the last step shows in it first."""
+        """Check the validation loss, which `Validation` has just added."""
+        # The weights of the last step are first used here.
         if not math.isfinite((logs or {}).get("val_loss", 0.0)):
             self._stop(self._bags.n_steps - 1)
 

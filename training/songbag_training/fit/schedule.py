@@ -1,4 +1,4 @@
-"""The learning rate of a training, step by step."""
+"""The learning rate of each step."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class RisingCosine(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that rises from a twentieth over a tenth of the steps, then falls to zero along half a cosine.
 
     The rates are those of `keras.optimizers.schedules.CosineDecay` with a warm-up, but without a branch in the graph.
-    Optimizers of Keras ask for the rate twice a variable: the branches took 0.25 s to build (docs/decisions/0043).
+    Keras's optimizers ask for the rate twice a variable, and these branches took 0.25 s to build (docs/decisions/0043).
 
     Parameters
     ----------

@@ -47,12 +47,12 @@ def train(
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
-    """Train a song model and leave a run folder behind.
+    """Train a song model and write a run folder.
 
-    The songs are split into train, validation and test; the weights of the epoch with the lowest validation loss are
-    kept, and evaluated on every window of every song. Of a split without validation songs, the last epoch's are kept.
-    With the same store, options and machine the weights are the same bytes; for this, the random seeds and the op
-    determinism of TensorFlow are set for the whole process.
+    The songs are split into train, validation and test. The weights of the epoch with the lowest validation loss are
+    kept, or those of the last epoch if the split has no validation songs. They are evaluated on every window of every
+    song. The same store, options and machine give the same weights, to the byte: for this, the random seeds and the
+    op determinism of TensorFlow are set for the whole process.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def train(
     group : sequence of str, optional
         Columns of the index: songs with the same artist, album, ... stay in one subset of a new split.
     checkpoint_s : float
-        Seconds between the checkpoints inside an epoch that `resume` goes on from; there is one at its end anyway.
+        Seconds between checkpoints inside an epoch; there is always one at its end. `resume` goes on from the last.
     progress : Progress, optional
-        Where to show how far it is; by default a bar on standard output, or lines where that is no terminal.
+        Where to show epochs; by default a bar on standard output, or lines if that is no terminal.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def train(
     LabelError
         If the labels cannot be learned.
     LeakError
-        If what is tested on would be trained on.
+        If a test song would also be trained on.
     SplitMismatch
         If the store no longer has the songs of the split.
     ModelError
@@ -109,7 +109,7 @@ def train_on(
     """Train on songs that were prepared; see `train`."""
     progress = progress or shown_on(sys.stdout)
     _note_songs(material, progress)
-    # What is wrong with the options shows before there is a folder.
+    # Options that do not fit are refused before the folder is made.
     facts, model = _facts(material), _repeatable_model(material)
     return _complete(Run.create(Path(output), facts, material.split), material, model, checkpoint_s, progress)
 
@@ -122,19 +122,19 @@ def resume(
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
-    """Go on with a training that was interrupted, at the step after its last checkpoint.
+    """Go on with an interrupted training, at the step after its last checkpoint.
 
-    The songs, the options and the snapshot are those that the run folder names. On the same machine the weights become
-    those of a training that nothing interrupted, to the byte.
+    The run folder names the songs, the options and the snapshot. On the same machine the final weights are the same, to
+    the byte, as without the interruption.
 
     Parameters
     ----------
     output : str or pathlib.Path
         The run folder. A finished run is returned as it is.
     store : SongStore, Location, str or pathlib.Path, optional
-        The store at the run's snapshot, or where it lies now; by default where it lay when the training began.
+        The store at the run's snapshot, or its address; by default the address at which the training began.
     encoder : str, optional
-        The run's encoder once more, where it is a function outside songbag: see `Run.allow_encoder`.
+        The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
     checkpoint_s, progress
         As for `train`.
 
@@ -258,10 +258,10 @@ def _facts(material: Material) -> RunFacts:
 
 
 def _pin(run: Run, store: SongStore, progress: Progress) -> None:
-    """Tag the snapshot, so that it outlives `songbag gc`; a store that cannot be written is trained on all the same."""
+    """Tag the snapshot, so that `songbag gc` keeps it; a store that cannot be written is no reason to stop."""
     name = f"run-{run.facts.run_id}"
     if keys.tag_key(name) in {entry.key for entry in store.inside.storage.entries(keys.TAGS)}:
-        return  # by the process that was interrupted
+        return  # the interrupted process did it
     try:
         store.tag(name, {"run": str(run.folder.absolute()), "label": run.facts.label})
     except StoreError as error:

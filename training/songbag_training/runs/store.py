@@ -1,4 +1,4 @@
-"""The store of a run: the one it was trained on, or another one with the same features."""
+"""The store of a run: the one that it was trained on, or another one with the same features."""
 
 from __future__ import annotations
 
