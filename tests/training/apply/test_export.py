@@ -21,7 +21,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import FileError, MissingExtra, UsageError
 from songbag_store.format.encoding import decode
 from songbag_training import evaluate, export, predict
-from songbag_training.apply.export import ExportFormat, portable_model, write_model
+from songbag_training.apply.export import portable_model, write_model
 from songbag_training.cli import commands
 from songbag_training.evaluation.score import Piece, SongScorer
 from songbag_training.models.encoders import ENCODERS
@@ -30,6 +30,7 @@ from songbag_training.models.poolings import POOLINGS
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import save_weights
 from songbag_training.songs.task import Task
+from songbag_training.types import ExportFormat
 from tests.support.patience import PATIENCE_S
 from tests.support.small_files import small_files
 

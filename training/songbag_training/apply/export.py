@@ -1,12 +1,12 @@
-"""Export: a run's model for programs that know nothing of songbag.
+"""Export: a run's model for programs without songbag.
 
-Whatever the format, the model takes a batch of bags in the features' own unit and gives probabilities:
+In every format, the model takes a batch of bags in the unit of the features and returns probabilities:
 
     windows (B, K, C, T) float32, mask (B, K) float32
         ->  song_probabilities (B, n_classes), window_probabilities (B, K, n_classes), weights (B, K)
 
-B and K are free. Normalisation is inside. It is put together from layers and operations of Keras alone, so that even
-the ``.keras`` file is read where there is no songbag.
+B and K may be any number. The model normalises its input. It consists of layers and operations of Keras alone, so
+even the ``.keras`` file can be read without songbag.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import keras
 import numpy as np
@@ -29,8 +28,7 @@ from songbag_store.storage.files import creating, require_output
 from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization
 from songbag_training.models.reference import PooledConvolution
 from songbag_training.runs.run import Run, RunLike
-
-ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
+from songbag_training.types import ExportFormat
 
 _SUFFIXES: dict[ExportFormat, str] = {"keras": ".keras", "savedmodel": "", "tflite": ".tflite", "onnx": ".onnx"}
 _TWINS = (PooledConvolution, FusedBatchNormalization)
@@ -38,7 +36,7 @@ _OUTPUTS = ("song_probabilities", "window_probabilities", "weights")
 
 
 def export(run: RunLike, format: ExportFormat, output: str | Path, *, encoder: str | None = None) -> None:
-    """Write a run's model for other people's tools, and beside it what its numbers mean.
+    """Write a run's model for other tools, and beside it a JSON file that explains its numbers.
 
     Parameters
     ----------
@@ -48,9 +46,9 @@ def export(run: RunLike, format: ExportFormat, output: str | Path, *, encoder: s
         ``"keras"``, ``"savedmodel"``, ``"tflite"`` or ``"onnx"``.
     output : str or pathlib.Path
         The file, or for a SavedModel the folder; ``<output>.json`` has the classes, the feature spec, and the shapes of
-        inputs and outputs. Nothing that is there is written over.
+        inputs and outputs. An existing file is never replaced.
     encoder : str, optional
-        The run's encoder, to allow it, where it is a function outside songbag: see `Run.allow_encoder`.
+        The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
 
     Raises
     ------
@@ -92,7 +90,7 @@ def describe(run: Run) -> dict[str, Any]:
 
 
 def portable_model(model: keras.Model) -> keras.Model:
-    """Return a song model with inputs and outputs as described above, of nothing but what Keras itself has.
+    """Return a song model with the inputs and outputs described above, of layers and operations of Keras alone.
 
     Parameters
     ----------
@@ -112,7 +110,7 @@ def portable_model(model: keras.Model) -> keras.Model:
 
 
 def _without_own_layers(network: keras.Model) -> keras.Model:
-    """Return the window network, (N, C, T) in float32 to embeddings and logits, or its encoder, without own layers."""
+    """Return the window network, or its encoder, with Keras's layers in place of songbag's."""
 
     def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
         if isinstance(layer, FeatureScaling):
@@ -143,18 +141,15 @@ def _plain_convolution(layer: PooledConvolution, images: KerasTensor) -> KerasTe
 
 
 def _places(mask: KerasTensor) -> KerasTensor:
-    """Return for each slot (B, K) its row among all B * K windows.
-
-    A reshape to (B, K, ...) would need two sizes that are unknown while the network is built; the sums are plain
-    operations that every format has.
-    """
+    """Return for each slot (B, K) its row among all B * K windows."""
+    # A reshape to (B, K, ...) would need two unknown sizes. Every format has these sums.
     ones = ops.cast(ops.ones_like(mask), "int32")
     sizes = ops.sum(ones, axis=1, keepdims=True)
     return ops.cumsum(sizes, axis=0) - sizes + ops.cumsum(ones, axis=1) - 1
 
 
 def _with_numbers(pooling: keras.layers.Layer) -> keras.layers.Layer:
-    """Return a pooling whose weights, attributes of their own names, are plain numbers: constants of the graph."""
+    """Return a pooling with plain numbers as its weights, which become constants of the graph."""
     twin = type(pooling).from_config(pooling.get_config())
     for weight in pooling.weights:
         setattr(twin, weight.name, np.asarray(weight))
@@ -184,40 +179,27 @@ def _checked(form: ExportFormat, path: Path) -> Path:
 
 
 def write_model(model: keras.Model, form: ExportFormat, path: Path) -> None:
-    """Write a model that is portable."""
+    """Write a portable model."""
     with warnings.catch_warnings():
-        # Keras's, of its own way with numpy 2; they concern nobody who exports.
+        # Keras gives these with numpy 2.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", category=FutureWarning)
-        _WRITERS[form](model, path)
-
-
-def _write_keras(model: keras.Model, path: Path) -> None:
-    model.save(path)
-
-
-def _write_saved_model(model: keras.Model, path: Path) -> None:
-    model.export(path, format="tf_saved_model", verbose=False)
+        if form == "keras":
+            model.save(path)
+        elif form == "savedmodel":
+            model.export(path, format="tf_saved_model", verbose=False)
+        elif form == "tflite":
+            _write_tflite(model, path)
+        else:
+            # Keras refuses to convert a model that was never called.
+            model({name: np.ones([n or 1 for n in one.shape], np.float32) for name, one in model.input.items()})
+            model.export(path, format="onnx", verbose=False)
 
 
 def _write_tflite(model: keras.Model, path: Path) -> None:
-    """Convert to TFLite with its built-in operations alone: with those of TensorFlow, few programs could run it."""
     with tempfile.TemporaryDirectory(prefix="songbag-") as folder:
-        _write_saved_model(model, Path(folder))
+        model.export(folder, format="tf_saved_model", verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        # Few programs have the operations of TensorFlow itself.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         path.write_bytes(converter.convert())
-
-
-def _write_onnx(model: keras.Model, path: Path) -> None:
-    # Keras refuses to convert a model that was never called.
-    model({name: np.ones([size or 1 for size in tensor.shape], np.float32) for name, tensor in model.input.items()})
-    model.export(path, format="onnx", verbose=False)
-
-
-_WRITERS: dict[ExportFormat, Callable[[keras.Model, Path], None]] = {
-    "keras": _write_keras,
-    "savedmodel": _write_saved_model,
-    "tflite": _write_tflite,
-    "onnx": _write_onnx,
-}

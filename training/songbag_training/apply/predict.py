@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,16 +18,10 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_output
 from songbag_store.store import StoreLike
 from songbag_training.apply.source import SongGroup, SourceSong, open_source, song_groups
-from songbag_training.evaluation.predictions import (
-    probability_columns,
-    probability_names,
-    writing_windows,
-)
+from songbag_training.evaluation.predictions import probability_columns, probability_names, writing_windows
 from songbag_training.evaluation.score import SongScore, SongScorer, window_times
 from songbag_training.runs.run import Run, RunFacts, RunLike
-
-if TYPE_CHECKING:
-    import pandas as pd
+from songbag_training.types import Floats
 
 _SONGS_SHOWN = 10
 _WINDOWS_SHOWN = 3
@@ -42,11 +36,11 @@ class Predicted(Shown):
     n_songs : int
         Songs of the source.
     n_failed : int
-        Those of them that have no features and no prediction.
+        Songs without features and so without prediction.
     failures : list of str
         The first ten of these, with the reason.
     explanations : list of str
-        Of the first ten songs what they are predicted to be, and which seconds decided.
+        For the first ten songs: what they are predicted to be, and which seconds decided.
     """
 
     n_songs: int = 0
@@ -61,42 +55,6 @@ class Predicted(Shown):
             yield "failure", line
 
 
-@overload
-def predict(
-    run: RunLike,
-    source: StoreLike,
-    output: None = None,
-    *,
-    encoder: str | None = ...,
-    arrow: Literal[False] = ...,
-    progress: Progress | None = ...,
-) -> pd.DataFrame: ...
-
-
-@overload
-def predict(
-    run: RunLike,
-    source: StoreLike,
-    output: None = None,
-    *,
-    encoder: str | None = ...,
-    arrow: Literal[True],
-    progress: Progress | None = ...,
-) -> pa.Table: ...
-
-
-@overload
-def predict(
-    run: RunLike,
-    source: StoreLike,
-    output: str | Path,
-    *,
-    windows: str | Path | None = ...,
-    encoder: str | None = ...,
-    progress: Progress | None = ...,
-) -> Predicted: ...
-
-
 def predict(
     run: RunLike,
     source: StoreLike,
@@ -106,36 +64,36 @@ def predict(
     encoder: str | None = None,
     arrow: bool = False,
     progress: Progress | None = None,
-) -> pd.DataFrame | pa.Table | Predicted:
+) -> Any:
     """Predict the class of every song of a source, into a table or into a file.
 
-    A file takes memory for a thousand songs and their windows, however many there are.
+    Into a file, memory holds a thousand songs and the windows of one, whatever the number of songs.
 
     Parameters
     ----------
     run : Run, str or pathlib.Path
-        A finished run; nothing but `run.json` and `weights.safetensors` of its folder is needed.
+        A finished run; only `run.json` and `weights.safetensors` of its folder are needed.
     source : SongStore, Location, str or pathlib.Path
         A store, a folder of audio files, a manifest (CSV or Parquet) or an audio file.
     output : str or pathlib.Path, optional
         File for the table, CSV or Parquet by its suffix. Written whole or not at all.
     windows : str or pathlib.Path, optional
-        With `output`: a file that says why. A row a window: song_id, window, start_s, end_s, weight and
-        p_<class>...; the weights of a song sum to 1.
+        With `output`: a file with a row for each window: song_id, window, start_s, end_s, weight and p_<class>...;
+        the weights of a song sum to 1.
     encoder : str, optional
-        The run's encoder, to allow it, where it is a function outside songbag: see `Run.allow_encoder`.
+        The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
     arrow : bool
         Return the table as Arrow instead of pandas.
     progress : Progress, optional
-        Where to show what was left out of a folder or a manifest, and why; by default standard output.
+        Where to show which files of a folder or a manifest are left out, and why; by default standard output.
 
     Returns
     -------
     predictions : pandas.DataFrame or pyarrow.Table
-        A row a song, in the order of the source (a store's and a folder's is that of the song ids): song_id, path,
-        predicted, p_<class>..., error_code, error. The prediction of a song that failed is null.
+        A row for each song, in the order of the source (a store and a folder are in the order of song ids): song_id,
+        path, predicted, p_<class>..., error_code, error. The prediction of a song that failed is null.
     predicted : Predicted
-        With `output`: how many there were.
+        With `output`: the number of songs, and what to show of them.
 
     Raises
     ------
@@ -144,7 +102,7 @@ def predict(
     MissingExtra
         If the source is audio and songbag's pipeline is not installed.
     UsageError
-        If a snapshot is asked for of what is no store, or a file cannot be one; before any work is done.
+        If audio is given with a snapshot, or a file cannot be written; before any work is done.
     """
     target, explained = (None if one is None else Path(one) for one in (output, windows))
     for path in filter(None, (target, explained)):
@@ -159,7 +117,7 @@ def predict(
     groups = song_groups(place, run.facts.spec, scorer.chunk_windows, progress)
     if target is not None:
         return _write(run, scorer, groups, target, explained)
-    tables = [_table(run, group, scores) for group, scores in _score(scorer, groups, lambda score: None)]
+    tables = [table for table, _ in _tables(run, scorer, groups, lambda score: None)]
     table = pa.concat_tables([_schema(run.facts).empty_table(), *tables])
     return table if arrow else table.to_pandas()
 
@@ -167,7 +125,7 @@ def predict(
 def _write(
     run: Run, scorer: SongScorer, groups: Iterator[SongGroup], target: Path, explained: Path | None
 ) -> Predicted:
-    """Write predictions as they come, and the windows if they are wanted."""
+    """Write predictions, and windows if they are wanted, as they come."""
     done = Predicted()
     with ExitStack() as stack:
         rows = stack.enter_context(writing_table(target, _schema(run.facts)))
@@ -181,14 +139,17 @@ def _write(
             if len(done.explanations) < _SONGS_SHOWN:
                 done.explanations.append(explain(score, run.facts))
 
-        for group, scores in _score(scorer, groups, take):
-            rows.add(_table(run, group, scores))
-            _count(done, [song for song in group.songs if song.song_id not in scores], len(group.songs))
+        for table, failed in _tables(run, scorer, groups, take):
+            rows.add(table)
+            done.n_songs += table.num_rows
+            done.n_failed += len(failed)
+            for song in failed[: _SONGS_SHOWN - len(done.failures)]:
+                done.failures.append(f"{plain_text(song.song_id)}: {plain_text(song.reason or str(song.code))}")
     return done
 
 
 def explain(score: SongScore, facts: RunFacts) -> str:
-    """Say in a line what a song is, and which of its seconds speak for it most: weight times probability.
+    """Return in one line the predicted class of a song, and the seconds with most evidence: weight times probability.
 
     If several classes are predicted, they count together; if none is, the most probable one counts.
     """
@@ -202,23 +163,16 @@ def explain(score: SongScore, facts: RunFacts) -> str:
     return f"{plain_text(score.song_id)}: {named}, by {seconds}"
 
 
-def _count(done: Predicted, failed: list[SourceSong], n_songs: int) -> None:
-    done.n_songs += n_songs
-    done.n_failed += len(failed)
-    for song in failed[: _SONGS_SHOWN - len(done.failures)]:
-        done.failures.append(f"{plain_text(song.song_id)}: {plain_text(song.reason or str(song.code))}")
-
-
-def _score(
-    scorer: SongScorer, groups: Iterator[SongGroup], take: Callable[[SongScore], None]
-) -> Iterator[tuple[SongGroup, dict[str, Any]]]:
-    """Yield each group with the probabilities of its songs by song id; hand each score over as it comes."""
-    for group in groups:
+def _tables(
+    run: Run, scorer: SongScorer, groups: Iterator[SongGroup], take: Callable[[SongScore], None]
+) -> Iterator[tuple[pa.Table, list[SourceSong]]]:
+    """Yield the predictions of each group and its songs that failed; pass on each score as it comes."""
+    for songs, pieces in groups:
         scores = {}
-        for score in scorer.score(group.pieces):
+        for score in scorer.score(pieces):
             take(score)
             scores[score.song_id] = score.probabilities
-        yield group, scores
+        yield _table(run.facts, songs, scores), [song for song in songs if song.song_id not in scores]
 
 
 def _schema(facts: RunFacts) -> pa.Schema:
@@ -228,9 +182,9 @@ def _schema(facts: RunFacts) -> pa.Schema:
     return pa.schema([*text[:2], predicted, *shares, *text[2:]])
 
 
-def _table(run: Run, group: SongGroup, scores: dict[str, Any]) -> pa.Table:
+def _table(facts: RunFacts, songs: list[SourceSong], scores: dict[str, Floats]) -> pa.Table:
     """Put predictions and failures into one table, in the order of the songs."""
-    task, songs = run.facts.song_task, group.songs
+    task = facts.song_task
     known = np.array([scores[song.song_id] for song in songs if song.song_id in scores]).reshape(-1, len(task.classes))
     own = {"predicted": task.labels(task.predicted(known)), **probability_columns(task.classes, known)}
     places = iter(range(len(known)))
@@ -242,4 +196,4 @@ def _table(run: Run, group: SongGroup, scores: dict[str, Any]) -> pa.Table:
         "error_code": [song.code for song in songs],
         "error": [song.reason for song in songs],
     }
-    return pa.table(columns, schema=_schema(run.facts))
+    return pa.table(columns, schema=_schema(facts))

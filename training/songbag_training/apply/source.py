@@ -1,11 +1,11 @@
-"""Where the songs to predict come from: a store, or audio that is in no store."""
+"""The songs to predict: of a store, or audio files."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow.compute as pc
 
@@ -22,8 +22,7 @@ from songbag_training.runs.store import refuse_other_spec
 _SONGS_AT_ONCE = 1024
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SourceSong:
+class SourceSong(NamedTuple):
     """A song of a source, and why it has no features if it has none."""
 
     song_id: str
@@ -32,16 +31,12 @@ class SourceSong:
     reason: str | None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SongGroup:
-    """Some songs of a source; `songs` is complete when the pieces have been consumed."""
-
-    songs: list[SourceSong]
-    pieces: Iterator[Piece]
+SongGroup = tuple[list[SourceSong], Iterator[Piece]]
+"""Some songs of a source and their windows; the list is complete when the windows have been consumed."""
 
 
 def open_source(facts: RunFacts, source: StoreLike) -> SongStore | Location:
-    """Return the store that a source is, if its features are the model's; anything else is audio."""
+    """Open a source that is a store, and check that its features are the model's; return any other source as audio."""
     if not isinstance(source, SongStore):
         location = Location.of(source)
         if not location.is_remote and not (Path(location.address) / IDENTITY).is_file():
@@ -82,14 +77,11 @@ def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
     for start in range(0, len(order), _SONGS_AT_ONCE):
         rows = index.take(order.slice(start, _SONGS_AT_ONCE))
         songs = [SourceSong(*row) for row in zip(*(rows[name].to_pylist() for name in names), strict=True)]
-        yield SongGroup(songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows))
+        yield songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows)
 
 
 def _audio_groups(
-    source: Location,
-    spec: FeatureSpec,
-    chunk_windows: int,
-    progress: Progress | None,
+    source: Location, spec: FeatureSpec, chunk_windows: int, progress: Progress | None
 ) -> Iterator[SongGroup]:
     """Yield audio files as the pipeline computes their features, by the model's own spec."""
     try:
@@ -106,6 +98,6 @@ def _audio_groups(
     features = features_of(source, spec, progress=progress)
     while True:
         songs: list[SourceSong] = []
-        yield SongGroup(songs, pieces(songs))
+        yield songs, pieces(songs)
         if len(songs) < _SONGS_AT_ONCE:
             return

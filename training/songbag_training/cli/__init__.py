@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from songbag_training.cli.apply import export, predict
-from songbag_training.cli.evaluate import evaluate
+from songbag_training.cli.run import evaluate, export, predict
 from songbag_training.cli.train import cross_validate, split, train
 
 __all__ = ["commands"]

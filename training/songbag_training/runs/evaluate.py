@@ -1,10 +1,11 @@
-"""Evaluation: every window of every song is scored, and judged by the songs' labels."""
+"""Evaluation: every window of every song is scored, and judged by the label of its song."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
 from songbag_training.songs.labels import Labels, read_labels
 from songbag_training.songs.task import Task, classes_of
-from songbag_training.splits.split import SUBSETS
-from songbag_training.types import Floats, Ints, Label, Targets
+from songbag_training.splits.split import Split
+from songbag_training.types import Floats, Ints
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -44,14 +45,14 @@ class Evaluation(Shown):
     Attributes
     ----------
     metrics : dict
-        The content of `metrics.json`. Of each subset, train, validation and test, or of all songs of another store:
-        ``song`` and ``window``, see `song_metrics` (a window is right if it says the song's
-        label); ``intervals``, see `evaluation.intervals`; ``classes``, precision, recall and F1 of each; and
-        ``mistakes``, the surest first. And ``snapshot``, what was judged by: uuid of the store, number and digest.
+        The content of `metrics.json`, for each subset (train, validation, test, or all songs of another store):
+        ``song`` and ``window``, see `song_metrics` (a window is right if its answer is the label of the song);
+        ``intervals``, see `evaluation.intervals`; ``classes``, precision, recall and F1 of each; and ``mistakes``, the
+        surest first. Also ``snapshot``: uuid of the store, number and digest of the snapshot.
     judged : str
-        The subset of songs that the model does not know.
+        The subset of songs that the model was not trained on.
     confusion : int64, shape (n_classes, n_classes), or None
-        Of these songs: row the true class, column the predicted one. None where a song may have several.
+        Of these songs: a row for each true class, a column for each predicted one. None if a song may have several.
     """
 
     metrics: dict[str, dict[str, Any]]
@@ -65,19 +66,6 @@ class Evaluation(Shown):
                 yield f"{kind} {name}", value
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Subject:
-    """What is judged: songs in order of their ids, with labels and subsets."""
-
-    task: Task
-    true: Targets
-    song_ids: Sequence[str]
-    labels: Sequence[Label]
-    subsets: Sequence[str]
-    names: Sequence[str]
-    judged: str
-
-
 def evaluate(
     run: RunLike,
     store: StoreLike | None = None,
@@ -89,27 +77,26 @@ def evaluate(
 ) -> Evaluation:
     """Judge a run: by the songs of its split, or with `output` by the labelled songs of any store.
 
-    By its split, the songs, labels and subsets come from `split.parquet`, the windows from the snapshot that was
-    trained on: the same run always gets the same metrics, whatever changes in the store. Metrics, predictions, windows
-    and confusion matrix in the run's folder are written again. Memory holds one probability a song and class, and sums
-    over the windows.
+    Without `output`, songs, labels and subsets are those of `split.parquet`, and windows those of the snapshot that the
+    run was trained on. So a run always gets the same metrics, even if its store changes. Metrics, predictions, windows
+    and confusion matrix in the run folder are written again. Memory holds one probability for each song and class, and
+    sums over the windows.
 
     Parameters
     ----------
     run : Run, str or pathlib.Path
         A finished run.
     store : SongStore, Location, str or pathlib.Path, optional
-        Where the run's store lies now, by default where it lay at training; with `output` any store with the same
-        features.
+        The run's store, by default at its address at training; with `output` any store with the same features.
     output : str or pathlib.Path, optional
         Folder, new or empty: judge by all labelled songs of `store`, and write metrics.json, predictions.parquet,
         windows.parquet and confusion.png there.
     label : str, optional
-        With `output`: the column with the labels, where it is not called as at training.
+        With `output`: the column with the labels, by default the one of the training.
     encoder : str, optional
-        The run's encoder, to allow it, where it is a function outside songbag: see `Run.allow_encoder`.
+        The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
     progress : Progress, optional
-        Where to show how many songs are left out, because the run does not know their classes; by default standard
+        Where to show how many songs are left out because the run does not know their classes; by default standard
         output.
 
     Raises
@@ -134,109 +121,86 @@ def evaluate(
 
 def judge_split(run: Run, store: SongStore, model: keras.Model) -> Evaluation:
     """Judge a run by the songs of its split, with its model at hand; see `evaluate`."""
-    split, task = run.split(), run.facts.song_task
-    try:
-        true = task.encode(split.labels)
-    except KeyError as error:
-        what = f"the split has the class {error.args[0]!r}, which the model does not know"
-        raise DamagedRun(what, place=str(run.folder)) from error
-    subject = _Subject(task, true, split.song_ids, split.labels, split.subsets, SUBSETS, "test")
-    return _judge(run, store, subject, model, run.folder)
+    return _judge(run, store, run.facts.song_task, run.split(), model, run.folder)
 
 
 def _judge_elsewhere(run: Run, store: SongStore, output: Path, label: str | None, progress: Progress) -> Evaluation:
     refuse_other_spec(run.facts, store)
     column = label or run.facts.label
     labels = read_labels(store.songs(arrow=True), column)
-    rows, names = _known(run, labels, column, progress)
-    ids = labels.songs["song_id"].to_pylist()
-    task = Task(tuple(run.facts.classes), labels.task.several)
-    own = [ids[row] for row in rows]
-    subject = _Subject(task, task.encode(names), own, names, ["all"] * len(rows), ("all",), "all")
+    known = _known(labels, column, run.facts.classes, progress)
     claim_folder(output)
-    return _judge(run, store, subject, run.load_model(), output)
+    task = Task(tuple(run.facts.classes), labels.task.several)
+    return _judge(run, store, task, known, run.load_model(), output)
 
 
-def _known(run: Run, labels: Labels, column: str, progress: Progress) -> tuple[list[int], list[Label]]:
-    """Return the songs that can be judged, with those of their classes that the run knows."""
-    known = set(run.facts.classes)
-    strange = {name: 0 for name in labels.classes if name not in known}
-    rows: list[int] = []
-    names: list[Label] = []
-    for row, label in enumerate(labels.names):
-        own = classes_of(label)
-        for name in own:
-            if name in strange:
-                strange[name] += 1
-        kept = tuple(name for name in own if name in known)
-        if kept or not own:
-            rows.append(row)
-            names.append(kept[0] if isinstance(label, str) else kept)
-    told = ", ".join(f"{name!r} ({n} songs)" for name, n in list(strange.items())[:8])
+def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progress) -> Split:
+    """Return the songs that can be judged, as one subset, with those of their classes that the run knows."""
+    own = [classes_of(label) for label in labels.names]
+    kept = [tuple(name for name in names if name in classes) for names in own]
+    counts = Counter(name for names in own for name in names)
+    strange = [name for name in labels.classes if name not in classes]
+    told = ", ".join(f"{name!r} ({counts[name]} songs)" for name in strange[:8])
+    rows = [row for row, names in enumerate(own) if kept[row] or not names]
     if not rows:
-        raise LabelError(column, f"the run knows none of the classes: {told}", f"It knows {', '.join(sorted(known))}.")
-    if strange:
-        progress.note(
-            f"{len(labels.names) - len(rows)} songs are left out, of classes that the run does not know: {told}"
+        raise LabelError(
+            column, f"the run knows none of the classes: {told}", f"It knows {', '.join(sorted(classes))}."
         )
-    return rows, names
+    if strange:
+        n_left_out = len(own) - len(rows)
+        progress.note(f"{n_left_out} songs are left out, of classes that the run does not know: {told}")
+    ids = labels.songs["song_id"].take(pa.array(rows, pa.int64())).to_pylist()
+    names = tuple(kept[row] if labels.task.several else kept[row][0] for row in rows)
+    return Split(tuple(ids), names, ("all",) * len(rows))
 
 
-def _judge(run: Run, store: SongStore, subject: _Subject, model: keras.Model, folder: Path) -> Evaluation:
-    """Score the songs and write what comes of it into a folder."""
-    task, true = subject.task, subject.true
-    rows_of = {name: [row for row, subset in enumerate(subject.subsets) if subset == name] for name in subject.names}
-    probabilities, windows = _score(run, store, subject, model, folder)
+def _judge(run: Run, store: SongStore, task: Task, songs: Split, model: keras.Model, folder: Path) -> Evaluation:
+    """Score songs, and write metrics, predictions, windows and confusion matrix into a folder."""
+    try:
+        true = task.encode(songs.labels)
+    except KeyError as error:
+        what = f"the split has the class {error.args[0]!r}, which the model does not know"
+        raise DamagedRun(what, place=str(run.folder)) from error
+    rows_of = {subset: songs.rows_of(subset) for subset in songs.counts()}
+    probabilities = np.empty((len(true), len(task.classes)))
+    windows = {subset: WindowMetrics(task) for subset in rows_of}
+    scorer = SongScorer(model, run.facts.song_task)
+    places = store.songs(ids=songs.song_ids, columns=PLACE_COLUMNS, arrow=True)
+    with writing_windows(folder / "windows.parquet", store.spec, task.classes) as writer:
+        for row, score in enumerate(scorer.score(stored_pieces(store, places, scorer.chunk_windows))):
+            probabilities[row] = score.probabilities
+            windows[songs.subsets[row]].add(true[row : row + 1], score.window_probabilities)
+            writer.add(score)
+    _write_predictions(folder, task, songs, probabilities)
     metrics: dict[str, dict[str, Any]] = {}
     for subset, rows in rows_of.items():
         own, shares = true[rows], probabilities[rows]
+        ids, labels = [songs.song_ids[row] for row in rows], [songs.labels[row] for row in rows]
         metrics[subset] = {
             "song": song_metrics(task, own, shares),
             "window": windows[subset].metrics(),
             "intervals": bootstrap_intervals(task, own, shares) if rows else {},
             "classes": class_metrics(task, own, shares),
-            "mistakes": confident_mistakes(
-                task, [subject.song_ids[row] for row in rows], [subject.labels[row] for row in rows], shares
-            ),
+            "mistakes": confident_mistakes(task, ids, labels, shares),
         }
-    _write_predictions(folder, subject, probabilities)
+    # The loop ends with the subset that is judged: test, or all songs of another store.
     confusion = None
-    rows = rows_of[subject.judged]
     if not task.several:
-        confusion = confusion_matrix(task, true[rows], probabilities[rows])
-        draw_confusion(confusion, task.classes, folder / "confusion.png", title=f"{len(rows)} songs ({subject.judged})")
-        metrics[subject.judged]["confusion"] = confusion.tolist()
+        confusion = confusion_matrix(task, own, shares)
+        draw_confusion(confusion, task.classes, folder / "confusion.png", title=f"{len(rows)} songs ({subset})")
+        metrics[subset]["confusion"] = confusion.tolist()
     metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.inside.state.sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
-    return Evaluation(metrics, subject.judged, confusion)
+    return Evaluation(metrics, subset, confusion)
 
 
-def _score(
-    run: Run, store: SongStore, subject: _Subject, model: keras.Model, folder: Path
-) -> tuple[Floats, dict[str, WindowMetrics]]:
-    """Score all songs and write their windows; return probabilities, and the metrics of the windows of each subset."""
-    scorer = SongScorer(model, run.facts.song_task)
-    probabilities = np.empty((len(subject.song_ids), len(subject.task.classes)))
-    windows = {name: WindowMetrics(subject.task) for name in subject.names}
-    pieces = stored_pieces(
-        store, store.songs(ids=subject.song_ids, columns=PLACE_COLUMNS, arrow=True), scorer.chunk_windows
-    )
-    with writing_windows(folder / "windows.parquet", store.spec, subject.task.classes) as writer:
-        for row, score in enumerate(scorer.score(pieces)):
-            probabilities[row] = score.probabilities
-            windows[subject.subsets[row]].add(subject.true[row : row + 1], score.window_probabilities)
-            writer.add(score)
-    return probabilities, windows
-
-
-def _write_predictions(folder: Path, subject: _Subject, probabilities: Floats) -> None:
+def _write_predictions(folder: Path, task: Task, songs: Split, probabilities: Floats) -> None:
     """Write `predictions.parquet`: song_id, label, predicted, part, p_<class>..."""
-    task = subject.task
     columns = {
-        "song_id": pa.array(subject.song_ids, pa.string()),
-        "label": pa.array(subject.labels, task.label_type),
+        "song_id": pa.array(songs.song_ids, pa.string()),
+        "label": pa.array(songs.labels, task.label_type),
         "predicted": task.labels(task.predicted(probabilities)),
-        "part": pa.array(subject.subsets, pa.string()),
+        "part": pa.array(songs.subsets, pa.string()),
     }
     table = pa.table(columns | probability_columns(task.classes, probabilities))
     with replacing(folder / "predictions.parquet") as temporary:

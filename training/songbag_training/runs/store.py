@@ -18,7 +18,7 @@ def open_store(facts: RunFacts, store: StoreLike | None = None) -> SongStore:
     facts : RunFacts
         What the run says of its store.
     store : SongStore, Location, str or pathlib.Path, optional
-        Where the store lies now; by default where it lay at training. One that is open is returned as it is.
+        The store, by default at its address at training. An open store is returned as it is.
 
     Raises
     ------
@@ -63,5 +63,5 @@ def _another_store(location: Location) -> UsageError:
     return UsageError(
         "this is not the store that the run was trained on",
         place=str(location),
-        remedy="Give that store, or say with -o where the results of another one go.",
+        remedy="Give that store, or an `output` for the results of another one.",
     )

@@ -1,8 +1,7 @@
-"""The commands that put a run to use: `predict` and `export`. Heavy imports happen inside."""
+"""The commands on a run: `evaluate`, `predict` and `export`. Heavy imports happen inside."""
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ import typer
 
 from songbag_store.cli.options import At, with_location
 from songbag_training.cli.quiet import quiet_start
+from songbag_training.types import ExportFormat
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 PlugIn = Annotated[
@@ -18,13 +18,33 @@ PlugIn = Annotated[
 ]
 
 
-class FormatName(enum.StrEnum):
-    """Choices of `--format`."""
-
-    KERAS = "keras"
-    SAVEDMODEL = "savedmodel"
-    TFLITE = "tflite"
-    ONNX = "onnx"
+@with_location(cache=True)
+def evaluate(
+    run: RunFolder,
+    at: At,
+    store: Annotated[
+        str | None,
+        typer.Argument(metavar="[STORE]", help="Where the run's store lies now, if not where it was; or another one."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Judge by all labelled songs of STORE, results go here."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="With -o: the column of the labels, if not as at training.")] = None,
+    encoder: PlugIn = None,
+) -> None:
+    """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
+    with quiet_start():
+        from songbag_training.evaluation.display import format_confusion, format_judgement, format_metrics
+        from songbag_training.runs.evaluate import evaluate as evaluate_run
+        from songbag_training.runs.run import Run
+    opened = Run.open(run)
+    place = at(store or opened.facts.store_location) if store or output is None else None
+    result = evaluate_run(opened, place, output, label=label, encoder=encoder)
+    print(format_metrics(result.metrics), end="\n\n")
+    if result.confusion is not None:
+        print(format_confusion(result.confusion, opened.facts.classes), end="\n\n")
+    print(format_judgement(result.metrics[result.judged]))
 
 
 @with_location(cache=True)
@@ -55,15 +75,15 @@ def predict(
 
 def export(
     run: RunFolder,
-    format: Annotated[FormatName, typer.Option("--format", help="For whom; onnx needs the extra of that name.")],
+    format: Annotated[ExportFormat, typer.Option("--format", help="For whom; onnx needs the extra of that name.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PATH", help="File or folder, new; classes go into PATH.json.")
     ],
     encoder: PlugIn = None,
 ) -> None:
-    """Write a run's model for other people's tools: as .keras, SavedModel, TFLite or ONNX."""
+    """Write a run's model for other tools: as .keras, SavedModel, TFLite or ONNX."""
     with quiet_start():
         from songbag_training.apply.export import export as run_export
 
-        run_export(run, format.value, output, encoder=encoder)
-    print(f"{format.value} model: {output}; classes, features and shapes: {output}.json")
+        run_export(run, format, output, encoder=encoder)
+    print(f"{format} model: {output}; classes, features and shapes: {output}.json")
