@@ -136,16 +136,16 @@ def _judge_elsewhere(run: Run, store: SongStore, output: Path, label: str | None
 
 def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progress) -> Split:
     """Return the songs that can be judged, as one subset, with those of their classes that the run knows."""
+    known = set(classes)
     own = [classes_of(label) for label in labels.names]
-    kept = [tuple(name for name in names if name in classes) for names in own]
+    kept = [tuple(name for name in names if name in known) for names in own]
     counts = Counter(name for names in own for name in names)
-    strange = [name for name in labels.classes if name not in classes]
+    strange = [name for name in labels.classes if name not in known]
     told = ", ".join(f"{name!r} ({counts[name]} songs)" for name in strange[:8])
     rows = [row for row, names in enumerate(own) if kept[row] or not names]
     if not rows:
-        raise LabelError(
-            column, f"the run knows none of the classes: {told}", f"It knows {', '.join(sorted(classes))}."
-        )
+        remedy = f"It knows {', '.join(sorted(known))}."
+        raise LabelError(column, f"the run knows none of the classes: {told}", remedy)
     if strange:
         n_left_out = len(own) - len(rows)
         progress.note(f"{n_left_out} songs are left out, of classes that the run does not know: {told}")
@@ -183,15 +183,15 @@ def _judge(run: Run, store: SongStore, task: Task, songs: Split, model: keras.Mo
             "classes": class_metrics(task, own, shares),
             "mistakes": confident_mistakes(task, ids, labels, shares),
         }
-    # The loop ends with the subset that is judged: test, or all songs of another store.
-    confusion = None
+    judged = "test" if "test" in rows_of else "all"
+    rows, confusion = rows_of[judged], None
     if not task.several:
-        confusion = confusion_matrix(task, own, shares)
-        draw_confusion(confusion, task.classes, folder / "confusion.png", title=f"{len(rows)} songs ({subset})")
-        metrics[subset]["confusion"] = confusion.tolist()
+        confusion = confusion_matrix(task, true[rows], probabilities[rows])
+        draw_confusion(confusion, task.classes, folder / "confusion.png", title=f"{len(rows)} songs ({judged})")
+        metrics[judged]["confusion"] = confusion.tolist()
     metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.inside.state.sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
-    return Evaluation(metrics, subset, confusion)
+    return Evaluation(metrics, judged, confusion)
 
 
 def _write_predictions(folder: Path, task: Task, songs: Split, probabilities: Floats) -> None:
