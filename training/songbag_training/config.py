@@ -22,6 +22,8 @@ from songbag_training.errors import ModelError
 EncoderName = Literal["compact", "reference"]
 PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-softmax", "attention", "gated-attention"]
 
+ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
+
 _PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 ClassWeight = Literal["none", "balanced"]

@@ -15,9 +15,6 @@ FloatArray = npt.NDArray[np.float32]
 TaskName = Literal["single-label", "multi-label"]
 """Name of a task in `run.json`: whether a song is of exactly one class, or of any number of them."""
 
-ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
-"""Format of an exported model."""
-
 Label = str | tuple[str, ...]
 """Class of a song; where it may be of several, its classes, each once, in the order of the classes."""
 

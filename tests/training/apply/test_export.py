@@ -23,6 +23,7 @@ from songbag_store.format.encoding import decode
 from songbag_training import evaluate, export, predict
 from songbag_training.apply.export import portable_model, write_model
 from songbag_training.cli import commands
+from songbag_training.config import ExportFormat
 from songbag_training.evaluation.score import Piece, SongScorer
 from songbag_training.models.encoders import ENCODERS
 from songbag_training.models.model import song_model
@@ -30,7 +31,6 @@ from songbag_training.models.poolings import POOLINGS
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import save_weights
 from songbag_training.songs.task import Task
-from songbag_training.types import ExportFormat
 from tests.support.patience import PATIENCE_S
 from tests.support.small_files import small_files
 

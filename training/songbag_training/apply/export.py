@@ -25,10 +25,10 @@ from keras import KerasTensor, ops
 import songbag_store
 from songbag_store.errors import MissingExtra, UsageError
 from songbag_store.storage.files import creating, require_output
+from songbag_training.config import ExportFormat
 from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization
 from songbag_training.models.reference import PooledConvolution
 from songbag_training.runs.run import Run, RunLike
-from songbag_training.types import ExportFormat
 
 _SUFFIXES: dict[ExportFormat, str] = {"keras": ".keras", "savedmodel": "", "tflite": ".tflite", "onnx": ".onnx"}
 _TWINS = (PooledConvolution, FusedBatchNormalization)

@@ -9,7 +9,7 @@ import typer
 
 from songbag_store.cli.options import At, with_location
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.types import ExportFormat
+from songbag_training.config import ExportFormat
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 PlugIn = Annotated[
