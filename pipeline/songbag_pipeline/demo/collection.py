@@ -14,6 +14,9 @@ ENCODINGS = {"wav": "PCM_16", "flac": "PCM_16", "ogg": "VORBIS", "mp3": "MPEG_LA
 """Suffix to libsndfile's name of the encoding."""
 SAMPLE_RATES_HZ = (22_050, 32_000, 44_100, 48_000)
 
+SONGS_PER_GENRE = 16
+"""Of the default collection."""
+
 SHORTEST_S = (3.0, 4.0, 5.0, 8.0)
 """Length of the first song of each genre: two are shorter than a window of 5 s, one is as long as it."""
 LONGEST_S = (90.0, 75.0, 60.0, 50.0)
@@ -45,7 +48,7 @@ class PlannedSong:
     """State from which the song is synthesised."""
 
 
-def write_collection(folder: Path, *, seed: int = 0, songs_per_genre: int = 16) -> list[Path]:
+def write_collection(folder: Path, *, seed: int = 0, songs_per_genre: int = SONGS_PER_GENRE) -> list[Path]:
     """Synthesise the demo's songs into ``folder``, a subfolder per genre, and add two broken files.
 
     Formats, sample rates and channels are spread evenly over the genres, so that they say nothing about the genre.

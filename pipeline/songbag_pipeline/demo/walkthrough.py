@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from songbag_pipeline.demo.collection import BROKEN_FILES, write_collection
+from songbag_pipeline.demo.collection import BROKEN_FILES, SONGS_PER_GENRE, write_collection
 
 MARKER = "songbag-demo.txt"
 """The file by which the demo knows a folder of its own again; it says whether all songs were written."""
@@ -26,7 +26,7 @@ _SHORTEST_SQL = (
 )
 
 
-def walk(folder: Path) -> int:
+def walk(folder: Path, *, songs_per_genre: int = SONGS_PER_GENRE) -> int:
     """Make the collection in ``folder`` and run songbag on it from the first command to the last.
 
     Each command is printed before it runs, and runs in ``folder`` in a process of its own. A folder of an earlier demo
@@ -36,6 +36,8 @@ def walk(folder: Path) -> int:
     ----------
     folder : Path
         Absent, empty, or left by an earlier demo.
+    songs_per_genre : int
+        As for `write_collection`.
 
     Returns
     -------
@@ -48,7 +50,7 @@ def walk(folder: Path) -> int:
             f"  Name a folder that is empty or not there yet: songbag demo {shlex.quote(str(folder / 'demo'))}"
         )
         return 1
-    _make_songs(folder)
+    _make_songs(folder, songs_per_genre)
     run, predictions = _fresh_names(folder)
     print(f"\n$ cd {shlex.quote(str(folder))}", flush=True)
     for shows, words in _steps(run, predictions):
@@ -66,7 +68,7 @@ def _is_ours(folder: Path) -> bool:
     return not folder.exists()
 
 
-def _make_songs(folder: Path) -> None:
+def _make_songs(folder: Path, songs_per_genre: int) -> None:
     """Write the collection, unless an earlier demo has finished it: new bytes would be new songs to `extract`."""
     marker, songs = folder / MARKER, folder / "songs"
     if songs.is_dir() and marker.read_text() == _COMPLETE:
@@ -75,7 +77,7 @@ def _make_songs(folder: Path) -> None:
     print(f"# Synthesising made-up songs of made-up genres into {songs} ...", flush=True)
     folder.mkdir(parents=True, exist_ok=True)
     marker.write_text(_UNDER_WAY)
-    paths = write_collection(songs)
+    paths = write_collection(songs, songs_per_genre=songs_per_genre)
     marker.write_text(_COMPLETE)
     playable = len(paths) - len(BROKEN_FILES)
     print(f"# {playable} songs and {len(BROKEN_FILES)} files that are broken on purpose.")

@@ -1,7 +1,6 @@
 """The demo's collection: the same for the same seed, varied, sane in level, its genres not too easy to tell apart."""
 
 import re
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 
@@ -147,29 +146,45 @@ def test_the_demo_refuses_a_folder_with_a_strangers_files(tmp_path: Path, capsys
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+STAND_IN = """
+import sys
+from pathlib import Path
+
+command, last = sys.argv[1], Path(sys.argv[-1])
+if command == "train":
+    run = Path(sys.argv[sys.argv.index("-o") + 1])
+    run.mkdir()
+    (run / "metrics.json").write_text('{"test": {"song": {"accuracy": 1.0}}}')
+if command == "predict":
+    last.write_text("song_id,predicted")
+sys.exit(EXIT_CODE)
+"""
+"""What the demo runs in place of songbag, because it lies in the folder in which its commands run."""
+
+
+def demo_of(folder: Path, exit_code: int) -> Path:
+    """Begin a demo whose commands do next to nothing and end with an exit code."""
+    folder.mkdir()
+    (folder / walkthrough.MARKER).write_text("")
+    (folder / "songbag.py").write_text(STAND_IN.replace("EXIT_CODE", str(exit_code)))
+    return folder
+
+
 def test_a_command_that_fails_ends_the_demo_with_its_name_and_exit_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    ran = []
-
-    def fail(words: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        ran.append(words[3])
-        return subprocess.CompletedProcess(words, 3)
-
-    monkeypatch.setattr(walkthrough, "write_collection", lambda folder: write_collection(folder, songs_per_genre=1))
-    monkeypatch.setattr(subprocess, "run", fail)
-    assert walkthrough.walk(tmp_path / "demo") == 3
-    assert ran == ["extract"]
-    assert "`songbag extract songs store --label-from-folder` ended with exit code 3" in capsys.readouterr().err
+    assert walkthrough.walk(demo_of(tmp_path / "demo", 3), songs_per_genre=1) == 3
+    said = capfd.readouterr()
+    commands = [line for line in said.out.splitlines() if line.startswith("$ songbag")]
+    assert commands == ["$ songbag extract songs store --label-from-folder"]
+    assert "`songbag extract songs store --label-from-folder` ended with exit code 3" in said.err
 
 
-def test_an_earlier_demo_keeps_its_songs_and_gets_a_second_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "demo"
-    monkeypatch.setattr(walkthrough, "write_collection", lambda songs: write_collection(songs, songs_per_genre=1))
-    monkeypatch.setattr(walkthrough, "_steps", lambda *names: [])
-    monkeypatch.setattr(walkthrough, "_sum_up", lambda folder, *names: (folder / names[0]).mkdir())
-    assert walkthrough.walk(folder) == 0
+def test_an_earlier_demo_keeps_its_songs_and_gets_a_second_run(tmp_path: Path) -> None:
+    folder = demo_of(tmp_path / "demo", 0)
+    assert walkthrough.walk(folder, songs_per_genre=1) == 0
     before = {path: path.stat().st_mtime_ns for path in (folder / "songs").rglob("*.*")}
-    assert walkthrough.walk(folder) == 0
+    assert walkthrough.walk(folder, songs_per_genre=1) == 0
     assert {path: path.stat().st_mtime_ns for path in (folder / "songs").rglob("*.*")} == before
+    assert (folder / "run").is_dir()
     assert (folder / "run-2").is_dir()

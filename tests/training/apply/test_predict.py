@@ -23,6 +23,7 @@ from songbag_store.storage.location import Location
 from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, predict, train
 from songbag_training.apply.predict import explain
+from songbag_training.apply.source import SONGS_AT_ONCE
 from songbag_training.cli import commands
 from songbag_training.evaluation.predictions import writing_windows
 from songbag_training.evaluation.score import SongScore
@@ -215,12 +216,15 @@ def test_damage_halfway_leaves_what_was_written_before(
 
 
 def test_more_songs_than_are_held_at_once_come_in_the_order_of_their_ids(
-    run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, make_store: Any, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr("songbag_training.apply.source._SONGS_AT_ONCE", 4)
-    store = make_store(tmp_path / "store", songs_of_classes({"b": 5, "a": 5}))
+    n_each = SONGS_AT_ONCE // 2 + 3
+    windows = rng.normal(0, 20, (2 * n_each, 1, *run.facts.spec.window_shape)).astype(np.float32)
+    ids = [f"{name}/{n:04}" for name in "ba" for n in range(n_each)]
+    songs = [{"song_id": song_id, "windows": one} for song_id, one in zip(ids, windows, strict=True)]
+    store = make_store(tmp_path / "store", songs)
     table = predict(run, store, arrow=True)
-    assert table["song_id"].to_pylist() == [f"{name}/{n:02}" for name in "ab" for n in range(5)]
+    assert table["song_id"].to_pylist() == sorted(ids)
     done = predict(run, store, tmp_path / "out.csv")
-    assert (done.n_songs, done.n_failed, len(done.explanations)) == (10, 0, 10)
+    assert (done.n_songs, done.n_failed, len(done.explanations)) == (2 * n_each, 0, 10)
     np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")["p_folk"], table["p_folk"])

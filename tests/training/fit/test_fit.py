@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import errno
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,13 +19,15 @@ import tensorflow as tf
 from songbag_store import SongStore
 from songbag_store.errors import FileError
 from songbag_store.progress import Lines, Silent
-from songbag_store.storage.files import sync
 from songbag_training import TrainConfig, resume, train
 from songbag_training.errors import RunError
-from songbag_training.runs.checkpoints import NAME, read_reached
+from songbag_training.fit.fit import compiled_model, fit_epochs
+from songbag_training.fit.material import prepare
+from songbag_training.runs.checkpoints import NAME, Reached, read_reached
 from songbag_training.runs.evaluate import evaluate
 from songbag_training.songs.bags import BagDataset
 from tests.support.patience import PATIENCE_S
+from tests.support.small_files import small_files
 
 ROOT = Path(__file__).parents[3]
 CONFIG = TrainConfig(epochs=2, bag_size=3, batch_size=8, encoder="reference")
@@ -48,25 +50,24 @@ def test_mixed_precision_leaves_float32_weights_whose_metrics_anybody_gets(tmp_p
 
 @pytest.mark.parametrize(("steps_per_execution", "calls"), [(1, [((0, 0), 2)]), (5, [((0, 0), 1), ((1, 0), 2)])])
 def test_epochs_that_executions_divide_are_fed_from_one_dataset(
-    tmp_path: Path,
-    store: SongStore,
-    monkeypatch: pytest.MonkeyPatch,
-    steps_per_execution: int,
-    calls: list[tuple[tuple[int, int], int]],
+    store: SongStore, steps_per_execution: int, calls: list[tuple[tuple[int, int], int]]
 ) -> None:
-    made: list[tuple[tuple[int, int], int]] = []
-    dataset = BagDataset.dataset
-
-    def noting(bags: BagDataset, start: tuple[int, int], *, stop_epoch: int) -> tf.data.Dataset:
-        assert bags.n_steps % 5
-        made.append((start, stop_epoch))
-        return dataset(bags, start, stop_epoch=stop_epoch)
-
-    monkeypatch.setattr(BagDataset, "dataset", noting)
     config = dataclasses.replace(CONFIG, steps_per_execution=steps_per_execution)
-    run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
+    material = prepare(store, "label", None, None, config=config)
+    bags = BagDataset(store, *material.subset("train"), bag_size=3, batch_size=8)
+    assert bags.n_steps % 5
+    made: list[tuple[tuple[int, int], int]] = []
+
+    def batches(epoch: int, step: int, stop: int) -> tf.data.Dataset:
+        made.append(((epoch, step), stop))
+        return bags.dataset((epoch, step), stop_epoch=stop)
+
+    epochs: list[int] = []
+    noting = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, _: epochs.append(epoch))
+    reached = Reached(rows=[], step=0, seconds=0.0)
+    fit_epochs(compiled_model(material), batches, bags.n_steps, reached, config, [noting])
     assert made == calls
-    assert len(pd.read_csv(run.folder / "history.csv")) == CONFIG.epochs
+    assert epochs == list(range(CONFIG.epochs))
 
 
 def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Path, store: SongStore) -> None:
@@ -82,22 +83,16 @@ def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Pat
 
 
 @pytest.mark.fault(82)
-def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
-    tmp_path: Path, store: SongStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    n_checkpoints = 0
+def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path: Path, store: SongStore) -> None:
+    """As on a full disk: from the first checkpoint on, no file may be as large as one."""
+    with contextlib.ExitStack() as disk:
 
-    def fill_up(path: Path) -> None:
-        nonlocal n_checkpoints
-        n_checkpoints += path.suffix == ".safetensors"
-        if n_checkpoints == 2:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        sync(path)
+        class FillingUp(Silent):
+            def advance(self, done: float, state: str, line: str | None = None) -> None:
+                disk.enter_context(small_files((tmp_path / "run" / NAME).stat().st_size // 2))
 
-    with monkeypatch.context() as patched:
-        patched.setattr("songbag_store.storage.files.sync", fill_up)
-        with pytest.raises(FileError, match=r"checkpoint\.safetensors: cannot be written \(No space left on device\)"):
-            train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=0, progress=Silent())
+        with pytest.raises(FileError, match=r"checkpoint\.safetensors: cannot be written \(File too large\)"):
+            train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=0, progress=FillingUp())
     assert read_reached(tmp_path / "run" / NAME).step == 1
     assert not list((tmp_path / "run").glob(".tmp-*"))
     lines: list[str] = []

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 from typer.testing import CliRunner
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import adopt_part
 from songbag_store.storage.location import Location
-from songbag_store.storage.objects import ObjectStorage
 from songbag_store.writer import commit_parts, open_for_writing
 from songbag_training.cli import commands
 from songbag_training.songs.bags import BagDataset
 from tests.support import objects
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.stores import Windows, fill, sixteenths
+from tests.support.watched import WatchedPlace
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 
@@ -42,18 +41,18 @@ def test_bags_from_a_bucket_are_those_from_a_folder(
 
 
 def test_a_store_that_remembers_asks_the_bucket_for_a_song_once(
-    s3_url: str, s3_endpoint: str, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+    s3_url: str, s3_endpoint: str, rng: np.random.Generator
 ) -> None:
     songs = {f"{n:02}": sixteenths(rng, 1 + n % 7, SPEC.window_shape) for n in range(20)}
-    store = filled(s3_url, objects.options(s3_endpoint), songs).remembering(10**8)
+    filled(s3_url, objects.options(s3_endpoint), songs)
     requests: list[str] = []
-    read_range = ObjectStorage.read_range
 
-    def noting(storage: ObjectStorage, key: str, start: int, stop: int) -> bytes:
-        requests.append(key)
-        return read_range(storage, key, start, stop)
+    def noting(operation: str, key: str) -> None:
+        if operation == "read_range":
+            requests.append(key)
 
-    monkeypatch.setattr(ObjectStorage, "read_range", noting)
+    place = WatchedPlace(s3_url, objects.options(s3_endpoint), before=noting)
+    store = SongStore.open(place).remembering(10**8)
     bags = BagDataset(store, sorted(songs), [0, 1] * 10, bag_size=7, batch_size=6)
     first = [batch.windows for batch in bags.batches(stop_epoch=1)]
     assert requests

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import random
 import shutil
@@ -17,12 +18,11 @@ import pandas as pd
 import pytest
 
 from songbag_store import SongStore
-from songbag_store.errors import UsageError
+from songbag_store.errors import FileError, UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, resume, train
 from songbag_training.errors import DamagedRun, RunNotFound
-from songbag_training.fit.callbacks import Keeper
 from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.run import Run
@@ -40,18 +40,16 @@ class _Killed(BaseException):
     """Ends a training as suddenly as a signal would, as far as files are concerned."""
 
 
-def _stop_after(monkeypatch: pytest.MonkeyPatch, n_checkpoints: int) -> None:
-    """Let the n-th checkpoint be the last thing that a training writes."""
-    left = [n_checkpoints]
-    save = Keeper._save
+class Stopping(Silent):
+    """Ends a training after the n-th checkpoint: each is followed by a word of how far it is."""
 
-    def save_and_die(self: Keeper, step: int) -> None:
-        save(self, step)
-        left[0] -= 1
-        if left[0] == 0:
+    def __init__(self, n_checkpoints: int) -> None:
+        self._n_left = n_checkpoints
+
+    def advance(self, done: float, state: str, line: str | None = None) -> None:
+        self._n_left -= 1
+        if self._n_left == 0:
             raise _Killed
-
-    monkeypatch.setattr(Keeper, "_save", save_and_die)
 
 
 @pytest.fixture(scope="module")
@@ -113,21 +111,38 @@ def test_a_training_goes_on_inside_an_epoch_and_between_two(
     tmp_path: Path,
     store: SongStore,
     whole: Run,
-    monkeypatch: pytest.MonkeyPatch,
     n_checkpoints: int,
     n_steps: int,
     options: dict[str, Any],
 ) -> None:
     config = dataclasses.replace(CONFIG, **options)
-    with monkeypatch.context() as patched:
-        _stop_after(patched, n_checkpoints)
-        with pytest.raises(_Killed):
-            train(store, "label", tmp_path / "run", config=config, checkpoint_s=0, progress=Silent())
+    with pytest.raises(_Killed):
+        train(store, "label", tmp_path / "run", config=config, checkpoint_s=0, progress=Stopping(n_checkpoints))
     reached = read_reached(tmp_path / "run" / NAME)
     assert reached.epoch * 12 + reached.step == n_steps
     lines: list[str] = []
     resume(tmp_path / "run", progress=Lines(lines.append))
     assert lines[0].startswith("resuming")
+    assert_same(tmp_path / "run", whole)
+
+
+@pytest.mark.fault(81)
+def test_what_follows_from_a_checkpoint_is_written_when_the_training_goes_on(
+    tmp_path: Path, store: SongStore, whole: Run
+) -> None:
+    in_the_way = tmp_path / "run" / "weights.safetensors"
+
+    class Blocking(Silent):
+        def begin(self, total: float, unit: str) -> None:
+            in_the_way.mkdir()
+
+    with pytest.raises(FileError, match=r"weights\.safetensors: cannot be written \(Is a directory\)"):
+        train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=math.inf, progress=Blocking())
+    in_the_way.rmdir()
+    reached = read_reached(tmp_path / "run" / NAME)
+    assert (reached.epoch, reached.step) == (1, 0)
+    assert not (tmp_path / "run" / "history.csv").exists()
+    resume(tmp_path / "run", progress=Silent())
     assert_same(tmp_path / "run", whole)
 
 
@@ -139,13 +154,10 @@ def test_a_run_without_a_checkpoint_begins_again(tmp_path: Path, store: SongStor
     assert_same(tmp_path / "run", whole)
 
 
-def test_of_a_training_that_had_ended_only_the_evaluation_is_left(
-    tmp_path: Path, store: SongStore, whole: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patched:
-        _stop_after(patched, CONFIG.epochs)
-        with pytest.raises(_Killed):
-            train(store, "label", tmp_path / "run", config=CONFIG, progress=Silent())
+def test_of_a_training_that_had_ended_only_the_evaluation_is_left(tmp_path: Path, store: SongStore, whole: Run) -> None:
+    stopping = Stopping(CONFIG.epochs)
+    with pytest.raises(_Killed):
+        train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=math.inf, progress=stopping)
     lines: list[str] = []
     resume(tmp_path / "run", progress=Lines(lines.append))
     assert [line.split(" ")[0] for line in lines] == ["resuming", "held-out"]

@@ -19,6 +19,7 @@ from songbag_training.fit.fit import compiled_model
 from songbag_training.fit.material import prepare
 from songbag_training.models.poolings import GatedAttentionPooling
 from songbag_training.runs.run import Run
+from tests.support.watched import WatchedPlace
 
 FILES = (
     "confusion.png history.csv metrics.json predictions.parquet run.json split.parquet weights.safetensors "
@@ -118,14 +119,16 @@ def test_early_stopping_ends_the_training(tmp_path: Path, store: SongStore, tiny
 
 
 def test_a_store_that_cannot_be_written_is_trained_on_with_a_note(
-    tmp_path: Path, store: SongStore, tiny: TrainConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: SongStore, tiny: TrainConfig
 ) -> None:
-    def refuse(name: str, facts: Any) -> None:
-        raise StoreError("cannot be written (Read-only file system)")
+    def refuse(operation: str, key: str) -> None:
+        if operation == "create":
+            raise StoreError("cannot be written (Read-only file system)")
 
-    monkeypatch.setattr(store, "tag", refuse)
     lines: list[str] = []
-    train(store, "label", tmp_path / "run", config=tiny, progress=Lines(lines.append))
+    train(
+        WatchedPlace(store.address, before=refuse), "label", tmp_path / "run", config=tiny, progress=Lines(lines.append)
+    )
     assert any("could not be pinned" in line for line in lines)
 
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from songbag_store import SongStore
-from songbag_store.errors import SongNotFound, UsageError
+from songbag_store.errors import DamagedStore, SongNotFound, UsageError
 from songbag_training import BagDataset
 
 
@@ -42,19 +44,17 @@ def test_a_dataset_begins_anew_whenever_it_is_iterated(store: SongStore, ids: li
 
 
 def test_a_dataset_that_broke_off_does_not_end_early_the_next_time(
-    store: SongStore, ids: list[str], monkeypatch: pytest.MonkeyPatch
+    store: SongStore, ids: list[str], tmp_path: Path
 ) -> None:
-    bags = BagDataset(store, ids, [0] * len(ids), bag_size=2, batch_size=3)
+    shutil.copytree(store.address, tmp_path / "store")
+    features = tmp_path / "store" / "features.zarr"
+    bags = BagDataset(SongStore.open(tmp_path / "store"), ids, [0] * len(ids), bag_size=2, batch_size=3)
     dataset = bags.dataset(stop_epoch=1)
-
-    def broken(*_: object) -> None:
-        raise OSError("the disk is gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(bags, "_finish", broken)
-        with pytest.raises(tf.errors.OpError, match="the disk is gone"):
-            list(dataset)
-    assert str(bags.failure) == "the disk is gone"
+    features.rename(tmp_path / "gone")
+    with pytest.raises(tf.errors.OpError, match=r"has no zarr\.json"):
+        list(dataset)
+    assert isinstance(bags.failure, DamagedStore)
+    (tmp_path / "gone").rename(features)
     assert len(list(dataset)) == bags.n_steps
 
 

@@ -19,7 +19,8 @@ from songbag_training.evaluation.score import Piece, array_pieces, stored_pieces
 from songbag_training.runs.run import RunFacts
 from songbag_training.runs.store import refuse_other_spec
 
-_SONGS_AT_ONCE = 1024
+SONGS_AT_ONCE = 1024
+"""Songs of a group."""
 
 
 class SourceSong(NamedTuple):
@@ -74,8 +75,8 @@ def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
     names = ("song_id", "path", "error_code", "error")
     index = store.index(arrow=True).select([*names, "status", "fragment", "row_start", "n_windows"])
     order = pc.sort_indices(index["song_id"])
-    for start in range(0, len(order), _SONGS_AT_ONCE):
-        rows = index.take(order.slice(start, _SONGS_AT_ONCE))
+    for start in range(0, len(order), SONGS_AT_ONCE):
+        rows = index.take(order.slice(start, SONGS_AT_ONCE))
         songs = [SourceSong(*row) for row in zip(*(rows[name].to_pylist() for name in names), strict=True)]
         yield songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows)
 
@@ -90,7 +91,7 @@ def _audio_groups(
         raise MissingExtra("pipeline", error.name or "songbag_pipeline", place="predicting from audio") from error
 
     def pieces(songs: list[SourceSong]) -> Iterator[Piece]:
-        for song in islice(features, _SONGS_AT_ONCE):
+        for song in islice(features, SONGS_AT_ONCE):
             songs.append(SourceSong(song.song_id, song.path, song.error_code, song.error))
             if song.windows is not None:
                 yield from array_pieces(song.song_id, song.windows, chunk_windows)
@@ -99,5 +100,5 @@ def _audio_groups(
     while True:
         songs: list[SourceSong] = []
         yield songs, pieces(songs)
-        if len(songs) < _SONGS_AT_ONCE:
+        if len(songs) < SONGS_AT_ONCE:
             return

@@ -95,7 +95,7 @@ def fit(run: Run, material: Material, model: keras.Model, *, checkpoint_s: float
         if config.tensorboard:
             callbacks.append(Board(run.folder, keeper.history))
         try:
-            _fit_epochs(model, _batches(material, model, bags), bags.n_steps, reached, config, callbacks)
+            fit_epochs(model, _batches(material, model, bags), bags.n_steps, reached, config, callbacks)
         except tf.errors.OpError as error:
             _raise_cause(error, bags, run.folder)
             raise
@@ -110,7 +110,7 @@ def _batches(material: Material, model: keras.Model, bags: BagDataset) -> Callab
     return lambda epoch, step, stop: changed(bags.dataset((epoch, step), stop_epoch=stop), epoch * bags.n_steps + step)
 
 
-def _fit_epochs(
+def fit_epochs(
     model: keras.Model,
     batches: Callable[[int, int, int], tf.data.Dataset],
     n_steps: int,
