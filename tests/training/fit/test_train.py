@@ -51,6 +51,12 @@ def test_a_bag_has_no_more_slots_than_the_longest_song_has_windows(store: SongSt
     assert model.input["mask"].shape == (None, longest)
 
 
+def test_batches_that_no_machine_holds_are_refused_before_there_is_a_folder(store: SongStore, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"batch_size 8 with bag_size 1000000000 makes batches of [0-9,]+ bytes"):
+        train(store, "label", tmp_path / "run", config=TrainConfig(bag_size=10**9), progress=Silent())
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_run_says_what_it_was_made_from(run: Run, store: SongStore, quick: TrainConfig) -> None:
     facts = run.facts
     assert (facts.store_uuid, facts.snapshot, facts.snapshot_sha256) == (store.uuid, 1, store.inside.state.sha256)

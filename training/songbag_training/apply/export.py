@@ -59,7 +59,8 @@ def export(run: RunLike, format: ExportFormat, output: str | Path, *, encoder: s
     FileError
         If the output cannot be written.
     """
-    path = _checked(format, Path(output))
+    path = Path(output)
+    _require_possible(format, path)
     beside = path.with_name(path.name + ".json")
     run = Run.open(run).allow_encoder(encoder)
     model = portable_model(run.load_model())
@@ -165,7 +166,7 @@ def _probabilities(logits: KerasTensor, exclusive: bool) -> KerasTensor:
     return ops.softmax(logits, axis=-1)
 
 
-def _checked(form: ExportFormat, path: Path) -> Path:
+def _require_possible(form: ExportFormat, path: Path) -> None:
     if form not in _SUFFIXES:
         remedy = f"There are: {', '.join(get_args(ExportFormat))}."
         raise UsageError(f"there is no format {form!r}", place="export", remedy=remedy)
@@ -175,7 +176,6 @@ def _checked(form: ExportFormat, path: Path) -> Path:
             import tf2onnx  # noqa: F401
         except ImportError as error:
             raise MissingExtra("onnx", error.name or "tf2onnx", place="exporting to ONNX") from error
-    return path
 
 
 def write_model(model: keras.Model, form: ExportFormat, path: Path) -> None:

@@ -67,7 +67,7 @@ def predict(
 ) -> Any:
     """Predict the class of every song of a source, into a table or into a file.
 
-    Into a file, memory holds a thousand songs and the windows of one, whatever the number of songs.
+    Into a file, memory holds a thousand songs and the windows of one.
 
     Parameters
     ----------

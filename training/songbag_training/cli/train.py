@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,10 +12,6 @@ from songbag_store.cli.declared import Given, with_options
 from songbag_store.cli.options import At, Store, with_location
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import TrainConfig
-
-if TYPE_CHECKING:
-    from songbag_store.storage.location import Location
-    from songbag_training.fit.material import Material
 
 _MOSTLY_KNOWN_S = 0.5
 
@@ -55,33 +51,25 @@ def train(
     if resume:
         others = {"label": label, "where": where, "split": split, "group": group, "snapshot": at(store).snapshot}
         given = {name: value for name, value in others.items() if value not in (None, [])} | config.fields
-        _resume(at(store), output, given)
+        with quiet_start():
+            from songbag_training.fit.train import refuse_contradictions
+            from songbag_training.fit.train import resume as run_resume
+            from songbag_training.runs.run import Run
+        refuse_contradictions(Run.open_unfinished(output), given)
+        run_resume(output, at(store), encoder=given.get("encoder"))
         return
     from songbag_training.fit.material import prepare
-
-    def prepared() -> Material:
-        return prepare(at(store), label, where, split, group=group or (), config=chosen)
 
     # Both take long: to load TensorFlow and to choose the songs of a large store. So they run at the same time. Most
     # mistakes in the command show within half a second, before TensorFlow loads.
     with ThreadPoolExecutor(1) as aside:
-        preparing = aside.submit(prepared)
+        preparing = aside.submit(prepare, at(store), label, where, split, group=group or (), config=chosen)
         wait([preparing], timeout=_MOSTLY_KNOWN_S)
         if preparing.done():
             preparing.result()
         with quiet_start():
             from songbag_training.fit.train import train_on
     train_on(preparing.result(), output)
-
-
-def _resume(store: Location, output: Path, given: dict[str, Any]) -> None:
-    """Go on with a run, after comparing the options that were given with its own."""
-    with quiet_start():
-        from songbag_training.fit.train import refuse_contradictions
-        from songbag_training.fit.train import resume as run_resume
-        from songbag_training.runs.run import Run
-    refuse_contradictions(Run.open_unfinished(output), given)
-    run_resume(output, store, encoder=given.get("encoder"))
 
 
 @with_location()

@@ -249,9 +249,7 @@ def _facts(material: Material) -> RunFacts:
         config=material.config,
         versions={
             "songbag": songbag_store.__version__,
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-            "numpy": np.__version__,
+            **{library.__name__: library.__version__ for library in (keras, tf, np)},
             "python": platform.python_version(),
         },
     )

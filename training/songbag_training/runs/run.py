@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, overload
+from typing import Any, Self, TypeAlias
 
 import keras
 import pyarrow as pa
@@ -54,9 +54,6 @@ from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
 from songbag_training.types import TaskName
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _WRITE_AGAIN = "Write it again with `songbag evaluate RUN`."
 _LARGEST_BATCH_BYTES = 2**37
 
@@ -82,7 +79,7 @@ class RunFacts:
     store_location: str
     """Where the store was, as an absolute path or address."""
     store_uuid: Identifier
-    """Which store it was, wherever it lies now."""
+    """Identity of the store."""
     snapshot: Count
     """Number of the snapshot that was read."""
     snapshot_sha256: Digest
@@ -191,12 +188,10 @@ class Run(Shown):
         except FileNotFoundError:
             raise DamagedRun("is missing", place=str(path), remedy=_WRITE_AGAIN) from None
 
-    @overload
-    def predictions(self, *, arrow: Literal[False] = False) -> pd.DataFrame: ...
-    @overload
-    def predictions(self, *, arrow: Literal[True]) -> pa.Table: ...
     def predictions(self, *, arrow: bool = False) -> Any:
         """Return the predictions of the run's songs: song_id, label, predicted, part, p_<class>...
+
+        They come as pandas, or as Arrow with ``arrow=True``.
 
         Raises
         ------
