@@ -18,7 +18,7 @@ import pyarrow as pa
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from songbag_training.songs.labels import read_labels
-from songbag_training.splits.deal import make_folds
+from songbag_training.splits.deal import make_split
 
 Ints = npt.NDArray[np.int64]
 
@@ -77,7 +77,7 @@ def index(classes: Ints, artists: Ints) -> pa.Table:
 
 def own(songs: pa.Table, group: list[str]) -> Ints:
     """Divide as `songbag split --folds 5` does: labels read, copies kept together, checked for leaks."""
-    split = make_folds(read_labels(songs, "label"), "label", N_FOLDS, seed=0, group=group)
+    split = make_split(read_labels(songs, "label"), "label", folds=N_FOLDS, seed=0, group=group)
     return np.array(split.subsets).astype(np.int64)
 
 

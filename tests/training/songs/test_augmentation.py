@@ -46,14 +46,14 @@ def batches(n: int, *, spec: FeatureSpec = SPEC, labels: Any = None) -> tf.data.
     return tf.data.Dataset.from_tensor_slices(({"windows": stored, "mask": mask}, own))
 
 
-def change(data: tf.data.Dataset, what: TrainConfig = ALL, first: int = 0, n_classes: int = 3) -> list[Any]:
-    changed = augmentation(what, spec=SPEC, mean=np.zeros(C, np.float32), n_classes=n_classes)
+def change(data: tf.data.Dataset, what: TrainConfig = ALL, first: int = 0, n_logits: int = 3) -> list[Any]:
+    changed = augmentation(what, spec=SPEC, mean=np.zeros(C, np.float32), n_logits=n_logits)
     return list(changed(data, first).as_numpy_iterator())
 
 
 def test_without_any_change_the_batches_are_passed_on_untouched() -> None:
     data = batches(2)
-    assert augmentation(OFF, spec=SPEC, mean=np.zeros(C), n_classes=3)(data, 0) is data
+    assert augmentation(OFF, spec=SPEC, mean=np.zeros(C), n_logits=3)(data, 0) is data
 
 
 def test_batches_are_a_function_of_seed_and_number_alone() -> None:
@@ -89,7 +89,7 @@ def test_only_masks_are_drawn_anew_where_only_masks_are_on() -> None:
 @pytest.mark.parametrize(("n_classes", "width"), [(3, 3), (2, 1)])
 def test_mixed_labels_are_shares(n_classes: int, width: int) -> None:
     numbers = np.arange(B, dtype=np.int32)[None] % n_classes
-    (_, labels), *_ = change(batches(1, labels=numbers), n_classes=n_classes)
+    (_, labels), *_ = change(batches(1, labels=numbers), n_logits=width)
     assert labels.shape == (B, width)
     assert (labels >= 0).all()
     assert (labels <= 1).all()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from songbag_store.errors import UsageError
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import read_labels
-from songbag_training.splits.deal import make_folds, make_split, split_songs
+from songbag_training.splits.deal import make_split
 from songbag_training.splits.groups import n_duplicates
 from songbag_training.splits.split import SUBSETS, Split, apply_split, check_leaks, format_balance
 
@@ -26,7 +26,7 @@ def _songs(labels: list[object], kind: pa.DataType | None = None, contents: list
 
 
 def _split(songs: pa.Table, seed: int = 0) -> Split:
-    return split_songs(read_labels(songs, "genre"), "genre", seed=seed)
+    return make_split(read_labels(songs, "genre"), "genre", seed=seed)
 
 
 def test_every_class_is_divided_70_15_15() -> None:
@@ -120,7 +120,7 @@ def _sides(split: Split, values: list[object]) -> dict[object, set[str]]:
 def test_songs_of_one_artist_stay_on_one_side() -> None:
     artists = [f"artist {row // 4}" for row in range(120)]
     songs = _grouped(["a", "b"] * 60, artist=artists)
-    split = split_songs(read_labels(songs, "genre"), "genre", seed=0, group=["artist"])
+    split = make_split(read_labels(songs, "genre"), "genre", seed=0, group=["artist"])
     assert all(len(subsets) == 1 for subsets in _sides(split, list(artists)).values())
     assert split.group == ("artist",)
     counts = split.counts()
@@ -136,7 +136,7 @@ def test_groups_that_hang_together_by_chains_stay_on_one_side() -> None:
         album=["1", "2", "3", "4"] + [None, ""] * 18,
     )
     songs = songs.set_column(2, "content_sha256", pa.array(["same" if row in (2, 3) else None for row in range(40)]))
-    split = make_folds(read_labels(songs, "genre"), "genre", 4, seed=3, group=["artists", "album"])
+    split = make_split(read_labels(songs, "genre"), "genre", folds=4, seed=3, group=["artists", "album"])
     assert len(set(split.subsets[:4])) == 1
     # Neither null nor empty text holds songs together.
     assert len(set(split.subsets[4:])) == 4
@@ -149,7 +149,7 @@ def test_any_division_keeps_units_whole_and_classes_in_every_subset(data: st.Dat
     sizes = data.draw(st.lists(st.integers(n_folds, 40), min_size=n_classes, max_size=n_classes))
     labels = [f"c{number}" for number, size in enumerate(sizes) for _ in range(size)]
     songs = _songs(list(labels))
-    split = make_folds(read_labels(songs, "genre"), "genre", n_folds, seed=data.draw(st.integers(0, 9)))
+    split = make_split(read_labels(songs, "genre"), "genre", folds=n_folds, seed=data.draw(st.integers(0, 9)))
     for number, size in enumerate(sizes):
         counts = Counter(subset for subset, label in zip(split.subsets, labels, strict=True) if label == f"c{number}")
         assert set(counts) == set(split.names)
@@ -162,7 +162,7 @@ def test_songs_of_several_classes_have_their_classes_in_every_subset() -> None:
     rng = np.random.default_rng(0)
     names = [[name for name in "abcde" if rng.random() < 0.1 + 0.15 * "abcde".index(name)] for _ in range(300)]
     labels = read_labels(_songs(list(names)), "genre")
-    split = make_folds(labels, "genre", 5, seed=0)
+    split = make_split(labels, "genre", folds=5, seed=0)
     for name in "abcde":
         own = [subset for subset, has in zip(split.subsets, names, strict=True) if name in has]
         counts = Counter(own)
@@ -221,7 +221,7 @@ def test_a_store_without_songs_of_the_split_is_refused_and_they_are_named() -> N
 def test_a_group_that_has_come_to_be_on_two_sides_is_a_leak_when_the_split_is_used_again() -> None:
     artists: list[object] = [f"artist {row // 2}" for row in range(40)]
     songs = _grouped(["a", "b"] * 20, artist=artists)
-    saved = split_songs(read_labels(songs, "genre"), "genre", seed=0, group=["artist"])
+    saved = make_split(read_labels(songs, "genre"), "genre", seed=0, group=["artist"])
     first = saved.subsets.index("train")
     artists[saved.subsets.index("test")] = artists[first]
     corrected = songs.set_column(3, "artist", pa.array(artists))
@@ -244,7 +244,7 @@ def test_a_hundred_thousand_songs_are_divided_in_seconds() -> None:
     songs = _grouped([f"c{row % 30}" for row in range(n)], artist=[f"artist {row // 9}" for row in range(n)])
     songs = songs.set_column(0, "song_id", pa.array([f"s{row:06}" for row in range(n)]))
     began = time.process_time()
-    split = make_folds(read_labels(songs, "genre"), "genre", 5, seed=0, group=["artist"])
+    split = make_split(read_labels(songs, "genre"), "genre", folds=5, seed=0, group=["artist"])
     assert time.process_time() - began < 10
     counts = split.counts().values()
     assert max(counts) - min(counts) < 0.001 * n

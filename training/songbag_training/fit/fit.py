@@ -105,8 +105,8 @@ def fit(run: Run, material: Material, model: keras.Model, *, checkpoint_s: float
 def _batches(material: Material, model: keras.Model, bags: BagDataset) -> Callable[[int, int, int], tf.data.Dataset]:
     """Return the function that gives augmented batches from a step of an epoch to another epoch, counted from 0."""
     mean = model.get_layer("window_network").get_layer("scaling").mean.numpy()
-    n_classes = len(material.labels.classes)
-    changed = augmentation(material.config, spec=material.store.spec, mean=mean, n_classes=n_classes)
+    n_logits = material.labels.task.n_logits
+    changed = augmentation(material.config, spec=material.store.spec, mean=mean, n_logits=n_logits)
     return lambda epoch, step, stop: changed(bags.dataset((epoch, step), stop_epoch=stop), epoch * bags.n_steps + step)
 
 

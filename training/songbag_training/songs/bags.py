@@ -1,4 +1,4 @@
-"""`BagDataset`: the store's bags with a class for each song, as a `tf.data.Dataset`."""
+"""`BagDataset`: bags of windows with their labels, as a `tf.data.Dataset`."""
 
 from __future__ import annotations
 
@@ -24,37 +24,36 @@ _NOTHING_AHEAD: tuple[tuple[int, int], Iterator[Batch]] = (-1, -1), iter(())
 
 
 class BagDataset(Bags):
-    """Bags of a fixed number of windows of each song, in batches, in an order that any step can be entered at.
+    """Batches of bags, with a fixed number of windows of each song, and the songs' labels.
 
-    What a batch holds is a pure function of the songs, `seed`, epoch and step: see `Bags`, which
-    this is with labels for every song.
+    A batch is a pure function of the songs, `seed`, epoch and step, so reading can start at any step: see `Bags`.
 
     Parameters
     ----------
     store : SongStore
         Where the windows are.
     songs : sequence of str, or pyarrow.Table
-        Song ids in any order, or their rows of the index.
+        Song ids in any order, or rows of the index.
     labels : sequence of int, or array of shape (n, n_classes)
         Targets, see `songbag_training.songs.task.Task`.
     bag_size : int
-        K, windows of a song in a batch.
+        K, number of windows of a song in a batch.
     batch_size : int
-        The most songs in a batch; the batches of an epoch differ by one song at most.
+        Largest number of songs in a batch; the batches of an epoch differ by at most one song.
     seed : int
         Another seed gives another order and other windows.
     shard : tuple of int
-        ``(index, count)``: which of how many hosts this is that share the songs.
+        ``(index, count)``: number of this host, and how many hosts share the songs.
 
     Attributes
     ----------
     failure : Exception or None
-        Why `dataset` broke off.
+        Error that ended `dataset`.
 
     Raises
     ------
     songbag_store.errors.SongNotFound
-        If the store's snapshot has no features of a song.
+        If the store's snapshot lacks the features of a song.
     songbag_store.errors.UsageError
         If songs and labels do not make bags.
 
@@ -95,10 +94,10 @@ class BagDataset(Bags):
         self._reading = threading.Lock()
 
     def dataset(self, start: tuple[int, int] = (0, 0), *, stop_epoch: int) -> tf.data.Dataset:
-        """Return the batches as a `tf.data.Dataset` of ``({"windows", "mask"}, labels)``, one after the other.
+        """Return the batches in order, as a `tf.data.Dataset` of ``({"windows", "mask"}, labels)``.
 
-        It knows how many batches there are. TensorFlow wraps what goes wrong in reading into an error of its own; the
-        error itself is then in `failure`.
+        Its cardinality is known. If reading fails, TensorFlow raises an error of its own, and the original one is in
+        `failure`.
         """
         import tensorflow as tf
 
@@ -110,15 +109,18 @@ class BagDataset(Bags):
         # The traced function does not keep these bags alive, so the dataset has to.
         batches.bags = self
         options = tf.data.Options()
-        # There is nothing to tune, and the end of an epoch would wait for the tuner's thread: 0.1 s in every other one.
+        # There is nothing to tune, and every other epoch would wait 0.1 s for the tuner's thread at its end.
         options.autotune.enabled = False
-        # Nor to rewrite: looking for it takes longer than the first batch.
+        # There is nothing to rewrite either, and looking for it takes longer than the first batch.
         options.experimental_optimization.apply_default_optimizations = False
         return batches.prefetch(2).with_options(options)
 
     @cached_property
     def _traced_read(self) -> tuple[Any, Any]:
-        """What makes a batch of its number and the number to stop before, traced once for all epochs; and its type."""
+        """The function from the number of a batch, and the number to stop before, to the batch; and the batch's type.
+
+        It is traced once for all epochs.
+        """
         import tensorflow as tf
 
         spec = self._reader.spec
@@ -130,7 +132,7 @@ class BagDataset(Bags):
             tf.TensorSpec((None, *self.labels.shape[1:]), self.labels.dtype),
         )
 
-        # TensorFlow keeps what a graph calls to the end of the process.
+        # Weakly, because TensorFlow keeps the functions that a graph calls to the end of the process.
         weakly = weakref.WeakMethod(self._read)
 
         def read_batch(number: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
@@ -139,7 +141,7 @@ class BagDataset(Bags):
             return method(number, stop)
 
         def read(number: Any, stop: Any) -> Any:
-            # Python's lock is taken once for an element, so an element is a whole batch.
+            # Python's lock is taken once for each element, so an element is a whole batch.
             kinds = tf.nest.flatten(element)
             arrays = tf.numpy_function(read_batch, (number, stop), [kind.dtype for kind in kinds])
             shaped = [tf.ensure_shape(array, kind.shape) for array, kind in zip(arrays, kinds, strict=True)]
@@ -149,10 +151,7 @@ class BagDataset(Bags):
         return tf.function(read, autograph=False).get_concrete_function(number, number), element
 
     def _read(self, number: int, stop: int) -> tuple[npt.NDArray[Any], ...]:
-        """Return mask, windows and labels of a batch, counted over all epochs, and let those after it be read.
-
-        (In the order in which TensorFlow makes a list of a dict: of its keys.)
-        """
+        """Return mask, windows and labels of a batch, counted over all epochs, while the next ones are being read."""
         with self._reading:
             (expected, batches), self._ahead = self._ahead, _NOTHING_AHEAD
             try:
@@ -163,4 +162,5 @@ class BagDataset(Bags):
             except Exception as error:
                 self.failure = error
                 raise
+        # TensorFlow flattens a dict in the order of its keys: "mask" comes before "windows".
         return batch.mask, batch.windows, self.labels[batch.songs]

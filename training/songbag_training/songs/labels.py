@@ -1,10 +1,10 @@
-"""Labels: what each song is, read from a column of the index, and as the numbers that a network learns from."""
+"""Labels of songs: read from a column of the index, and encoded as numbers."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -29,10 +29,10 @@ class Labels:
     names : list of Label
         The label of each row.
     task : Task
-        Of several classes a song where the column holds lists. Classes are in order: numbers in the order of numbers,
-        text in that of its code points.
+        Of several classes for each song if the column holds lists. Classes are sorted: numbers by value, text by code
+        points.
     n_unlabelled : int
-        Songs left out because their label is null or empty text.
+        Number of songs left out because their label is null or empty text.
     """
 
     songs: pa.Table
@@ -60,7 +60,7 @@ class Labels:
 def labelled_songs(
     store: SongStore, label: str, where: str | None, also: Mapping[str, Sequence[str]] | None = None
 ) -> Labels:
-    """Return the songs of a store that can be trained on; of the index only the columns that this takes.
+    """Return the songs of a store that can be trained on, with the columns that training needs.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def labelled_songs(
     where : str or None
         SQL expression over the index; only these songs.
     also : mapping of str to sequence of str, optional
-        Further columns that are wanted of these songs, by the option that names them.
+        Further columns to read, by the option that names them.
 
     Raises
     ------
@@ -80,16 +80,14 @@ def labelled_songs(
     LabelError
         If the labels cannot be learned.
     """
-    further = [column for columns in (also or {}).values() for column in columns]
-    names = dict.fromkeys([*PLACE_COLUMNS, CONTENT, label, *further])
-    wanted = [name for name in names if name in store.inside.state.schema.names]
-    songs = store.songs(where, columns=wanted, arrow=True)
+    options, schema = {"label": (label,), **(also or {})}, store.inside.state.schema
+    names = dict.fromkeys(chain(PLACE_COLUMNS, (CONTENT,), *options.values()))
+    songs = store.songs(where, columns=[name for name in names if name in schema.names], arrow=True)
     if songs.num_rows == 0:
         remedy = "Change `where`." if where else "`songbag failures STORE` tells why songs failed."
         raise UsageError("no song with features is left to train on", place=store.address, remedy=remedy)
-    _require_label(store.inside.state.schema, label)
-    for option, columns in (also or {}).items():
-        require_columns(store.inside.state.schema, columns, option)
+    for option, columns in options.items():
+        require_columns(schema, columns, option)
     labels = read_labels(songs, label)
     require_learnable(labels, label)
     return labels
@@ -100,65 +98,61 @@ def require_columns(schema: pa.Schema, columns: Sequence[str], option: str) -> N
 
     Raises
     ------
+    LabelError
+        If the option is "label".
     UsageError
-        Naming the option and the columns that there are.
+        If it is another one. Both name the columns that exist.
     """
     for column in columns:
         if column not in schema.names:
             own = ", ".join(field.name for field in user_fields(schema)) or "none"
-            raise UsageError(
-                f"there is no column {column!r}; the columns that came with the songs are: {own}",
-                place=option,
-                remedy="Give one of them, or bring columns in with `songbag relabel STORE LABELS`.",
-            )
-
-
-def _require_label(schema: pa.Schema, column: str) -> None:
-    if column not in schema.names:
-        own = ", ".join(field.name for field in user_fields(schema)) or "none"
-        raise LabelError(
-            column,
-            f"there is no such column; the columns that came with the songs are: {own}",
-            "Give one of them, or bring labels in with `songbag relabel STORE LABELS`.",
-        )
+            there = f"the columns that came with the songs are: {own}"
+            remedy = "Give one of them, or bring columns in with `songbag relabel STORE LABELS`."
+            if option == "label":
+                raise LabelError(column, f"there is no such column; {there}", remedy)
+            raise UsageError(f"there is no column {column!r}; {there}", place=option, remedy=remedy)
 
 
 def read_labels(songs: pa.Table, column: str) -> Labels:
-    """Take the label of each song from a column of the index.
+    """Read the label of each song from a column of the index.
 
     Parameters
     ----------
     songs : pyarrow.Table
         Rows of the index.
     column : str
-        A column of text, whole numbers or booleans, or of lists of these. Null and empty text mean that a song has no
-        label, and it is left out. An empty list is a label: the song is of none of the classes.
+        A column of text, whole numbers or booleans, or of lists of these. Songs with null or empty text have no label
+        and are left out. An empty list is a label: the song is of none of the classes.
 
     Raises
     ------
     LabelError
         If there is no such column, its type holds no classes, or no song has a label.
     """
-    _require_label(songs.schema, column)
+    require_columns(songs.schema, (column,), "label")
     several = _holds_lists(column, songs.schema.field(column).type)
     ordered = _ordered(songs)
     values = ordered[column].combine_chunks()
-    codes, known = (None, values.is_valid().to_numpy(False)) if several else known_values(values)
+    known = values.is_valid().to_numpy(False)
+    if not several:
+        values, known = known_values(values)
     if not known.any():
         raise LabelError(column, f"none of the {len(known)} songs has a label", "Fill the column, or change `where`.")
     labelled, n_unlabelled = keep_rows(ordered, pa.chunked_array([pa.array(known)])), int((~known).sum())
-    if codes is None:
-        of_songs, classes = _classes_of_lists(labelled[column].to_pylist())
-        return Labels(labelled, of_songs, Task(classes, several=True), n_unlabelled)
-    dictionary = codes.dictionary.to_pylist()
-    numbers = codes.indices.to_numpy(zero_copy_only=False)[known].astype(np.int64)
-    classes = tuple(str(value) for value in sorted({dictionary[number] for number in np.unique(numbers).tolist()}))
-    names = np.array([str(value) for value in dictionary], object)[numbers].tolist()
-    return Labels(labelled, names, Task(classes), n_unlabelled)
+    if several:
+        lists = [{value for value in own if not _is_empty(value)} for own in labelled[column].to_pylist()]
+        names: list[Label] = [tuple(map(str, sorted(own))) for own in lists]
+        found = set().union(*lists)
+    else:
+        dictionary = values.dictionary.to_pylist()
+        numbers = values.indices.to_numpy(zero_copy_only=False)[known].astype(np.int64)
+        names = np.array([*map(str, dictionary)], object)[numbers].tolist()
+        found = {dictionary[number] for number in np.unique(numbers).tolist()}
+    return Labels(labelled, names, Task(tuple(map(str, sorted(found))), several), n_unlabelled)
 
 
 def _ordered(songs: pa.Table) -> pa.Table:
-    """Return songs by song id; the text that all of them share, or that is only compared, as numbers."""
+    """Return songs ordered by song id; columns that are only compared, or have few values, as dictionaries."""
     for name in {CONTENT, "fragment"}.intersection(songs.column_names):
         position = songs.column_names.index(name)
         songs = songs.set_column(position, name, encoded(songs[name].combine_chunks()))
@@ -167,78 +161,66 @@ def _ordered(songs: pa.Table) -> pa.Table:
 
 
 def encoded(values: pa.Array) -> pa.DictionaryArray:
-    """Return values as numbers into a dictionary of them."""
+    """Return values as an Arrow dictionary array."""
     return values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
 
 
 def known_values(values: pa.Array) -> tuple[pa.DictionaryArray, Bools]:
-    """Return values as numbers into a dictionary of them, and which of them are not blank."""
+    """Return values as a dictionary array, and which of them are neither null nor blank text."""
     codes = encoded(values)
-    # One more for null, whose number is -1.
-    blank = np.append(_blank(codes.dictionary), True)
-    return codes, ~blank[codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
-
-
-def _blank(values: pa.Array) -> Bools:
-    """Tell which values say nothing; see `is_empty`."""
-    blank: Bools = values.is_null().to_numpy(zero_copy_only=False)
-    if not is_text(values.type):
-        return blank
-    if pa.types.is_string_view(values.type):
-        values = values.cast(pa.large_string())  # of views Arrow compares nothing
-    # Looked at one by one are only those without any visible character of ASCII.
-    visible = pc.fill_null(pc.match_substring_regex(values, "[!-~]"), False).to_numpy(zero_copy_only=False)
-    rest = np.flatnonzero(~visible)
-    blank[rest] = [is_empty(value) for value in values.take(pa.array(rest)).to_pylist()]
-    return blank
+    known = codes.dictionary.is_valid()
+    if is_text(codes.dictionary.type):
+        # Cast, because Arrow has no such function for views of text. It strips what Python's `str.strip` strips.
+        texts = pc.utf8_trim_whitespace(codes.dictionary.cast(pa.large_string()))
+        known = pc.fill_null(pc.not_equal(texts, ""), False)
+    # Position -1, which stands for null, is that of the appended False.
+    of_codes = np.append(known.to_numpy(zero_copy_only=False), False)
+    return codes, of_codes[codes.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
 
 
 def require_learnable(labels: Labels, column: str) -> None:
-    """Refuse labels that leave nothing to learn.
+    """Refuse labels from which nothing can be learned.
 
     Raises
     ------
     LabelError
-        If there are not two classes, or every song is of one.
+        If there are fewer than two classes, or every song is of the same one.
     """
     n, classes = len(labels.names), labels.classes
-    if not labels.task.several:
-        if len(classes) == 1:
-            what = f"all {n} songs are of the class {classes[0]!r}"
-            raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
-        return
-    if len(classes) < 2:
-        named = f"one class, {classes[0]!r}" if classes else "no class"
-        remedy = "Learning takes two classes or more; for a single yes or no, give a column of booleans."
-        raise LabelError(column, f"the lists of {n} songs name {named}", remedy)
-    constant = set(classes).intersection(*labels.names)
-    if constant:
-        remedy = "There is nothing to learn about it: leave it out of the lists, or add songs without it."
-        raise LabelError(column, f"all {n} songs are of the class {min(constant)!r}", remedy)
+    if labels.task.several:
+        if len(classes) < 2:
+            named = f"one class, {classes[0]!r}" if classes else "no class"
+            remedy = "Learning takes two classes or more; for a single yes or no, give a column of booleans."
+            raise LabelError(column, f"the lists of {n} songs name {named}", remedy)
+        constant = set(classes).intersection(*labels.names)
+        if constant:
+            remedy = "There is nothing to learn about it: leave it out of the lists, or add songs without it."
+            raise LabelError(column, f"all {n} songs are of the class {min(constant)!r}", remedy)
+    elif len(classes) == 1:
+        what = f"all {n} songs are of the class {classes[0]!r}"
+        raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
 
 
-def is_empty(value: object) -> bool:
-    """Tell whether a value of a column says nothing: null, or text without a letter."""
-    return value is None or (isinstance(value, str) and value.strip() == "")
+def _is_empty(value: object) -> bool:
+    """Return whether a value is null or blank text."""
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Tell whether a column of this type holds text."""
+    """Return whether a column of this type holds text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Tell whether a column of this type holds lists."""
+    """Return whether a column of this type holds lists."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _holds_lists(column: str, kind: pa.DataType) -> bool:
-    """Return whether a column of this type holds lists of classes; refuse one that holds no classes."""
+    """Return whether a column of this type holds lists of classes. Refuse a type that holds no classes."""
     lists = is_list(kind)
-    if lists:
-        kind = kind.value_type
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
+    kind = kind.value_type if lists else kind
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         what = f"the column holds fractional numbers ({kind}), not classes"
         raise LabelError(column, what, "Turn them into whole numbers or text in the manifest.")
@@ -246,10 +228,3 @@ def _holds_lists(column: str, kind: pa.DataType) -> bool:
         remedy = "A label is text, a whole number, a boolean or a list of these; add such a column to the manifest."
         raise LabelError(column, f"a column of type {kind} holds no classes", remedy)
     return lists
-
-
-def _classes_of_lists(values: list[list[Any]]) -> tuple[list[Label], tuple[str, ...]]:
-    """Return the classes of each song, each once and in order, and all classes; empty entries are none."""
-    sets = [{value for value in of_song if not is_empty(value)} for of_song in values]
-    known = sorted(set().union(*sets))
-    return [tuple(str(value) for value in sorted(of_song)) for of_song in sets], tuple(str(value) for value in known)

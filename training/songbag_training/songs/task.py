@@ -1,4 +1,4 @@
-"""`Task`: what is learned of a song. Everything that differs between one class a song and several is here."""
+"""`Task`: what is learned, one class for each song or several. It encodes labels and reads predictions."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from songbag_training.errors import ModelError
 from songbag_training.types import Bools, Floats, Ints, Label, Targets, TaskName
 
 THRESHOLD = 0.5
-"""Where a song may be of several classes, it is predicted to be of those that are more probable than this."""
+"""If a song may be of several classes, those more probable than this are predicted."""
 
 _SMALLEST_PROBABILITY = 1e-15
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """Which classes there are, and whether a song is of exactly one of them or of several at once.
+    """The classes, and whether a song is of exactly one of them or of any number.
 
-    Two classes of which a song is one have one logit, that of the second class, and a sigmoid; more classes have one
-    logit each and a softmax. Classes of which a song may have several have one logit and one sigmoid each.
+    One of two classes has one logit, that of the second class, and a sigmoid. One of more classes has a logit for each
+    class and a softmax. Any number of classes has a logit and a sigmoid for each class.
 
-    Targets are labels as numbers: the class of each song, int64, shape (n,); or, of several, 1 for each class that the
-    song is of and else 0, float32, shape (n, n_classes). An answer is what is said of a song, or, of several, of a song
-    and a class.
+    Targets are labels as numbers: the class of each song, int64, shape (n,); or, with `several`, 1 for each class of
+    the song and 0 for the others, float32, shape (n, n_classes). An answer is the prediction for a song, or, with
+    `several`, for a song and a class.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Task:
 
     @classmethod
     def named(cls, name: TaskName, classes: Iterable[str]) -> Self:
-        """Return the task of a name in `run.json`."""
+        """Return the task that has this name in `run.json`."""
         return cls(tuple(classes), name == "multi-label")
 
     @property
@@ -54,7 +54,7 @@ class Task:
 
     @property
     def n_logits(self) -> int:
-        """Units of the head.
+        """Number of units of the head.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class Task:
 
     @property
     def softmax(self) -> bool:
-        """Whether probabilities come from a softmax over the logits, not from a sigmoid of each."""
+        """Whether probabilities come from a softmax over the logits instead of a sigmoid of each."""
         return not self.several and self.n_logits > 1
 
     @property
@@ -77,7 +77,7 @@ class Task:
         return pa.list_(pa.string()) if self.several else pa.string()
 
     def pairs(self, labels: Sequence[Label]) -> tuple[Ints, Ints]:
-        """Return every pair of a song and a class that it is of: rows, ascending, and numbers of classes.
+        """Return every pair of a song and one of its classes: rows, ascending, and numbers of classes.
 
         Raises
         ------
@@ -107,15 +107,15 @@ class Task:
         return targets
 
     def members(self, targets: Targets) -> Bools:
-        """Return of which classes each song is, shape (n, n_classes)."""
+        """Return the classes of each song as booleans, shape (n, n_classes)."""
         whole: Bools = targets > 0 if self.several else targets[:, None] == np.arange(len(self.classes))
         return whole
 
     def labels(self, members: Bools) -> pa.Array:
-        """Return labels from what `members` or `predicted` gave."""
-        if self.several:
-            return pa.array([[self.classes[n] for n in np.flatnonzero(row)] for row in members], self.label_type)
-        return pa.array([self.classes[n] for n in members.argmax(axis=1)], self.label_type)
+        """Return the labels that `members` or `predicted` gave as booleans."""
+        names = np.array(self.classes, object)
+        own = [names[row].tolist() for row in members] if self.several else names[members.argmax(axis=1)]
+        return pa.array(own, self.label_type)
 
     def probabilities(self, logits: npt.ArrayLike) -> Floats:
         """Turn logits, shape (n, L), into probabilities, shape (n, n_classes); without `several`, rows sum to 1."""
@@ -129,23 +129,23 @@ class Task:
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def predicted(self, probabilities: Floats) -> Bools:
-        """Return of which classes each song is said to be, (n, n_classes): the most probable, or all above 1/2."""
+        """Return the predicted classes of each song, (n, n_classes): the most probable one, or all above 1/2."""
         if self.several:
             return probabilities > THRESHOLD
         return self.members(probabilities.argmax(axis=1))
 
     def right(self, targets: Targets, probabilities: Floats) -> Bools:
-        """Return which answers are right, shape (n,), or, of several, (n, n_classes)."""
+        """Return which answers are right, shape (n,), or, with `several`, (n, n_classes)."""
         if self.several:
             return np.asarray(self.predicted(probabilities) == self.members(targets))
         return np.asarray(probabilities.argmax(axis=1) == targets)
 
     def confidences(self, probabilities: Floats) -> Floats:
-        """Return how probable each answer is said to be, of the shape of `right`."""
+        """Return the probability of each answer, with the shape of `right`."""
         return np.maximum(probabilities, 1.0 - probabilities) if self.several else probabilities.max(axis=1)
 
     def losses(self, targets: Targets, probabilities: Floats) -> Floats:
-        """Return the cross-entropy of each song, shape (n,); of several classes the mean over them."""
+        """Return the cross-entropy of each song, shape (n,); with `several`, the mean over the classes."""
         if self.several:
             of_truth = np.where(self.members(targets), probabilities, 1.0 - probabilities)
         else:
@@ -153,14 +153,14 @@ class Task:
         return np.asarray(-np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1.0)).mean(axis=1))
 
     def balanced_weights(self, targets: Targets) -> npt.NDArray[np.float32]:
-        """Return weights under which each class counts as much as any other, and all songs together as without them.
+        """Return weights that make all classes count the same, without changing the total weight of all songs.
 
         Returns
         -------
         weights : float32, shape (n_classes,) or (n_classes, 2)
-            ``n / (n_classes * songs of the class)``, as scikit-learn's ``class_weight="balanced"``; of several, for
-            each class ``n / (2 * songs without it)`` and ``n / (2 * songs with it)``. A class without a song counts as
-            one with a single song.
+            ``n / (n_classes * songs of the class)``, as scikit-learn's ``class_weight="balanced"``; with `several`,
+            for each class ``n / (2 * songs without it)`` and ``n / (2 * songs with it)``. A class without a song is
+            treated like one with a single song.
         """
         n, having = len(targets), self.members(targets).sum(axis=0)
         counts = np.stack([n - having, having], axis=1) if self.several else having

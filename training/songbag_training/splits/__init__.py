@@ -1,3 +1,3 @@
-"""Which songs train, validate and test: dealt, grouped, saved, checked for leaks."""
+"""Splits: which songs train, validate and test."""
 
 __all__ = ["deal", "division", "groups", "split"]

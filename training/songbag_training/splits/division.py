@@ -1,4 +1,4 @@
-"""`split`: the songs of a store divided once, and saved."""
+"""`split`: divides the songs of a store and saves the result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def split(
 ) -> Split:
     """Divide the songs of a store into train, validation and test, or into folds.
 
-    Copies of one recording, and songs with the same value in a column of `group`, stay on one side.
+    Copies of one recording, and songs with the same value in a column of `group`, stay in one subset.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ def split(
     label : str
         Column of the index with the label of each song.
     output : str or pathlib.Path, optional
-        A .parquet file that is not there yet: `train` and `cross_validate` take it as `split`.
+        A new .parquet file; `train` and `cross_validate` take it as `split`.
     group : sequence of str, optional
         Columns of the index, such as artist or album.
     folds : int, optional
-        How many folds to make, in the place of train, validation and test.
+        Number of folds to make instead of train, validation and test.
     fold_column : str, optional
         Column of the index with the name of each song's fold.
     where : str, optional
@@ -59,9 +59,9 @@ def split(
     Raises
     ------
     LabelError
-        If the labels cannot be learned, or a class has too few songs to be on every side.
+        If the labels cannot be learned, or a class has too few songs to be in every subset.
     LeakError
-        If given folds tear copies or groups apart.
+        If given folds separate copies or groups.
     UsageError
         If there is no song or no such column, or the file cannot be written.
 
@@ -74,21 +74,16 @@ def split(
     if output is not None:
         require_output(Path(output), ".parquet", new=True)
     opened = SongStore.open(store)
-    also = {
-        "fold_column": [fold_column] if fold_column else [],
-        "group": group,
-        "groups": likely_groups(opened.inside.state.schema),
-    }
-    labels = labelled_songs(opened, label, where, also)
+    also = {"fold_column": [fold_column] if fold_column else [], "group": group}
+    labels = labelled_songs(opened, label, where, also | {"groups": likely_groups(opened.inside.state.schema)})
     made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group, seed=seed)
     if output is not None:
         made.write(Path(output))
     progress.note(format_balance(made, labels.classes) + "\n")
     if labels.n_unlabelled:
         progress.note(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
-    kept = ["no recording", *(f"no value of {column!r}" for column in made.group)]
-    copies = f"{n_duplicates(labels.songs)} songs are copies of others"
-    progress.note(f"no leak: {', '.join(kept)} is in two subsets ({copies})")
+    kept = ", ".join(["no recording", *(f"no value of {column!r}" for column in made.group)])
+    progress.note(f"no leak: {kept} is in two subsets ({n_duplicates(labels.songs)} songs are copies of others)")
     for note in group_notes(made, labels.songs):
         progress.note(note)
     progress.note(f"split {made.digest[:12]}" + (f": {output}" if output else ""))

@@ -1,4 +1,4 @@
-"""Songs that must stay together (copies of a recording, songs of an artist or album), and values that a split tears."""
+"""Groups of songs that must stay together: copies of a recording, songs of an artist or album."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from songbag_store.format.index import CONTENT
-from songbag_training.songs.labels import encoded, is_list, known_values
+from songbag_training.songs.labels import is_list, known_values
 from songbag_training.types import Ints
 
 _LIKELY = {"artist", "artists", "album_artist", "albumartist", "album"}
 
 
 def likely_groups(schema: pa.Schema) -> list[str]:
-    """Return the columns of an index that are called artist or album, in whatever case."""
+    """Return the columns of an index that are called artist or album, in any case."""
     return [name for name in schema.names if name.casefold().replace(" ", "_") in _LIKELY]
 
 
 def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
-    """Return the number of the unit of each song: songs of one unit must stay together.
+    """Return the number of each song's unit. The songs of a unit must stay together.
 
-    Two songs are of one unit if they have a value in common in any of the columns, or the same bytes, or if others
-    chain them so. Null and empty text are no value; of a column of lists (all artists of a song), each element is one.
+    Songs with the same bytes, or with a common value in one of the columns, are of one unit, also if a chain of other
+    songs links them. Null and empty text are no values; in a column of lists (all artists of a song), each element is
+    a value.
 
     Parameters
     ----------
     songs : pyarrow.Table
         Rows of the index.
     columns : sequence of str
-        Beside `content_sha256`, which always counts.
+        Columns besides `content_sha256`, which always counts.
 
     Returns
     -------
@@ -44,7 +45,7 @@ def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
     heads, tails = [], []
     for column in (*columns, CONTENT):
         rows, values = keys_of(songs[column])
-        # What one song alone has joins nothing, and most have contents of their own.
+        # A value of one song only joins nothing, and most songs have unique contents.
         shared = np.bincount(values)[values] > 1
         heads.append(rows[shared])
         tails.append(values[shared] + n_nodes)
@@ -59,9 +60,9 @@ def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
 
 
 def keys_of(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
-    """Return rows and the number of the value that each has, of all values that are not blank.
+    """Return the rows whose value is not blank, and a number for each value.
 
-    A row of a column of lists comes once for each element.
+    In a column of lists, a row occurs once for each element.
     """
     values = column.combine_chunks()
     rows = np.arange(len(values), dtype=np.int64)
@@ -74,13 +75,14 @@ def keys_of(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
 
 
 def torn(column: pa.ChunkedArray, subsets: Ints) -> tuple[Ints, Ints]:
-    """Return the rows and values, as `keys_of` does, of the values that have songs in more than one subset.
+    """Return rows and values, as `keys_of` does, but only of values that have songs in more than one subset.
 
     Parameters
     ----------
-    column : pyarrow.ChunkedArray, of n rows
+    column : pyarrow.ChunkedArray
+        Of n rows.
     subsets : int64, shape (n,)
-        Number of each row's subset; below 0 a row is in none.
+        Number of each row's subset; negative for a row that is in none.
     """
     rows, values = keys_of(column)
     inside = subsets[rows] >= 0
@@ -95,5 +97,5 @@ def torn(column: pa.ChunkedArray, subsets: Ints) -> tuple[Ints, Ints]:
 
 def n_duplicates(songs: pa.Table) -> int:
     """Return how many songs are byte-identical copies of another one."""
-    numbers = encoded(songs[CONTENT].combine_chunks()).indices.drop_null().to_numpy()
-    return int(len(numbers) - np.count_nonzero(np.bincount(numbers)))
+    contents = songs[CONTENT].drop_null()
+    return len(contents) - len(contents.unique())

@@ -1,4 +1,4 @@
-"""Song-wise splits: which songs train, which choose the best epoch, which are held out; or folds of all songs."""
+"""Splits of songs into train, validation and test, or into folds: saved, read and checked for leaks."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import hashlib
 import json
 import operator
 import shlex
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -37,10 +37,10 @@ _METADATA = b"songbag_split"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class _SplitFacts:
-    """What the metadata of a split's file say."""
+    """The metadata of a split's file."""
 
     digest: Digest
-    """Of the rows."""
+    """Digest of the rows."""
     group: list[str]
     """See `Split`."""
 
@@ -52,9 +52,9 @@ class Split(Shown):
     Attributes
     ----------
     subsets : tuple of str
-        Of each song: train, validation or test; or, for cross-validation, the name of a fold.
+        Subset of each song: train, validation or test; or, for cross-validation, the name of a fold.
     group : tuple of str
-        Columns of the index of which no value is on two sides.
+        Columns of the index whose values are each in one subset only.
     """
 
     song_ids: tuple[str, ...]
@@ -64,7 +64,7 @@ class Split(Shown):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the rows, ordered by song id: equal exactly where songs, labels and subsets are."""
+        """SHA-256 of the rows, ordered by song id: equal if and only if songs, labels and subsets are equal."""
         columns: Sequence[Sequence[Any]] = (self.song_ids, self.labels, self.subsets)
         if not _are_ascending(self.song_ids):
             columns = list(zip(*sorted(zip(*columns, strict=True)), strict=True))
@@ -72,12 +72,12 @@ class Split(Shown):
 
     @property
     def names(self) -> list[str]:
-        """The subsets that there are: train, validation, test in this order; folds by number, then by name."""
+        """The subsets in order: train, validation, test; folds by number, then by name."""
         return sorted(set(self.subsets), key=subset_order)
 
     @property
     def is_folds(self) -> bool:
-        """Whether the subsets are folds, not train, validation and test."""
+        """Whether the subsets are folds instead of train, validation and test."""
         return not set(self.subsets) <= set(SUBSETS)
 
     def rows_of(self, subset: str) -> list[int]:
@@ -106,24 +106,21 @@ class Split(Shown):
         several = not all(isinstance(label, str) for label in self.labels)
         kind = Task((), several).label_type
         facts = dataclasses.asdict(_SplitFacts(digest=self.digest, group=list(self.group)))
-        schema = pa.schema(
-            [("song_id", pa.string()), ("label", kind), ("part", pa.string())],
-            {_METADATA: json.dumps(facts).encode()},
-        )
+        columns = [("song_id", pa.string()), ("label", kind), ("part", pa.string())]
+        schema = pa.schema(columns, {_METADATA: json.dumps(facts).encode()})
         table = pa.table([self.song_ids, self.labels, self.subsets], schema=schema)
+        repeated = ["part"] if several else ["label", "part"]
         with replacing(path) as temporary:
-            pq.write_table(
-                table, temporary, compression="zstd", use_dictionary=["part"] if several else ["label", "part"]
-            )
+            pq.write_table(table, temporary, compression="zstd", use_dictionary=repeated)
 
     @classmethod
     def read(cls, split: SplitLike) -> Split:
-        """Read a split that `write` wrote; one that was read already is returned as it is.
+        """Read a split that `write` wrote. A split that is in memory already is returned as it is.
 
         Raises
         ------
         DamagedRun
-            If the file is missing, is not a split, or was changed since.
+            If the file is missing, is not a split, or was changed after it was written.
         """
         if isinstance(split, Split):
             return split
@@ -140,7 +137,7 @@ class Split(Shown):
         return made
 
     def fold(self, name: str) -> Self:
-        """Return the split that tests on one fold and trains on all others."""
+        """Return the split that tests one fold and trains on all others."""
         return dataclasses.replace(self, subsets=tuple("test" if own == name else "train" for own in self.subsets))
 
 
@@ -149,19 +146,19 @@ SplitLike: TypeAlias = Split | str | Path
 
 
 def _are_ascending(song_ids: Sequence[str]) -> bool:
-    """Tell whether every song id comes after the one before it."""
+    """Return whether the song ids are in order and all different."""
     return all(map(operator.lt, song_ids, islice(song_ids, 1, None)))
 
 
 def subset_order(subset: str) -> tuple[int, int, str]:
-    """Return by what subsets are ordered: train, validation, test; folds by number, then by name."""
+    """Return the key that subsets are ordered by: train, validation, test; folds by number, then by name."""
     if subset in SUBSETS:
         return 0, SUBSETS.index(subset), subset
     return (1, int(subset), subset) if subset.isdecimal() else (2, 0, subset)
 
 
 def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Labels, Split]:
-    """Return the labelled songs that have a subset in a saved split, and their split: subsets as saved, labels as now.
+    """Return the labelled songs that are in a saved split, and their split: saved subsets, present labels.
 
     Parameters
     ----------
@@ -175,9 +172,9 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
     Raises
     ------
     SplitMismatch
-        If the store no longer has songs of the split, or none of those to train on is in it.
+        If the store no longer has songs of the split, or no song to train on is in it.
     LeakError
-        If copies of a recording, or songs of a group, are on two sides.
+        If copies of a recording, or songs of a group, are in two subsets.
     """
     saved = pa.array(split.song_ids, pa.string())
     gone = saved.filter(pc.invert(pc.is_in(saved, value_set=every_song["song_id"].combine_chunks()))).to_pylist()
@@ -196,43 +193,39 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
 
 
 def check_trainable(split: Split, classes: Sequence[str], column: str) -> None:
-    """Refuse a split of which nothing can be learned, or nothing told.
+    """Refuse a split that cannot be trained or tested.
 
     Raises
     ------
     LabelError
-        If no song trains, none is held out, or a class has no training song; with counts.
+        If there is no training song, no test song, or a class without a training song.
     """
     counts = split.counts()
     told = ", ".join(f"{n} {subset}" for subset, n in counts.items())
     for subset in ("train", "test"):
         if not counts[subset]:
             raise LabelError(column, f"no song is in the {subset} subset ({told})", "Make another split.")
-    table = balance(split, classes)
-    for name, own in table.items():
-        if not own.get("train"):
-            where = ", ".join(f"{n} {subset}" for subset, n in own.items())
-            raise LabelError(
-                column,
-                f"the class {name!r} has no song in the train subset ({where})",
-                "A class that is only tested cannot be learned: make another split, or leave it out with `where`.",
-            )
+    for name, own in balance(split, classes).items():
+        if not own["train"]:
+            told = ", ".join(f"{n} {subset}" for subset, n in own.items())
+            remedy = "A class that is only tested cannot be learned: make another split, or leave it out with `where`."
+            raise LabelError(column, f"the class {name!r} has no song in the train subset ({told})", remedy)
 
 
 def check_leaks(split: Split, songs: pa.Table) -> None:
-    """Refuse a split that has a song, byte-identical recordings, or a value of a group column on two sides.
+    """Refuse a split that has a song, byte-identical recordings, or a value of a group column in two subsets.
 
     Parameters
     ----------
     split : Split
-        Any split, not only one made here.
+        Any split, also one that songbag did not make.
     songs : pyarrow.Table
         Rows of the index with `song_id`, `content_sha256` and the columns of `split.group`.
 
     Raises
     ------
     LeakError
-        If what is tested on was trained on.
+        Naming the songs.
     """
     if not _are_ascending(split.song_ids):
         twice = [song_id for song_id, n in Counter(split.song_ids).items() if n > 1]
@@ -242,7 +235,7 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
     subsets = split.numbers()
     ids, listed = songs["song_id"].combine_chunks(), pa.array(split.song_ids, pa.string())
     if not ids.equals(listed):
-        # One more for songs that are not in the split.
+        # Position -1, of songs that are not in the split, is that of the appended -1.
         places = pc.index_in(ids, value_set=listed).fill_null(-1).to_numpy(zero_copy_only=False)
         subsets = np.append(subsets, -1)[places]
     for column in (CONTENT, *split.group):
@@ -250,16 +243,17 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
         if len(rows):
             first = rows[values == values.min()]
             _, sides = np.unique(subsets[first], return_index=True)
-            # One song of each side comes first, for a message names only a few.
+            # One song of each subset comes first, because a message names only a few.
             members = [*first[sides], *np.delete(first, sides)]
-            what = "byte-identical recordings are" if column == CONTENT else f"songs of the same {column!r} are"
-            option = "" if column == CONTENT else f" --group {shlex.quote(column)}"
+            what, option = f"songs of the same {column!r} are", f" --group {shlex.quote(column)}"
+            if column == CONTENT:
+                what, option = "byte-identical recordings are", ""
             remedy = f"Put them into one subset; `songbag split{option}` makes a split that keeps them together."
             raise LeakError(f"{what} in two subsets", ids.take(pa.array(members)).to_pylist(), remedy)
 
 
 def group_notes(split: Split, songs: pa.Table) -> list[str]:
-    """Return a note for each artist or album column that has a value on two sides of a split.
+    """Return a note for each artist or album column that has a value in two subsets of a split.
 
     Parameters
     ----------
@@ -278,9 +272,9 @@ def group_notes(split: Split, songs: pa.Table) -> list[str]:
     return notes
 
 
-def balance(split: Split, classes: Sequence[str]) -> dict[str, dict[str, int]]:
+def balance(split: Split, classes: Sequence[str]) -> dict[str, Counter[str]]:
     """Return how many songs of each class are in each subset."""
-    counts: dict[str, dict[str, int]] = {name: defaultdict(int) for name in classes}
+    counts: dict[str, Counter[str]] = {name: Counter() for name in classes}
     for (label, subset), n in Counter(zip(split.labels, split.subsets, strict=True)).items():
         for name in classes_of(label):
             counts[name][subset] += n
@@ -288,11 +282,12 @@ def balance(split: Split, classes: Sequence[str]) -> dict[str, dict[str, int]]:
 
 
 def format_balance(split: Split, classes: Sequence[str]) -> str:
-    """Return the balance as a table: a line a class, a column a subset."""
-    subsets = list(split.counts())
-    rows = [*balance(split, classes).items(), ("songs", split.counts())]
-    wide = max(map(len, (*classes, "class", "songs")))
-    widths = {subset: max(7, len(subset) + 2) for subset in subsets}
-    lines = [f"{'class':<{wide}}" + "".join(f"{subset:>{w}}" for subset, w in widths.items())]
-    lines += [f"{name:<{wide}}" + "".join(f"{own.get(s, 0):>{w}}" for s, w in widths.items()) for name, own in rows]
-    return "\n".join(lines)
+    """Return the balance as a table: a row for each class, a column for each subset."""
+    widths = {subset: max(7, len(subset) + 2) for subset in split.counts()}
+    rows: dict[str, Mapping[str, object]] = {"class": {subset: subset for subset in widths}}
+    rows |= {**balance(split, classes), "songs": split.counts()}
+    wide = max(map(len, rows))
+    return "\n".join(
+        f"{name:<{wide}}" + "".join(f"{own.get(subset, 0):>{w}}" for subset, w in widths.items())
+        for name, own in rows.items()
+    )
