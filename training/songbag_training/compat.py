@@ -1,8 +1,4 @@
-"""Everything of Keras and TensorFlow that songbag uses although it is not part of their documented interface.
-
-Each function says what it needs of them, and `tests/training/test_compat.py` checks it: after an upgrade of Keras or
-TensorFlow that file says what has changed and what to do.
-"""
+"""Undocumented parts of Keras and TensorFlow that songbag uses; tests/training/test_compat.py checks each of them."""
 
 from __future__ import annotations
 
@@ -14,15 +10,15 @@ import tensorflow as tf
 
 
 def rename_variable(variable: keras.Variable, path: str) -> None:
-    """Give a variable another `path`. Keras sets it once, from the names of the layers around it."""
+    """Change the `path` of a variable. Keras sets it once, from the names of the layers around it."""
     variable._path = path
 
 
 def map_traced(data: tf.data.Dataset, function: Any, arguments: Sequence[Any], element: Any) -> tf.data.Dataset:
-    """Return `data.map` with a function that is traced already and runs in the thread that asks for an element.
+    """Return `data.map` with a traced function, which runs in the thread that asks for an element.
 
     `Dataset.map` traces a function for each dataset, which takes longer than a training step. It also runs it in the
-    threads that train, one of which would then wait for the batch.
+    threads that train, and one of them would wait for the batch.
 
     Parameters
     ----------
@@ -47,12 +43,12 @@ def map_traced(data: tf.data.Dataset, function: Any, arguments: Sequence[Any], e
 
 
 def fused_batch_norm(images: Any, gamma: Any, beta: Any, epsilon: float) -> tuple[Any, Any, Any]:
-    """Normalise images, (N, bands, frames, channels), by TensorFlow's one operation for it.
+    """Normalise images, (N, bands, frames, channels), with TensorFlow's fused operation.
 
     Returns
     -------
     normal, mean, variance
-        Of the batch; the variance divided by n, as Keras has it.
+        Of the batch; the variance is divided by n, as in Keras.
     """
     normal, mean, variance = tf.compat.v1.nn.fused_batch_norm(images, gamma, beta, epsilon=epsilon)
     # The operation divides by n - 1.
@@ -61,13 +57,13 @@ def fused_batch_norm(images: Any, gamma: Any, beta: Any, epsilon: float) -> tupl
 
 
 def first_event(time_s: float) -> bytes:
-    """Return the record that an event file of TensorBoard begins with."""
+    """Return the first record of an event file of TensorBoard."""
     event: bytes = tf.compat.v1.Event(wall_time=time_s, file_version="brain.Event:2").SerializeToString()
     return event
 
 
 def scalars_event(time_s: float, step: int, values: Mapping[str, float]) -> bytes:
-    """Return the record of some numbers for TensorBoard. `tf.summary.scalar` would need TensorBoard installed."""
+    """Return a record of numbers for TensorBoard. `tf.summary.scalar` would need TensorBoard to be installed."""
     scalars = [tf.compat.v1.Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
     summary = tf.compat.v1.Summary(value=scalars)
     event: bytes = tf.compat.v1.Event(wall_time=time_s, step=step, summary=summary).SerializeToString()

@@ -6,13 +6,13 @@
     ├── UsageError (ValueError)             (songbag_store.errors)
     │   ├── LabelError                      a label column that cannot be learned; names column, class and counts
     │   └── ModelError                      a network that does not fit the windows, or an option out of range
-    ├── LeakError (ValueError)              a recording, a song or a group on two sides of a split
+    ├── LeakError (ValueError)              a recording, a song or a group in two subsets of a split
     ├── SplitMismatch (ValueError)          a saved split and a store that do not belong together
     ├── NonFiniteLoss (ArithmeticError)     the loss became NaN or infinite; names step and song ids
     └── RunError (OSError)
-        ├── RunNotFound (FileNotFoundError) nothing there that is a finished run
+        ├── RunNotFound (FileNotFoundError) no finished run at this place
         ├── NewerRun                        written by a newer songbag
-        └── DamagedRun                      a file of a run, or a saved split, is not what songbag wrote
+        └── DamagedRun                      a file of a run, or a saved split, is missing or was changed
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from songbag_store.errors import SongbagError, UsageError
 
 
 def some(song_ids: Sequence[str]) -> str:
-    """Return the first of some songs as a message names them."""
+    """Return the first song ids as text for a message."""
     return ", ".join(map(repr, song_ids[:6])) + (", ..." if len(song_ids) > 6 else "")
 
 
 class LabelError(UsageError):
-    """A label column that a network cannot be trained on; found before training starts.
+    """A label column that cannot be learned; found before training starts.
 
     Attributes
     ----------
@@ -46,12 +46,12 @@ class ModelError(UsageError):
 
 
 class LeakError(SongbagError, ValueError):
-    """A song, a byte-identical copy of one, or songs of one group, on two sides of a split.
+    """A song, copies of one recording, or songs of one group, in two subsets of a split.
 
     Attributes
     ----------
     song_ids : tuple of str
-        The songs concerned.
+        The affected songs.
     """
 
     def __init__(self, what: str, song_ids: Sequence[str], remedy: str) -> None:
@@ -65,7 +65,7 @@ class SplitMismatch(SongbagError, ValueError):
     Attributes
     ----------
     song_ids : tuple of str
-        The songs concerned.
+        The affected songs.
     """
 
     def __init__(self, what: str, song_ids: Sequence[str]) -> None:
@@ -80,7 +80,7 @@ class NonFiniteLoss(SongbagError, ArithmeticError):
     Attributes
     ----------
     epoch, step : int
-        Where it happened, counted from 1.
+        Epoch and step, counted from 1.
     song_ids : tuple of str
         The songs of that batch.
     """
@@ -103,8 +103,8 @@ class RunNotFound(RunError, FileNotFoundError):
 
 
 class NewerRun(RunError):
-    """A run of a format that this songbag does not know."""
+    """A run of a newer format than this version of songbag knows."""
 
 
 class DamagedRun(RunError):
-    """A file of a run folder is missing, or is not what songbag wrote."""
+    """A file of a run folder, or a saved split, is missing or was changed."""

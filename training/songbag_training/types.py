@@ -13,10 +13,10 @@ Bools = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
 TaskName = Literal["single-label", "multi-label"]
-"""Name of a task in `run.json`: whether a song is of exactly one class, or of any number of them."""
+"""Name of a task in `run.json`: a song is of exactly one class, or of any number of classes."""
 
 Label = str | tuple[str, ...]
-"""Class of a song; where it may be of several, its classes, each once, in the order of the classes."""
+"""Class of a song; or, if it may be of several, its classes without repetition, in the order of the classes."""
 
 Targets = npt.NDArray[Any]
 """Labels as numbers: see `songbag_training.songs.task.Task`."""

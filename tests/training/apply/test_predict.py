@@ -19,13 +19,14 @@ from songbag_store import SongStore
 from songbag_store.errors import DamagedStore, MissingExtra, SpecMismatch, StoreNotFound, UsageError
 from songbag_store.format.encoding import decode
 from songbag_store.progress import Silent
+from songbag_store.sql.output import writing_table
 from songbag_store.storage.location import Location
 from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, predict, train
 from songbag_training.apply.predict import explain
 from songbag_training.apply.source import SONGS_AT_ONCE
 from songbag_training.cli import commands
-from songbag_training.evaluation.predictions import writing_windows
+from songbag_training.evaluation.predictions import windows_schema, windows_table
 from songbag_training.evaluation.score import SongScore
 from songbag_training.runs.run import Run
 from tests.support.audio import chirp, write
@@ -180,9 +181,11 @@ def test_an_explanation_names_the_seconds_that_speak_most_for_the_class(run: Run
 def test_a_million_windows_are_written_with_memory_for_a_tenth_of_them(run: Run, tmp_path: Path) -> None:
     shares = np.full((1000, 3), 1 / 3)
     before, peak = pa.total_allocated_bytes(), 0
-    with writing_windows(tmp_path / "w.parquet", run.facts.spec, run.facts.classes) as writer:
+    spec, classes = run.facts.spec, run.facts.classes
+    with writing_table(tmp_path / "w.parquet", windows_schema(classes)) as writer:
         for number in range(1000):
-            writer.add(SongScore(str(number), shares[0], shares, np.full(1000, 1e-3)))
+            score = SongScore(str(number), shares[0], shares, np.full(1000, 1e-3))
+            writer.add(windows_table(score, spec, classes))
             peak = max(peak, pa.total_allocated_bytes() - before)
     file = pq.ParquetFile(tmp_path / "w.parquet")
     assert (file.metadata.num_rows, file.num_row_groups) == (1_000_000, 10)

@@ -18,7 +18,12 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_output
 from songbag_store.store import StoreLike
 from songbag_training.apply.source import SongGroup, SourceSong, open_source, song_groups
-from songbag_training.evaluation.predictions import probability_columns, probability_names, writing_windows
+from songbag_training.evaluation.predictions import (
+    probability_columns,
+    probability_names,
+    windows_schema,
+    windows_table,
+)
 from songbag_training.evaluation.score import SongScore, SongScorer, window_times
 from songbag_training.runs.run import Run, RunFacts, RunLike
 from songbag_training.types import Floats
@@ -126,16 +131,14 @@ def _write(
     run: Run, scorer: SongScorer, groups: Iterator[SongGroup], target: Path, explained: Path | None
 ) -> Predicted:
     """Write predictions, and windows if they are wanted, as they come."""
-    done = Predicted()
+    done, spec, classes = Predicted(), run.facts.spec, run.facts.classes
     with ExitStack() as stack:
         rows = stack.enter_context(writing_table(target, _schema(run.facts)))
-        why = None
-        if explained:
-            why = stack.enter_context(writing_windows(explained, run.facts.spec, run.facts.classes))
+        why = stack.enter_context(writing_table(explained, windows_schema(classes))) if explained else None
 
         def take(score: SongScore) -> None:
             if why:
-                why.add(score)
+                why.add(windows_table(score, spec, classes))
             if len(done.explanations) < _SONGS_SHOWN:
                 done.explanations.append(explain(score, run.facts))
 

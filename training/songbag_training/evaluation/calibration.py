@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that makes probabilities honest and moves no decision."""
+"""Temperature scaling: calibrates probabilities without changing a decision."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pyarrow as pa
 from scipy.optimize import minimize_scalar
+from scipy.special import expit, softmax
 
 from songbag_store import SongStore
 from songbag_training.evaluation.score import SongScorer, stored_pieces
@@ -15,6 +16,7 @@ from songbag_training.songs.task import Task
 from songbag_training.types import Floats, Targets
 
 _LARGEST = 20.0
+_TINY = 1e-300
 
 
 def calibrate(model: keras.Model, task: Task, store: SongStore, songs: pa.Table, true: Targets) -> float:
@@ -25,11 +27,11 @@ def calibrate(model: keras.Model, task: Task, store: SongStore, songs: pa.Table,
     model : keras.Model
         Made by `songbag_training.models.model.song_model`.
     task : Task
-        What it says of songs.
+        Of the model.
     store : SongStore
         Where the windows are.
     songs : pyarrow.Table
-        Rows of the index: songs that neither train nor test.
+        Rows of the index: songs that are used neither to train nor to test.
     true : Targets
         Their labels.
     """
@@ -42,30 +44,28 @@ def calibrate(model: keras.Model, task: Task, store: SongStore, songs: pa.Table,
 
 
 def scale(task: Task, probabilities: Floats, temperature: float) -> Floats:
-    """Return the probabilities that logits divided by the temperature give.
+    """Return the probabilities of logits that are divided by a temperature.
 
     Parameters
     ----------
     task : Task
-        What the probabilities are of.
+        Of the probabilities.
     probabilities : float64, shape (n, n_classes)
     temperature : float
-        Above 1 it takes confidence away, below 1 it adds some.
+        Above 1 it lowers confidence, below 1 it raises it.
     """
-    logs = np.log(np.maximum(probabilities, 1e-300)) / temperature
+    logits = np.log(np.maximum(probabilities, _TINY))
     if task.several:
-        others = np.log(np.maximum(1.0 - probabilities, 1e-300)) / temperature
-        return np.exp(logs - np.logaddexp(logs, others))
-    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
-    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return shares
+        logits -= np.log(np.maximum(1.0 - probabilities, _TINY))
+        return np.asarray(expit(logits / temperature))
+    return np.asarray(softmax(logits / temperature, axis=1))
 
 
 def fit_temperature(task: Task, true: Targets, probabilities: Floats) -> float:
     """Return the temperature, from 1/20 to 20, with the lowest log loss on some songs.
 
     C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2. The
-    songs should be such as neither train nor test: the validation songs.
+    songs should be the validation songs, which are used neither to train nor to test.
     """
 
     def loss(log_temperature: float) -> float:
@@ -74,5 +74,5 @@ def fit_temperature(task: Task, true: Targets, probabilities: Floats) -> float:
 
     bound = float(np.log(_LARGEST))
     found: Any = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4})
-    # Where it helps nothing, as when all songs are right already at 1, nothing is changed.
+    # If no temperature is better than 1, nothing is changed.
     return float(np.exp(found.x)) if found.fun < loss(0.0) else 1.0

@@ -1,4 +1,4 @@
-"""Metrics for people: text for the terminal, and the confusion matrix as a picture."""
+"""Metrics as text for the terminal, and the confusion matrix as a picture."""
 
 from __future__ import annotations
 
@@ -29,22 +29,19 @@ def format_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def format_table(head: str, rows: Sequence[tuple[str, Mapping[str, Any]]], names: Sequence[str]) -> str:
-    """Return metrics as a table, a line a row: its name, `n` where it has one, and the metrics that are asked for."""
+    """Return named rows of metrics as a table: `n`, if a row has it, and the metrics in `names`."""
     wide = max(len(head), *(len(name) for name, _ in rows))
-    widths = [max(7, len(name) + 2) for name in names]
-    lines = [f"{head:<{wide}}{'n':>8}" + "".join(f"{name:>{w}}" for name, w in zip(names, widths, strict=True))]
+    widths = {name: max(7, len(name) + 2) for name in names}
+    lines = [f"{head:<{wide}}{'n':>8}" + "".join(f"{name:>{width}}" for name, width in widths.items())]
     for name, own in rows:
-        cells = "".join(f"{_number(own[key]):>{w}}" for key, w in zip(names, widths, strict=True))
+        shown = ["-" if own[key] is None else f"{own[key]:.3f}" for key in names]
+        cells = "".join(f"{value:>{width}}" for value, width in zip(shown, widths.values(), strict=True))
         lines.append(f"{name:<{wide}}{own.get('n', ''):>8}{cells}")
     return "\n".join(lines)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
-
-
 def format_judgement(metrics: Mapping[str, Any]) -> str:
-    """Return intervals and the surest mistakes of a subset."""
+    """Return the intervals and the most confident mistakes of a subset as text."""
     lines = []
     for name, interval in metrics["intervals"].items():
         if interval is not None:
@@ -61,9 +58,9 @@ def format_judgement(metrics: Mapping[str, Any]) -> str:
 
 
 def format_confusion(matrix: Ints, classes: Sequence[str]) -> str:
-    """Return a confusion matrix as text: rows are true classes, columns predicted ones, numbered as the rows are.
+    """Return a confusion matrix as text: rows are true classes, columns are predicted classes, by the rows' numbers.
 
-    More than 40 classes are too wide for a terminal: then where to look is said instead.
+    More than 40 classes are too wide for a terminal; the text then names the files that show them.
     """
     if len(classes) > _MOST_CLASSES:
         return f"{len(classes)} classes: see confusion.png, and confusion in metrics.json"
@@ -77,22 +74,22 @@ def format_confusion(matrix: Ints, classes: Sequence[str]) -> str:
 
 
 def draw_confusion(matrix: Ints, classes: Sequence[str], path: Path, *, title: str) -> None:
-    """Draw a confusion matrix as PNG: rows are true classes, columns predicted ones.
+    """Draw a confusion matrix as PNG: rows are true classes, columns are predicted classes.
 
-    A cell is as dark as its share of the true class, so that rare classes are seen as well as common ones. With up
-    to 25 classes the cells show the counts.
+    A cell is as dark as its share of the true class, so rare classes are as visible as common ones. With up to 25
+    classes the cells show the counts.
 
     Parameters
     ----------
     matrix : int64, shape (n_classes, n_classes)
     classes : sequence of str
-        Drawn as they are, not as formulas.
+        Shown literally, not as formulas.
     path : pathlib.Path
-        Of the .png file, written whole or not at all.
+        The .png file, written completely or not at all.
     title : str
-        What the songs are.
+        Name of the songs.
     """
-    # Without pyplot there is no window, and no state of the process.
+    # Not pyplot: it would open a window and change the state of the process.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -116,6 +113,6 @@ def draw_confusion(matrix: Ints, classes: Sequence[str], path: Path, *, title: s
     axes.set_ylabel("true")
     axes.set_title(title)
     with replacing(path) as temporary, warnings.catch_warnings():
-        # Letters that the font does not have are drawn as boxes.
+        # Letters that the font lacks are drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(temporary, dpi=120, format="png", metadata={"Software": None})

@@ -1,12 +1,12 @@
-"""Metrics of predictions, from probabilities and targets; scikit-learn computes them where it can."""
+"""Metrics of predictions, from probabilities and targets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from sklearn import metrics as sklearn_metrics
 
 from songbag_training.songs.task import Task
@@ -37,64 +37,87 @@ def song_metrics(task: Task, true: Targets, probabilities: Floats) -> Metrics:
     Returns
     -------
     metrics : dict
-        The names of `metric_names`, and the number of songs as `n`. What is not defined is None: everything where there
-        are no songs, ROC-AUC and average precision where no class both occurs and is missing.
+        The names of `metric_names`, and the number of songs as `n`. What is not defined is None: everything if there
+        are no songs, ROC-AUC and average precision if no class both occurs and is missing.
 
-        ``balanced_accuracy`` is the mean recall of the classes that occur; ``macro_f1`` the mean F1 of those that occur
-        or were predicted. ``roc_auc`` and ``average_precision`` are the mean over classes of each against all others;
-        of two classes, those of the second. ``ece`` is the expected calibration error, see `calibration_error`.
-        ``subset_accuracy`` is the share of songs with every class right. Where a song may be of several classes,
+        ``balanced_accuracy`` is the mean recall of the classes that occur, ``macro_f1`` the mean F1 of those that occur
+        or are predicted. ``roc_auc`` and ``average_precision`` are means over the classes, each against all others; of
+        two classes they are those of the second. ``ece`` is the expected calibration error, see `calibration_gaps`.
+        ``subset_accuracy`` is the share of songs with every class right. If a song may be of several classes,
         ``accuracy`` is the share of right answers to "is this song of this class?", and ``log_loss`` the mean over
         these questions.
     """
-    n = len(true)
+    own, said = task.members(true), task.predicted(probabilities)
+    gaps = calibration_gaps(task.right(true, probabilities).ravel(), task.confidences(probabilities).ravel())
+    ranked = slice(1, 2) if task.n_logits == 1 else slice(None)
+    ranking = ranking_metrics(own.T[ranked], probabilities.T[ranked])
+    loss = float(task.losses(true, probabilities).sum())
+    return summed_metrics(task, len(true), outcomes(own, said).sum(axis=0), gaps, loss, ranking)
+
+
+def summed_metrics(
+    task: Task, n: int, counts: Ints, gaps: Floats, loss: float, ranking: tuple[float | None, float | None]
+) -> Metrics:
+    """Return the metrics of `n` songs or windows from sums over them, in the order of `metric_names`."""
     if n == 0:
         return dict.fromkeys(metric_names(task)) | {"n": 0}
-    own, said = task.members(true), task.predicted(probabilities)
-    right = task.right(true, probabilities)
-    _, recall, f1, _ = _of_classes(own, said)
-    ranked = range(1, 2) if task.n_logits == 1 else range(len(task.classes))
-    roc_auc, average_precision = ranking_metrics([own[:, i] for i in ranked], [probabilities[:, i] for i in ranked])
-    metrics = {
-        "accuracy": float(right.mean()),
-        "subset_accuracy": float((own == said).all(axis=1).mean()),
-        "balanced_accuracy": _mean(recall),
-        "micro_f1": float(sklearn_metrics.f1_score(own, said, average="micro", zero_division=0.0)),
-        "macro_f1": _mean(f1) or 0.0,
-        "roc_auc": roc_auc,
-        "average_precision": average_precision,
-        "log_loss": float(task.losses(true, probabilities).mean()),
-        "ece": calibration_error(right.ravel(), task.confidences(probabilities).ravel()),
+    metrics: Metrics = {name: float(value) for name, value in counted_metrics(task, counts, n).items()}
+    n_answers = n * len(task.classes) if task.several else n
+    ece = float(np.abs(gaps).sum() / n_answers)
+    return metrics | {"roc_auc": ranking[0], "average_precision": ranking[1], "log_loss": loss / n, "ece": ece, "n": n}
+
+
+def outcomes(own: Bools, said: Bools) -> Bools:
+    """Return which classes of each song are right, missed, and falsely predicted, and whether all is right.
+
+    Shape (n, 3 * n_classes + 1); `own` and `said` are of shape (n, n_classes).
+    """
+    return np.concatenate([own & said, own & ~said, ~own & said, (own == said).all(axis=1)[:, None]], axis=1)
+
+
+def counted_metrics(task: Task, counts: Ints, n: int) -> dict[str, Floats]:
+    """Return the metrics that count right and wrong answers.
+
+    Parameters
+    ----------
+    task : Task
+    counts : int64, shape (..., 3 * n_classes + 1)
+        Sums of `outcomes` over n songs.
+    n : int
+    """
+    right, missed, false = np.split(counts[..., :-1].astype(np.float64), 3, axis=-1)
+    answered = 2 * right + missed + false
+    macro_f1 = _mean_share(2 * right, answered)
+    if not task.several:
+        recall = _mean_share(right, right + missed)
+        return {"accuracy": right.sum(axis=-1) / n, "balanced_accuracy": recall, "macro_f1": macro_f1}
+    n_answers = n * right.shape[-1]
+    return {
+        "accuracy": (n_answers - (missed + false).sum(axis=-1)) / n_answers,
+        "subset_accuracy": counts[..., -1] / n,
+        "micro_f1": 2 * right.sum(axis=-1) / np.maximum(answered.sum(axis=-1), 1),
+        "macro_f1": macro_f1,
     }
-    return {name: metrics[name] for name in metric_names(task)} | {"n": n}
+
+
+def _mean_share(parts: Floats, wholes: Floats) -> Floats:
+    """Return the mean over the classes whose whole is not 0, or 0 if there is none."""
+    mean: Floats = (parts / np.maximum(wholes, 1)).sum(axis=-1) / np.maximum((wholes > 0).sum(axis=-1), 1)
+    return mean
 
 
 def class_metrics(task: Task, true: Targets, probabilities: Floats) -> dict[str, Metrics]:
-    """Return precision, recall, F1 and number of songs of each class; what is not defined is None."""
-    of_classes = _of_classes(task.members(true), task.predicted(probabilities))
-    found = {}
-    for name, *own, n in zip(task.classes, *(column.tolist() for column in of_classes), strict=True):
-        precision, recall, f1 = (None if np.isnan(value) else value for value in own)
-        found[name] = {"precision": precision, "recall": recall, "f1": f1, "n": n}
-    return found
-
-
-def _of_classes(own: Bools, said: Bools) -> tuple[Floats, Floats, Floats, Ints]:
-    """Return precision, recall, F1 and number of songs of each class; what is not defined is NaN."""
-    if not len(own):
-        # scikit-learn refuses them.
-        nothing = np.full(own.shape[1], np.nan)
-        return nothing, nothing, nothing, np.zeros(own.shape[1], np.int64)
-    found: tuple[Floats, Floats, Floats, Ints] = sklearn_metrics.precision_recall_fscore_support(
-        own, said, average=None, zero_division=np.nan
-    )
-    return found
-
-
-def _mean(values: Floats) -> float | None:
-    """Return the mean of the values that are defined."""
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if len(defined) else None
+    """Return precision, recall, F1 and number of songs of each class. What is not defined is None."""
+    own, said = task.members(true), task.predicted(probabilities)
+    # scikit-learn refuses empty arrays.
+    found = (*np.full((3, own.shape[1]), np.nan), np.zeros(own.shape[1], np.int64))
+    if len(own):
+        found = sklearn_metrics.precision_recall_fscore_support(own, said, average=None, zero_division=np.nan)
+    names = ("precision", "recall", "f1", "n")
+    return {
+        name: {key: None if np.isnan(value) else value for key, value in zip(names, values, strict=True)}
+        for name, *values in zip(task.classes, *(column.tolist() for column in found), strict=True)
+    }
 
 
 def confusion_matrix(task: Task, true: Targets, probabilities: Floats) -> Ints:
@@ -104,44 +127,36 @@ def confusion_matrix(task: Task, true: Targets, probabilities: Floats) -> Ints:
     return counts
 
 
-def calibration_error(hits: npt.NDArray[Any], confidence: Floats, weights: Floats | None = None) -> float:
-    """Return the expected calibration error: how far, in the mean, confidence is from the share of right answers.
+def calibration_gaps(hits: Bools, confidence: Floats) -> Floats:
+    """Return the sum of hit minus confidence in each of 15 bins of equal width, by confidence.
 
-    Answers are put into 15 bins of equal width by their confidence: ECE = sum over bins of n_bin / n *
-    \\|share of hits - mean confidence\\| (C. Guo, G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural
-    networks", ICML 2017, eq. 3).
+    The expected calibration error is the sum of their absolute values divided by the number of answers (C. Guo,
+    G. Pleiss, Y. Sun, K. Weinberger, "On calibration of modern neural networks", ICML 2017, eq. 3).
     """
-    weights = np.ones(len(hits)) if weights is None else weights
-    bins = confidence_bins(confidence)
-    gaps = np.bincount(bins, weights * (np.asarray(hits, np.float64) - confidence), CONFIDENCE_BINS)
-    return float(np.abs(gaps).sum() / weights.sum())
-
-
-def confidence_bins(confidence: Floats) -> Ints:
-    """Return the bin of each confidence, from 0."""
-    return np.minimum((confidence * CONFIDENCE_BINS).astype(np.int64), CONFIDENCE_BINS - 1)
+    bins = np.minimum((confidence * CONFIDENCE_BINS).astype(np.int64), CONFIDENCE_BINS - 1)
+    return np.asarray(np.bincount(bins, hits - confidence, CONFIDENCE_BINS), np.float64)
 
 
 def ranking_metrics(
-    members: Sequence[Bools], scores: Sequence[Floats], weights: Sequence[Floats] | None = None
+    members: Iterable[Bools], scores: Iterable[Floats], weights: Iterable[Floats] | None = None
 ) -> tuple[float | None, float | None]:
-    """Return the mean ROC-AUC and average precision of the classes for which they are defined.
+    """Return the mean ROC-AUC and average precision over the classes for which they are defined.
 
     Parameters
     ----------
-    members, scores, weights : sequences of arrays, one a class
-        Which songs are of it, their scores, and how often each counts.
+    members, scores, weights : iterables of arrays, one for each class
+        Which songs are of the class, their scores, and how often each song counts.
     """
-    areas, precisions = [], []
-    for position, (own, values) in enumerate(zip(members, scores, strict=True)):
-        weight = None if weights is None else weights[position]
+    found = []
+    for own, values, weight in zip(members, scores, repeat(None) if weights is None else weights, strict=False):
         there = own if weight is None else own[weight > 0]
         if there.any() and not there.all():
-            areas.append(sklearn_metrics.roc_auc_score(own, values, sample_weight=weight))
-            precisions.append(sklearn_metrics.average_precision_score(own, values, sample_weight=weight))
-    if not areas:
+            area = sklearn_metrics.roc_auc_score(own, values, sample_weight=weight)
+            found.append((area, sklearn_metrics.average_precision_score(own, values, sample_weight=weight)))
+    if not found:
         return None, None
-    return float(np.mean(areas)), float(np.mean(precisions))
+    roc_auc, average_precision = np.mean(found, axis=0).tolist()
+    return roc_auc, average_precision
 
 
 def confident_mistakes(
@@ -149,28 +164,21 @@ def confident_mistakes(
     song_ids: Sequence[str],
     labels: Sequence[Label],
     probabilities: Floats,
-    *,
-    limit: int = _MISTAKES,
 ) -> list[dict[str, Any]]:
-    """Return wrong answers, the surest first: song_id, label, said, probability.
+    """Return wrong answers, the most confident first: song_id, label, said, probability.
 
-    Where a model is wrong and sure of it, the label is as often wrong as the model. `said` is the predicted class;
-    where a song may be of several it is ``rock`` or ``not rock``, and a song may come several times.
+    Often such a label is wrong, not the model. `said` is the predicted class. If a song may be of several classes, it
+    is ``rock`` or ``not rock``, and a song can occur several times.
     """
     confidence = task.confidences(probabilities).ravel()
     wrong = np.flatnonzero(~task.right(task.encode(labels), probabilities).ravel())
-    surest = wrong[np.argsort(-confidence[wrong], kind="stable")[:limit]]
+    surest = wrong[np.argsort(-confidence[wrong], kind="stable")[:_MISTAKES]]
     said = task.predicted(probabilities)
     found = []
     for answer in surest.tolist():
         row, number = divmod(answer, len(task.classes)) if task.several else (answer, int(said[answer].argmax()))
-        name = task.classes[number]
-        found.append(
-            {
-                "song_id": song_ids[row],
-                "label": list(labels[row]) if task.several else labels[row],
-                "said": name if said[row, number] else f"not {name}",
-                "probability": float(confidence[answer]),
-            }
-        )
+        label = list(labels[row]) if task.several else labels[row]
+        name = task.classes[number] if said[row, number] else f"not {task.classes[number]}"
+        shown = {"song_id": song_ids[row], "label": label, "said": name, "probability": float(confidence[answer])}
+        found.append(shown)
     return found

@@ -1,8 +1,4 @@
-"""Scoring whole songs: every window is seen, in memory that does not grow with the length of a song.
-
-Windows of songs are strung together and go through the window network in chunks of one size; per song only an embedding
-and the logits of each window are kept (some 600 bytes: 20 MB for a recording of a day) until it is pooled.
-"""
+"""Scoring whole songs: every window is seen, and memory does not grow with the length of a song."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import tensorflow as tf
 
@@ -32,7 +27,7 @@ _READ_AHEAD_CHUNKS = 4
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Piece:
-    """Some windows of a song, in order; `last` where no more of this song follow."""
+    """Consecutive windows of a song; `last` if no more windows of this song follow."""
 
     song_id: str
     windows: StoredWindows
@@ -41,7 +36,7 @@ class Piece:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SongScore:
-    """What the network says of one song.
+    """Prediction of the network for one song.
 
     Attributes
     ----------
@@ -58,14 +53,17 @@ class SongScore:
 
 
 class SongScorer:
-    """Scores songs with a model; its windows in chunks, its songs as a whole.
+    """Scores songs with a model: windows in chunks of one size, then each song as a whole.
+
+    Until a song is pooled, only an embedding and the logits of each window are kept: some 600 bytes, or 20 MB for a
+    recording of a day.
 
     Parameters
     ----------
     model : keras.Model
-        Made by `songbag_training.models.model.song_model`. Scores follow its weights when they change.
+        Made by `songbag_training.models.model.song_model`. The present weights are used, also after a change.
     task : Task
-        What it says of songs.
+        Of the model.
     """
 
     def __init__(self, model: keras.Model, task: Task) -> None:
@@ -74,12 +72,12 @@ class SongScorer:
         pooling = model.get_layer("pooling")
         self.task = task
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
-        # One graph for chunks of every length: the last one, and songs that do not fit together, are shorter.
-        # TensorFlow knows functions by their code: it would warn that a lambda becomes another graph each time.
+        # One graph for chunks of every length, because some chunks are shorter than others.
+        # Not a lambda: TensorFlow would warn that its code becomes another graph each time.
         self._network: Callable[[Any], Any] = tf.function(
             functools.partial(network, training=False), input_signature=[tf.TensorSpec(shape, kind)], autograph=False
         )
-        # All windows of a song at once, whatever the chunks: no pooling could be put together from those of chunks.
+        # All windows of a song at once, because a pooling cannot be combined from those of chunks.
         signature = [tf.TensorSpec((1, None, output.shape[-1]), output.dtype) for output in network.outputs]
         self._pooling: Callable[..., Any] = tf.function(
             lambda embeddings, logits: pooling(embeddings, logits, tf.ones(tf.shape(logits)[:2])),
@@ -95,19 +93,16 @@ class SongScorer:
         pieces : iterable of Piece
             All pieces of a song before those of the next; at least one window a song.
         """
-        seen: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
-        for piece, embeddings, logits in self._apply(pieces):
-            seen.append((embeddings, logits))
-            if piece.last:
-                yield self._pool(piece.song_id, *(np.concatenate(parts) for parts in zip(*seen, strict=True)))
-                seen = []
-
-    def _apply(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Any, Any]]:
-        """Yield each piece with its embeddings and logits."""
+        seen: list[tuple[Any, Any]] = []
         for chunk in self._chunks(pieces):
             embeddings, logits = self._network(np.concatenate([piece.windows for piece in chunk]))
             ends = np.cumsum([len(piece.windows) for piece in chunk])[:-1]
-            yield from zip(chunk, np.split(embeddings.numpy(), ends), np.split(logits.numpy(), ends), strict=True)
+            own = zip(np.split(embeddings.numpy(), ends), np.split(logits.numpy(), ends), strict=True)
+            for piece, outputs in zip(chunk, own, strict=True):
+                seen.append(outputs)
+                if piece.last:
+                    yield self._pool(piece.song_id, *map(np.concatenate, zip(*seen, strict=True)))
+                    seen = []
 
     def _chunks(self, pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         chunk: list[Piece] = []
@@ -132,12 +127,12 @@ class SongScorer:
 
 
 def stored_pieces(store: SongStore, songs: pa.Table, chunk_windows: int) -> Iterator[Piece]:
-    """Read songs of a store in pieces of at most `chunk_windows`, with those to come already being read.
+    """Read songs of a store in pieces of at most `chunk_windows`, and read some pieces ahead.
 
     Raises
     ------
     songbag_store.errors.DamagedStore
-        If windows are missing or not what was written.
+        If windows are missing or damaged.
     """
     under_way: deque[tuple[Span, bool, Pending]] = deque()
     ahead = 0
@@ -153,16 +148,16 @@ def stored_pieces(store: SongStore, songs: pa.Table, chunk_windows: int) -> Iter
 
 
 def _cut(spans: Iterable[Span], longest: int) -> Iterator[tuple[Span, bool]]:
-    """Cut spans into spans of at most `longest` windows; tell which end a song."""
+    """Cut spans into spans of at most `longest` windows; yield with each whether it ends a song."""
     for span in spans:
         for first in range(0, span.n_windows, longest):
             length = min(longest, span.n_windows - first)
-            part = span._replace(row_start=span.row_start + first, n_windows=length)
-            yield part, first + length == span.n_windows
+            cut = span._replace(row_start=span.row_start + first, n_windows=length)
+            yield cut, first + length == span.n_windows
 
 
 def array_pieces(song_id: str, windows: StoredWindows, chunk_windows: int) -> Iterator[Piece]:
-    """Cut the windows of one song, shape (N, C, T), in memory or mapped, into pieces that outlive them."""
+    """Copy the windows of one song, shape (N, C, T), in memory or mapped, in pieces."""
     for first in range(0, len(windows), chunk_windows):
         piece = np.array(windows[first : first + chunk_windows])
         yield Piece(song_id, piece, first + len(piece) == len(windows))
@@ -170,6 +165,5 @@ def array_pieces(song_id: str, windows: StoredWindows, chunk_windows: int) -> It
 
 def window_times(n_windows: int, spec: FeatureSpec) -> tuple[Floats, Floats]:
     """Return start and end of each window of a song, in seconds, shape (N,)."""
-    starts: Floats = np.arange(n_windows, dtype=np.float64) * (spec.window_hop_samples / spec.sample_rate_hz)
-    ends: Floats = starts + np.float64(spec.window_samples / spec.sample_rate_hz)
-    return starts, ends
+    starts = np.arange(n_windows, dtype=np.float64) * (spec.window_hop_samples / spec.sample_rate_hz)
+    return starts, starts + np.float64(spec.window_samples / spec.sample_rate_hz)

@@ -1,9 +1,4 @@
-"""Encoders: networks that turn one window into an embedding vector.
-
-An encoder is a function ``(n_bands, n_frames, n_channels) -> keras.Model`` from windows (bands, frames, channels) to
-vectors; the head that makes logits of them is not its business. Layers are named, because weights are stored by name.
-What a name stands for never changes: runs are rebuilt from it. A better network gets a new name.
-"""
+"""Encoders: functions ``(n_bands, n_frames, n_channels) -> keras.Model``, from one window to an embedding vector."""
 
 from __future__ import annotations
 
@@ -21,13 +16,12 @@ Encoder = Callable[[int, int, int], keras.Model]
 def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     """Four convolutions of 16, 32, 64 and 128 filters, batch-normalised, then mean and maximum over time.
 
-    The mean over a window is taken out first: how loud a recording is says little about what it is of. The first
-    convolution, of 5 x 5, sees every second frame, and of 32 bands or more every second one; between the others the
-    highest of each 2 x 2 is kept, so that a filter of the last sees most of the bands and about a second. Bands stay
-    apart to the end, for a low sound is not a high one; of time there are the mean and the maximum, so that a short
-    sound counts although the rest of its window is silent. Windows of any size will do; of (64, 216), 1,024 numbers.
+    The first convolution, 5 x 5, has a stride of 2 over frames, and over bands if there are 32 or more; max pooling of
+    2 x 2 stands between the others, so a filter of the last one sees most bands and about a second. It takes windows of
+    any size and makes 1,024 numbers of (64, 216).
     """
     windows = keras.Input((n_bands, n_frames, n_channels), name="image")
+    # The level of a recording says little about its content.
     level = layers.GlobalAveragePooling2D(keepdims=True, name="level")(windows)
     x = layers.Subtract(name="without_level")([windows, level])
     x = _convolution(x, 1, 16, 5, strides=(2 if n_bands >= 32 else 1, 2))
@@ -35,9 +29,11 @@ def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
         size = tuple(2 if length >= 4 else 1 for length in x.shape[1:3])
         x = layers.MaxPooling2D(size, padding="same", name=f"pool_{number - 1}")(x)
         x = _convolution(x, number, filters, 3)
+    # Bands stay separate, because a low sound differs from a high one.
     bands, frames, filters = x.shape[1:]
     x = layers.Permute((2, 1, 3), name="frames_first")(x)
     x = layers.Reshape((frames, bands * filters), name="frames")(x)
+    # The maximum makes a short sound count in a window that is otherwise silent.
     mean = layers.GlobalAveragePooling1D(name="time_mean")(x)
     highest = layers.GlobalMaxPooling1D(name="time_max")(x)
     x = layers.Concatenate(name="embedding")([mean, highest])
@@ -50,9 +46,10 @@ def _convolution(
 ) -> KerasTensor:
     name = f"conv_{number}"
     x = layers.Conv2D(filters, size, strides=strides, padding="same", use_bias=False, name=name)(x)
-    # With Keras's 0.99, the averages of a small collection would still be the initial ones when training ends.
+    # Keras's 0.99 takes some 500 steps to forget the initial averages, more than the training of a small collection.
     x = FusedBatchNormalization(momentum=0.9, name=f"norm_{number}")(x)
     return layers.Activation("relu", name=f"relu_{number}")(x)
 
 
+# Runs are rebuilt by these names, and weights are stored by the names of layers: a better network gets a new name.
 ENCODERS: dict[str, Encoder] = {"compact": compact, "reference": reference}

@@ -1,4 +1,4 @@
-"""Layers of a song model besides its pooling: scaling, windows folded into the batch, batch normalisation."""
+"""Layers of a song model: scaling, windows folded into the batch, batch normalisation."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from songbag_training.compat import fused_batch_norm
 
 PACKAGE = "songbag"
 EMBEDDING_NAME = "encoder"
-"""Name of the network from a window to a vector; weights are stored by it."""
+"""Name of the network from a window to a vector. Weights are stored under it."""
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class FeatureScaling(keras.layers.Layer):
-    """Stored windows to float32 of mean 0 and variance 1 per coefficient.
+    """Scales stored windows to float32 of mean 0 and variance 1 for each coefficient.
 
     Takes windows as stored, shape (..., C, T): int16 in steps of 1/16, or float32. Mean and standard deviation, shape
-    (C,), in the features' own unit, are weights that are not trained; they begin as 0 and 1. All is computed in
-    float32, also under a policy of mixed precision: of the 15 bits of a stored value float16 would keep 11.
+    (C,), in the features' own unit, are weights that are not trained and begin as 0 and 1.
     """
 
     def __init__(self, **options: Any) -> None:
+        # Also with mixed precision: float16 would keep 11 of the 15 bits of a stored value.
         super().__init__(**({"dtype": "float32"} | options))
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
@@ -48,42 +48,42 @@ class FeatureScaling(keras.layers.Layer):
         return (values - self.mean[:, None]) / self.std[:, None]
 
     def compute_output_spec(self, windows: KerasTensor) -> KerasTensor:
-        """Floats come out, whatever goes in."""
+        """Return the shape of the input, as floats."""
         return KerasTensor(windows.shape, dtype=self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class FoldWindows(keras.layers.Layer):
-    """(B, K, C, T) to (B * K, C, T): the window network sees one batch, built once, whatever the bag size."""
+    """Reshapes (B, K, C, T) to (B * K, C, T), so that one window network works for every bag size."""
 
     def call(self, windows: KerasTensor) -> KerasTensor:
-        """Return the windows of all songs one after the other, of the type they have."""
+        """Return the windows of all songs one after the other."""
         return ops.reshape(windows, (-1, *windows.shape[2:]))
 
     def compute_output_spec(self, windows: KerasTensor) -> KerasTensor:
-        """Keep the type: int16 stays int16."""
+        """Keep the type, which may be int16."""
         return KerasTensor((None, *windows.shape[2:]), dtype=windows.dtype)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class UnfoldWindows(keras.layers.Layer):
-    """(B * K, E) back to (B, K, E), with K from the mask of shape (B, K)."""
+    """Reshapes (B * K, E) back to (B, K, E), with K from the mask of shape (B, K)."""
 
     def call(self, values: KerasTensor, mask: KerasTensor) -> KerasTensor:
-        """Return the values song by song."""
+        """Return the values of each song."""
         return ops.reshape(values, (-1, ops.shape(mask)[1], values.shape[-1]))
 
     def compute_output_spec(self, values: KerasTensor, mask: KerasTensor) -> KerasTensor:
-        """K may be unknown while the network is built."""
+        """Take K from the mask; it may be unknown while the network is built."""
         return KerasTensor((mask.shape[0], mask.shape[1], values.shape[-1]), dtype=values.dtype)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """`BatchNormalization` of images, (N, bands, frames, channels), by TensorFlow's one operation for it in training.
+    """`BatchNormalization` of images, (N, bands, frames, channels), with TensorFlow's fused operation in training.
 
-    Keras puts it together from a dozen that each go through memory, which was half of a training step of the encoder
-    'compact'. Function, weights and options are the same, as are the numbers but for rounding.
+    Weights, options and results are those of Keras, except for rounding. Keras uses a dozen operations that each go
+    through memory: half of a training step of the encoder 'compact' (docs/decisions/0042).
     """
 
     def call(self, images: KerasTensor, training: bool | None = None) -> KerasTensor:
@@ -98,7 +98,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
 
 def channels_last(values: Any, n_channels: int) -> Any:
-    """(N, channels * bands, T), channel after channel as stored, to (N, bands, T, channels) as convolutions take it."""
+    """Turn stored windows, (N, channels * bands, T), into images for convolutions, (N, bands, T, channels)."""
     n_bands, n_frames = values.shape[1] // n_channels, values.shape[2]
     split = keras.layers.Reshape((n_channels, n_bands, n_frames), name="split_channels")(values)
     return keras.layers.Permute((2, 3, 1), name="channels_last")(split)

@@ -1,4 +1,4 @@
-"""`song_model` and `window_model`: networks put together from encoders, a head and a pooling."""
+"""`song_model` and `window_model`: networks made of an encoder, a head and a pooling."""
 
 from __future__ import annotations
 
@@ -44,11 +44,9 @@ def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_c
 def window_network(spec: FeatureSpec, task: Task, encoder: str) -> keras.Model:
     """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
-    # In float32 whatever the encoder computes in: float16 has 11 bits for features of up to 700.
-    scaled = FeatureScaling(name="scaling", dtype="float32")(windows)
-    images = channels_last(scaled, spec.n_channels)
+    images = channels_last(FeatureScaling(name="scaling")(windows), spec.n_channels)
     embeddings = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels)(images)
-    # In float32 also under a policy of mixed precision: the range of float16 is too small for logits of long songs.
+    # In float32 also with mixed precision: the range of float16 is too small for the logits of long songs.
     logits = keras.layers.Dense(task.n_logits, dtype="float32", name="head")(embeddings)
     return keras.Model(windows, [embeddings, logits], name="window_network")
 
@@ -71,24 +69,24 @@ def song_model(
     task : Task
         The classes, and whether a song may be of several.
     encoder : str
-        A key of `ENCODERS`, or ``module:function`` (see `models.plugins`).
+        Key of `songbag_training.models.encoders.ENCODERS`, or ``module:function``.
     pooling : str
-        A key of `songbag_training.models.poolings.POOLINGS`.
+        Key of `songbag_training.models.poolings.POOLINGS`.
     bag_size : int, optional
-        K; None takes bags of any size.
+        K; by default the model takes bags of any size.
     scaling : tuple of two arrays of shape (C,), optional
         Mean and standard deviation, see `songbag_training.songs.scaling`.
 
     Returns
     -------
     model : keras.Model
-        Takes ``{"windows": (B, K, C, T) as stored, "mask": (B, K)}``, gives logits (B, L). Its layers
-        ``window_network`` and ``pooling`` serve windows and weights singly.
+        From ``{"windows": (B, K, C, T) as stored, "mask": (B, K)}`` to logits (B, L). Its layers ``window_network`` and
+        ``pooling`` give the predictions and the weights of windows.
 
     Raises
     ------
     ModelError
-        If there is no such encoder or pooling, or the windows are too small for the encoder.
+        If there is no such encoder or pooling, or the encoder does not take such windows.
     """
     if pooling not in POOLINGS:
         remedy = f"There are: {', '.join(POOLINGS)}."

@@ -1,8 +1,4 @@
-"""Encoders from outside songbag: any function ``(n_bands, n_frames, n_channels) -> keras.Model``, by its name.
-
-The name is ``module:function``. Only what a user has named is imported: a run's folder may come from anybody, and the
-name in its `run.json` alone brings nothing to run, see `songbag_training.runs.run.Run.allow_encoder`.
-"""
+"""Encoders from outside songbag, named ``module:function``: found, called and checked."""
 
 from __future__ import annotations
 
@@ -21,9 +17,10 @@ from songbag_training.models.layers import EMBEDDING_NAME
 
 
 def load_encoder(name: str) -> Encoder:
-    """Return the encoder of a name: songbag's own, or the function of a module, which is imported.
+    """Return an encoder by its name: one of songbag's, or a function of a module, which is imported.
 
-    A module is also found in the current folder, after all other places.
+    Only pass names that the user gave. A run may come from anyone, so the name in its `run.json` alone must not run
+    code, see `songbag_training.runs.run.Run.allow_encoder`. The current folder is searched last.
 
     Raises
     ------
@@ -36,16 +33,15 @@ def load_encoder(name: str) -> Encoder:
     if not separator:
         remedy = f"There are: {', '.join(ENCODERS)}; one of your own is named as module:function."
         raise ModelError(f"there is no encoder {name!r}", place="model", remedy=remedy)
-    found = getattr(_module(module_name, name), function_name, None)
+    found: Encoder | None = getattr(_module(module_name, name), function_name, None)
     if not callable(found):
         what = f"the module {module_name!r} has no function {function_name!r}"
         raise ModelError(what, place=f"encoder {name!r}", remedy="Name it as module:function.")
-    function: Encoder = found
-    return function
+    return found
 
 
 def build_encoder(name: str, n_bands: int, n_frames: int, n_channels: int) -> keras.Model:
-    """Build the network of an encoder for windows of one shape, and check what a function from outside returns.
+    """Build the network of an encoder for windows of one shape. Check the result of a function from outside.
 
     Returns
     -------
@@ -55,20 +51,28 @@ def build_encoder(name: str, n_bands: int, n_frames: int, n_channels: int) -> ke
     Raises
     ------
     ModelError
-        If there is no such encoder, it fails, or it returns no such network.
+        If there is no such encoder, it fails, or its network does not fit.
     """
     function = load_encoder(name)
     if name in ENCODERS:
         return function(n_bands, n_frames, n_channels)
-    where, shape = f"encoder {name!r}", (n_bands, n_frames, n_channels)
+    place, shape = f"encoder {name!r}", (n_bands, n_frames, n_channels)
     try:
         network: Any = function(*shape)
     except Exception as error:
         what = f"fails for windows of {shape} with {type(error).__name__}: {_first_line(error)}"
-        raise ModelError(what, place=where, remedy=_TAKES) from error
+        raise ModelError(what, place=place, remedy=_TAKES) from error
     if not isinstance(network, keras.Model):
-        raise ModelError(f"returns {type(network).__name__} and not a keras.Model", place=where, remedy=_TAKES)
-    return _stored_by_position(_embedded(network, shape, where), where)
+        raise ModelError(f"returns {type(network).__name__} and not a keras.Model", place=place, remedy=_TAKES)
+    embedded = _embedded(network, shape, place)
+    # Keras numbers unnamed layers through the life of a process (``conv2d``, then ``conv2d_1``), so weights that are
+    # stored under such names would not be found again. Their positions do not change.
+    for position, variable in enumerate(embedded.weights):
+        if variable.dtype != "float32":
+            what = f"its weight {variable.path!r} is of type {variable.dtype}; runs keep float32"
+            raise ModelError(what, place=place, remedy="Build it of layers with float32 weights.")
+        rename_variable(variable, f"{EMBEDDING_NAME}/{position:03}/{variable.name}")
+    return embedded
 
 
 _TAKES = "It is called as function(n_bands, n_frames, n_channels) and returns a keras.Model."
@@ -89,7 +93,7 @@ def _module(module_name: str, name: str) -> ModuleType:
 
 
 def _embedded(network: keras.Model, shape: tuple[int, int, int], place: str) -> keras.Model:
-    """Return a model of the encoder's name around a network, after checking what it takes and gives."""
+    """Return a network as a model with the encoder's name, after checking its inputs and outputs."""
     images = keras.Input(shape, name="image")
     try:
         embeddings: Any = network(images)
@@ -102,20 +106,6 @@ def _embedded(network: keras.Model, shape: tuple[int, int, int], place: str) -> 
         remedy = "End it with a pooling or Flatten: one vector of a fixed size for each window."
         raise ModelError(f"its model has {given} and not (batch, size)", place=place, remedy=remedy)
     return keras.Model(images, embeddings, name=EMBEDDING_NAME)
-
-
-def _stored_by_position(network: keras.Model, place: str) -> keras.Model:
-    """Name the weights by their place in the network.
-
-    Keras numbers unnamed layers through the life of a process: the same function gives ``conv2d`` first and
-    ``conv2d_1`` the next time, and weights stored by such names would not be found again.
-    """
-    for position, variable in enumerate(network.weights):
-        if variable.dtype != "float32":
-            what = f"its weight {variable.path!r} is of type {variable.dtype}; runs keep float32"
-            raise ModelError(what, place=place, remedy="Build it of layers with float32 weights.")
-        rename_variable(variable, f"{EMBEDDING_NAME}/{position:03}/{variable.name}")
-    return network
 
 
 def _first_line(error: Exception) -> str:

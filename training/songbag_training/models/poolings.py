@@ -1,21 +1,9 @@
 """Poolings: layers that join the windows of a song to one prediction.
 
-A pooling is called with what the window network says of each window and with the mask, and says what the song's logits
-are and how much each window counted:
-
     (embeddings (B, K, E), window logits (B, K, L), mask (B, K))  ->  (song logits (B, L), weights (B, K))
 
-The weights are at least 0, sum to 1 over the real windows and are 0 on masked ones. Poolings that weigh the windows
-anew for each class give the mean of the classes' weights, each class counting by its share in the song's prediction:
-so they tell which windows made the song what it is predicted to be.
-
-The head stands before the pooling, and every window has a prediction of its own. Attention fits this too: attention
-over embeddings with a linear head after it is the mean of the window logits weighted by the attention, because the head
-is affine and the weights sum to 1.
-
-Where classes exclude each other (softmax), a window's logits say nothing but for their differences. Poolings that
-compare windows by their logits therefore take log probabilities instead, and what they make of each class is normalised
-by the softmax that follows: P_c = y_c / sum_j y_j.
+The weights say how much each window counts: they are at least 0, sum to 1 over the real windows and are 0 on masked
+ones. The head stands before the pooling, so every window has a prediction. docs/models.md has the formulas.
 """
 
 from __future__ import annotations
@@ -28,34 +16,32 @@ from keras import KerasTensor, ops
 from songbag_training.models.layers import PACKAGE
 
 _NOTHING = -1e30
-"""Score of a masked window: its exponential is 0, and unlike minus infinity it has gradients."""
+"""Score of a masked window: its exponential is 0, and unlike minus infinity it has finite gradients."""
 
 _SMALL = 0.1
-"""Below it, log(1 - exp(-x)) is taken from its series; the error is then less than 4e-8."""
+"""Below it, log(1 - exp(-x)) is computed by its series, with an error of less than 4e-8."""
 
 
 class Pooling(keras.layers.Layer):
-    """What all poolings share: masked slots count for nothing, whatever stands in them.
+    """Base of all poolings: masked windows never count, and song logits are divided by a temperature.
 
-    A bag without a real window gives logits and weights of 0, and finite gradients. All is computed in float32, also
-    under a policy of mixed precision: sums of exponentials over a long song leave the range of float16.
-
-    The song's logits are divided by a `temperature`, a weight that is not trained and begins as 1:
-    `songbag_training.evaluation.calibration` sets it, and what uses the model has honest probabilities from then on.
+    A bag without a real window gives logits and weights of 0, and finite gradients. The `temperature` is a weight that
+    is not trained and begins as 1; `songbag_training.evaluation.calibration` sets it.
 
     Parameters
     ----------
     exclusive : bool
-        Whether a song is of one class alone (softmax; of two classes, one sigmoid), or of any number of them (a sigmoid
-        each).
+        Whether a song is of exactly one class (softmax; of two classes, one sigmoid) or of any number (a sigmoid for
+        each class).
     """
 
     def __init__(self, exclusive: bool = True, **options: Any) -> None:
+        # In float32 also with mixed precision: sums of exponentials over a long song exceed the range of float16.
         super().__init__(**({"dtype": "float32"} | options))
         self.exclusive = exclusive
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "exclusive": self.exclusive}
 
     def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
@@ -82,7 +68,9 @@ class Pooling(keras.layers.Layer):
         embeddings, logits = ops.where(real, embeddings, 0.0), ops.where(real, logits, 0.0)
         song_logits, weights = self.pool(embeddings, logits, real)
         if weights.shape[-1] > 1:
-            weights = ops.sum(weights * ops.expand_dims(self._class_shares(song_logits), 1), axis=-1, keepdims=True)
+            # Weights differ by class: a class counts by its share in the song's prediction.
+            shares = ops.softmax(song_logits if self.exclusive else ops.log_sigmoid(song_logits), axis=-1)
+            weights = ops.sum(weights * ops.expand_dims(shares, 1), axis=-1, keepdims=True)
         song_logits = song_logits / self.temperature
         return ops.where(ops.any(real, axis=1), song_logits, 0.0), ops.where(real, weights, 0.0)[..., 0]
 
@@ -93,7 +81,7 @@ class Pooling(keras.layers.Layer):
     def compute_output_spec(
         self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor
     ) -> tuple[KerasTensor, KerasTensor]:
-        """Song logits and weights."""
+        """Return the shapes of song logits and weights."""
         batch, _, n_logits = logits.shape
         return KerasTensor((batch, n_logits), dtype="float32"), KerasTensor(mask.shape, dtype="float32")
 
@@ -102,21 +90,20 @@ class Pooling(keras.layers.Layer):
 
     def _scores(self, logits: KerasTensor) -> KerasTensor:
         """Return scores that can be compared between windows: log probabilities of a softmax, logits of sigmoids."""
+        # Only the differences of softmax logits mean something, so logits of two windows cannot be compared.
         return ops.log_softmax(logits, axis=-1) if self._is_softmax(logits) else logits
 
-    def _class_shares(self, song_logits: KerasTensor) -> KerasTensor:
-        """Return the share of each class in the song's prediction, (B, L); rows sum to 1."""
-        return ops.softmax(song_logits if self.exclusive else ops.log_sigmoid(song_logits), axis=-1)
-
-    def _mean_probability(self, logits: KerasTensor, log_weights: KerasTensor) -> KerasTensor:
-        """Return the song logits whose probabilities are the means of the windows', by weights (B, K, L) that sum to 1.
-
-        Mean p and mean 1 - p are both summed from logarithms: neither is lost where the other is nearly 1.
-        """
+    def _mean_probability(
+        self, logits: KerasTensor, scores: KerasTensor, real: KerasTensor
+    ) -> tuple[KerasTensor, KerasTensor]:
+        """Return the song logits of the mean probabilities, weighted by a softmax of scores, and the weights."""
+        log_weights = _log_shares(scores, real)
+        weights = ops.exp(log_weights)
         if self._is_softmax(logits):
-            return ops.logsumexp(log_weights + ops.log_softmax(logits, axis=-1), axis=1)
-        shares = (ops.logsumexp(log_weights + ops.log_sigmoid(sign * logits), axis=1) for sign in (1.0, -1.0))
-        return next(shares) - next(shares)
+            return ops.logsumexp(log_weights + ops.log_softmax(logits, axis=-1), axis=1), weights
+        # The means of p and of 1 - p are both summed, because one minus the other is inexact near 1.
+        yes, no = (ops.logsumexp(log_weights + ops.log_sigmoid(sign * logits), axis=1) for sign in (1.0, -1.0))
+        return yes - no, weights
 
     def _log_probabilities(self, logits: KerasTensor) -> KerasTensor:
         return ops.log_softmax(logits, axis=-1) if self._is_softmax(logits) else ops.log_sigmoid(logits)
@@ -124,20 +111,20 @@ class Pooling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class MeanPooling(Pooling):
-    """The song's logits are the mean of those of its windows; each weighs 1 / N.
+    """The song's logits are the mean of the window logits, and each window weighs 1 / N.
 
-    With a softmax this is the geometric mean of the windows' probabilities, normalised.
+    With a softmax this is the normalised geometric mean of the windows' probabilities.
     """
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
-        """Weigh all alike."""
+        """Give all windows the same weight."""
         weights = ops.cast(real, "float32") / _count(real)
         return ops.sum(weights * logits, axis=1), weights
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class MaxPooling(Pooling):
-    """Each class has the score of the window where it is highest; that window weighs 1, equals share it."""
+    """Each class has its highest score of all windows; that window weighs 1, equal ones share it."""
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
         """Take the maximum over windows, class by class."""
@@ -166,7 +153,7 @@ class LogSumExpPooling(Pooling):
         self.sharpness = sharpness
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "sharpness": self.sharpness}
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
@@ -178,10 +165,10 @@ class LogSumExpPooling(Pooling):
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class NoisyOrPooling(Pooling):
-    """A class is absent from the song if it is from every window: y = 1 - prod(1 - p_k).
+    """A class is absent from the song if it is absent from every window: y = 1 - prod(1 - p_k).
 
-    O. Maron and T. Lozano-Perez, "A framework for multiple-instance learning", NIPS 1998. A window weighs as much as
-    it adds to -log(1 - y) = -sum(log(1 - p_k)).
+    O. Maron and T. Lozano-Perez, "A framework for multiple-instance learning", NIPS 1998. The weight of a window is its
+    share in -log(1 - y) = -sum(log(1 - p_k)).
     """
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
@@ -194,7 +181,7 @@ class NoisyOrPooling(Pooling):
         few = log_absence - absence / 2 + absence**2 / 24
         many = ops.log(1.0 - ops.exp(-ops.maximum(absence, _SMALL)))
         log_presence = ops.where(absence < _SMALL, few, many)
-        # Of sigmoids the logit: log y - log(1 - y).
+        # With sigmoids the logit: log y - log(1 - y).
         song_logits = log_presence if softmax else log_presence + absence
         return song_logits, ops.exp(_log_shares(log_terms, real))
 
@@ -204,7 +191,7 @@ class AutoPooling(Pooling):
     """Mean of the windows' probabilities by weights softmax(a_c p_k), with one learned a_c for each class.
 
     B. McFee, J. Salamon and J. P. Bello, "Adaptive pooling operators for weakly labeled sound event detection",
-    IEEE/ACM TASLP 26 (11), 2018: a = 0 is the mean, a to infinity the maximum. It begins at 0, as theirs does.
+    IEEE/ACM TASLP 26 (11), 2018: a = 0 is the mean, a to infinity the maximum. As in the paper, a begins at 0.
     """
 
     def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
@@ -214,13 +201,12 @@ class AutoPooling(Pooling):
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
         """Weigh windows by their probabilities, class by class."""
-        log_weights = _log_shares(ops.exp(self._log_probabilities(logits)) * self.sharpness, real)
-        return self._mean_probability(logits, log_weights), ops.exp(log_weights)
+        return self._mean_probability(logits, ops.exp(self._log_probabilities(logits)) * self.sharpness, real)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class LinearSoftmaxPooling(Pooling):
-    """Mean of the windows' probabilities by weights that are themselves the probabilities: y = sum(p^2) / sum(p).
+    """Mean of the windows' probabilities, weighted by the probabilities themselves: y = sum(p^2) / sum(p).
 
     Y. Wang, J. Li and F. Metze, "A comparison of five multiple instance learning pooling functions for sound event
     detection with weak labeling", ICASSP 2019.
@@ -228,16 +214,15 @@ class LinearSoftmaxPooling(Pooling):
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
         """Weigh windows by their probabilities, class by class."""
-        log_weights = _log_shares(self._log_probabilities(logits), real)
-        return self._mean_probability(logits, log_weights), ops.exp(log_weights)
+        return self._mean_probability(logits, self._log_probabilities(logits), real)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class AttentionPooling(Pooling):
     """Mean of the windows' logits by learned weights: a_k = softmax(w . tanh(V h_k)) over the windows.
 
-    M. Ilse, J. Tomczak and M. Welling, "Attention-based deep multiple instance learning", ICML 2018, who
-    also give the gated form.
+    M. Ilse, J. Tomczak and M. Welling, "Attention-based deep multiple instance learning", ICML 2018. They put the head
+    after the pooling; that is the same, because the head is affine and the weights sum to 1.
 
     Parameters
     ----------
@@ -252,11 +237,11 @@ class AttentionPooling(Pooling):
         self.units = units
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         return {**super().get_config(), "units": self.units}
 
     def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
-        """Create V, U where gated, and w."""
+        """Create V, w, and with a gate U."""
         super().build(embeddings_shape, logits_shape)
         shape = (embeddings_shape[-1], self.units)
         self.content = self.add_weight(name="content", shape=shape, initializer="glorot_uniform")
@@ -265,7 +250,7 @@ class AttentionPooling(Pooling):
         self.score = self.add_weight(name="score", shape=(self.units, 1), initializer="glorot_uniform")
 
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
-        """Weigh windows by their embeddings, alike for all classes."""
+        """Weigh windows by their embeddings, the same for all classes."""
         features = ops.tanh(embeddings @ self.content)
         if self.gated:
             features = features * ops.sigmoid(embeddings @ self.gate)
@@ -298,23 +283,20 @@ def _count(real: KerasTensor) -> KerasTensor:
 
 
 def _log_shares(scores: KerasTensor, real: KerasTensor) -> KerasTensor:
-    """Return the logarithm of the softmax over real windows, (B, K, ...); that of a masked one is as good as -inf.
-
-    Not `ops.softmax`: it warns of bags of one window.
-    """
+    """Return the log of a softmax over real windows, (B, K, ...); for a masked window it is nearly -inf."""
+    # Not `ops.softmax`: it prints a warning for bags of one window.
     return ops.where(real, ops.log_softmax(ops.where(real, scores, _NOTHING), axis=1), _NOTHING)
 
 
 def _log_softplus(values: KerasTensor) -> KerasTensor:
-    """Return log(log(1 + exp(x))); far below 0 this is x itself, where log(1 + exp(x)) is not told from 0."""
+    """Return log(log(1 + exp(x)))."""
+    # Far below 0 this is x itself, while log(1 + exp(x)) would be rounded to 0.
     return ops.where(values < -15.0, values, ops.log(ops.softplus(ops.maximum(values, -15.0))))
 
 
 def _log_odds(logits: KerasTensor) -> KerasTensor:
-    """Return log(p / (1 - p)) of the softmax probabilities of logits (..., L): each against the sum of all others.
-
-    log p - log(1 - p) would lose a class that is nearly certain: the others are summed for themselves instead.
-    """
+    """Return log(p / (1 - p)) of the softmax probabilities of logits (..., L)."""
+    # The other classes are summed separately, because 1 - p would be rounded to 0 for a class that is nearly certain.
     highest = ops.max(logits, axis=-1, keepdims=True)
     # Not by argmax, which TFLite's own operations cannot express as Keras writes it.
     is_highest = ops.cast(ops.equal(logits, highest), "int32")

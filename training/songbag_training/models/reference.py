@@ -1,4 +1,4 @@
-"""The reference encoder, as songbag runs it and as Keras's own layers write it: one function, the first quicker."""
+"""The reference encoder, in a fast form and in Keras's own layers. Both compute the same function."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from songbag_training.models.layers import EMBEDDING_NAME, PACKAGE
 def reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     """Two valid convolutions of 16 filters with pooling (2, 3) and (2, 2), then two dense layers of 32.
 
-    For windows of (13, 216) and three classes it has, with its head, 21,075 parameters. A pooling leaves out the bands
-    and frames at the end that fill no patch of it; those that reach no output are cut off at once instead of being
-    convolved: of (13, 216) three bands and four frames.
+    With its head it has 21,075 parameters for windows of (13, 216) and three classes.
 
     Raises
     ------
     ModelError
-        If the windows are too small for it: it needs 10 bands and 14 frames.
+        If the windows are smaller than 10 bands or 14 frames.
     """
     if n_bands < 10 or n_frames < 14:
         raise ModelError(
@@ -30,26 +28,29 @@ def reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
             remedy="Use the encoder 'compact', which takes windows of any size.",
         )
     windows = keras.Input((n_bands, n_frames, n_channels), name="image")
+    # A pooling ignores bands and frames at the end that fill no patch. Cutting off those that reach no output, three
+    # bands and four frames of (13, 216), saves the time of convolving them.
     unseen = _unseen(n_bands, 2, 2), _unseen(n_frames, 3, 2)
     x = layers.Cropping2D([(0, n) for n in unseen], name="seen")(windows)
     x = PooledConvolution(16, (3, 3), (2, 3), name="conv_1")(x)
     x = PooledConvolution(16, (3, 3), (2, 2), name="conv_2")(x)
-    x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(32, activation="relu", name="dense_1")(x)
-    x = layers.Dense(32, activation="relu", name="dense_2")(x)
-    return keras.Model(windows, x, name=EMBEDDING_NAME)
+    return _with_dense_layers(windows, x)
 
 
 def plain_reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
-    """Return the network of `reference` in Keras's own layers, with the same weights by the same names.
+    """Return the network of `reference` in Keras's own layers, with the same weights and names.
 
-    It is here to be read, and to be tested and timed against: a training step takes 1.5 times as long.
+    It documents `reference`, and tests and benchmarks compare the two: a training step takes 1.5 times as long.
     """
     windows = keras.Input((n_bands, n_frames, n_channels), name="image")
     x = layers.Conv2D(16, 3, activation="relu", name="conv_1")(windows)
     x = layers.MaxPooling2D((2, 3), name="pool_1")(x)
     x = layers.Conv2D(16, 3, activation="relu", name="conv_2")(x)
     x = layers.MaxPooling2D((2, 2), name="pool_2")(x)
+    return _with_dense_layers(windows, x)
+
+
+def _with_dense_layers(windows: KerasTensor, x: KerasTensor) -> keras.Model:
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(32, activation="relu", name="dense_1")(x)
     x = layers.Dense(32, activation="relu", name="dense_2")(x)
@@ -57,18 +58,17 @@ def plain_reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.M
 
 
 def _unseen(length: int, first_pool: int, second_pool: int) -> int:
-    """Return how much at the end of an axis reaches no output, after two convolutions of 3 that are each pooled."""
+    """Return how many values at the end of an axis reach no output of two convolutions of 3, each pooled."""
     n_outputs = ((length - 2) // first_pool - 2) // second_pool
     return length - ((n_outputs * second_pool + 2) * first_pool + 2)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class PooledConvolution(keras.layers.Layer):
-    """What `Conv2D` with a ReLU and then `MaxPooling2D` compute, in less time: bias and ReLU come after the pooling.
+    """`Conv2D` with a ReLU and then `MaxPooling2D`, without padding, but bias and ReLU come after the pooling.
 
-    A bias and a ReLU never put one number above another that was higher, rounded or not: the highest of a patch is
-    the same before and after them, to the last bit, and gradients are but for the order of sums. After the pooling
-    they touch less memory, by the size of the patch, and that is what they cost on a CPU. Nothing is padded.
+    They keep the order of numbers, so the maximum of a patch is the same, to the last bit; gradients are equal except
+    for the order of sums. After the pooling they touch less memory, which is what takes their time on a CPU.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class PooledConvolution(keras.layers.Layer):
         self.pool_size = tuple(pool_size)
 
     def get_config(self) -> dict[str, Any]:
-        """Return what `from_config` needs."""
+        """Return the arguments of the constructor."""
         own = {"filters": self.filters, "kernel_size": self.kernel_size, "pool_size": self.pool_size}
         return {**super().get_config(), **own}
 

@@ -19,6 +19,7 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.index import PLACE_COLUMNS
 from songbag_store.progress import Progress, shown_on
+from songbag_store.sql.output import writing_table
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_store.storage.location import Location
@@ -27,7 +28,7 @@ from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.evaluation.display import draw_confusion
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
-from songbag_training.evaluation.predictions import probability_columns, writing_windows
+from songbag_training.evaluation.predictions import probability_columns, windows_schema, windows_table
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.window_metrics import WindowMetrics
 from songbag_training.runs.run import Run, RunLike
@@ -166,11 +167,11 @@ def _judge(run: Run, store: SongStore, task: Task, songs: Split, model: keras.Mo
     windows = {subset: WindowMetrics(task) for subset in rows_of}
     scorer = SongScorer(model, run.facts.song_task)
     places = store.songs(ids=songs.song_ids, columns=PLACE_COLUMNS, arrow=True)
-    with writing_windows(folder / "windows.parquet", store.spec, task.classes) as writer:
+    with writing_table(folder / "windows.parquet", windows_schema(task.classes)) as writer:
         for row, score in enumerate(scorer.score(stored_pieces(store, places, scorer.chunk_windows))):
             probabilities[row] = score.probabilities
             windows[songs.subsets[row]].add(true[row : row + 1], score.window_probabilities)
-            writer.add(score)
+            writer.add(windows_table(score, store.spec, task.classes))
     _write_predictions(folder, task, songs, probabilities)
     metrics: dict[str, dict[str, Any]] = {}
     for subset, rows in rows_of.items():
