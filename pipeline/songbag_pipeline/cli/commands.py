@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from songbag_pipeline.run.config import ExtractConfig
-from songbag_store.cli.declared import Given, with_options
-from songbag_store.cli.options import At, with_location
+from songbag_store.cli.options import At, Given, with_location, with_options
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.progress import first_notes
 

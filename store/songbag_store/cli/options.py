@@ -1,17 +1,20 @@
-"""Arguments and options that several commands share, and the location that they make."""
+"""Options of commands that are declared once: the fields of a class, and how a location is reached."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args, get_origin
 
 import typer
 
+from songbag_store.format.declaration import Declaration, Declared, declarations
 from songbag_store.storage.location import DEFAULT_CACHE_SIZE, Location
+
+D = TypeVar("D", bound=Declared)
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or s3://, gs://, az://.")]
 
@@ -20,33 +23,30 @@ At: TypeAlias = Callable[[str], Location]
 
 Command: TypeAlias = Callable[..., None]
 
-_LOCATION = {
-    "snapshot": (
-        Annotated[int | None, typer.Option(min=0, help="Read this snapshot of the store instead of the newest.")],
-        None,
-    ),
-    "storage_option": (
-        Annotated[
-            list[str] | None,
-            typer.Option(
-                metavar="KEY=VALUE", help="For object stores, may be repeated: endpoint=..., region=..., profile=..."
-            ),
-        ],
-        None,
-    ),
-    "cache_dir": (
-        Annotated[
-            Path | None,
-            typer.Option(metavar="DIR", help="Keep here what is read of an object store; several may share it."),
-        ],
-        None,
-    ),
-    "cache_size": (
-        Annotated[str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.")],
-        DEFAULT_CACHE_SIZE,
-    ),
-}
-LOCATION_OPTIONS = frozenset(_LOCATION)
+Made: TypeAlias = Mapping[str, tuple[Sequence[inspect.Parameter], Callable[..., object]]]
+"""For a parameter of a command: the options that it is made of, and what makes it of their values."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Given(Generic[D]):
+    """The fields of a declared class that stand on the command line."""
+
+    cls: type[D]
+    fields: dict[str, Any]
+
+    def make(self, **others: Any) -> D:
+        """Return the value that they make; `others` are fields that were not given on the command line."""
+        return self.cls(**(others | self.fields))
+
+
+def with_options(command: Command) -> Command:
+    """Give a command, in the place of each parameter of type ``Given[cls]``, the options of that class's fields."""
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    classes = {one.name: get_args(one.annotation)[0] for one in own if get_origin(one.annotation) is Given}
+    made = {}
+    for name, cls in classes.items():
+        made[name] = [_option(one) for one in declarations(cls).values() if one.flag], partial(_given, cls)
+    return _expanded(command, made)
 
 
 def with_location(*, snapshot: bool = True, cache: bool = False) -> Callable[[Command], Command]:
@@ -59,22 +59,67 @@ def with_location(*, snapshot: bool = True, cache: bool = False) -> Callable[[Co
     cache : bool
         Whether it reads so much that a cache on this machine is worth it.
     """
+    options = inspect.signature(_reach, eval_str=True).parameters
     names = ["snapshot"] * snapshot + ["storage_option"] + ["cache_dir", "cache_size"] * cache
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    options = [inspect.Parameter(n, kind, annotation=_LOCATION[n][0], default=_LOCATION[n][1]) for n in names]
+    return lambda command: _expanded(command, {"at": ([options[name] for name in names], _reach)})
 
-    def decorate(command: Command) -> Command:
-        @wraps(command)
-        def run(**given: Any) -> None:
-            # Parsed before the command does anything: a wrong option is told at once.
-            reached = Location.parse("", **{name: given.pop(name) for name in names})
-            command(**given, at=lambda address: dataclasses.replace(reached, address=address))
 
-        signature = inspect.signature(command, eval_str=True)
-        own = [one for one in signature.parameters.values() if one.name != "at"]
-        signature = signature.replace(parameters=[*own, *options])
-        run.__signature__ = signature  # type: ignore[attr-defined]
-        run.__annotations__ = {one.name: one.annotation for one in signature.parameters.values()}
-        return run
+def _reach(
+    snapshot: Annotated[
+        int | None, typer.Option(min=0, help="Read this snapshot of the store, not the newest.")
+    ] = None,
+    storage_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="For object stores, may be repeated: endpoint=..., region=..., profile=..."
+        ),
+    ] = None,
+    cache_dir: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Keep here what is read of an object store; several may share it."),
+    ] = None,
+    cache_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.")
+    ] = DEFAULT_CACHE_SIZE,
+) -> At:
+    # Parsed before the command does anything: a wrong option is reported at once.
+    reached = Location.parse("", storage_option, snapshot, cache_dir, cache_size)
+    return lambda address: dataclasses.replace(reached, address=address)
 
-    return decorate
+
+def _given(cls: type[D], **fields: Any) -> Given[D]:
+    return Given(cls, {name: value for name, value in fields.items() if value is not None})
+
+
+def _expanded(command: Command, made: Made) -> Command:
+    """Give a command, in the place of some parameters, the options that these parameters are made of."""
+
+    @wraps(command)
+    def run(**values: Any) -> None:
+        for name, (options, make) in made.items():
+            values[name] = make(**{one.name: values.pop(one.name) for one in options})
+        command(**values)
+
+    flat: list[inspect.Parameter] = []
+    # How a location is reached comes last in the help.
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    for one in sorted(own, key=lambda one: one.name == "at"):
+        flat += made[one.name][0] if one.name in made else [one]
+    # Only by name: the options of a class may stand before an argument without a default.
+    flat = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in flat]
+    run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in flat}
+    return run
+
+
+def _option(one: Declaration) -> inspect.Parameter:
+    """Return the parameter of a field; its default is None, so that what was given can be told from the default."""
+    kind = str if one.choices else next(kind for kind in (bool, int, float, str) if kind in one.types)
+    default = f" \\[default: {one.default_text}]" if one.default_text else ""  # unescaped it would be markup and vanish
+    words = one.help.removesuffix(".") + f", in {one.unit}." if one.unit else one.help
+    if not all(choice in words for choice in one.choices):
+        words = f"{words.removesuffix('.')}: {' | '.join(one.choices)}."
+    shown = typer.Option(one.flag, help=words + default, metavar=one.metavar, rich_help_panel=one.panel)
+    return inspect.Parameter(
+        one.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, shown]
+    )

@@ -1,18 +1,17 @@
-"""The `songbag` command: its root, the commands that only read a store, and the last place an error reaches.
+"""The `songbag` command: its root, the commands that only read a store, and how errors are shown.
 
-The other packages add theirs through the entry-point group ``songbag.commands``. Heavy imports happen in the commands.
+Heavy modules are imported inside the commands, so that ``songbag --help`` answers at once.
 """
 
 from __future__ import annotations
 
-import enum
 import os
 import signal
 import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -21,7 +20,7 @@ from songbag_store.cli.options import At, Store, with_location
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import MissingExtra, SongbagError
 
-_GROUP = "songbag.commands"
+Form = Literal["table", "csv", "json", "parquet"]
 
 app = typer.Typer(
     name="songbag",
@@ -32,20 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class QueryFormat(enum.StrEnum):
-    """Formats of `songbag query`."""
-
-    TABLE = "table"
-    CSV = "csv"
-    JSON = "json"
-    PARQUET = "parquet"
-
-
-@app.callback()
-def root() -> None:
-    """Decode a music collection once; query it and train song-level models from it as often as wanted."""
 
 
 @app.command()
@@ -68,14 +53,14 @@ def query(
     store: Store,
     at: At,
     sql: Annotated[str, typer.Argument(metavar="SQL", help='One SELECT over songs, failures or "index".')],
-    form: Annotated[QueryFormat, typer.Option("--format", help="How to write the result.")] = QueryFormat.TABLE,
+    form: Annotated[Form, typer.Option("--format", help="How to write the result.")] = "table",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
 ) -> None:
     """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
     from songbag_store.sql.output import write_table
     from songbag_store.store import SongStore
 
-    write_table(SongStore.open(at(store)).sql(sql, arrow=True), form.value, output)
+    write_table(SongStore.open(at(store)).sql(sql, arrow=True), form, output)
 
 
 @app.command()
@@ -85,9 +70,8 @@ def failures(store: Store, at: At) -> None:
     from songbag_store.upkeep.summary import failures as run
     from songbag_store.upkeep.summary import failures_text
 
-    text = failures_text(run(at(store), arrow=True))
     # The remedies name options of `extract`.
-    print(as_options(text, _options_of("extract")))
+    print(as_options(failures_text(run(at(store), arrow=True)), _options_of("extract")))
 
 
 app.add_typer(cli_store.commands)
@@ -96,9 +80,8 @@ app.add_typer(cli_store.commands)
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 could not do its job, 2 wrong usage, 130 interrupted."""
     signal.signal(signal.SIGINT, lambda number, frame: sys.exit(130))
-    arguments = sys.argv[1:]
-    debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = "--debug" in sys.argv
     extras = _add_commands()
     try:
         app(arguments, prog_name="songbag")
@@ -110,21 +93,21 @@ def main() -> NoReturn:
             _fail(error, 1, debug)
         _fail(MissingExtra(extra, error.name or "", place=f"songbag {arguments[0]}"), 1, debug)
     except BrokenPipeError:
-        # Whoever read our output has gone; Python would complain once more while flushing.
+        # The reader of the output has gone. Python would report that once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:  # the last resort: a fault of songbag itself
+    except Exception as error:  # a fault of songbag itself
         _fail(error, 1, debug)
     sys.exit(0)
 
 
 def _add_commands() -> dict[str, str]:
-    """Add the other packages' commands; return, for each, the extra that brings what it needs."""
+    """Add the commands of the other packages; return the extra that each command needs."""
     extras = {}
-    for entry in metadata.entry_points(group=_GROUP):
+    for entry in metadata.entry_points(group="songbag.commands"):
         try:
             commands = entry.load()
-        except Exception as error:  # a broken package of commands must not take the others with it
+        except Exception as error:  # the other packages' commands still work
             print(f"songbag: the commands of {entry.value} cannot be loaded ({error})", file=sys.stderr)
             continue
         app.add_typer(commands)
@@ -134,23 +117,19 @@ def _add_commands() -> dict[str, str]:
 
 
 def _options_of(command: str) -> dict[str, str]:
-    """Return the options of a command by their names in Python; none where there is no such command."""
+    """Return the options of a command by their Python names; nothing if there is no such command."""
     found = getattr(typer.main.get_command(app), "commands", {}).get(command)
     return {} if found is None else option_names(found)
-
-
-def _in_words_of_the_command(error: SongbagError) -> str:
-    """Return the message of an error with options in the place of Python's arguments."""
-    names = _options_of(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
-    error.place = names.get(error.place, error.place)
-    return as_options(str(error), names)
 
 
 def _fail(error: Exception, exit_code: int, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exception(error)
     elif isinstance(error, SongbagError):
-        print(f"songbag: {_in_words_of_the_command(error)}", file=sys.stderr)
+        # The message names Python's arguments; the user knows the options of the command.
+        names = _options_of(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
+        error.place = names.get(error.place, error.place)
+        print(f"songbag: {as_options(str(error), names)}", file=sys.stderr)
     else:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         print(f"songbag: unexpected error ({reason}).\n  Run again with --debug and report it.", file=sys.stderr)

@@ -1,13 +1,18 @@
-"""The commands for the life of a store: relabel, remove, compact, gc, history, verify and repair."""
+"""The commands that look after a store: relabel, remove, compact, gc, history, verify and repair."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from songbag_store.cli.options import At, Store, with_location
+from songbag_store.storage.location import Location
+
+if TYPE_CHECKING:
+    from songbag_store.store import SongStore
+    from songbag_store.upkeep.verify import Damage
 
 commands = typer.Typer()
 
@@ -28,9 +33,9 @@ def relabel(
     opened = SongStore.open(at(store))
     after, n_matched = run(opened, labels)
     if after.snapshot == opened.snapshot:
-        print(f"{n_matched:,} songs matched; the store says the same already. Snapshot {after.snapshot}.")
-        return
-    print(f"{n_matched:,} of {after.inside.state.n_rows:,} songs matched; snapshot {after.snapshot} of {store}.")
+        print(f"{n_matched:,} songs matched; the store has these values already. Snapshot {after.snapshot}.")
+    else:
+        print(f"{n_matched:,} of {after.inside.state.n_rows:,} songs matched; snapshot {after.snapshot} of {store}.")
 
 
 @commands.command()
@@ -47,10 +52,8 @@ def remove(
     if n_removed == 0:
         print(f"No song matches. Snapshot {after.snapshot}.")
         return
-    print(
-        f"{n_removed:,} songs left the index; snapshot {after.snapshot} of {store} has {after.inside.state.n_rows:,}."
-    )
-    print("An extract that lists them finds them as new. Their bytes go with: songbag compact, then songbag gc")
+    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.n_rows:,}.")
+    print("An extract that lists them takes them as new. To free their bytes: songbag compact, then songbag gc")
 
 
 @commands.command()
@@ -64,13 +67,9 @@ def compact(store: Store, at: At) -> None:
     if done.n_before == 0:
         print(f"There is nothing to compact. Snapshot {after.snapshot}.")
         return
-    print(
-        f"{done.n_before:,} fragments became {done.n_after:,}: {done.n_songs:,} songs copied,"
-        f" {bytes_text(done.n_freed_bytes)} of removed windows (uncompressed) left out."
-    )
-    print(
-        f"Snapshot {after.snapshot} of {store}. The old fragments serve older snapshots until songbag gc deletes them."
-    )
+    freed = f"{bytes_text(done.n_freed_bytes)} of removed windows (uncompressed) left out"
+    print(f"{done.n_before:,} fragments became {done.n_after:,}: {done.n_songs:,} songs copied, {freed}.")
+    print(f"Snapshot {after.snapshot}. Older snapshots use the old fragments until songbag gc deletes them.")
 
 
 @commands.command()
@@ -93,7 +92,7 @@ def gc(
         print(f"snapshots {verb}: {', '.join(map(str, garbage.snapshots))}")
     print(f"{len(garbage.objects):,} objects, {bytes_text(garbage.n_bytes)} {verb}.")
     if garbage.n_young:
-        print(f"{garbage.n_young:,} more are out of use and kept, for they may be younger than 7 days.")
+        print(f"{garbage.n_young:,} more are not in use, but are kept because they may be younger than 7 days.")
     if garbage.objects and not yes:
         print(f"Nothing was deleted. To do it: songbag gc {store} --yes")
 
@@ -106,28 +105,21 @@ def history(store: Store, at: At) -> None:
     from songbag_store.upkeep.summary import history as run
 
     table = run(at(store), arrow=True)
-    if table.num_rows == 0:
+    if table.num_rows:
+        print_table(table)
+    else:
         print("Nothing was committed yet.")
-        return
-    print_table(table)
 
 
 @commands.command()
 @with_location()
 def verify(store: Store, at: At, full: Full = False) -> None:
     """Check that everything is there and is what was written; name the songs hit; exit 1 if any is."""
-    from songbag_store.store import SongStore
-    from songbag_store.upkeep.verify import report
-    from songbag_store.upkeep.verify import verify as run
-
-    opened = SongStore.open(at(store))
-    damages = run(opened, full=full)
+    opened, damages = _verified(at(store), full)
     if not damages:
-        how = "every byte" if full else "every size"
-        n_songs = opened.inside.songs(["song_id"]).num_rows
+        n_songs, how = opened.inside.places.num_rows, "every byte" if full else "every size"
         print(f"Snapshot {opened.snapshot} of {store} is whole: {n_songs:,} songs, {how} checked.")
         return
-    print(report(damages))
     hit = {song_id for damage in damages for song_id in damage.song_ids}
     print(f"{len(damages):,} objects damaged, {len(hit):,} songs hit.")
     if hit:
@@ -139,22 +131,26 @@ def verify(store: Store, at: At, full: Full = False) -> None:
 @with_location(snapshot=False)
 def repair(store: Store, at: At, full: Full = False) -> None:
     """Take the songs that verify names out of the index, so that the next extract computes them again."""
-    from songbag_store.store import SongStore
     from songbag_store.upkeep.verify import repair as run
-    from songbag_store.upkeep.verify import report, verify
 
-    opened = SongStore.open(at(store))
-    damages = verify(opened, full=full)
+    opened, damages = _verified(at(store), full)
     if not damages:
         print(f"Nothing is damaged. Snapshot {opened.snapshot}.")
         return
-    print(report(damages))
     after, n_removed = run(opened, damages)
-    print(
-        f"{n_removed:,} songs left the index; snapshot {after.snapshot} of {store} has {after.inside.state.n_rows:,}."
-    )
+    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.n_rows:,}.")
     if n_removed:
-        print(
-            "The next extract computes them again. Columns that came by relabel are to be given again; they are in"
-            f" snapshot {opened.snapshot}."
-        )
+        print("The next extract computes them again. Columns that came by relabel must be given again:")
+        print(f"snapshot {opened.snapshot} still has them.")
+
+
+def _verified(location: Location, full: bool) -> tuple[SongStore, list[Damage]]:
+    """Open a store, verify it and print what is damaged."""
+    from songbag_store.store import SongStore
+    from songbag_store.upkeep.verify import report, verify
+
+    opened = SongStore.open(location)
+    damages = verify(opened, full=full)
+    if damages:
+        print(report(damages))
+    return opened, damages

@@ -1,4 +1,4 @@
-"""Messages that name arguments, put into the words of the command line."""
+"""Turns messages that name Python arguments into messages that name command-line options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]+))?`")
 
 
 def option_names(command: Any) -> dict[str, str]:
-    """Return the options and arguments of a click command by their names in Python.
+    """Return the options and arguments of a click command by their Python names.
 
     Parameters
     ----------
@@ -25,18 +25,17 @@ def option_names(command: Any) -> dict[str, str]:
         if parameter.param_type_name == "argument":
             names[parameter.name] = parameter.metavar or parameter.name.upper()
             continue
-        shown = max(parameter.opts, key=len)
-        names[parameter.name] = shown
-        names.setdefault(shown.removeprefix("--").replace("-", "_"), shown)
-        # An option that may be repeated is a plural in Python.
-        names.setdefault(f"{parameter.name}s", shown)
+        shown = names[parameter.name] = max(parameter.opts, key=len)
+        # The plural too: an option that may be repeated takes several values, and its Python argument is a plural.
+        for name in (shown.removeprefix("--").replace("-", "_"), f"{parameter.name}s"):
+            names.setdefault(name, shown)
     return names
 
 
 def as_options(text: str, names: Mapping[str, str]) -> str:
     """Return a message with each `argument` and `argument=value` in backticks as the option of that name.
 
-    A word in backticks that is no argument of the command stays as it is.
+    A word in backticks that is not an argument of the command stays as it is.
 
     Examples
     --------
@@ -45,14 +44,13 @@ def as_options(text: str, names: Mapping[str, str]) -> str:
     """
 
     def option(match: re.Match[str]) -> str:
-        shown = names.get(match[1])
-        if shown is None:
+        argument, value = match.groups()
+        if argument not in names:
             return match[0]
-        value = match[2]
-        if value is None or value == "True":
-            return shown
+        if value in (None, "True"):
+            return names[argument]
         with suppress(ValueError, SyntaxError):
             value = str(ast.literal_eval(value))
-        return f"{shown} {shlex.quote(value)}"
+        return f"{names[argument]} {shlex.quote(value)}"
 
     return _ARGUMENT.sub(option, text)

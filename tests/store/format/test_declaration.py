@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from songbag_store import FeatureSpec
-from songbag_store.cli.declared import Given, with_options
+from songbag_store.cli.options import Given, with_options
 from songbag_store.errors import SpecError, UsageError
 from songbag_store.format.declaration import Declared, above, at_least, between, declared, share_below_one
 from tests.support.option_tables import table

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from songbag_store.cli.declared import Given, with_options
-from songbag_store.cli.options import At, Store, with_location
+from songbag_store.cli.options import At, Given, Store, with_location, with_options
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import TrainConfig
 
