@@ -63,7 +63,7 @@ def _read_beside(store: SongStore) -> Bags:
     """Return bags of a reader of its own, whose processes are ready."""
     bags = _bags(store, ProcessRule(after_bytes=0, waiting_share=0.0))
     while not (bags._reader._processes and all(one.is_ready() for one in bags._reader._processes)):
-        assert bags._reader._rule.n_processes > 1, "processes read where there are two cores or more"
+        assert bags._reader.rule.n_processes > 1, "processes read where there are two cores or more"
         bags.batch(0, 0)
     return bags
 

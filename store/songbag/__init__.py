@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from songbag_store.progress import Progress
     from songbag_store.storage.location import Location
     from songbag_store.store import SongStore, open
+    from songbag_store.upkeep.change import relabel, remove
     from songbag_store.upkeep.compact import compact
     from songbag_store.upkeep.garbage import gc
-    from songbag_store.upkeep.relabel import relabel
-    from songbag_store.upkeep.remove import remove
     from songbag_store.upkeep.summary import failures, history, info
     from songbag_store.upkeep.verify import repair, verify
     from songbag_training.apply.export import export
@@ -100,8 +99,7 @@ _HOMES = {
         "store": ("SongStore", "open"),
         "upkeep.compact": ("compact",),
         "upkeep.garbage": ("gc",),
-        "upkeep.relabel": ("relabel",),
-        "upkeep.remove": ("remove",),
+        "upkeep.change": ("relabel", "remove"),
         "upkeep.summary": ("failures", "history", "info"),
         "upkeep.verify": ("repair", "verify"),
     },

@@ -1,4 +1,4 @@
-"""`SongStore`: a store that is open at one snapshot, for everyone who reads."""
+"""`SongStore`: a store that is open at one snapshot, for reading."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from songbag_store.bags.bags import Bags, column_labels
 from songbag_store.commits.identity import read_identity
 from songbag_store.commits.snapshots import Snapshot, read_snapshot, snapshot_numbers
 from songbag_store.errors import SongNotFound, StoreNotFound, UsageError
@@ -25,33 +27,34 @@ from songbag_store.storage.location import Location
 from songbag_store.storage.storage import KeyExists, Storage
 from songbag_store.types import FloatWindows
 from songbag_store.windows.cache import FragmentCache
-from songbag_store.windows.chunk_memory import ChunkMemory
+from songbag_store.windows.memory import ChunkMemory
 from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.spans import Spans
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
-    from songbag_store.bags.bags import Bags
+
+Names: TypeAlias = Sequence[str] | None
+"""Names of columns or songs; None for all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Inside:
-    """What an open store is made of, for songbag's own rooms.
+    """The parts of an open store, for songbag's own modules.
 
     Attributes
     ----------
     storage : Storage
-        Where the objects lie.
+        Holds the objects.
     uuid : str
         Identity of the store.
     spec : FeatureSpec
-        What was computed of every song.
+        How the features were computed.
     state : Snapshot
         The snapshot that is open.
     cache, memory
-        What keeps the shards and the chunks that were read.
+        Keep the shards and the chunks that were read.
     """
 
     storage: Storage
@@ -63,35 +66,34 @@ class Inside:
 
     @cached_property
     def reader(self) -> FragmentReader:
-        """The reader of windows as stored."""
+        """Reads windows as stored."""
         cached = None if self.cache is None else partial(self.cache.open, self.storage, self.uuid, self.spec)
         return FragmentReader(self.storage, self.spec, cached, self.memory)
 
     @cached_property
     def places(self) -> pa.Table:
-        """Where the windows of every song lie."""
+        """Where the windows of every song are."""
         return self.songs(PLACE_COLUMNS)
 
-    def songs(self, columns: Sequence[str] | None = None) -> pa.Table:
+    def songs(self, columns: Names = None) -> pa.Table:
         """Return the index rows of the songs that have features."""
-        if columns is None:
-            return keep_rows(self.state.index, pc.equal(self.state.index["status"], "ok"))
-        rows = self.state.columns(list(dict.fromkeys([*columns, "status"])))
-        return keep_rows(rows, pc.equal(rows["status"], "ok")).select(columns)
+        rows = self.state.index if columns is None else self.state.columns(list(dict.fromkeys([*columns, "status"])))
+        songs = keep_rows(rows, pc.equal(rows["status"], "ok"))
+        return songs if columns is None else songs.select(columns)
 
 
 class SongStore(Shown):
     """The songs of one snapshot: their index and their windows.
 
-    A reader keeps the snapshot it opened, whatever is committed meanwhile. Make one with `open`. Tables come as pandas,
-    and as Arrow with ``arrow=True``.
+    Make one with `open`. It stays at its snapshot when others commit. Tables come as pandas, or as Arrow with
+    ``arrow=True``.
 
     Attributes
     ----------
     location : Location
-        Where the store lies and how it is reached.
+        Address of the store and how it is reached.
     inside : Inside
-        For songbag's own rooms.
+        For songbag's own modules.
 
     Examples
     --------
@@ -112,8 +114,8 @@ class SongStore(Shown):
         Parameters
         ----------
         store : str, pathlib.Path, Location or SongStore
-            The store's folder, or ``s3://``, ``gs://`` or ``az://`` with a bucket and a prefix; a `Location` says more
-            of how it is reached. A store that is open is returned as it is.
+            The store's folder, or ``s3://``, ``gs://`` or ``az://`` with a bucket and a prefix. A `Location` also has
+            the options of an object store. An open store is returned as it is.
         snapshot : int, optional
             A number that `songbag info` lists.
 
@@ -141,7 +143,7 @@ class SongStore(Shown):
         return SongStore(self.location, dataclasses.replace(self.inside, state=state))
 
     def remembering(self, limit_bytes: int) -> SongStore:
-        """Return this store with a memory: what is read of it stays, as stored, up to so many bytes."""
+        """Return this store with a memory that keeps what is read, as stored, up to a number of bytes."""
         return SongStore(self.location, dataclasses.replace(self.inside, memory=ChunkMemory(limit_bytes)))
 
     @property
@@ -156,7 +158,7 @@ class SongStore(Shown):
 
     @property
     def spec(self) -> FeatureSpec:
-        """What was computed of every song."""
+        """How the features were computed."""
         return self.inside.spec
 
     @property
@@ -169,46 +171,29 @@ class SongStore(Shown):
         return snapshot_numbers(self.inside.storage)
 
     @overload
-    def index(self, columns: Sequence[str] | None = None, *, arrow: Literal[False] = False) -> pd.DataFrame: ...
+    def index(self, columns: Names = None, *, arrow: Literal[False] = False) -> pd.DataFrame: ...
     @overload
-    def index(self, columns: Sequence[str] | None = None, *, arrow: Literal[True]) -> pa.Table: ...
-    def index(self, columns: Sequence[str] | None = None, *, arrow: bool = False) -> Any:
-        """Return the index, one row a song, songs that failed included.
+    def index(self, columns: Names = None, *, arrow: Literal[True]) -> pa.Table: ...
+    def index(self, columns: Names = None, *, arrow: bool = False) -> Any:
+        """Return the index: a row for each song, also for songs that failed.
 
         Parameters
         ----------
         columns : sequence of str, optional
-            Only these, in less time and memory than all of them take.
+            Only these, which takes less time and memory.
         """
         table = self.inside.state.index if columns is None else self.inside.state.columns(list(columns))
         return table if arrow else table.to_pandas()
 
     @overload
     def songs(
-        self,
-        where: str | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        columns: Sequence[str] | None = None,
-        arrow: Literal[False] = False,
+        self, where: str | None = None, *, ids: Names = None, columns: Names = None, arrow: Literal[False] = False
     ) -> pd.DataFrame: ...
     @overload
     def songs(
-        self,
-        where: str | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        columns: Sequence[str] | None = None,
-        arrow: Literal[True],
+        self, where: str | None = None, *, ids: Names = None, columns: Names = None, arrow: Literal[True]
     ) -> pa.Table: ...
-    def songs(
-        self,
-        where: str | None = None,
-        *,
-        ids: Sequence[str] | None = None,
-        columns: Sequence[str] | None = None,
-        arrow: bool = False,
-    ) -> Any:
+    def songs(self, where: str | None = None, *, ids: Names = None, columns: Names = None, arrow: bool = False) -> Any:
         """Return the index rows of the songs that have features.
 
         Parameters
@@ -218,7 +203,7 @@ class SongStore(Shown):
         ids : sequence of str, optional
             Only these songs, in the order given.
         columns : sequence of str, optional
-            Only these columns, in less time and memory than all of them take.
+            Only these columns, which takes less time and memory.
 
         Raises
         ------
@@ -227,12 +212,10 @@ class SongStore(Shown):
         SongNotFound
             If there are no features of one of `ids`.
         """
-        # The ids must be at hand to choose by them.
+        # Songs are chosen by their ids, so this column is read too.
         read = columns if columns is None or ids is None else list(dict.fromkeys([*columns, "song_id"]))
-        if where is None:
-            table = self.inside.songs(read)
-        else:
-            table = filter_songs(self.inside.state.dataset(), where, columns=read)
+        inside = self.inside
+        table = filter_songs(inside.state.dataset(), where, columns=read) if where is not None else inside.songs(read)
         if ids is not None:
             rows = pc.index_in(pa.array(ids, pa.string()), value_set=table["song_id"].combine_chunks())
             if rows.null_count:
@@ -262,7 +245,7 @@ class SongStore(Shown):
         Returns
         -------
         windows : float32, shape (N, C, T)
-            ``C`` coefficients or bands (deltas behind them), ``T`` frames.
+            ``C`` coefficients or bands (then their deltas), ``T`` frames.
 
         Raises
         ------
@@ -271,10 +254,9 @@ class SongStore(Shown):
         DamagedStore
             If they are not what was written.
         """
-        row = self.inside.places.filter(pc.field("song_id") == song_id)
-        if row.num_rows == 0:
-            raise SongNotFound(song_id, self.address)
-        return decode(self.inside.reader.read_all(Spans.of(row))[0])
+        for _, windows in self.iter_windows([song_id]):
+            return windows
+        raise SongNotFound(song_id, self.address)
 
     def iter_windows(self, songs: Iterable[str] | None = None) -> Iterator[tuple[str, FloatWindows]]:
         """Yield song id and windows of some songs, or of all, one song in memory at a time."""
@@ -316,8 +298,6 @@ class SongStore(Shown):
         >>> next(iter(bags)).windows.shape
         (32, 16, 13, 216)
         """
-        from songbag_store.bags.bags import Bags, column_labels
-
         columns: list[str] | None = list(PLACE_COLUMNS)
         if isinstance(labels, str) and labels not in PLACE_COLUMNS:
             columns = [*PLACE_COLUMNS, labels] if labels in self.inside.state.schema.names else None
@@ -327,21 +307,21 @@ class SongStore(Shown):
         return Bags(self.inside.reader, table, given, bag_size=bag_size, batch_size=batch_size, seed=seed, shard=shard)
 
     def tag(self, name: str, facts: dict[str, Any] | None = None) -> None:
-        """Pin this snapshot against deletion under a name, once.
+        """Protect this snapshot against `songbag gc`, under a name that is new.
 
         Parameters
         ----------
         name : str
             Lower-case letters, digits, ``.``, ``_`` and ``-``; at most 100.
         facts : dict, optional
-            JSON values that say who pinned it.
+            JSON values that say who needs it.
 
         Raises
         ------
         UsageError
-            If the name is not one, or is taken, or the facts are not JSON.
+            If the name is not allowed or is taken, or the facts are not JSON.
         StoreNotFound
-            If `songbag gc` deleted this snapshot since it was opened.
+            If `songbag gc` has deleted this snapshot.
         """
         if not keys.is_tag(name):
             raise UsageError(f"{name!r} is not a tag", place="tag", remedy="Use a-z, 0-9, '.', '_' and '-'.")
@@ -352,19 +332,18 @@ class SongStore(Shown):
             raise UsageError(f"the facts cannot be kept: {error}", place="tag") from None
         except KeyExists:
             raise UsageError(f"the tag {name!r} exists already", place=self.address) from None
-        # gc looks for tags after it has deleted a snapshot; whichever of the two comes second sees the other.
+        # gc looks for tags after it has deleted a snapshot, so at least one of the two sees the other.
         if self.snapshot and self.snapshot not in self.snapshots():
             self.inside.storage.delete(keys.tag_key(name))
             what = f"snapshot {self.snapshot} is being deleted by `songbag gc`"
             raise StoreNotFound(what, place=self.address, remedy="Open the store at a newer snapshot.")
 
     def _facts(self) -> Iterator[tuple[str, object]]:
-        rows = self.index(["status", "n_windows"], arrow=True)
-        songs = rows.filter(pc.field("status") == "ok")
+        songs = self.inside.songs(["n_windows"])
         yield "store", self.address
         yield "snapshot", self.snapshot
         yield "songs", songs.num_rows
-        yield "failed", rows.num_rows - songs.num_rows
+        yield "failed", self.inside.state.n_rows - songs.num_rows
         yield "windows", pc.sum(songs["n_windows"]).as_py() or 0
         yield "features", self.spec.in_words()
 
@@ -382,5 +361,4 @@ def open_in(storage: Storage, snapshot: int | None = None, location: Location | 
     """Open the store in a storage; see `SongStore.open`."""
     identity = read_identity(storage)
     state = read_snapshot(storage, identity.uuid, snapshot)
-    inside = Inside(storage, identity.uuid, identity.spec, state)
-    return SongStore(location or Location(storage.address), inside)
+    return SongStore(location or Location(storage.address), Inside(storage, identity.uuid, identity.spec, state))

@@ -1,4 +1,4 @@
-"""What a writer needs: a store that may be written to, and commits to it."""
+"""What a writer does with a store: open or create it, and commit to it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from songbag_store.storage.storage import probe
 from songbag_store.store import Inside, SongStore
 
 SpecChoice = Callable[[FeatureSpec | None], FeatureSpec]
-"""From the spec of the store that is there, or None, to the spec that it is to have."""
+"""Takes the spec of the store that is there, or None; returns the spec that it must have."""
 
 
 def open_identity(place: LocationLike) -> SongStore:
@@ -30,13 +30,13 @@ def open_identity(place: LocationLike) -> SongStore:
 
 
 def open_for_writing(place: LocationLike, spec: FeatureSpec | SpecChoice | None = None) -> SongStore:
-    """Open the store of this spec, or create it where nothing is yet.
+    """Open the store of this spec, or create it if there is none.
 
     Parameters
     ----------
     spec : FeatureSpec or callable, optional
-        What the store is to hold, or a function that says so from what it holds (None where there is no store); by
-        default what it holds, or the reference recipe for a new one.
+        The spec of the store, or a function that returns it and takes the present one (None if there is no store). By
+        default the present one, or the reference recipe for a new store.
 
     Raises
     ------
@@ -52,47 +52,36 @@ def open_for_writing(place: LocationLike, spec: FeatureSpec | SpecChoice | None 
     try:
         identity = read_identity(storage)
     except StoreNotFound:
-        wanted = _choose(spec, None)
+        wanted = spec(None) if callable(spec) else spec or FeatureSpec()
         refuse_foreign_folder(storage)
         probe(storage)
         create_identity(storage, wanted)
         identity = read_identity(storage)
     else:
-        wanted = _choose(spec, identity.spec)
+        wanted = spec(identity.spec) if callable(spec) else spec or identity.spec
         identity.refuse_writing(storage.address)
         probe(storage)
     if identity.spec.fingerprint != wanted.fingerprint:
-        raise SpecMismatch(
-            "the store holds features of another spec",
-            identity.spec.differences(wanted),
-            place=storage.address,
-            remedy="Extract into a new store, or give the options this store was made with (`songbag info`).",
-        )
+        what, differences = "the store holds features of another spec", identity.spec.differences(wanted)
+        remedy = "Extract into a new store, or give the options this store was made with (`songbag info`)."
+        raise SpecMismatch(what, differences, place=storage.address, remedy=remedy)
     state = read_snapshot(storage, identity.uuid)
     return SongStore(location, Inside(storage, identity.uuid, identity.spec, state))
 
 
-def _choose(spec: FeatureSpec | SpecChoice | None, stored: FeatureSpec | None) -> FeatureSpec:
-    """Return the spec that a store is to have."""
-    if isinstance(spec, FeatureSpec):
-        return spec
-    return spec(stored) if spec else stored or FeatureSpec()
-
-
 def without_index(store: SongStore) -> SongStore:
-    """Return a store without its index, for a writer that is not to hold it in memory."""
+    """Return a store without its index, for a writer that must not hold it in memory."""
     return SongStore(store.location, dataclasses.replace(store.inside, state=empty_state()))
 
 
 def commit_parts(store: SongStore, parts: Mapping[str, pa.Table]) -> SongStore:
-    """Take the rows of finished parts into a new snapshot and return the store at it.
+    """Commit the rows of finished parts and return the store at the new snapshot.
 
     Parameters
     ----------
     parts : mapping
-        Rows by fragment, as `read_part` gives them, drawn part by part. Those a snapshot has already are left out.
+        Rows by fragment, as `read_part` gives them, read one by one. Parts that a snapshot has already are left out.
     """
-
     if not parts:
         make_snapshot_durable(store.inside.storage, store.snapshot)
         return store
@@ -112,9 +101,8 @@ def commit_change(store: SongStore, change: Change, *, note: str) -> SongStore:
     Raises
     ------
     NewerFormat
-        If the store may be read by this songbag, and written only by a newer one.
+        If only a newer songbag may write to the store.
     """
-    inside = store.inside
-    read_identity(inside.storage).refuse_writing(store.address)
-    state = commit(inside.storage, store.uuid, change, note=note)
-    return SongStore(store.location, dataclasses.replace(inside, state=state))
+    read_identity(store.inside.storage).refuse_writing(store.address)
+    state = commit(store.inside.storage, store.uuid, change, note=note)
+    return SongStore(store.location, dataclasses.replace(store.inside, state=state))

@@ -102,7 +102,7 @@ def test_every_view_of_an_array_keeps_the_array_alive() -> None:
         gc.collect()
         assert ended() is not None, (
             f"NumPy {np.__version__} cuts a view loose from the array it was made of: let `BatchMemory.take` return "
-            "new memory each time, or wrap it in an object whose buffer it is (songbag_store/windows/batch_memory.py)"
+            "new memory each time, or wrap it in an object whose buffer it is (songbag_store/windows/memory.py)"
         )
         views.pop()
     assert ended() is None, "NumPy keeps arrays that nobody refers to: batches would each take new memory"

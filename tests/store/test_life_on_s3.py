@@ -11,10 +11,9 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.history import history_table
 from songbag_store.commits.parts import read_part
 from songbag_store.storage.location import Location
+from songbag_store.upkeep.change import relabel, remove
 from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.garbage import gc
-from songbag_store.upkeep.relabel import relabel
-from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import repair, verify
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support import objects

@@ -1,4 +1,4 @@
-"""`Bags`: bags of windows from a store, in whole NumPy batches, in an order that any step can be entered at."""
+"""`Bags`: bags of windows from a store, in whole NumPy batches; reading can start at any step."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _AHEAD_BYTES = 64 << 20
 _AHEAD_BATCHES = 8
 
 _STRETCH_WINDOWS = 1024
-"""Of a longer song, a bag is drawn from so many windows in a row (43 minutes by default), another stretch each epoch:
-a day-long recording must not be read as a whole for sixteen windows."""
+"""The bag of a longer song is drawn from so many windows in a row (43 minutes by default), from others in each epoch.
+Otherwise a recording of a day would be read as a whole for sixteen windows."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BagPlan:
-    """What one batch consists of, before anything is read.
+    """The contents of one batch, before anything is read.
 
     Attributes
     ----------
@@ -39,13 +39,13 @@ class BagPlan:
     songs : int64, shape (B,)
         Positions in `Bags.song_ids`.
     first : int64, shape (B,)
-        First window that is read of each song.
+        The window that the stretch of each song begins with.
     length : int64, shape (B,)
-        How many are read, in a row.
+        The number of windows of each stretch.
     windows : int64, shape (B, K)
-        Which of these fill the bag.
+        Which windows of the stretch fill the bag.
     mask : float32, shape (B, K)
-        1 where a slot holds a window of its own, 0 where it repeats one for want of more.
+        1 for real windows, 0 for windows that are repeated because the song has too few.
     """
 
     epoch: int
@@ -64,11 +64,11 @@ class Batch:
     Attributes
     ----------
     windows : int16 or float32, shape (B, K, C, T)
-        As stored; `songbag_store.format.encoding.decode` makes numbers of them.
+        As stored; `songbag_store.format.encoding.decode` makes numbers from them.
     mask : float32, shape (B, K)
         1 for real windows, 0 for padding.
     labels : array, shape (B, ...), or None
-        What was given for the songs.
+        The labels of the songs.
     songs : int64, shape (B,)
         Positions in `Bags.song_ids`.
     epoch, step : int
@@ -86,10 +86,10 @@ class Batch:
 class Bags:
     """Bags of a fixed number of windows of each song, in batches; made by `SongStore.bags`.
 
-    Each song comes once an epoch. What a batch holds is a pure function of the songs, `seed`, epoch and step, so that
-    any step can be entered directly, and nothing but (epoch, step) need be kept to go on later. A song with fewer
-    windows than the bag has its windows repeated in the free slots, and those masked: zeros there would pollute batch
-    normalisation. One with more is sampled without replacement, other windows in each epoch.
+    Each song comes once an epoch. A batch is a pure function of the songs, `seed`, epoch and step. So reading can start
+    at any step, and to go on later only epoch and step are needed. If a song has fewer windows than the bag, its
+    windows are repeated and the repeated ones are masked; zeros would spoil batch normalisation. If it has more, they
+    are sampled without replacement, others in each epoch.
 
     Parameters
     ----------
@@ -102,27 +102,27 @@ class Bags:
     bag_size : int
         K, windows of a song in a batch.
     batch_size : int
-        The most songs in a batch; the batches of an epoch differ by one song at most. (With a batch size of 1 and
-        shards that do not divide the songs, some batches hold 2: one without songs would be worse.)
+        The most songs in a batch; the batches of an epoch differ by at most one song. (With a batch size of 1 and
+        a number of songs that the shards do not divide, some batches have 2, so that none is empty.)
     seed : int
         Another seed gives another order and other windows.
     shard : tuple of int
-        ``(index, count)``: this is one of `count` hosts that share the songs. In every step each has songs of its own;
-        together they have every song once an epoch, and each has as many steps as the others.
+        ``(index, count)``: this is one of `count` hosts that share the songs. In every step each host has other songs.
+        Together they have every song once an epoch, and all have the same number of steps.
     ahead_bytes : int
-        The most bytes of batches that are read before they are asked for; at least one batch is, however large.
+        The most bytes of batches that are read ahead; a larger batch is read ahead alone.
 
     Attributes
     ----------
     song_ids : list of str
-        All songs, those of the other shards too, ordered; what a batch calls `songs` are positions here.
+        All songs in order, also those of the other shards. The `songs` of a batch are positions in this list.
     labels : array or None
-        Of these songs.
+        The labels of these songs.
 
     Raises
     ------
     UsageError
-        If there are no songs or fewer than shards, songs come twice, or the labels are not as many.
+        If there are no songs, fewer songs than shards, a song twice, or another number of labels.
     """
 
     def __init__(
@@ -152,9 +152,7 @@ class Bags:
         self.shard = shard
         self._reader = reader
         self._ahead_bytes = ahead_bytes
-        fragments = songs["fragment"].combine_chunks()
-        if not pa.types.is_dictionary(fragments.type):
-            fragments = fragments.dictionary_encode()
+        fragments = songs["fragment"].combine_chunks().dictionary_encode()
         self._names: list[str] = fragments.dictionary.to_pylist()
         self._fragments = fragments.indices.to_numpy()
         self._row_starts = songs["row_start"].to_numpy()
@@ -163,12 +161,12 @@ class Bags:
 
     @property
     def n_steps(self) -> int:
-        """Batches of an epoch, the same number for every shard."""
+        """The number of batches in an epoch, the same for every shard."""
         n_songs, count = len(self.song_ids), self.shard[1]
         return min(math.ceil(n_songs / (self.batch_size * count)), n_songs // count)
 
     def plan(self, epoch: int, step: int) -> BagPlan:
-        """Return what a batch consists of; nothing is read.
+        """Return the contents of a batch; nothing is read.
 
         Parameters
         ----------
@@ -187,12 +185,11 @@ class Bags:
         return BagPlan(epoch, step, songs, first, length, windows, mask)
 
     def _songs_of(self, epoch: int, step: int) -> Ints:
-        """Return the songs of a step: a cut of the epoch's order, and of that this shard's cut."""
-        drawn = self._order
-        if drawn is None or drawn[0] != epoch:
-            self._order = drawn = epoch, song_order(len(self.song_ids), seed=self.seed, epoch=epoch)
-        index, count = self.shard
-        return _cut(_cut(drawn[1], step, self.n_steps), index, count)
+        """Return the songs of a step: this shard's cut of the step's cut of the epoch's order."""
+        order = self._order
+        if order is None or order[0] != epoch:
+            self._order = order = epoch, song_order(len(self.song_ids), seed=self.seed, epoch=epoch)
+        return _cut(_cut(order[1], step, self.n_steps), *self.shard)
 
     def plans(self, start: tuple[int, int] = (0, 0), stop_epoch: int | None = None) -> Iterator[BagPlan]:
         """Yield the plans from (epoch, step) to the end of the epoch before `stop_epoch`, or for ever."""
@@ -208,18 +205,18 @@ class Bags:
         return self._finish(plan, self._begin(plan))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Yield batches from the first on, epoch after epoch, without an end; see `batches`."""
+        """Yield batches from the first on, without an end; see `batches`."""
         return self.batches()
 
     def batches(self, start: tuple[int, int] = (0, 0), *, stop_epoch: int | None = None) -> Iterator[Batch]:
-        """Yield batch after batch, with those to come already being read: eight, or `ahead_bytes`.
+        """Yield batches, and read ahead: at most eight batches and `ahead_bytes`.
 
         Parameters
         ----------
         start : tuple of int
             Epoch and step of the first batch.
         stop_epoch : int, optional
-            The epoch before which to end; by default there is no end.
+            The first epoch that is not read; by default there is no end.
 
         Raises
         ------
@@ -238,21 +235,18 @@ class Bags:
             yield self._finish(*under_way.popleft())
 
     def _n_bytes(self, plan: BagPlan) -> int:
-        """Return what a batch takes."""
         return plan.windows.size * self._reader.spec.window_bytes
 
     def _begin(self, plan: BagPlan) -> Pending:
         """Start all reads of a batch at once."""
-        return self._reader.read_bags(self._spans(plan), plan.windows)
+        song_ids = [self.song_ids[song] for song in plan.songs.tolist()]
+        fragments = [self._names[name] for name in self._fragments[plan.songs].tolist()]
+        spans = Spans(song_ids, fragments, self._row_starts[plan.songs] + plan.first, plan.length)
+        return self._reader.read_bags(spans, plan.windows)
 
     def _finish(self, plan: BagPlan, pending: Pending) -> Batch:
         labels = None if self.labels is None else self.labels[plan.songs]
         return Batch(pending.result(), plan.mask, labels, plan.songs, plan.epoch, plan.step)
-
-    def _spans(self, plan: BagPlan) -> Spans:
-        song_ids = [self.song_ids[song] for song in plan.songs.tolist()]
-        fragments = [self._names[name] for name in self._fragments[plan.songs].tolist()]
-        return Spans(song_ids, fragments, self._row_starts[plan.songs] + plan.first, plan.length)
 
 
 def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int) -> None:
@@ -260,7 +254,7 @@ def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int)
         raise UsageError("bag_size and batch_size must be at least 1", place="bags")
     index, count = shard
     if not 0 <= index < count:
-        raise UsageError(f"shard {index} of {count} is none", place="bags", remedy="Count the hosts from 0.")
+        raise UsageError(f"there is no shard {index} of {count}", place="bags", remedy="Count the hosts from 0.")
     if n_songs < count:
         what = "there are no songs" if count == 1 else f"{n_songs} songs are too few for {count} shards"
         raise UsageError(what, place="bags")
@@ -268,26 +262,25 @@ def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int)
 
 def _labels(labels: npt.ArrayLike, n_songs: int) -> npt.NDArray[Any]:
     array = np.asarray(labels)
-    if array.ndim == 0 or len(array) != n_songs:
-        n_labels = 1 if array.ndim == 0 else len(array)
+    if array.shape[:1] != (n_songs,):
+        n_labels = array.shape[0] if array.ndim else 1
         raise UsageError(f"{n_songs} songs and {n_labels} labels do not make bags", place="bags")
     return array
 
 
 def column_labels(songs: pa.Table, column: str) -> npt.NDArray[Any]:
-    """Return the labels of songs that a column of the index holds.
+    """Return the labels of songs from a column of the index.
 
     Raises
     ------
     UsageError
-        If there is no such column, or a song has nothing in it.
+        If there is no such column, or a song has no value in it.
     """
     if column not in songs.column_names:
-        named = ", ".join(songs.column_names[:30])
-        raise UsageError(f"the index has no column {column!r}", place="bags", remedy=f"There are: {named}.")
+        remedy = f"There are: {', '.join(songs.column_names[:30])}."
+        raise UsageError(f"the index has no column {column!r}", place="bags", remedy=remedy)
     if n_without := songs[column].null_count:
-        remedy = "Leave out the songs where it is null."
-        raise UsageError(f"{n_without} songs have no {column!r}", place="bags", remedy=remedy)
+        raise UsageError(f"{n_without} songs have no {column!r}", place="bags", remedy="Leave these songs out.")
     return np.array(songs[column].to_pylist())
 
 

@@ -1,8 +1,4 @@
-"""The order of songs and the choice of windows: a pure function of integers, the same on every machine for ever.
-
-numpy's generators may change their streams between versions (NEP 19), so a run could not be repeated or resumed
-years later. Here the lots are hashes: sorting positions by them is a shuffle.
-"""
+"""The order of songs and the choice of windows: a pure function of integers, the same on every machine."""
 
 from __future__ import annotations
 
@@ -13,9 +9,12 @@ import numpy.typing as npt
 
 from songbag_store.types import Ints
 
+# The lots are hashes, and sorting positions by them is a shuffle. NumPy's own generators may change their numbers in a
+# later version (NEP 19), and then a run could not be repeated or resumed.
 Lots = npt.NDArray[np.uint64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_ZERO = np.zeros(1, np.uint64)
 _SONGS, _STRETCH, _WINDOWS = 1, 2, 3
 
 
@@ -25,7 +24,7 @@ def splitmix64(values: Lots) -> Lots:
     Parameters
     ----------
     values : uint64, any shape
-        Anything but a scalar, whose overflow numpy would warn of.
+        Not a scalar: NumPy would warn of its overflow.
 
     Notes
     -----
@@ -39,12 +38,8 @@ def splitmix64(values: Lots) -> Lots:
     return mixed
 
 
-def lots(*keys: npt.ArrayLike) -> Lots:
+def lots(*keys: npt.ArrayLike, state: Lots = _ZERO) -> Lots:
     """Hash several integers, broadcast against each other, to one; the order of the keys counts."""
-    return _and_lots(np.zeros(1, np.uint64), *keys)
-
-
-def _and_lots(state: Lots, *keys: npt.ArrayLike) -> Lots:
     for key in keys:
         state = splitmix64(state ^ splitmix64(np.atleast_1d(np.asarray(key)).astype(np.uint64)))
     return state
@@ -52,21 +47,22 @@ def _and_lots(state: Lots, *keys: npt.ArrayLike) -> Lots:
 
 @lru_cache(maxsize=64)
 def _lots_of_epoch(seed: int, purpose: int, epoch: int) -> Lots:
-    """Return what the lots of every batch of an epoch begin with: as long to hash as a batch of songs."""
+    """Return the part of the lots that all batches of an epoch share: it takes as long as the part of one batch."""
     return lots(seed, purpose, epoch)
 
 
 def song_order(n_songs: int, *, seed: int, epoch: int) -> Ints:
     """Return the order of the songs in an epoch, a permutation of ``range(n_songs)``."""
-    return np.argsort(_and_lots(_lots_of_epoch(seed, _SONGS, epoch), np.arange(n_songs)), kind="stable")
+    return np.argsort(lots(np.arange(n_songs), state=_lots_of_epoch(seed, _SONGS, epoch)), kind="stable")
 
 
 def stretch_starts(songs: Ints, n_windows: Ints, longest: int, *, seed: int, epoch: int) -> Ints:
-    """Return where the stretch of at most `longest` windows begins that is read of each song, shape (B,)."""
+    """Return the first window of the stretch of at most `longest` windows that is read of each song, shape (B,)."""
     room = np.maximum(n_windows - longest, 0) + 1
     if room.max() == 1:
         return np.zeros(len(songs), np.int64)
-    return (_and_lots(_lots_of_epoch(seed, _STRETCH, epoch), songs) % room.astype(np.uint64)).astype(np.int64)
+    drawn = lots(songs, state=_lots_of_epoch(seed, _STRETCH, epoch))
+    return (drawn % room.astype(np.uint64)).astype(np.int64)
 
 
 def draw_windows(songs: Ints, n_windows: Ints, bag_size: int, *, seed: int, epoch: int) -> Ints:
@@ -75,19 +71,19 @@ def draw_windows(songs: Ints, n_windows: Ints, bag_size: int, *, seed: int, epoc
     Parameters
     ----------
     songs : int64, shape (B,)
-        Positions of the songs, which the lots depend on.
+        Positions of the songs; the lots depend on them.
     n_windows : int64, shape (B,)
-        Windows to draw from.
+        The number of windows to draw from.
     bag_size : int
         K.
 
     Returns
     -------
     windows : int64, shape (B, K)
-        A song with fewer than K windows has all of them, then them again from the first: slots to be masked.
+        For a song with fewer than K windows, all of them and then the same again from the first.
     """
     slots = np.arange(max(int(n_windows.max()), bag_size))
-    tickets = _and_lots(_lots_of_epoch(seed, _WINDOWS, epoch), songs[:, None], slots[None, :])
+    tickets = lots(songs[:, None], slots[None, :], state=_lots_of_epoch(seed, _WINDOWS, epoch))
     tickets[slots[None, :] >= n_windows[:, None]] = np.iinfo(np.uint64).max
     drawn = np.sort(np.argsort(tickets, axis=1, kind="stable")[:, :bag_size], axis=1)
     return np.where(n_windows[:, None] <= bag_size, slots[None, :bag_size] % n_windows[:, None], drawn)

@@ -18,6 +18,13 @@ D = TypeVar("D", bound=Declared)
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or s3://, gs://, az://.")]
 
+_OPTIONS_HELP = "For object stores, may be repeated: endpoint=..., region=..., profile=..."
+_CACHE_HELP = "Keep here what is read of an object store; several may share it."
+SnapshotNumber = Annotated[int | None, typer.Option(min=0, help="Read this snapshot of the store, not the newest.")]
+StorageOptions = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_OPTIONS_HELP)]
+CacheDir = Annotated[Path | None, typer.Option(metavar="DIR", help=_CACHE_HELP)]
+CacheSize = Annotated[str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.")]
+
 At: TypeAlias = Callable[[str], Location]
 """Takes an address and returns the location there, reached by the command's options."""
 
@@ -29,7 +36,7 @@ Made: TypeAlias = Mapping[str, tuple[Sequence[inspect.Parameter], Callable[..., 
 
 @dataclasses.dataclass(frozen=True)
 class Given(Generic[D]):
-    """The fields of a declared class that stand on the command line."""
+    """The fields of a declared class that were given on the command line."""
 
     cls: type[D]
     fields: dict[str, Any]
@@ -43,10 +50,8 @@ def with_options(command: Command) -> Command:
     """Give a command, in the place of each parameter of type ``Given[cls]``, the options of that class's fields."""
     own = inspect.signature(command, eval_str=True).parameters.values()
     classes = {one.name: get_args(one.annotation)[0] for one in own if get_origin(one.annotation) is Given}
-    made = {}
-    for name, cls in classes.items():
-        made[name] = [_option(one) for one in declarations(cls).values() if one.flag], partial(_given, cls)
-    return _expanded(command, made)
+    options = {name: [_option(one) for one in declarations(cls).values() if one.flag] for name, cls in classes.items()}
+    return _expanded(command, {name: (options[name], partial(_given, cls)) for name, cls in classes.items()})
 
 
 def with_location(*, snapshot: bool = True, cache: bool = False) -> Callable[[Command], Command]:
@@ -64,31 +69,19 @@ def with_location(*, snapshot: bool = True, cache: bool = False) -> Callable[[Co
     return lambda command: _expanded(command, {"at": ([options[name] for name in names], _reach)})
 
 
+def _given(cls: type[D], **fields: Any) -> Given[D]:
+    return Given(cls, {name: value for name, value in fields.items() if value is not None})
+
+
 def _reach(
-    snapshot: Annotated[
-        int | None, typer.Option(min=0, help="Read this snapshot of the store, not the newest.")
-    ] = None,
-    storage_option: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE", help="For object stores, may be repeated: endpoint=..., region=..., profile=..."
-        ),
-    ] = None,
-    cache_dir: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep here what is read of an object store; several may share it."),
-    ] = None,
-    cache_size: Annotated[
-        str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.")
-    ] = DEFAULT_CACHE_SIZE,
+    snapshot: SnapshotNumber = None,
+    storage_option: StorageOptions = None,
+    cache_dir: CacheDir = None,
+    cache_size: CacheSize = DEFAULT_CACHE_SIZE,
 ) -> At:
     # Parsed before the command does anything: a wrong option is reported at once.
     reached = Location.parse("", storage_option, snapshot, cache_dir, cache_size)
     return lambda address: dataclasses.replace(reached, address=address)
-
-
-def _given(cls: type[D], **fields: Any) -> Given[D]:
-    return Given(cls, {name: value for name, value in fields.items() if value is not None})
 
 
 def _expanded(command: Command, made: Made) -> Command:

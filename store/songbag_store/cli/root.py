@@ -20,7 +20,9 @@ from songbag_store.cli.options import At, Store, with_location
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import MissingExtra, SongbagError
 
-Form = Literal["table", "csv", "json", "parquet"]
+Sql = Annotated[str, typer.Argument(metavar="SQL", help='One SELECT over songs, failures or "index".')]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
+Form = Annotated[Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="How to write the result.")]
 
 app = typer.Typer(
     name="songbag",
@@ -49,13 +51,7 @@ def info(store: Store, at: At, as_json: Annotated[bool, typer.Option("--json", h
 
 @app.command()
 @with_location()
-def query(
-    store: Store,
-    at: At,
-    sql: Annotated[str, typer.Argument(metavar="SQL", help='One SELECT over songs, failures or "index".')],
-    form: Annotated[Form, typer.Option("--format", help="How to write the result.")] = "table",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")] = None,
-) -> None:
+def query(store: Store, at: At, sql: Sql, form: Form = "table", output: Output = None) -> None:
     """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
     from songbag_store.sql.output import write_table
     from songbag_store.store import SongStore
@@ -85,19 +81,17 @@ def main() -> NoReturn:
     extras = _add_commands()
     try:
         app(arguments, prog_name="songbag")
-    except SongbagError as error:
-        _fail(error, error.exit_code, debug)
-    except ModuleNotFoundError as error:
-        extra = next((extras[a] for a in arguments if a in extras), None)
-        if extra is None or (error.name or "songbag_").startswith("songbag_"):
-            _fail(error, 1, debug)
-        _fail(MissingExtra(extra, error.name or "", place=f"songbag {arguments[0]}"), 1, debug)
     except BrokenPipeError:
         # The reader of the output has gone. Python would report that once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:  # a fault of songbag itself
-        _fail(error, 1, debug)
+    except Exception as error:
+        extra = next((extras[word] for word in arguments if word in extras), None)
+        lacking = getattr(error, "name", None) or "songbag_"
+        if extra and isinstance(error, ModuleNotFoundError) and not lacking.startswith("songbag_"):
+            error = MissingExtra(extra, lacking, place=f"songbag {arguments[0]}")
+        _report(error, debug)
+        sys.exit(getattr(error, "exit_code", 1))
     sys.exit(0)
 
 
@@ -122,7 +116,7 @@ def _options_of(command: str) -> dict[str, str]:
     return {} if found is None else option_names(found)
 
 
-def _fail(error: Exception, exit_code: int, debug: bool) -> NoReturn:
+def _report(error: Exception, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     elif isinstance(error, SongbagError):
@@ -133,4 +127,3 @@ def _fail(error: Exception, exit_code: int, debug: bool) -> NoReturn:
     else:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         print(f"songbag: unexpected error ({reason}).\n  Run again with --debug and report it.", file=sys.stderr)
-    sys.exit(exit_code)

@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from songbag_store.cli.options import At, Store, with_location
-from songbag_store.storage.location import Location
-
-if TYPE_CHECKING:
-    from songbag_store.store import SongStore
-    from songbag_store.upkeep.verify import Damage
 
 commands = typer.Typer()
 
+Labels = Annotated[Path, typer.Argument(metavar="LABELS", help="CSV or Parquet: song_id and columns.")]
+Where = Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")]
 Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, windows and their sums.")]
 
 
 @commands.command()
 @with_location(snapshot=False)
-def relabel(
-    store: Store,
-    at: At,
-    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="CSV or Parquet: song_id and columns.")],
-) -> None:
+def relabel(store: Store, at: At, labels: Labels) -> None:
     """Join new or corrected columns to the songs of a store, by song_id; no feature is touched."""
     from songbag_store.store import SongStore
-    from songbag_store.upkeep.relabel import relabel as run
+    from songbag_store.upkeep.change import relabel as run
 
     opened = SongStore.open(at(store))
     after, n_matched = run(opened, labels)
@@ -40,13 +34,9 @@ def relabel(
 
 @commands.command()
 @with_location(snapshot=False)
-def remove(
-    store: Store,
-    at: At,
-    where: Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")],
-) -> None:
+def remove(store: Store, at: At, where: Where) -> None:
     """Take songs out of the index at once; their bytes go with compact and gc."""
-    from songbag_store.upkeep.remove import remove as run
+    from songbag_store.upkeep.change import remove as run
 
     after, n_removed = run(at(store), where)
     if n_removed == 0:
@@ -74,11 +64,7 @@ def compact(store: Store, at: At) -> None:
 
 @commands.command()
 @with_location(snapshot=False)
-def gc(
-    store: Store,
-    at: At,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")] = False,
-) -> None:
+def gc(store: Store, at: At, yes: Yes = False) -> None:
     """Delete what no kept snapshot reaches.
 
     Kept are the last 10 snapshots, every tagged one and all of the last 30 days. Nothing younger than 7 days goes.
@@ -115,11 +101,17 @@ def history(store: Store, at: At) -> None:
 @with_location()
 def verify(store: Store, at: At, full: Full = False) -> None:
     """Check that everything is there and is what was written; name the songs hit; exit 1 if any is."""
-    opened, damages = _verified(at(store), full)
+    from songbag_store.store import SongStore
+    from songbag_store.upkeep.verify import report
+    from songbag_store.upkeep.verify import verify as run
+
+    opened = SongStore.open(at(store))
+    damages = run(opened, full=full)
     if not damages:
         n_songs, how = opened.inside.places.num_rows, "every byte" if full else "every size"
         print(f"Snapshot {opened.snapshot} of {store} is whole: {n_songs:,} songs, {how} checked.")
         return
+    print(report(damages))
     hit = {song_id for damage in damages for song_id in damage.song_ids}
     print(f"{len(damages):,} objects damaged, {len(hit):,} songs hit.")
     if hit:
@@ -131,26 +123,18 @@ def verify(store: Store, at: At, full: Full = False) -> None:
 @with_location(snapshot=False)
 def repair(store: Store, at: At, full: Full = False) -> None:
     """Take the songs that verify names out of the index, so that the next extract computes them again."""
+    from songbag_store.store import SongStore
     from songbag_store.upkeep.verify import repair as run
+    from songbag_store.upkeep.verify import report, verify
 
-    opened, damages = _verified(at(store), full)
+    opened = SongStore.open(at(store))
+    damages = verify(opened, full=full)
     if not damages:
         print(f"Nothing is damaged. Snapshot {opened.snapshot}.")
         return
+    print(report(damages))
     after, n_removed = run(opened, damages)
     print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.n_rows:,}.")
     if n_removed:
         print("The next extract computes them again. Columns that came by relabel must be given again:")
         print(f"snapshot {opened.snapshot} still has them.")
-
-
-def _verified(location: Location, full: bool) -> tuple[SongStore, list[Damage]]:
-    """Open a store, verify it and print what is damaged."""
-    from songbag_store.store import SongStore
-    from songbag_store.upkeep.verify import report, verify
-
-    opened = SongStore.open(location)
-    damages = verify(opened, full=full)
-    if damages:
-        print(report(damages))
-    return opened, damages

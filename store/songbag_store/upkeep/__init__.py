@@ -1,3 +1,3 @@
-"""The life of a store: relabel, remove, compact, gc, verify, repair, and what is in it."""
+"""The care of a store: relabel, remove, compact, gc, verify, repair, and what is in it."""
 
-__all__ = ["compact", "garbage", "relabel", "remove", "summary", "verify"]
+__all__ = ["change", "compact", "garbage", "summary", "verify"]

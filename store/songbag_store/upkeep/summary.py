@@ -1,4 +1,4 @@
-"""What is in a store, in a few numbers."""
+"""What is in a store: `info`, `history` and `failures`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,13 @@ if TYPE_CHECKING:
 
 _MOST_CLASSES = 50
 _LONGEST_CLASS = 60
-_COLUMNS = ["status", "n_windows", "duration_s", "truncated", "padded"]
 
 
 def info(store: StoreLike) -> dict[str, Any]:
     """Return songs, windows, hours, bytes, classes, spec and snapshots of a store, as JSON types."""
     store = SongStore.open(store)
-    rows = store.index([*_COLUMNS, *(field.name for field in user_fields(store.inside.state.schema))], arrow=True)
-    songs = rows.filter(pc.field("status") == "ok")
+    own = user_fields(store.inside.state.schema)
+    songs = store.inside.songs(["n_windows", "duration_s", "truncated", "padded", *(field.name for field in own)])
     objects = store.inside.storage.entries("")
     return {
         "location": store.address,
@@ -38,15 +37,15 @@ def info(store: StoreLike) -> dict[str, Any]:
         "snapshot": store.snapshot,
         "snapshots": store.snapshots(),
         "songs": songs.num_rows,
-        "failed": rows.num_rows - songs.num_rows,
+        "failed": store.inside.state.n_rows - songs.num_rows,
         "windows": _sum(songs["n_windows"]),
         "hours": round(_sum(songs["duration_s"]) / 3600, 4),
         "truncated": _sum(songs["truncated"]),
         "padded": _sum(songs["padded"]),
         "bytes": sum(entry.n_bytes for entry in objects),
         "objects": len(objects),
-        "columns": [field.name for field in user_fields(songs.schema)],
-        "classes": {f.name: counts for f in user_fields(songs.schema) if (counts := _classes(songs, f))},
+        "columns": [field.name for field in own],
+        "classes": {field.name: counts for field in own if (counts := _classes(songs[field.name]))},
         "spec": store.spec.to_dict(),
         "fingerprint": store.spec.fingerprint,
     }
@@ -61,10 +60,8 @@ def history(store: StoreLike, *, arrow: Literal[True]) -> pa.Table: ...
 
 
 def history(store: StoreLike, *, arrow: bool = False) -> pd.DataFrame | pa.Table:
-    """Return the snapshots of a store, newest first: number, time, songs, how many more, failed, change, tags.
-
-    The index of none of them is kept in memory.
-    """
+    """Return the snapshots of a store, newest first: number, time, songs, how many more, failed, change, tags."""
+    # This reads one snapshot after the other, so the index of the newest need not be opened.
     opened = store if isinstance(store, SongStore) else open_identity(store)
     table = history_table(opened.inside.storage, opened.uuid)
     return table if arrow else table.to_pandas()
@@ -80,8 +77,9 @@ def failures(store: StoreLike, *, arrow: Literal[True]) -> pa.Table: ...
 
 def failures(store: StoreLike, *, arrow: bool = False) -> pd.DataFrame | pa.Table:
     """Return the songs that failed: `song_id`, `error_code`, `error` (the reason) and `remedy` (what to do)."""
-    rows = SongStore.open(store).index(["song_id", "error_code", "error", "status"], arrow=True)
-    failed = rows.filter(pc.field("status") == "failed").drop_columns(["status"])
+    columns = ["song_id", "error_code", "error"]
+    rows = SongStore.open(store).index([*columns, "status"], arrow=True)
+    failed = rows.filter(pc.field("status") == "failed").select(columns)
     failed = failed.sort_by([("error_code", "ascending"), ("song_id", "ascending")])
     remedies = [remedy_for(code) for code in failed["error_code"].to_pylist()]
     table = failed.append_column("remedy", pa.array(remedies, pa.string()))
@@ -89,7 +87,7 @@ def failures(store: StoreLike, *, arrow: bool = False) -> pd.DataFrame | pa.Tabl
 
 
 def failures_text(table: pa.Table) -> str:
-    """Return failed songs as text: by code with its remedy, each song with its reason."""
+    """Return failed songs as text: each code with its remedy, each song with its reason."""
     if table.num_rows == 0:
         return "No song failed."
     lines = []
@@ -104,11 +102,11 @@ def _sum(column: pa.ChunkedArray) -> Any:
     return pc.sum(column).as_py() or 0
 
 
-def _classes(songs: pa.Table, field: pa.Field) -> dict[str, int]:
-    """Count the values of a column of text with few of them: what a model could be trained for."""
-    if not pa.types.is_string(field.type):
+def _classes(column: pa.ChunkedArray) -> dict[str, int]:
+    """Count the values of a text column that has few different ones: these could be the classes of a model."""
+    if not pa.types.is_string(column.type):
         return {}
-    counts = songs[field.name].drop_null().value_counts()
+    counts = column.drop_null().value_counts()
     longest = pc.max(pc.utf8_length(counts.field("values"))).as_py() or 0
     if not 0 < len(counts) <= _MOST_CLASSES or longest > _LONGEST_CLASS:
         return {}
@@ -116,7 +114,7 @@ def _classes(songs: pa.Table, field: pa.Field) -> dict[str, int]:
 
 
 def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield what `info` returned, as names and values for a person."""
+    """Yield what `info` returned, as names and values to read."""
     spec = facts["spec"]
     yield "store", facts["location"]
     yield "songs", f"{facts['songs']:,} ({facts['failed']:,} more failed)" if facts["failed"] else f"{facts['songs']:,}"
@@ -126,8 +124,7 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "on disk", f"{bytes_text(facts['bytes'])} in {facts['objects']:,} files"
     for column, counts in facts["classes"].items():
         yield column, ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    other = [name for name in facts["columns"] if name not in facts["classes"]]
-    if other:
+    if other := [name for name in facts["columns"] if name not in facts["classes"]]:
         yield "more columns", ", ".join(other)
     for flag in ("truncated", "padded"):
         if facts[flag]:

@@ -1,4 +1,4 @@
-"""Is everything there that was written, and is it what was written? And a snapshot without the songs hit."""
+"""`verify`: compare a store with what was written to it. `repair`: commit a snapshot without the damaged songs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _COLUMNS = ["song_id", "fragment", "row_start", "n_windows", "feature_sum", "fea
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Damage:
-    """One thing that is not as it was written.
+    """An object that is not as it was written.
 
     Attributes
     ----------
@@ -54,50 +54,48 @@ class Damage:
 def verify(store: StoreLike, *, full: bool = False) -> list[Damage]:
     """Compare what is there with what was written, and return every difference.
 
-    The quick way lists the store once and compares sizes with those that the parts recorded. The full way also reads
-    every byte: digests, and for every song its windows, their number, whether they are finite and whether they add up
-    to the sums in the index. Other processes may read and write meanwhile.
+    The quick way lists the store once and compares sizes with those in the parts. The full way also reads every byte:
+    it compares digests, and checks of every song that its windows are finite and add up to the sums in the index.
+    Other processes may read and write at the same time.
 
     Parameters
     ----------
     store : SongStore, Location, str or pathlib.Path
-        Its snapshot is what is checked.
+        Checked at its snapshot.
     full : bool
         Read every byte, and the files of the other snapshots too.
     """
-    return list(_damages(SongStore.open(store), full))
-
-
-def _damages(store: SongStore, full: bool) -> Iterator[Damage]:
+    store = SongStore.open(store)
+    damages = []
     sizes = {entry.key: entry.n_bytes for entry in store.inside.storage.entries(keys.ARRAYS)}
     if keys.GROUP_METADATA not in sizes:
-        yield Damage(keys.GROUP_METADATA, "is missing: other tools do not find the arrays without it")
-    songs = store.index([*_COLUMNS, "status"], arrow=True).filter(pc.field("status") == "ok")
-    songs = songs.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
-    for fragment, rows in _by_fragment(songs):
-        yield from _verify_fragment(store, fragment, rows, sizes, full)
-    if full:
-        yield from _verify_past(store)
+        damages.append(Damage(keys.GROUP_METADATA, "is missing: other tools do not find the arrays without it"))
+    songs = store.inside.songs(_COLUMNS).sort_by([("fragment", "ascending"), ("row_start", "ascending")])
+    runs, start = pc.run_end_encode(songs["fragment"].combine_chunks()), 0
+    for fragment, stop in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
+        damages += _verify_fragment(store, fragment, songs.slice(start, stop - start), sizes, full)
+        start = stop
+    return [*damages, *_verify_past(store)] if full else damages
 
 
 def repair(store: StoreLike, damages: list[Damage] | None = None, *, full: bool = False) -> tuple[SongStore, int]:
-    """Commit a snapshot without the songs hit, so that the next extract computes them again.
+    """Commit a snapshot without the damaged songs, so that the next extract computes them again.
 
-    A song that was computed again since is kept.
+    A song that was computed again since `verify` is kept.
 
     Parameters
     ----------
     store : SongStore, Location, str or pathlib.Path
         The store.
     damages : list of Damage, optional
-        What `verify` found; by default it looks now.
+        What `verify` found; by default it runs now.
     full : bool
         As for `verify`.
 
     Returns
     -------
     store : SongStore
-        At the new snapshot, or at the newest where no song is hit.
+        At the new snapshot, or at the newest if no song is damaged.
     n_removed : int
         Songs that left the index.
     """
@@ -117,15 +115,6 @@ def repair(store: StoreLike, damages: list[Damage] | None = None, *, full: bool 
     return commit_change(store, change, note="repair"), n_removed
 
 
-def _by_fragment(songs: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Cut songs, sorted by fragment, into the runs of each."""
-    runs = pc.run_end_encode(songs["fragment"].combine_chunks())
-    start = 0
-    for fragment, stop in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
-        yield fragment, songs.slice(start, stop - start)
-        start = stop
-
-
 def _verify_fragment(
     store: SongStore, fragment: str, songs: pa.Table, sizes: dict[str, int], full: bool
 ) -> Iterator[Damage]:
@@ -133,24 +122,22 @@ def _verify_fragment(
     try:
         rows, objects = read_part_facts(store.inside.storage, store.uuid, store.spec, fragment)
     except DamagedStore as error:
-        yield Damage(error.key, error.what.removeprefix(f"{error.key}: "), everyone)
+        yield Damage(error.key, _bare(error), everyone)
         return
     bad = {key: what for key, facts in objects.items() if (what := _object_fault(store, key, facts, sizes, full))}
     metadata = keys.metadata_key(fragment)
+    hit = dict.fromkeys(bad, everyone)
     if metadata in objects and metadata not in bad:
         n_rows = pc.sum(rows["n_windows"]).as_py() or 0
         try:
             layout = read_layout(store.inside.storage.get(metadata), store.spec)
-        except (ValueError, FileNotFoundError):
-            yield Damage(metadata, "is not the metadata of an array of songbag", everyone)
-            return
-        if layout.shape[0] != n_rows:
-            yield Damage(metadata, f"says {layout.shape[0]:,} windows; its part has {n_rows:,}", everyone)
+            if layout.shape[0] != n_rows:
+                raise ValueError(f"says {layout.shape[0]:,} windows; its part has {n_rows:,}")
+        except (ValueError, FileNotFoundError) as error:
+            yield Damage(metadata, str(error), everyone)
             return
         hit = {key: _hit(songs, key, layout.shard) for key in bad}
-    else:
-        hit = dict.fromkeys(bad, everyone)
-    # A shard of removed songs alone is of no use to this snapshot.
+    # This snapshot does not need a shard that holds only removed songs.
     yield from (Damage(key, what, hit[key]) for key, what in bad.items() if hit[key])
     if full:
         known = {song for damaged in hit.values() for song in damaged}
@@ -158,19 +145,16 @@ def _verify_fragment(
 
 
 def _object_fault(store: SongStore, key: str, facts: ObjectFacts, sizes: dict[str, int], full: bool) -> str | None:
-    """Say what is wrong with an object, if anything."""
+    """Return what is wrong with an object, or None."""
     if key not in sizes:
         return "is missing"
     if sizes[key] != facts["bytes"]:
         return f"has {sizes[key]:,} bytes instead of {facts['bytes']:,}"
-    if full:
-        try:
-            data = store.inside.storage.get(key)
-        except FileNotFoundError:
-            return "is missing"
-        if hashlib.sha256(data).hexdigest() != facts["sha256"]:
-            return "is not what was written: its digest is another"
-    return None
+    try:
+        changed = full and hashlib.sha256(store.inside.storage.get(key)).hexdigest() != facts["sha256"]
+    except FileNotFoundError:
+        return "is missing"
+    return "is not what was written: its digest is another" if changed else None
 
 
 def _hit(songs: pa.Table, key: str, n_per_shard: int) -> tuple[tuple[str, str], ...]:
@@ -188,7 +172,7 @@ def _named(songs: pa.Table) -> tuple[tuple[str, str], ...]:
 
 
 def _verify_windows(store: SongStore, songs: pa.Table, known: set[tuple[str, str]]) -> Iterator[Damage]:
-    """Read every song that is not known to be hit, and compare its windows with its row of the index."""
+    """Read every song that is not known to be damaged, and compare its windows with its row of the index."""
     sums = zip(songs["feature_sum"].to_pylist(), songs["feature_sumsq"].to_pylist(), strict=True)
     for span, expected in zip(Spans.of(songs), sums, strict=True):
         song = (span.song_id, span.fragment)
@@ -196,11 +180,15 @@ def _verify_windows(store: SongStore, songs: pa.Table, known: set[tuple[str, str
             continue
         try:
             windows = decode(store.inside.reader.read_all([span])[0]).astype(np.float64)
+            if what := _windows_fault(windows, expected):
+                yield Damage(keys.fragment_key(span.fragment), f"song {span.song_id!r} {what}", (song,))
         except DamagedStore as error:
-            yield Damage(error.key, error.what.removeprefix(f"{error.key}: ").partition(" (songs hit")[0], (song,))
-            continue
-        if what := _windows_fault(windows, expected):
-            yield Damage(keys.fragment_key(span.fragment), f"song {span.song_id!r} {what}", (song,))
+            yield Damage(error.key, _bare(error), (song,))
+
+
+def _bare(error: DamagedStore) -> str:
+    """Return what is wrong, without the key and the songs that the message names."""
+    return error.what.removeprefix(f"{error.key}: ").partition(" (songs hit")[0]
 
 
 def _windows_fault(windows: np.ndarray[Any, Any], expected: tuple[list[float] | None, list[float] | None]) -> str:
@@ -211,28 +199,24 @@ def _windows_fault(windows: np.ndarray[Any, Any], expected: tuple[list[float] | 
     for name, given, sums, size in zip(("feature_sum", "feature_sumsq"), expected, found, scale, strict=True):
         if given is None or len(given) != len(sums):
             return f"has no {name} for each of its coefficients"
-        # The order of adding may differ; what remains is the rounding of float64 over the song's values.
+        # The order of adding may differ, so the sums may differ by the rounding of float64.
         if not np.allclose(given, sums, rtol=0, atol=1e-9 * max(1.0, float(size.max()))):
             return f"has windows that do not add up to its {name}"
     return ""
 
 
 def _verify_past(store: SongStore) -> Iterator[Damage]:
-    """Check the files of all snapshots and tags, and every part of failed songs."""
+    """Check the files of all snapshots and tags."""
     for event in read_events(store.inside.storage, store.uuid):
+        key = keys.snapshot_key(event.snapshot)
         if not event.whole:
-            yield Damage(
-                keys.snapshot_key(event.snapshot), event.change.removeprefix(f"{keys.snapshot_key(event.snapshot)}: ")
-            )
+            yield Damage(key, event.change.removeprefix(f"{key}: "))
     for tag in read_tags(store.inside.storage):
         if tag.snapshot is None:
             yield Damage(keys.tag_key(tag.name), "is damaged: which snapshot it pins is unknown")
 
 
 def report(damages: list[Damage]) -> str:
-    """Return damages as text, each with its songs by name."""
-    lines = []
-    for damage in damages:
-        lines.append(f"{damage.key}: {damage.what}")
-        lines += [f"  song {plain_text(song_id)}" for song_id in damage.song_ids]
-    return "\n".join(lines)
+    """Return damages as text, each with the ids of its songs."""
+    songs = [[f"\n  song {plain_text(song_id)}" for song_id in damage.song_ids] for damage in damages]
+    return "\n".join(f"{one.key}: {one.what}{''.join(lines)}" for one, lines in zip(damages, songs, strict=True))

@@ -1,3 +1,3 @@
-"""The windows of songs: fragments written and read, the shards and the cache below them."""
+"""The windows of songs: fragments are written and read; shards and caches."""
 
-__all__ = ["cache", "chunk_memory", "reader", "spans", "spill", "writer"]
+__all__ = ["cache", "memory", "reader", "spans", "spill", "writer"]

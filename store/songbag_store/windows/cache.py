@@ -1,4 +1,4 @@
-"""Shards of remote stores kept in a folder of this machine, for any number of processes at once.
+"""A cache of remote shards in a folder of this machine, which several processes may share.
 
 ::
 
@@ -6,8 +6,7 @@
     <cache>/<sha256>.part   one that is being fetched, locked by the process that fetches it
     <cache>/lock            locked while room is made
 
-Names are digests and nothing else. A process that is killed leaves a ``.part`` without a lock, which the next process
-that needs room deletes.
+If a process is killed, its ``.part`` has no lock. The next process that needs room deletes it.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ import fcntl
 import hashlib
 import os
 import re
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,27 +26,24 @@ from songbag_store.format import keys
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import Storage
-from songbag_store.windows.open_files import KeptOpen
+from songbag_store.windows.memory import KeptOpen
 
 _PIECE_BYTES = 2 << 20
 _ENTRY = re.compile(r"[0-9a-f]{64}(\.part)?")
 
-Read = Callable[[int, int], bytes]
-
 
 class FragmentCache:
-    """A folder of at most so many bytes. A shard is compared with its digest when it is fetched, and when it is found.
+    """A folder of shards with a limit. A shard is compared with its digest when it is fetched and when it is found.
 
-    The shards used longest ago are deleted to make room, but never those that this process has used: of a store that
-    is larger than the cache, shuffled songs would push each other out before they are read again. A shard that finds no
+    The shards used longest ago are deleted to make room, but none that this process has used. A shard that finds no
     room is read from the store every time.
 
     Parameters
     ----------
     folder : pathlib.Path
-        Made if it is not there. It must have locks, as the disks of this machine do.
+        Made if it is not there. Its disk must have locks, as disks of this machine do.
     limit_bytes : int
-        The most that all shards there take together.
+        The most that all shards take together.
 
     Raises
     ------
@@ -59,26 +54,24 @@ class FragmentCache:
     def __init__(self, folder: Path, limit_bytes: int) -> None:
         self._folder = folder
         self._limit_bytes = limit_bytes
-        self._used: set[str] = set()
-        self._sound: set[tuple[str, int]] = set()
-        self._lock = threading.Lock()
+        # The shards that this process has used, with the inodes of files that were compared with their digests.
+        self._used: dict[str, int] = {}
         self._facts: KeptOpen[dict[str, ObjectFacts]] = KeptOpen(1024)
-        remedy = "Give a folder of this machine's disk with `cache_dir`."
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with self._alone():
                 pass
         except OSError as error:
-            what = f"the cache cannot be used ({error.strerror})"
+            what, remedy = f"the cache cannot be used ({error.strerror})", "Give `cache_dir` on a disk of this machine."
             raise UsageError(what, place=str(folder), remedy=remedy) from error
 
     def open(self, storage: Storage, store_uuid: str, spec: FeatureSpec, key: str) -> int | None:
-        """Open a shard of a store, fetching it if it is not here yet.
+        """Open a shard of a store, and fetch it before if it is not here.
 
         Returns
         -------
         descriptor : int or None
-            Of a file for reading; None if the shard is not kept because there is no room or no digest.
+            Of a file for reading; None if there is no room for the shard or its digest is not known.
 
         Raises
         ------
@@ -92,24 +85,30 @@ class FragmentCache:
         except (DamagedStore, KeyError):
             return None
         try:
-            return self._open(facts["sha256"], facts["bytes"], lambda start, stop: storage.read_range(key, start, stop))
+            with self._fetching(facts["sha256"]) as part:
+                # Looked up under the lock: another process may have fetched it while this one waited.
+                descriptor = self._found(facts["sha256"])
+                if descriptor is None and self._make_room(facts["sha256"], facts["bytes"], part):
+                    for start in range(0, facts["bytes"], _PIECE_BYTES):
+                        piece = storage.read_range(key, start, min(start + _PIECE_BYTES, facts["bytes"]))
+                        if os.pwrite(part, piece, start) < len(piece):
+                            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    descriptor = self._keep(facts["sha256"], part)
+            return descriptor
         except StoreError:
             raise
         except OSError as error:
             raise StoreError(f"the cache cannot be used ({error.strerror})", place=str(self._folder)) from error
 
-    def _open(self, name: str, n_bytes: int, read: Read) -> int | None:
-        with self._fetching(name) as part:
-            # Looked up under the lock: another process may have fetched it while this one waited.
-            descriptor = self._found(name)
-            if descriptor is None and self._make_room(name, n_bytes, part):
-                _fetch(part, n_bytes, read)
-                if _digest(part) != name:
-                    raise ValueError("a shard is not what was written: its digest is another")
-                # Opened again, because a duplicate would keep the lock while it is open.
-                descriptor = os.open(self._folder / f"{name}.part", os.O_RDONLY)
-                os.rename(self._folder / f"{name}.part", self._folder / name)
-                self._note(name, descriptor)
+    def _keep(self, name: str, part: int) -> int:
+        """Give a shard that was fetched its name, and open it."""
+        if _digest(part) != name:
+            raise ValueError("a shard is not what was written: its digest is another")
+        path = self._folder / f"{name}.part"
+        # Opened again, because a duplicate of `part` would keep its lock.
+        descriptor = os.open(path, os.O_RDONLY)
+        os.rename(path, self._folder / name)
+        self._used[name] = os.fstat(descriptor).st_ino
         return descriptor
 
     def _found(self, name: str) -> int | None:
@@ -119,18 +118,15 @@ class FragmentCache:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
-        if (name, os.fstat(descriptor).st_ino) not in self._sound and _digest(descriptor) != name:
+        inode = os.fstat(descriptor).st_ino
+        if self._used.get(name) != inode and _digest(descriptor) != name:
             os.close(descriptor)
             path.unlink(missing_ok=True)
             return None
-        self._note(name, descriptor)
+        self._used[name] = inode
         with suppress(FileNotFoundError):
             os.utime(path)
         return descriptor
-
-    def _note(self, name: str, descriptor: int) -> None:
-        self._used.add(name)
-        self._sound.add((name, os.fstat(descriptor).st_ino))
 
     @contextmanager
     def _fetching(self, name: str) -> Iterator[int]:
@@ -141,7 +137,7 @@ class FragmentCache:
             fcntl.flock(part, fcntl.LOCK_EX)
             if _is_file(part, path):
                 break
-            os.close(part)  # its owner has renamed or deleted it since
+            os.close(part)  # its owner has renamed or deleted it in the meantime
         try:
             yield part
         finally:
@@ -150,9 +146,11 @@ class FragmentCache:
             os.close(part)
 
     def _make_room(self, name: str, n_bytes: int, part: int) -> bool:
-        """Reserve room in a ``.part``, deleting the shards used longest ago; return False if there is too little."""
-        with self._lock, self._alone():
+        """Reserve room in a ``.part``; return False if there is too little."""
+        with self._alone():
             kept, taken = self._survey(f"{name}.part")
+            # A shard that this process has used is not deleted: if a store is larger than the cache and songs come in
+            # random order, each shard would be deleted before it is read again.
             victims = sorted(stamp_size_name for stamp_size_name in kept if stamp_size_name[2] not in self._used)
             needed = taken + sum(size for _, size, _ in kept) + n_bytes - self._limit_bytes
             if needed > sum(size for _, size, _ in victims):
@@ -187,21 +185,13 @@ class FragmentCache:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Keep other processes from making room."""
+        """Hold the lock under which room is made: one process and one thread at a time."""
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         finally:
             os.close(lock)
-
-
-def _fetch(part: int, n_bytes: int, read: Read) -> None:
-    """Write an object into a file, piece by piece."""
-    for start in range(0, n_bytes, _PIECE_BYTES):
-        piece = read(start, min(start + _PIECE_BYTES, n_bytes))
-        if os.pwrite(part, piece, start) < len(piece):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _digest(descriptor: int) -> str:
@@ -211,7 +201,7 @@ def _digest(descriptor: int) -> str:
 
 
 def _is_file(descriptor: int, path: Path) -> bool:
-    """Return whether a path still leads to an open file."""
+    """Return whether a path still is that of an open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except FileNotFoundError:
@@ -223,10 +213,9 @@ def _delete_if_left(path: Path) -> bool:
     part = os.open(path, os.O_RDWR)
     try:
         fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
     except BlockingIOError:
         return False
-    else:
-        path.unlink(missing_ok=True)
-        return True
     finally:
         os.close(part)
+    return True

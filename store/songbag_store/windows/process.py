@@ -1,6 +1,6 @@
-"""A process that reads bags into memory that it shares with this one, and the rule that says when one is worth it.
+"""Processes that read bags into shared memory, and the rule that starts them.
 
-Python lets one thread work at a time, so threads alone do not read faster on more cores. docs/decisions/0031 says more.
+Python runs one thread at a time, so threads alone do not read faster on more cores. See docs/decisions/0031.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ _LONGEST_STEP_S = 0.1
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessRule:
-    """How many processes read a folder, and when they are started."""
+    """How many processes read a folder, and when they start."""
 
     n_processes: int = dataclasses.field(default_factory=lambda: min(4, len(os.sched_getaffinity(0))))
-    """One a core; fewer than two are never started."""
+    """One for each core; fewer than two do not start."""
 
     after_bytes: int = 256 << 20
-    """Bags of so many bytes are read before it is judged how long they are waited for."""
+    """Bags of so many bytes are read before the share of waiting is judged."""
 
     waiting_share: float = 0.1
-    """Processes are started if so large a part of the time is spent waiting for bags."""
+    """Processes start if at least this share of the time is spent waiting for bags."""
 
     job_bytes: int = 4 << 20
-    """A larger batch is shared between several processes."""
+    """A larger batch is read by several processes."""
 
     patience_s: float = 1.0
-    """A process that is waited for longer is given up: it works only on an idle core, and there seems to be none."""
+    """A process that does not answer in this time is given up: it needs an idle core, and there seems to be none."""
 
 
 class WaitingShare:
-    """The part of the time that is spent waiting for bags, judged each time over `rule.after_bytes` of them.
+    """The share of the time that is spent waiting for bags, judged after every `rule.after_bytes` of them.
 
     Attributes
     ----------
     latest : float or None
-        As it was judged last.
+        The last judgement.
     """
 
     def __init__(self, rule: ProcessRule) -> None:
@@ -67,7 +67,7 @@ class WaitingShare:
         self._at_s: float | None = None
 
     def is_large(self, n_bytes: int, waited_s: float, at_s: float) -> bool:
-        """Add a wait for bags of so many bytes, which ends now; return whether processes are worth starting.
+        """Add a wait that ends now; return whether processes are worth starting.
 
         Parameters
         ----------
@@ -76,10 +76,10 @@ class WaitingShare:
         waited_s : float
             How long they were waited for.
         at_s : float
-            The time now, of any clock.
+            The time now, by any clock.
         """
         pause_s = 0.0 if self._at_s is None else max(0.0, at_s - waited_s - self._at_s)
-        # A longer pause is not a step of a training: nobody asks for bags now.
+        # A longer pause is not a training step.
         self._passed_s += waited_s + min(pause_s, _LONGEST_STEP_S)
         self._n_bytes, self._waited_s, self._at_s = self._n_bytes + n_bytes, self._waited_s + waited_s, at_s
         if self._n_bytes < self._rule.after_bytes:
@@ -90,10 +90,10 @@ class WaitingShare:
 
 
 class ReadingProcess:
-    """A process that reads for as long as this object lives. Safe for threads.
+    """A process that reads as long as this object lives. Safe for threads.
 
-    It is told places in a file that both have mapped, and answers each job with a byte, in their order; the first
-    answer says that it is ready. If it dies, the caller reads the bags itself.
+    It gets places in a file that both processes have mapped. It answers each job with a byte, in the order of the jobs;
+    its first answer says that it is ready. If it dies, the caller reads the bags itself.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ class ReadingProcess:
     file : int
         Descriptor of the file.
     patience_s : float
-        How long its answer is waited for.
+        How long to wait for an answer.
 
     Attributes
     ----------
@@ -135,8 +135,8 @@ class ReadingProcess:
         return not self.is_gone and (self._n_answered > 0 or self.n_waiting() == 0)
 
     def n_waiting(self) -> int:
-        """Return how many jobs it has still to do; before it is ready that is one."""
-        # If another thread waits for an answer, there is one to wait for.
+        """Return how many jobs it has not answered; before it is ready that is one."""
+        # If another thread waits for an answer, that thread takes the answers.
         if self._receiving.acquire(blocking=False):
             try:
                 with self._giving_up():
@@ -145,25 +145,25 @@ class ReadingProcess:
                 self._receiving.release()
         return self._n_begun - self._n_answered
 
-    def begin(self, place: int, spans: Spans, windows: Ints, bags: StoredWindows) -> int | None:
-        """Have some windows of each of several songs read.
+    def begin(self, place: int | None, spans: Spans, windows: Ints, bags: StoredWindows) -> int | None:
+        """Let the process read some windows of each of several songs.
 
         Parameters
         ----------
-        place : int
-            Where in the file `bags` begin.
+        place : int or None
+            Offset of `bags` in the file; None if they are not in it.
         spans, windows, bags
             As `songbag_store.windows.reader.FragmentReader.fill_bags` takes them.
 
         Returns
         -------
         job : int or None
-            What to `wait` for; None if it cannot be begun.
+            Its number for `wait`; None if the process cannot take it.
         """
         with self._sending:
-            if self.is_gone or len(self._jobs) == _MOST_WAITING:
+            if place is None or self.is_gone or len(self._jobs) == _MOST_WAITING:
                 return None
-            # Kept until it is answered, even if nobody waits: until then no other batch may use this memory.
+            # Kept until the answer, even if no thread waits for it: until then no other batch may use this memory.
             self._jobs.append(bags)
             job, self._n_begun = self._n_begun, self._n_begun + 1
             with self._giving_up():
@@ -172,7 +172,7 @@ class ReadingProcess:
         return job
 
     def wait(self, job: int) -> bool:
-        """Wait for the answer to a job, for `patience_s` at most; return whether it was done."""
+        """Wait at most `patience_s` for the answer to a job; return whether it was done."""
         with self._receiving, self._giving_up():
             while self._n_answered <= job and not self.is_gone:
                 if not self._take_answers(self._patience_s):
@@ -180,7 +180,7 @@ class ReadingProcess:
         return job < self._n_answered and job not in self._failed
 
     def _take_answers(self, within_s: float) -> bool:
-        """Take the answers that are there or come in time; return whether there were any."""
+        """Take the answers that are there or arrive in time; return whether there were any."""
         if not self._answers.poll(1000 * within_s):
             return False
         answers = os.read(self._requests.fileno(), _MOST_WAITING)
@@ -195,16 +195,12 @@ class ReadingProcess:
 
     @contextlib.contextmanager
     def _giving_up(self) -> Iterator[None]:
-        """End the process if anything, such as Ctrl-C, interrupts an exchange with it: the exchange is half done."""
+        """End the process if an exchange with it is interrupted half done, by an error or by Ctrl-C."""
         try:
             yield
-        except (OSError, EOFError):
-            self._give_up()
-        except BaseException:
-            self._give_up()
-            raise
-
-    def _give_up(self) -> None:
-        # The socket stays open: another thread may be about to read from a descriptor of this number.
-        self.is_gone = True
-        self._end()
+        except BaseException as error:
+            # The socket stays open: another thread may be about to read from a descriptor of this number.
+            self.is_gone = True
+            self._end()
+            if not isinstance(error, (OSError, EOFError)):
+                raise

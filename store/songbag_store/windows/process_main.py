@@ -1,4 +1,4 @@
-"""What a `songbag_store.windows.process.ReadingProcess` runs: it fills bags for each job and answers with a byte."""
+"""The program of a `songbag_store.windows.process.ReadingProcess`: fill bags for each job, and answer with a byte."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.shards import MappedShard
 from songbag_store.windows.spans import Spans
 
-_NICE = 10
-
 
 def main() -> None:
-    """Serve until the process that asks is gone; it gives folder, spec and the descriptor of the file of the bags."""
+    """Serve until the process that asks is gone. Arguments are folder, spec and the descriptor of the file of bags."""
     channel, (folder, spec_text, memory_file) = serve()
-    _give_way()
-    # For a chunk of 100 kB, waking Blosc's threads takes longer than unpacking it.
+    # Training comes first: bags are read in its pauses.
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:
+        os.nice(10)
+    # For a chunk of 100 kB, it takes longer to wake Blosc's threads than to unpack it.
     blosc.use_threads = False
     spec = FeatureSpec.from_dict(json.loads(spec_text))
     reader = FragmentReader(LocalStorage(Path(folder)), spec, file_shard=MappedShard)
@@ -39,22 +41,13 @@ def main() -> None:
             return
         row_starts, n_windows, windows = numbers[:, 0], numbers[:, 1], numbers[:, 2:]
         bags = np.ndarray((*windows.shape, *spec.window_shape), spec.encoding, memory, place)
+        answer = DONE
         try:
-            # Ids are only for messages, which nobody reads here: the names of fragments stand in.
+            # Ids are only for messages, which are not shown here. So the names of fragments take their place.
             reader.fill_bags(Spans(fragments, fragments, row_starts, n_windows), windows, bags)
-        except Exception:  # the asking process reads it again, and says what is wrong
+        except Exception:  # the asking process reads it again and reports the error
             answer = FAILED
-        else:
-            answer = DONE
         os.write(requests.fileno(), answer)
-
-
-def _give_way() -> None:
-    """Give way to the training process: bags are read in its pauses."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    except (AttributeError, OSError):
-        os.nice(_NICE)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Windows read from the fragments of a store by threads, or by processes where bags of a folder are waited for.
+"""`FragmentReader`: read windows of a store with threads, or with processes if bags are waited for.
 
-docs/decisions/0031 says why processes.
+docs/decisions/0031 says why there are processes.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property, partial
-from typing import Protocol
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,20 +23,23 @@ from songbag_store.format.array import read_layout
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import Storage
 from songbag_store.types import Ints, StoredWindows
-from songbag_store.windows.batch_memory import BatchMemory
-from songbag_store.windows.chunk_memory import ChunkMemory
-from songbag_store.windows.open_files import KeptOpen
+from songbag_store.windows.memory import BatchMemory, ChunkMemory, KeptOpen
 from songbag_store.windows.process import ProcessRule, ReadingProcess, WaitingShare
 from songbag_store.windows.shards import FileShard, RemoteShard, Shard, ShardedArray
 from songbag_store.windows.spans import Span, Spans
 
-_OPEN_ARRAYS = 4096
-_OPEN_SHARDS = 256
 _REQUESTS_AT_ONCE = 32
 
+Wait: TypeAlias = Callable[[], object]
 
-class Pending(Protocol):
-    """Windows that are being read."""
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class PendingBags:
+    """Bags that several jobs fill. `note` gets their bytes and how long they were waited for."""
+
+    bags: StoredWindows
+    jobs: Sequence[Wait]
+    note: Callable[[int, float], None]
 
     def result(self) -> StoredWindows:
         """Wait for the windows, as stored, and return them.
@@ -47,18 +49,6 @@ class Pending(Protocol):
         DamagedStore
             If a fragment or a shard is missing, cut off or changed, or is not what the index says.
         """
-        ...
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _PendingBags:
-    """Bags that several jobs fill; `note` is told their bytes and how long they were waited for."""
-
-    bags: StoredWindows
-    jobs: Sequence[Callable[[], None]]
-    note: Callable[[int, float], None]
-
-    def result(self) -> StoredWindows:
         began_s = time.monotonic()
         for wait in self.jobs:
             wait()
@@ -66,56 +56,48 @@ class _PendingBags:
         return self.bags
 
 
+Pending: TypeAlias = Future[StoredWindows] | PendingBags
+"""Windows that are being read."""
+
+
+@dataclasses.dataclass(eq=False)
 class FragmentReader:
-    """Reads windows; many reads may be under way at once, for any number of threads.
+    """Reads windows, many at once. Safe for threads.
 
-    A missing, cut-off or changed shard is an error, never zeros.
-
-    Parameters
-    ----------
-    storage : Storage
-        Where the arrays lie.
-    spec : FeatureSpec
-        What their windows must look like; kept as an attribute.
-    open_cached : callable, optional
-        Returns a file descriptor of a remote shard that is kept on this machine, or None; from its key.
-    memory : ChunkMemory, optional
-        Keeps what is read, as far as there is room.
-    file_shard : type of FileShard
-        Reads the shards that are files.
-    rule : ProcessRule
-        Says when processes help.
-    open_arrays, open_shards : int
-        How many of each stay open.
+    A shard that is missing, cut off or changed is an error; it is never read as zeros.
     """
 
-    def __init__(
-        self,
-        storage: Storage,
-        spec: FeatureSpec,
-        open_cached: Callable[[str], int | None] | None = None,
-        memory: ChunkMemory | None = None,
-        file_shard: type[FileShard] = FileShard,
-        rule: ProcessRule | None = None,
-        open_arrays: int = _OPEN_ARRAYS,
-        open_shards: int = _OPEN_SHARDS,
-    ) -> None:
-        self.spec = spec
-        self._open_cached = open_cached
-        self._memory = memory
-        self._file_shard = file_shard
-        self._rule = rule or ProcessRule()
-        self._storage = storage
-        self._arrays: KeptOpen[ShardedArray] = KeptOpen(open_arrays)
-        self._shards: KeptOpen[Shard] = KeptOpen(open_shards)
+    storage: Storage
+    """The store's."""
+    spec: FeatureSpec
+    """The store's."""
+    open_cached: Callable[[str], int | None] | None = None
+    """Takes the key of a remote shard; returns a file descriptor if the shard is kept on this machine, else None."""
+    memory: ChunkMemory | None = None
+    """Keeps chunks that were read."""
+    file_shard: type[FileShard] = FileShard
+    """Reads shards that are files."""
+    rule: ProcessRule = dataclasses.field(default_factory=ProcessRule)
+    """Says when processes help."""
+    open_arrays: int = 4096
+    """How many arrays stay open."""
+    open_shards: int = 256
+    """How many shards stay open."""
+
+    def __post_init__(self) -> None:
+        self._folder = self.storage.local_path("")
+        # Requests to an object store mostly wait for answers, so they may be more than the cores.
+        self._n_threads = _REQUESTS_AT_ONCE if self._folder is None else len(os.sched_getaffinity(0))
+        self._arrays: KeptOpen[ShardedArray] = KeptOpen(self.open_arrays)
+        self._shards: KeptOpen[Shard] = KeptOpen(self.open_shards)
         self._begin_here()
 
     def _begin_here(self) -> None:
-        """Make what belongs to one process: a fork shares its parent's memory of batches and lacks its threads."""
+        """Make what belongs to one process: a fork shares its parent's memory of batches, and has no threads."""
         self._process = os.getpid()
         self._batches = BatchMemory()
         self._processes: list[ReadingProcess] = []
-        self._waiting = WaitingShare(self._rule)
+        self._waiting = WaitingShare(self.rule)
         self._threads = ThreadPoolExecutor(self._n_threads, thread_name_prefix="songbag-read")
 
     def read(self, span: Span) -> Pending:
@@ -152,55 +134,51 @@ class FragmentReader:
         processes = self._ready_processes()
         n_jobs = self._n_threads
         if processes:
-            # Other batches keep the other processes busy, and handing over a job takes as long as reading two songs.
-            n_jobs = min(len(processes), math.ceil(memory.nbytes / self._rule.job_bytes))
+            # Other batches keep the other processes busy, and to hand over a job takes as long as to read two songs.
+            n_jobs = min(len(processes), math.ceil(memory.nbytes / self.rule.job_bytes))
         per_job = math.ceil(len(spans) / n_jobs)
         jobs = []
         for first in range(0, len(spans), per_job):
             cut = slice(first, first + per_job)
-            # The first one if it has nothing to do: of two that take turns, both would find their caches cold.
+            # The first one if it has nothing to do: if two take turns, the CPU caches of both are cold.
             process = min(processes, key=ReadingProcess.n_waiting, default=None)
             jobs.append(self._begin(process, spans[cut], windows[cut], bags[cut]))
-        return _PendingBags(bags, jobs, self._note_waiting)
+        return PendingBags(bags, jobs, self._note_waiting)
 
-    def _begin(
-        self, process: ReadingProcess | None, spans: Spans, windows: Ints, bags: StoredWindows
-    ) -> Callable[[], None]:
-        """Have bags filled by a process if it takes the job, else by a thread; return what waits for it."""
-        place = None if process is None else self._batches.place(bags.view(np.uint8))
-        if process is not None and place is not None:
-            job = process.begin(place, spans, windows, bags)
+    def _begin(self, process: ReadingProcess | None, spans: Spans, windows: Ints, bags: StoredWindows) -> Wait:
+        """Let a process fill bags if it takes the job, else a thread; return a function that waits for it."""
+        if process is not None:
+            job = process.begin(self._batches.place(bags.view(np.uint8)), spans, windows, bags)
             if job is not None:
-                # What a process cannot read is read here again: it works, or its error names the place.
+                # What a process cannot read is read again here: this works, or the error names the song.
                 return lambda: None if process.wait(job) else self.fill_bags(spans, windows, bags)
         return self._threads.submit(self.fill_bags, spans, windows, bags).result
 
     def _ready_processes(self) -> list[ReadingProcess]:
         """Return the processes that read, if all are ready."""
         if any(one.is_gone for one in self._processes):
-            # Where other work takes all cores, they would be given up again and again.
-            self._rule = dataclasses.replace(self._rule, after_bytes=8 * self._rule.after_bytes)
-            self._processes, self._waiting = [], WaitingShare(self._rule)
+            # If other work takes all cores, new ones would be given up too. So they start later.
+            self.rule = dataclasses.replace(self.rule, after_bytes=8 * self.rule.after_bytes)
+            self._processes, self._waiting = [], WaitingShare(self.rule)
         return self._processes if all(one.is_ready() for one in self._processes) else []
 
     def _note_waiting(self, n_bytes: int, waited_s: float) -> None:
         """Start processes if bags are waited for."""
-        is_large, rule = self._waiting.is_large(n_bytes, waited_s, time.monotonic()), self._rule
-        # A worker of a pool must not have children, and a memory of chunks is of this process alone.
-        alone = multiprocessing.current_process().daemon or self._memory is not None or rule.n_processes < 2
-        if not is_large or alone or self._processes:
+        is_large, rule = self._waiting.is_large(n_bytes, waited_s, time.monotonic()), self.rule
+        if not is_large or self._processes or self._folder is None or rule.n_processes < 2:
             return
-        folder, file = self._storage.local_path(""), self._batches.file
-        if folder is not None and file is not None:
-            start = partial(ReadingProcess, folder, self.spec, file, rule.patience_s)
-            self._processes = [start() for _ in range(rule.n_processes)]
+        # A worker of a pool must not have children, and other processes do not see the memory of chunks.
+        if multiprocessing.current_process().daemon or self.memory is not None:
+            return
+        given = self._folder, self.spec, self._batches.file, rule.patience_s
+        self._processes = [ReadingProcess(*given) for _ in range(rule.n_processes)]
 
     def _read_span(self, span: Span) -> StoredWindows:
         with self._naming(span):
             array = self._arrays.get(span.fragment, self._open_array)
-            _check_inside(array.shape[0], span.row_start, span.n_windows)
-            windows = np.empty((span.n_windows, *array.shape[1:]), array.dtype_name)
-            array.read_span(span.row_start, windows)
+            _check_inside(array.n_rows, span.row_start, span.n_windows)
+            windows = np.empty((span.n_windows, *self.spec.window_shape), self.spec.encoding)
+            array.read_rows(np.arange(span.row_start, span.row_start + span.n_windows), windows)
         return windows
 
     def fill_bags(self, spans: Spans, windows: Ints, bags: StoredWindows) -> None:
@@ -208,7 +186,7 @@ class FragmentReader:
         try:
             self._fill(spans, windows, bags)
         except Exception:
-            # Once more, one by one, so that the error names its song.
+            # Again song by song, so that the error names its song.
             for number, span in enumerate(spans):
                 one = slice(number, number + 1)
                 with self._naming(span):
@@ -217,9 +195,8 @@ class FragmentReader:
     def _fill(self, spans: Spans, windows: Ints, bags: StoredWindows) -> None:
         opened = {name: self._arrays.get(name, self._open_array) for name in set(spans.fragments)}
         arrays = [opened[name] for name in spans.fragments]
-        places = zip(arrays, spans.row_starts.tolist(), spans.n_windows.tolist(), strict=True)
-        for array, start, n_windows in places:
-            _check_inside(array.shape[0], start, n_windows)
+        for array, start, n_windows in zip(arrays, spans.row_starts.tolist(), spans.n_windows.tolist(), strict=True):
+            _check_inside(array.n_rows, start, n_windows)
         rows = windows + spans.row_starts[:, None]
         for array, drawn, bag in zip(arrays, rows, bags, strict=True):
             array.read_rows(drawn, bag)
@@ -232,45 +209,32 @@ class FragmentReader:
         except StoreError:
             raise
         except (ValueError, FileNotFoundError) as error:
-            raise self._damage(str(error), span) from error
+            remedy = "Restore the fragment from a copy of the store, or extract the song again."
+            key, place, ids = keys.fragment_key(span.fragment), self.storage.address, [span.song_id]
+            raise DamagedStore(str(error), key=key, place=place, song_ids=ids, remedy=remedy) from error
         except OSError as error:
-            key = f"{self._storage.address}/{keys.fragment_key(span.fragment)}"
-            raise StoreError(f"cannot be read ({error.strerror or error})", place=key) from error
+            place = f"{self.storage.address}/{keys.fragment_key(span.fragment)}"
+            raise StoreError(f"cannot be read ({error.strerror or error})", place=place) from error
 
     def _open_array(self, fragment: str) -> ShardedArray:
         if not keys.is_fragment(fragment):
             raise ValueError("is not the name of a fragment")
         try:
-            metadata = self._storage.get(keys.metadata_key(fragment))
+            metadata = self.storage.get(keys.metadata_key(fragment))
         except FileNotFoundError as error:
             raise ValueError("has no zarr.json") from error
-        return ShardedArray(
-            read_layout(metadata, self.spec),
-            lambda number: self._shards.get(keys.shard_key(fragment, number), self._open_shard),
-            name=fragment,
-            memory=self._memory,
-        )
+
+        def open_shard(number: int) -> Shard:
+            return self._shards.get(keys.shard_key(fragment, number), self._open_shard)
+
+        return ShardedArray(read_layout(metadata, self.spec), open_shard, fragment, self.memory)
 
     def _open_shard(self, key: str) -> Shard:
-        path = self._storage.local_path(key)
+        path = self.storage.local_path(key)
         if path is not None:
-            return self._file_shard(os.open(path, os.O_RDONLY))
-        descriptor = self._open_cached(key) if self._open_cached else None
-        return RemoteShard(self._storage.read_range, key) if descriptor is None else self._file_shard(descriptor)
-
-    @cached_property
-    def _n_threads(self) -> int:
-        """One a core for a folder; for an object store as many as may wait for its answers."""
-        return _REQUESTS_AT_ONCE if self._storage.local_path("") is None else len(os.sched_getaffinity(0))
-
-    def _damage(self, what: str, span: Span) -> DamagedStore:
-        return DamagedStore(
-            what,
-            key=keys.fragment_key(span.fragment),
-            place=self._storage.address,
-            song_ids=[span.song_id],
-            remedy="Restore the fragment from a copy of the store, or extract the song again.",
-        )
+            return self.file_shard(os.open(path, os.O_RDONLY))
+        descriptor = self.open_cached(key) if self.open_cached else None
+        return RemoteShard(self.storage.read_range, key) if descriptor is None else self.file_shard(descriptor)
 
 
 def _check_inside(n_rows: int, start: int, n_windows: int) -> None:

@@ -1,10 +1,10 @@
-"""Where the windows of songs lie: rows of fragments."""
+"""Places of windows: rows of fragments."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, overload
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Span(NamedTuple):
-    """Where windows of one song lie: `n_windows` rows of a fragment from `row_start` on."""
+    """The place of windows of one song: `n_windows` rows of a fragment from `row_start` on."""
 
     song_id: str
     fragment: str
@@ -24,8 +24,8 @@ class Span(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class Spans(Sequence[Span]):
-    """Spans of several songs, column by column: an object for each would take as long as handing on a whole batch.
+class Spans:
+    """Spans of several songs, as columns.
 
     Attributes
     ----------
@@ -33,6 +33,7 @@ class Spans(Sequence[Span]):
     row_starts, n_windows : int64, shape (B,)
     """
 
+    # An object for each song would take as long as handing over a whole batch.
     song_ids: list[str]
     fragments: list[str]
     row_starts: Ints
@@ -48,14 +49,8 @@ class Spans(Sequence[Span]):
     def __len__(self) -> int:
         return len(self.fragments)
 
-    @overload
-    def __getitem__(self, place: int) -> Span: ...
+    def __iter__(self) -> Iterator[Span]:
+        return map(Span, self.song_ids, self.fragments, self.row_starts.tolist(), self.n_windows.tolist())
 
-    @overload
-    def __getitem__(self, place: slice) -> Spans: ...
-
-    def __getitem__(self, place: int | slice) -> Span | Spans:
-        row_starts, n_windows = self.row_starts[place], self.n_windows[place]
-        if isinstance(place, slice):
-            return Spans(self.song_ids[place], self.fragments[place], row_starts, n_windows)
-        return Span(self.song_ids[place], self.fragments[place], int(row_starts), int(n_windows))
+    def __getitem__(self, cut: slice) -> Spans:
+        return Spans(self.song_ids[cut], self.fragments[cut], self.row_starts[cut], self.n_windows[cut])

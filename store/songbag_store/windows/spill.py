@@ -1,10 +1,9 @@
-"""The file that windows wait in until their fragment is written: how many there are is known only after decoding."""
+"""A temporary file of windows: how many a batch has is known only after decoding, when the fragment is written."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -17,7 +16,7 @@ from songbag_store.types import StoredWindows
 class WindowSpill:
     """Windows of one or more songs in an unnamed temporary file.
 
-    Another process may write them too, by `write_windows`, to a descriptor that it was sent: both write at one place.
+    Another process may write to it too, with `write_windows` and a descriptor that it was sent: both share one offset.
 
     Parameters
     ----------
@@ -27,9 +26,9 @@ class WindowSpill:
     Attributes
     ----------
     songs : list of int
-        The windows of each whole song.
+        The number of windows of each whole song.
     n_windows : int
-        Those of all whole songs.
+        The number of windows of all whole songs.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -41,7 +40,7 @@ class WindowSpill:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def fileno(self) -> int:
@@ -53,23 +52,21 @@ class WindowSpill:
         write_windows(self.fileno(), windows)
 
     def n_pending(self) -> int:
-        """Return the windows of the song being written."""
+        """Return the number of windows of the song being written."""
         return os.lseek(self.fileno(), 0, os.SEEK_CUR) // self.spec.window_bytes - self.n_windows
 
     def end_song(self) -> None:
-        """Note that the windows since the last song are a whole one."""
+        """Note that the song being written is whole."""
         self.songs.append(self.n_pending())
         self.n_windows += self.songs[-1]
 
     def drop_song(self) -> None:
-        """Forget the windows since the last whole song: theirs failed halfway."""
+        """Forget the windows of the song being written, because it failed."""
         os.ftruncate(self.fileno(), os.lseek(self.fileno(), self.n_windows * self.spec.window_bytes, os.SEEK_SET))
 
     def windows(self) -> StoredWindows:
-        """Return the windows of all whole songs, shape (N, C, T), mapped from the file and not in memory."""
+        """Return the windows of all whole songs, at least one, shape (N, C, T), mapped from the file and not read."""
         shape = (self.n_windows, *self.spec.window_shape)
-        if self.n_windows == 0:
-            return np.empty(shape, self.spec.encoding)
         return np.memmap(self._file, dtype=self.spec.encoding, mode="r", shape=shape)
 
 

@@ -1,4 +1,4 @@
-"""Fragments: immutable Zarr v3 arrays of windows, written with zarr-python; `windows.reader` reads them."""
+"""`write_fragment`: write windows as an immutable Zarr v3 array, with zarr-python."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from songbag_store.windows.blocks import pack_by_window
 from songbag_store.windows.spill import WindowSpill
 
 SHARD_BYTES = 64 << 20
-"""Raw size that a shard stays under; a writer holds about three times this in memory."""
+"""A shard stays below this size (raw); a writer needs about three times as much memory."""
 
 _CHUNK_BYTES = 4 << 20
 
@@ -31,12 +31,12 @@ _CHUNK_BYTES = 4 << 20
 def write_fragment(
     storage: Storage, fragment: str, spec: FeatureSpec, spill: WindowSpill, *, shard_bytes: int = SHARD_BYTES
 ) -> dict[str, ObjectFacts]:
-    """Write the windows of a batch of songs as one array and force it to disk.
+    """Write the windows of a batch of songs as one array and force them to disk.
 
     Parameters
     ----------
     storage : Storage
-        Where the array goes.
+        The store's.
     fragment : str
         Its name, 32 hexadecimal digits, new for every attempt.
     spec : FeatureSpec
@@ -44,7 +44,7 @@ def write_fragment(
     spill : WindowSpill
         The windows; at least one.
     shard_bytes : int
-        Raw size that a shard stays under, unless one window does not.
+        A shard stays below this size (raw), unless a single window is larger.
 
     Returns
     -------
@@ -60,36 +60,24 @@ def write_fragment(
     windows = spill.windows()
     try:
         written = storage.new_array(key)
-        array = _create_array(written.target, fragment, spec, windows.shape, _chunk_and_shard(spec, spill, shard_bytes))
-        step = array.shards[0] if array.shards else array.chunks[0]
+        array = _create_array(written.target, fragment, spec, spill, shard_bytes)
+        step = (array.shards or array.chunks)[0]
         for start in range(0, len(windows), step):
             array[start : start + step] = windows[start : start + step]
         return written.finish()
     except StoreError:
         raise
     except OSError as error:
-        raise StoreError(
-            f"the features could not be written ({error.strerror or error})",
-            place=f"{storage.address}/{key}",
-            remedy="Nothing that was committed is touched; make room or give access, and run the same again.",
-        ) from error
-
-
-def _chunk_and_shard(spec: FeatureSpec, spill: WindowSpill, shard_bytes: int) -> tuple[int, int]:
-    """Choose lengths in windows: a chunk is a typical song, a shard as many chunks as stay under `shard_bytes`.
-
-    A chunk of very long songs is a part of one song, because it is read as a whole for any of its windows.
-    """
-    per_shard = max(1, shard_bytes // spec.window_bytes)
-    chunk = min(max(1, int(np.median(spill.songs))), max(1, _CHUNK_BYTES // spec.window_bytes))
-    return chunk, chunk * max(1, min(per_shard // chunk, math.ceil(spill.n_windows / chunk)))
+        what = f"the features could not be written ({error.strerror or error})"
+        remedy = "The store is unchanged. Make room or give access, and run the same again."
+        raise StoreError(what, place=f"{storage.address}/{key}", remedy=remedy) from error
 
 
 class _BloscByWindow(BloscCodec):
-    """Packs chunks so that each window is a block; in zarr.json, and for every reader, it is Blosc."""
+    """Packs chunks so that each window is a block; for zarr.json and every reader, it is Blosc."""
 
     async def encode(self, chunks_and_specs: Iterable[tuple[Buffer | None, Any]]) -> list[Buffer | None]:
-        # Packed in this thread: zarr-python's own threads would wait for one another between any two windows.
+        # Packed in this thread: zarr-python's threads would wait for each other after every window.
         codec = blosc.Blosc(self.cname.value, self.clevel, blosc.BITSHUFFLE, self.blocksize, typesize=self.typesize)
         return [
             None if chunk is None else spec.prototype.buffer.from_bytes(pack_by_window(chunk.as_numpy_array(), codec))
@@ -98,25 +86,26 @@ class _BloscByWindow(BloscCodec):
 
 
 def _create_array(
-    target: Path | Store, fragment: str, spec: FeatureSpec, shape: tuple[int, ...], lengths: tuple[int, int]
+    target: Path | Store, fragment: str, spec: FeatureSpec, spill: WindowSpill, shard_bytes: int
 ) -> zarr.Array[Any]:
-    chunk, shard = lengths
-    attributes: dict[str, Any] = {"fingerprint": spec.fingerprint}
-    if spec.encoding == "int16":
-        attributes |= {"scale_factor": INT16_STEP, "add_offset": 0.0}
+    # A chunk is a typical song. It has a limit, because it is read as a whole for any of its windows.
+    chunk = min(max(1, int(np.median(spill.songs))), max(1, _CHUNK_BYTES // spec.window_bytes))
+    most_chunks = max(1, shard_bytes // spec.window_bytes) // chunk
+    shard = chunk * max(1, min(most_chunks, math.ceil(spill.n_windows / chunk)))
+    scale = {"scale_factor": INT16_STEP, "add_offset": 0.0} if spec.encoding == "int16" else {}
     codec = _BloscByWindow(cname="lz4", shuffle="bitshuffle", clevel=9, blocksize=spec.window_bytes)
     # If zarr-python left out chunks of zeros, a lost chunk would look like one of them.
     with zarr.config.set({"array.write_empty_chunks": True}):
         return zarr.create_array(
             target,
-            shape=shape,
+            shape=(spill.n_windows, *spec.window_shape),
             dtype=spec.encoding,
-            chunks=(chunk, *shape[1:]),
-            shards=(shard, *shape[1:]),
+            chunks=(chunk, *spec.window_shape),
+            shards=(shard, *spec.window_shape),
             compressors=[codec, Crc32cCodec()],
             fill_value=0,
             zarr_format=3,
-            # xarray opens the group as one dataset, where a dimension has one length: so each fragment names its own.
+            # xarray opens the group as one dataset, in which a dimension has one length. So each fragment has its own.
             dimension_names=(f"window_{fragment}", "coefficient", "frame"),
-            attributes=attributes,
+            attributes={"fingerprint": spec.fingerprint, **scale},
         )

@@ -13,7 +13,7 @@ from songbag_store.cli.root import app
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import UsageError
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.upkeep.remove import remove
+from songbag_store.upkeep.change import remove
 from tests.support.command import songbag
 from tests.support.stores import MakeStore, sixteenths
 

@@ -11,7 +11,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.history import history_table, read_events, read_tags
 from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import QueryError, UsageError
-from songbag_store.upkeep.remove import remove
+from songbag_store.upkeep.change import remove
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, sixteenths
 

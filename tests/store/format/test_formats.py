@@ -13,7 +13,7 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import DamagedStore, NewerFormat
-from songbag_store.upkeep.remove import remove
+from songbag_store.upkeep.change import remove
 from songbag_store.upkeep.verify import verify
 from songbag_store.writer import open_for_writing
 from tests.support.patience import PATIENCE_S

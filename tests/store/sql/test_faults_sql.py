@@ -11,7 +11,7 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import QueryError
 from songbag_store.sql.query import select
-from songbag_store.upkeep.remove import remove
+from songbag_store.upkeep.change import remove
 from tests.support.stores import MakeStore, sixteenths
 
 HOSTILE = ["' OR 1=1; DROP TABLE songs --", '"', "a\nb", "\\", "x'); select 1; --", "$1", "?", "%s", "ünïçødé 🎵"]

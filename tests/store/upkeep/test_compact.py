@@ -10,9 +10,8 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import finished_parts, read_part
 from songbag_store.errors import DamagedStore
 from songbag_store.format.keys import PARTS, snapshot_key
+from songbag_store.upkeep.change import relabel, remove
 from songbag_store.upkeep.compact import compact
-from songbag_store.upkeep.relabel import relabel
-from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
 from songbag_store.writer import commit_parts
 from tests.support.stores import MakeStore, Windows, fill, sixteenths

@@ -21,9 +21,9 @@ from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import seal
 from songbag_store.storage.folder import LocalStorage
 from songbag_store.store import open_in
+from songbag_store.upkeep.change import remove
 from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.garbage import gc
-from songbag_store.upkeep.remove import remove
 from songbag_store.upkeep.verify import verify
 from songbag_store.writer import commit_parts
 from tests.support.stores import MakeStore, fill, sixteenths

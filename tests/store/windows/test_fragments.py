@@ -145,7 +145,7 @@ def test_any_windows_of_any_songs_come_in_one_go(store: SongStore, seed: int, ba
 
 def test_a_window_outside_its_song_is_refused(store: SongStore) -> None:
     spans = Spans.of(store.songs(arrow=True))[:1]
-    for outside in (-1, spans[0].n_windows):
+    for outside in (-1, next(iter(spans)).n_windows):
         with pytest.raises(IndexError, match="outside"):
             store.inside.reader.read_bags(spans, np.array([[outside]]))
 

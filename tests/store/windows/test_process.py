@@ -19,7 +19,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.bags.bags import Bags
 from songbag_store.errors import DamagedStore
 from songbag_store.types import Ints, StoredWindows
-from songbag_store.windows.chunk_memory import ChunkMemory
+from songbag_store.windows.memory import ChunkMemory
 from songbag_store.windows.process import ProcessRule, ReadingProcess, WaitingShare
 from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.spans import Spans

@@ -1,4 +1,4 @@
-"""New or corrected columns for songs that the store has: a new snapshot, no feature touched."""
+"""`relabel` and `remove`: changes of the index, which leave all features as they are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
 from songbag_store.format.index import OWN_COLUMNS, REPLACES, index_schema, user_fields
 from songbag_store.sql.manifest import fault, line_of, load_table, refuse_duplicates, text_column
+from songbag_store.sql.query import filter_songs
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.writer import commit_change
 
@@ -30,9 +31,8 @@ def read_labels(path: Path) -> pa.Table:
     if "song_id" not in names:
         raise fault(path, f"there is no column 'song_id' (there are: {', '.join(names) or 'none'})")
     if len(set(names)) < len(names):
-        raise fault(path, f"the column {next(n for n in names if names.count(n) > 1)!r} stands there twice")
-    own = sorted(set(names) & (OWN_COLUMNS | {REPLACES}) - {"song_id"})
-    if own:
+        raise fault(path, f"the column {next(n for n in names if names.count(n) > 1)!r} is there twice")
+    if own := sorted(set(names) & (OWN_COLUMNS | {REPLACES}) - {"song_id"}):
         raise fault(path, f"the column {own[0]!r} is one that songbag fills itself")
     if len(names) == 1:
         raise fault(path, "there is no column beside 'song_id'")
@@ -44,8 +44,8 @@ def read_labels(path: Path) -> pa.Table:
 def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
     """Join the columns of a file to the index by song id and commit.
 
-    A song in the file gets the file's values, an empty field included; a song that is not keeps what it had. Labels
-    stay where a song is computed again.
+    A song in the file gets the file's values, empty ones too; every other song keeps its own. A song that is computed
+    again keeps its labels.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
     Returns
     -------
     store : SongStore
-        At the new snapshot, or at the newest where the file changes nothing.
+        At the new snapshot, or at the newest if the file changes nothing.
     n_matched : int
         Songs of the file; all of them are in the store.
 
@@ -65,7 +65,7 @@ def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
     ------
     UsageError
         If the file cannot be used, names a song that the store does not have, or gives a column a type that does not
-        go with the values other songs keep. Nothing was done.
+        fit the values that other songs keep. The store is unchanged then.
     """
     path = Path(labels)
     table = read_labels(path)
@@ -81,39 +81,68 @@ def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
 
 def _joined(index: pa.Table, labels: pa.Table, path: Path) -> pa.Table:
     known = pc.is_in(labels["song_id"], value_set=index["song_id"].combine_chunks())
-    unknown = pc.index(known, False).as_py()
-    if unknown >= 0:
-        n_unknown = pc.sum(pc.invert(known)).as_py()
-        song_id = labels["song_id"][unknown].as_py()
-        what = f"line {line_of(path, unknown)}: the store has no song {song_id!r} ({n_unknown:,} unknown in all)"
-        raise fault(path, what)
+    unknown = pc.indices_nonzero(pc.invert(known)).to_pylist()
+    if unknown:
+        line, song_id = line_of(path, unknown[0]), labels["song_id"][unknown[0]].as_py()
+        raise fault(path, f"line {line}: the store has no song {song_id!r} ({len(unknown):,} unknown in all)")
     position = pc.index_in(index["song_id"], value_set=labels["song_id"].combine_chunks())
     named = pc.is_valid(position)
     columns = {field.name: index[field.name] for field in user_fields(index.schema)}
-    for name in labels.column_names:
-        if name != "song_id":
-            columns[name] = _merged(columns.get(name), labels[name], position, named, f"{path}: the column {name!r}")
+    for name in labels.drop_columns(["song_id"]).column_names:
+        given, place = labels[name].take(position), f"{path}: the column {name!r}"
+        columns[name] = _merged(columns.get(name), given, named, place)
     schema = index_schema(pa.field(name, column.type) for name, column in columns.items())
     return pa.table([columns[n] if n in columns else index[n] for n in schema.names], schema=schema)
 
 
-def _merged(
-    old: pa.ChunkedArray | None, given: pa.ChunkedArray, position: pa.ChunkedArray, named: pa.ChunkedArray, place: str
-) -> pa.ChunkedArray:
-    """Return the given value for the songs that are named, the old one for the others; the types must go together."""
-    new = given.take(position)
-    if old is None:
-        return new
-    kept = old.filter(pc.invert(named))
-    if kept.null_count == len(kept):
+def _merged(old: pa.ChunkedArray | None, new: pa.ChunkedArray, named: pa.ChunkedArray, place: str) -> pa.ChunkedArray:
+    """Return the given values for the songs that are named, and the old values for the others."""
+    if old is None or pc.all(pc.or_(named, pc.is_null(old)), min_count=0).as_py():
         return new
     try:
         schemas = [pa.schema([("column", column.type)]) for column in (old, new)]
         common = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
         return pc.if_else(named, new.cast(common), old.cast(common))
     except pa.ArrowException as error:
-        raise UsageError(
-            f"it holds {given.type}, and other songs keep values of {old.type}",
-            place=place,
-            remedy="Give the values in that type, or give the column for every song that has a value in it.",
-        ) from error
+        what = f"it holds {new.type}, and other songs keep values of {old.type}"
+        remedy = "Give values of that type, or give a value for every song that has one in this column."
+        raise UsageError(what, place=place, remedy=remedy) from error
+
+
+def remove(store: StoreLike, where: str) -> tuple[SongStore, int]:
+    """Commit a snapshot without the songs for which a SQL expression holds, failed ones included.
+
+    The snapshot still lists the part that brought a song, so no later run adopts it again. An extract that lists the
+    song takes it as new.
+
+    Parameters
+    ----------
+    store : SongStore, Location, str or pathlib.Path
+        The store.
+    where : str
+        A SQL expression over the columns of the index.
+
+    Returns
+    -------
+    store : SongStore
+        At the new snapshot, or at the newest if no song matches.
+    n_removed : int
+        Songs that left the index.
+
+    Raises
+    ------
+    QueryError
+        If the text is not one expression.
+    """
+    if not where.strip():
+        raise UsageError("the condition is empty", place="where", remedy="To remove every song, say `where='true'`.")
+    n_removed = 0
+
+    def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
+        nonlocal n_removed
+        gone = filter_songs(base.index, where, view="index")["song_id"]
+        n_removed = len(gone)
+        hit = pc.is_in(base.index["song_id"], value_set=gone.combine_chunks())
+        return (base.index.filter(pc.invert(hit)), base.parts) if n_removed else None
+
+    return commit_change(SongStore.open(store), change, note=f"remove where {where}"), n_removed

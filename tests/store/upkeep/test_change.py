@@ -10,7 +10,7 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.errors import UsageError
-from songbag_store.upkeep.relabel import relabel
+from songbag_store.upkeep.change import relabel
 from songbag_store.writer import commit_parts
 from tests.support.stores import MakeStore, fill, sixteenths
 
