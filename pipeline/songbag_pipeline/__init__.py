@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from songbag_pipeline.features.kernel import window_features
     from songbag_pipeline.run.config import ExtractConfig
-    from songbag_pipeline.run.extract import Summary, extract
+    from songbag_pipeline.run.extract import extract
+    from songbag_pipeline.run.summary import Summary
     from songbag_pipeline.songs.direct import SongFeatures, features_of
     from songbag_pipeline.songs.song import read_audio
 
@@ -21,7 +22,7 @@ __all__ = ["ExtractConfig", "SongFeatures", "Summary", "extract", "features_of",
 _HOMES = {
     "ExtractConfig": "run.config",
     "SongFeatures": "songs.direct",
-    "Summary": "run.extract",
+    "Summary": "run.summary",
     "extract": "run.extract",
     "features_of": "songs.direct",
     "read_audio": "songs.song",

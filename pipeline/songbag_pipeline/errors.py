@@ -11,7 +11,7 @@
     ├── TooManyFailures                        more songs failed than the user allows
     ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
     │   ├── ClusterLost                        its scheduler or all its workers are gone
-    │   └── UnfitWorker                        one of its workers has other software, or does not see the files
+    │   └── UnfitWorker                        a worker has other software, or does not see the files
     ├── ContainmentError (ChildProcessError)   a worker cannot start the process that decodes
     └── Interrupted                            SIGINT or SIGTERM, after committing: exit code 130 or 143
 """
@@ -25,7 +25,7 @@ from songbag_store.format.failure_codes import REMEDIES
 
 
 class SourceError(UsageError, FileNotFoundError):
-    """There is nothing to extract at the place given."""
+    """There is nothing to extract at this place."""
 
 
 class ManifestError(UsageError):
@@ -47,14 +47,14 @@ class SongError(SongbagError, ValueError):
 
 
 class SongsChanged(SongbagError):
-    """Files whose content is not what the store's features were computed from."""
+    """Files whose content differs from that of the stored features."""
 
     def __init__(self, song_ids: Sequence[str], *, place: str) -> None:
         named = ", ".join(repr(s) for s in song_ids[:5]) + (", ..." if len(song_ids) > 5 else "")
         super().__init__(
             f"{len(song_ids)} song(s) changed since their features were stored: {named}",
             place=place,
-            remedy="Nothing was done. Run again with `update_changed=True` to compute them anew, or restore the files.",
+            remedy="Nothing was done. Run again with `update_changed=True` to compute them, or restore the files.",
         )
         self.song_ids = tuple(song_ids)
 

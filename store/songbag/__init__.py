@@ -23,7 +23,8 @@ from songbag_store import __version__
 if TYPE_CHECKING:
     from songbag_pipeline.features.kernel import window_features
     from songbag_pipeline.run.config import ExtractConfig
-    from songbag_pipeline.run.extract import Summary, extract
+    from songbag_pipeline.run.extract import extract
+    from songbag_pipeline.run.summary import Summary
     from songbag_pipeline.songs.direct import features_of
     from songbag_pipeline.songs.song import read_audio
     from songbag_store.errors import SongbagError
@@ -90,7 +91,7 @@ __all__ = [
     "window_model",
 ]
 
-_HOMES = {
+_HOMES: dict[str, dict[str, tuple[str, ...]]] = {
     "songbag_store": {
         "errors": ("SongbagError",),
         "format.spec": ("FeatureSpec",),
@@ -106,7 +107,8 @@ _HOMES = {
     "songbag_pipeline": {
         "features.kernel": ("window_features",),
         "run.config": ("ExtractConfig",),
-        "run.extract": ("Summary", "extract"),
+        "run.extract": ("extract",),
+        "run.summary": ("Summary",),
         "songs.direct": ("features_of",),
         "songs.song": ("read_audio",),
     },

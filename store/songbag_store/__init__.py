@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "FeatureSpec": "format.spec",
-    "Location": "storage.address",
+    "Location": "storage.location",
     "SongStore": "store",
     "SongbagError": "errors",
 }

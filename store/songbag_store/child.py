@@ -1,4 +1,4 @@
-"""A process that works for this one: it is told what to do over a socket, and never outlives its owner."""
+"""A process that works for this one: it gets requests over a socket, and ends when its owner does."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""The environment of a process that shares the machine's cores with others of its kind."""
+"""The environment of a process that uses one core."""
 
 
 class Child:
-    """A process that runs a module of songbag's.
-
-    The module calls `serve` first.
+    """A process that runs a module of songbag; the module calls `serve` first.
 
     Parameters
     ----------
@@ -27,18 +25,18 @@ class Child:
     *arguments : str
         What `serve` gives the module.
     environment : mapping of str to str, optional
-        What differs from the environment of this process.
+        Variables added to the environment of this process.
     files : tuple of int
-        Descriptors that it has too, under the same numbers.
+        Descriptors that the process inherits, with the same numbers.
     heard : bool
-        Whether to keep what it writes to standard error, for `last_words`.
+        Whether to keep its standard error, for `last_words`.
 
     Attributes
     ----------
     channel : socket.socket
         This end of the socket.
     pid : int
-        Its number.
+        Its process id.
 
     Raises
     ------
@@ -61,14 +59,14 @@ class Child:
         inherited = theirs.fileno(), lifeline
         try:
             self._process = subprocess.Popen(
-                # -P: a file that happens to be named numpy.py in the current folder is not to be imported.
+                # -P: a file numpy.py in the current folder must not be imported.
                 [sys.executable, "-P", "-m", module, *map(str, inherited), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE if heard else subprocess.DEVNULL,
                 pass_fds=(*inherited, *files),
                 env={**os.environ, **(environment or {}), "PYTHONPATH": importable},
-                # Ctrl-C is for this process alone to answer.
+                # Only this process handles Ctrl-C.
                 process_group=0,
             )
         except OSError:
@@ -81,7 +79,7 @@ class Child:
         self.pid = self._process.pid
 
     def stop(self, patience_s: float = 0.0) -> str:
-        """End the process, after a moment to end by itself; return how it ended. In a fork of its owner do nothing."""
+        """End the process, after a moment to end by itself; return how it ended. A fork of the owner does nothing."""
         if os.getpid() != self._owner:
             return ""
         with suppress(subprocess.TimeoutExpired):
@@ -108,17 +106,15 @@ class Child:
 
 
 def serve() -> tuple[socket.socket, list[str]]:
-    """Return the socket that requests come from, and the module's arguments; called in a `Child`, before all else."""
+    """Return the socket of requests and the arguments; a module that a `Child` runs calls this first."""
     channel, lifeline, *arguments = sys.argv[1:]
     _die_with(int(lifeline))
     return socket.socket(fileno=int(channel)), arguments
 
 
 def _die_with(lifeline: int) -> None:
-    """Have the kernel kill this process when its owner is gone, even in the middle of a decoder's endless loop.
-
-    Not PR_SET_PDEATHSIG: that follows the thread which started the process, and a worker's threads come and go.
-    """
+    """Have the kernel kill this process when its owner is gone, even if a decoder is in an endless loop."""
+    # PR_SET_PDEATHSIG follows the thread that started the process, and a worker's threads come and go.
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)

@@ -1,4 +1,4 @@
-"""What a long function tells its caller while it works: `Progress`, and three ways to show it."""
+"""How a long function reports to its caller: `Progress`, and ways to show it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _NOTES_SHOWN = 10
 class Progress(Protocol):
     """An object that shows how far a function is. Pass one as ``progress=``.
 
-    `begin`, any number of `advance` and `end` make a stretch of work; `note` may come at any time.
+    A stretch of work is `begin`, any number of `advance`, and `end`; `note` may come at any time.
     """
 
     def note(self, line: str) -> None:
-        """Show a line that stands for itself."""
+        """Show a line of its own."""
 
     def begin(self, total: float, unit: str) -> None:
-        """Start a stretch of work, of so many songs or epochs."""
+        """Start a stretch of so many songs or epochs."""
 
     def advance(self, done: float, state: str, line: str | None = None) -> None:
-        """Show how far the stretch is.
+        """Show how much of the stretch is done.
 
         Parameters
         ----------
@@ -34,7 +34,7 @@ class Progress(Protocol):
         state : str
             What to show beside a bar.
         line : str, optional
-            What to show where only lines can be shown; None if no line is due.
+            What to show if only lines can be shown; None if no line is due.
         """
 
     def end(self) -> None:
@@ -127,12 +127,12 @@ class Bar(Lines):
 
 
 class Indented:
-    """Shows what a part of a larger piece of work tells, its lines two spaces further in.
+    """Shows the lines of a part of the work indented by two spaces.
 
     Parameters
     ----------
     whole : Progress
-        That of the larger piece of work.
+        Where the whole work is shown.
     """
 
     def __init__(self, whole: Progress) -> None:
@@ -149,7 +149,7 @@ class Indented:
 
 
 def shown_on(stream: TextIO) -> Progress:
-    """Return a bar where the stream is a terminal, and plain lines elsewhere."""
+    """Return a bar if the stream is a terminal, and plain lines if not."""
     return Bar(stream) if stream.isatty() else Lines(lambda line: print(line, file=stream, flush=True))
 
 

@@ -1,4 +1,4 @@
-"""Audio files as streams of mono samples, whatever the decoder."""
+"""Audio files as streams of mono samples."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def decode(
     Parameters
     ----------
     file : RegularFile
-        Read from its beginning, and hashed by the way where that was begun.
+        Read from its beginning, and hashed on the way if `hash_while_read` was called.
     max_duration_s : float, optional
         Stop after this much of the recording, in seconds.
     leniently : bool
-        Leave damaged parts of a FLAC or MP3 file out where they are few: FFmpeg goes on behind them.
+        Leave out the damaged parts of a FLAC or MP3 file if they are few.
 
     Yields
     ------
     recording : Recording
-        What the header says; filled in as the blocks are drawn.
+        The header; filled in while blocks are drawn.
     blocks : iterator of float32, shape (S,)
-        Mono samples at the recording's own rate, in order; all finite.
+        Mono samples at the recording's rate, in order; all finite.
 
     Raises
     ------
     Damaged
-        If a FLAC or MP3 file has a damaged part; decoding it leniently may do.
+        If a FLAC or MP3 file has a damaged part; decoding leniently may help.
     SongError
         If the file cannot be used, here or while drawing blocks.
     """
@@ -71,7 +71,7 @@ def _check_header(recording: Recording) -> None:
 
 
 def _counted(recording: Recording, blocks: Iterator[FloatArray], limit: int | None) -> Iterator[FloatArray]:
-    """Pass blocks on up to a limit in frames; count them and refuse what is not finite."""
+    """Pass blocks on up to a limit in frames; count them and refuse NaN and infinity."""
     for block in blocks:
         kept = block if limit is None else block[: limit - recording.decoded_frames]
         if not recording.integers and not np.isfinite(kept).all():

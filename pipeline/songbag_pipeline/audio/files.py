@@ -1,4 +1,4 @@
-"""Files on disk: opened without waiting, hashed, dated."""
+"""Audio files on disk: opened, hashed, dated."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ _HASHED_AT_ONCE = 1 << 18
 
 
 class RegularFile(io.BufferedReader):
-    """A file that can be hashed by the way while it is read, instead of being read twice."""
+    """A file that can be hashed while it is read, so that it is not read twice."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(io.FileIO(descriptor))
@@ -25,11 +26,11 @@ class RegularFile(io.BufferedReader):
         self._hashed = 0
 
     def hash_while_read(self) -> None:
-        """Begin to hash; whatever `read_at` does not come by is left for `sha256`."""
+        """Hash the bytes that `read_at` returns; `sha256` hashes the rest."""
         self._digest = hashlib.sha256()
 
     def read_at(self, n_bytes: int, at: int) -> bytes:
-        """Return what lies at a place, at most so many bytes."""
+        """Return at most so many bytes from a place."""
         data = os.pread(self.fileno(), n_bytes, at)
         if self._digest is not None and at >= self._hashed:
             self._hash_to(at)
@@ -42,15 +43,14 @@ class RegularFile(io.BufferedReader):
         """Return the SHA-256 of the file's content, in hexadecimal."""
         if self._digest is None:
             self.hash_while_read()
-        self._hash_to(None)
+        self._hash_to(sys.maxsize)
         digest: str = self._digest.hexdigest()
         return digest
 
-    def _hash_to(self, end: int | None) -> None:
-        """Hash what comes next, up to some place or to the end."""
-        while end is None or self._hashed < end:
-            wanted = _HASHED_AT_ONCE if end is None else min(_HASHED_AT_ONCE, end - self._hashed)
-            data = os.pread(self.fileno(), wanted, self._hashed)
+    def _hash_to(self, end: int) -> None:
+        """Hash the bytes up to some place, or to the end of the file."""
+        while self._hashed < end:
+            data = os.pread(self.fileno(), min(_HASHED_AT_ONCE, end - self._hashed), self._hashed)
             if not data:
                 return
             self._digest.update(data)
@@ -59,7 +59,7 @@ class RegularFile(io.BufferedReader):
 
 @contextmanager
 def open_regular(path: str) -> Iterator[RegularFile]:
-    """Open a regular file for reading; never wait for a pipe or a device.
+    """Open a regular file for reading, without waiting for a pipe or a device.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def open_regular(path: str) -> Iterator[RegularFile]:
 
 
 def modification_time(status: os.stat_result) -> datetime:
-    """Return a file's modification time to the microsecond, in UTC; the index keeps no more."""
+    """Return a file's modification time in UTC, to the microsecond, as the index keeps it."""
     seconds, nanoseconds = divmod(status.st_mtime_ns, 1_000_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=nanoseconds // 1000)
 

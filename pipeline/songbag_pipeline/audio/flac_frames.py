@@ -1,4 +1,4 @@
-"""Frames of a FLAC file (RFC 9639): where one begins, by its header."""
+"""Frames of a FLAC file (RFC 9639), found by their headers."""
 
 from __future__ import annotations
 
@@ -6,39 +6,37 @@ import os
 from collections.abc import Iterator
 from io import BufferedReader
 
+from songbag_pipeline.audio.frames import Frames
+
 _STREAMINFO_BYTES = 34
 _MOST_BLOCKS = 1024
 _LONGEST_HEADER = 16
 _SMALLEST_FRAME = 9
 _SAMPLES_AT_ONCE = 1 << 18
-# Bytes behind the frame's number by the codes of block size and sample rate (RFC 9639, 9.1.1 and 9.1.2).
+# Bytes after the frame's number, by the codes of block size and sample rate (RFC 9639, 9.1.1 and 9.1.2).
 _SIZE_BYTES = {6: 1, 7: 2}
 _RATE_BYTES = {12: 1, 13: 2, 14: 2}
 
 
-class FlacFrames:
-    """The frames of a FLAC file whose blocks are all of one size, which is what encoders write."""
+class FlacFrames(Frames):
+    """The frames of a FLAC file whose blocks all have the same size; most encoders write those."""
 
     codec = "flac"
     bytes_at_once = 1 << 18
     ends_whole = True
-    start = 0
-    stop: int | None = None
-    n_samples: int | None = None
 
     def __init__(self, streaminfo: bytes, first: int, mark: bytes) -> None:
-        self.extradata, self.first = streaminfo, first
-        self.sample_rate_hz = int.from_bytes(streaminfo[10:13]) >> 4
-        self.channels = (streaminfo[12] >> 1 & 7) + 1
-        self.declared_frames: int | None = int.from_bytes(streaminfo[13:18]) & (1 << 36) - 1 or None
+        super().__init__(int.from_bytes(streaminfo[10:13]) >> 4, (streaminfo[12] >> 1 & 7) + 1, first)
+        self.extradata = streaminfo
+        self.declared_frames = int.from_bytes(streaminfo[13:18]) & (1 << 36) - 1 or None
         self._mark, self._number = mark, 0
-        # Frames of silence are 14 bytes, and a packet of them would become gigabytes.
+        # Frames of silence take 14 bytes: without a limit, one packet of them would become gigabytes of samples.
         block = int.from_bytes(streaminfo[2:4])
         self._at_once = max(1, _SAMPLES_AT_ONCE // max(1, block * self.channels))
 
     @classmethod
     def read(cls, file: BufferedReader, start: int) -> FlacFrames | None:
-        """Read what stands before the frames; None where it is not what most encoders write."""
+        """Read the header of a file; None if its blocks differ in size."""
         streaminfo, at = b"", start + 4
         for _ in range(_MOST_BLOCKS):
             head = os.pread(file.fileno(), 4 + _STREAMINFO_BYTES, at)
@@ -52,7 +50,7 @@ class FlacFrames:
         return cls(streaminfo, at, mark) if fixed and mark[:2] == b"\xff\xf8" else None
 
     def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
-        """Yield where the last frame begins, and places before it if it is many frames behind the first."""
+        """Yield where the last frame begins; before it, the begin of every `_at_once`-th frame."""
         last, number = self._last_begin(data)
         at = 0
         while number - self._number > self._at_once:
@@ -63,7 +61,7 @@ class FlacFrames:
         self._number = number
 
     def _last_begin(self, data: bytes) -> tuple[int, int]:
-        """Return place and number of the last frame that begins in the data: of the first one, if of no other."""
+        """Return place and number of the last frame that begins in the data."""
         at = len(data) - _LONGEST_HEADER
         while (at := data.rfind(self._mark, 1, at + 2)) > 0:
             number = _number(data[at : at + _LONGEST_HEADER])
@@ -81,7 +79,7 @@ class FlacFrames:
 
 
 def _number(header: bytes) -> int | None:
-    """Return the number of a frame, or None if this is no header of one (RFC 9639, 9.1)."""
+    """Return the number of a frame; None if this is not the header of a frame (RFC 9639, 9.1)."""
     n_bytes = max(1, 8 - (header[4] ^ 0xFF).bit_length())
     if n_bytes > 7 or header[3] & 1:
         return None
@@ -91,7 +89,13 @@ def _number(header: bytes) -> int | None:
             return None
         number = number << 6 | byte & 0x3F
     end = 4 + n_bytes + _SIZE_BYTES.get(header[2] >> 4, 0) + _RATE_BYTES.get(header[2] & 15, 0)
-    return number if len(header) > end and _crc8(header[:end]) == header[end] else None
+    if len(header) <= end:
+        return None
+    # CRC of the header: x^8 + x^2 + x + 1, from 0 (RFC 9639, 9.1.8).
+    crc = 0
+    for byte in header[:end]:
+        crc = _CRC8[crc ^ byte]
+    return number if crc == header[end] else None
 
 
 def _crc8_of_byte(crc: int) -> int:
@@ -101,11 +105,3 @@ def _crc8_of_byte(crc: int) -> int:
 
 
 _CRC8 = [_crc8_of_byte(byte) for byte in range(256)]
-
-
-def _crc8(data: bytes) -> int:
-    """CRC of a frame's header: x^8 + x^2 + x + 1, from 0 (RFC 9639, 9.1.8)."""
-    crc = 0
-    for byte in data:
-        crc = _CRC8[crc ^ byte]
-    return crc

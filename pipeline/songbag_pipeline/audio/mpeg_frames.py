@@ -1,28 +1,34 @@
-"""Frames of MPEG audio and of ADTS: how long each is, and what the first one says of all of them."""
+"""Frames of MPEG audio and of ADTS, counted by the lengths in their headers."""
 
 from __future__ import annotations
 
-import dataclasses
+import os
+from collections.abc import Iterator
 from functools import lru_cache
+from io import BufferedReader
 
+from songbag_pipeline.audio.frames import Frames
+from songbag_pipeline.errors import SongError
+
+_FIRST_BYTES = 4096
 _ENCODERS = (b"LAME", b"Lavf", b"Lavc")
 _DECODER_DELAY = 529
-"""Samples by which every decoder of layer 3 is late (LAME's technical FAQ: 528, and the one it begins at)."""
+"""Samples that every MP3 decoder adds at the start (LAME's technical FAQ: 528, plus the first one)."""
 
 
 def frame_bytes(header: bytes) -> int:
-    """Length of a frame of MPEG audio or of ADTS by its first 7 bytes; 0 if they are of neither."""
+    """Return the length of a frame of MPEG audio or ADTS from its first 7 bytes; 0 if it is neither."""
     return _adts_length(header) or _mpeg_length(header)
 
 
 @lru_cache(maxsize=4096)
 def mpeg_frame_bytes(header: bytes) -> int:
-    """Length of a frame of MPEG audio by its first 3 bytes, which hold all it takes; 0 if they are of none."""
+    """Return the length of a frame of MPEG audio from its first 3 bytes; 0 if it is none."""
     return _mpeg_length(header + b"\0")
 
 
 def _adts_length(header: bytes) -> int:
-    """Length in bytes of an ADTS frame (ISO 13818-7, 6.2), 0 where there is none."""
+    """Return the length in bytes of an ADTS frame (ISO 13818-7, 6.2); 0 if it is none."""
     if len(header) < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
         return 0
     length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
@@ -42,7 +48,7 @@ _SAMPLE_RATES = (44100, 48000, 32000)
 
 
 def _mpeg_length(header: bytes) -> int:
-    """Length in bytes of an MPEG audio frame (ISO 11172-3, 2.4.3.1), 0 where there is none."""
+    """Return the length in bytes of an MPEG audio frame (ISO 11172-3, 2.4.3.1); 0 if it is none."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return 0
     version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
@@ -59,58 +65,62 @@ def _mpeg_length(header: bytes) -> int:
     return samples * bit_rate // sample_rate + padding
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Layer3:
-    """What the first frame of an MP3 says.
-
-    Attributes
-    ----------
-    sample_rate_hz, channels : int
-        As in its header.
-    is_tag : bool
-        Whether it holds a count and no music.
-    n_samples : int or None
-        Samples of all frames behind the tag, as it counts them.
-    start, stop : int
-        Of these the first that is music, and the one behind the last.
-    """
-
-    sample_rate_hz: int
-    channels: int
-    is_tag: bool = False
-    n_samples: int | None = None
-    start: int = 0
-    stop: int | None = None
-
-
 def is_layer_3(header: bytes) -> bool:
-    """Tell MP3 from the layers before it, by the header of a frame."""
+    """Return whether the header of an MPEG frame is that of an MP3, and not of layer 1 or 2."""
     return header[1] >> 1 & 3 == 1
 
 
-def counts_frames(frame: bytes) -> bool:
-    """Tell whether the first frame counts all others, as Xing, LAME and Fraunhofer write it."""
-    return any(mark in frame[:64] for mark in (b"Xing", b"Info", b"VBRI"))
+class Mp3Frames(Frames):
+    """The frames of an MP3."""
 
+    codec = "mp3float"
+    bytes_at_once = 1 << 15
 
-def read_first_frame(frame: bytes) -> Layer3 | None:
-    """Read the first frame of an MP3; None if it counts the frames otherwise than LAME and FFmpeg do.
+    @classmethod
+    def read(cls, file: BufferedReader, first: int) -> Mp3Frames | None:
+        """Read the first frame of a file; None if it counts the frames in a way unknown here."""
+        head = os.pread(file.fileno(), _FIRST_BYTES, first)
+        length = frame_bytes(head[:7])
+        if len(head) < length:
+            raise SongError("unreadable-header", "the mp3 header cannot be read (no whole frame)")
+        return cls.of(head[:length], first)
 
-    LAME's tag says how many samples it put before and behind the music (Mp3 Info Tag rev 1, "encoder delays").
-    """
-    version = frame[1] >> 3 & 3
-    sample_rate_hz = _SAMPLE_RATES[frame[2] >> 2 & 3] >> (3 - version if version else 2)
-    channels = 1 if frame[3] >> 6 == 3 else 2
-    if not counts_frames(frame):
-        return Layer3(sample_rate_hz, channels)
-    side_information = {(True, 1): 17, (True, 2): 32, (False, 1): 9, (False, 2): 17}[version == 3, channels]
-    tag = frame[4 + side_information :]
-    flags = int.from_bytes(tag[4:8])
-    n_frames = int.from_bytes(tag[8:12]) if flags & 1 else 0
-    encoder = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
-    if tag[:4] not in (b"Xing", b"Info") or tag[encoder : encoder + 4] not in _ENCODERS or not n_frames:
-        return None
-    delays = int.from_bytes(tag[encoder + 21 : encoder + 24])
-    n_samples = n_frames * (1152 if version == 3 else 576)
-    start, stop = (delays >> 12) + _DECODER_DELAY, n_samples - (delays & 0xFFF) + _DECODER_DELAY
-    return Layer3(sample_rate_hz, channels, True, n_samples, start, min(stop, n_samples))
+    @classmethod
+    def of(cls, frame: bytes, first: int) -> Mp3Frames | None:
+        """Read the first frame; None if it counts the frames in another way than LAME and FFmpeg do.
+
+        LAME's tag says how many samples it put before and after the music (Mp3 Info Tag rev 1, "encoder delays").
+        """
+        version = frame[1] >> 3 & 3
+        channels = 1 if frame[3] >> 6 == 3 else 2
+        frames = cls(_SAMPLE_RATES[frame[2] >> 2 & 3] >> (3 - version if version else 2), channels, first)
+        if not any(mark in frame[:64] for mark in (b"Xing", b"Info", b"VBRI")):
+            return frames
+        side_information = {(True, 1): 17, (True, 2): 32, (False, 1): 9, (False, 2): 17}[version == 3, channels]
+        tag = frame[4 + side_information :]
+        flags = int.from_bytes(tag[4:8])
+        n_frames = int.from_bytes(tag[8:12]) if flags & 1 else 0
+        encoder = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
+        if tag[:4] not in (b"Xing", b"Info") or tag[encoder : encoder + 4] not in _ENCODERS or not n_frames:
+            return None
+        delays = int.from_bytes(tag[encoder + 21 : encoder + 24])
+        # The frame with the tag holds no music.
+        frames.first += len(frame)
+        frames.n_samples = n_frames * (1152 if version == 3 else 576)
+        frames.start = (delays >> 12) + _DECODER_DELAY
+        frames.stop = min(frames.n_samples - (delays & 0xFFF) + _DECODER_DELAY, frames.n_samples)
+        frames.declared_frames = max(0, frames.stop - frames.start)
+        return frames
+
+    def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield where the last frame begins, which is not whole; frames are counted by the lengths in their headers."""
+        at = n_frames = 0
+        while at + 3 <= len(data):
+            length = mpeg_frame_bytes(data[at : at + 3])
+            if not length:
+                raise ValueError("there is something else between frames")
+            if at + length > len(data):
+                break
+            at += length
+            n_frames += 1
+        yield at, n_frames

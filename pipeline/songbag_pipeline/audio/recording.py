@@ -1,10 +1,10 @@
-"""What a decoder gives: a recording with what its header says, and its samples as mono blocks."""
+"""What a decoder gives: a recording, and its samples as mono blocks."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,18 +13,18 @@ from songbag_pipeline.errors import SongError
 from songbag_pipeline.types import FloatArray
 
 BLOCK_FRAMES = 1 << 16
-"""Frames decoded at once: enough that a step costs more than its call, little enough to stay in the cache."""
+"""Frames decoded at once: so many that the call costs little, so few that they stay in the cache."""
 
 _TRUNCATED_BEYOND = 0.01
 
 
 class Damaged(SongError):
-    """A damaged part that the decoder does not go beyond; another one may."""
+    """A damaged part where this decoder stops; another one may go on."""
 
 
 @dataclasses.dataclass(slots=True)
 class Recording:
-    """An open recording: what its header says, and what decoding has found so far.
+    """An open recording: its header, and what decoding has found so far.
 
     Attributes
     ----------
@@ -33,13 +33,13 @@ class Recording:
     sample_rate_hz, channels : int
         As in the header.
     declared_frames : int or None
-        Length in the header; None where it gives none. It is never relied on, and may be known only at the end.
+        Length in the header; None if it has none. It may be wrong, and may be known only at the end.
     decoded_frames : int
         Frames decoded so far.
     truncated : bool
-        Whether the file ended before it should have; known when the last block is out.
+        Whether the end of the file is missing; known after the last block.
     integers : bool
-        Whether the format knows no other samples, so that none is NaN or infinite.
+        Whether the format has only integer samples, so that none is NaN or infinite.
     """
 
     source_format: str
@@ -56,35 +56,28 @@ class Recording:
         return None if self.declared_frames is None else self.declared_frames / self.sample_rate_hz
 
     def ended(self, noted: bool) -> None:
-        """Note the end of the stream: truncated if the decoder said so, or over 1 % of the declared length lacks."""
-        declared = self.declared_frames or 0
-        self.truncated = noted or falls_short(self.decoded_frames, declared)
+        """Note the end of the stream: truncated if the decoder says so, or more than 1 % is missing."""
+        self.truncated = noted or falls_short(self.decoded_frames, self.declared_frames or 0)
 
     def corrupt(self, reason: str, kind: type[SongError] = SongError) -> SongError:
-        """Return the error of a recording that cannot be decoded on from here."""
+        """Return the error for a recording that cannot be decoded from here on."""
         at_s = self.decoded_frames / self.sample_rate_hz
         whole = f" of {self.declared_s:.1f} s" if self.declared_s else ""
         return kind("corrupt", f"decoding stopped at {at_s:.1f} s{whole} ({reason.rstrip('.')})")
 
 
-class Blocks(Protocol):
-    """A decoder's stream of mono blocks, float32 of shape (S,), of a recording."""
-
-    def __call__(self, recording: Recording) -> Iterator[FloatArray]:
-        """Decode to the end, noting on the recording what is found."""
-        ...
+Blocks = Callable[[Recording], Iterator[FloatArray]]
+"""Decodes a recording to mono blocks, float32 of shape (S,), and notes on it what is found."""
 
 
 def falls_short(present: int, declared: int) -> bool:
-    """Tell whether over 1 % of a declared length lacks."""
+    """Return whether more than 1 % of the declared length is missing."""
     return present < declared * (1 - _TRUNCATED_BEYOND)
 
 
 def mono(channels: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]) -> FloatArray:
-    """Mean of channels in [-1, 1], each of shape (S,), of floats or of integers of full scale.
-
-    Channel by channel, 20 times faster than a mean over an axis.
-    """
+    """Return the mean of channels in [-1, 1], each of shape (S,), of floats or of full-scale integers."""
+    # Channel by channel this is 20 times faster than a mean over an axis.
     first, *others = channels
     scale = 1 / len(channels)
     middle = 0
@@ -94,7 +87,7 @@ def mono(channels: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]) -> FloatArray:
         scale /= middle or info.max + 1
     total = first.astype(np.float32)
     for channel in others:
-        total += channel.astype(np.float32)  # numpy would convert integers in small pieces
+        total += channel.astype(np.float32)  # adding integers directly would convert them in small pieces
     if middle:
         total -= np.float32(middle * len(channels))
     if scale != 1:

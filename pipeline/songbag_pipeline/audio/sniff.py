@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: names and suffixes lie, and a decoder is only given what it is made for."""
+"""The format of a file, by its first bytes: its name may be wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 from io import BufferedReader
 from typing import Literal
 
-from songbag_pipeline.audio.mpeg_frames import frame_bytes, is_layer_3, read_first_frame
+from songbag_pipeline.audio.mpeg_frames import Mp3Frames, frame_bytes, is_layer_3
 from songbag_pipeline.errors import SongError
 
 Decoder = Literal["libsndfile", "ffmpeg", "frames"]
@@ -14,31 +14,28 @@ Decoder = Literal["libsndfile", "ffmpeg", "frames"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AudioFormat:
-    """A recognised format: its name in the index, its decoder, and FFmpeg's name of the container."""
+    """A known format: its name in the index, its decoder, and FFmpeg's name of the container."""
 
     name: str
     decoder: Decoder
     container: str = ""
     start: int = 0
-    """Where it begins behind tags, in bytes."""
+    """Where it begins after tags, in bytes."""
 
 
 _HEAD_BYTES = 1 << 16
 _ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-# Each goes to the fastest decoder of it (docs/speed.md): FFmpeg takes half of libsndfile's time for Vorbis and Opus,
-# and less than it for FLAC and MP3 where it is given many frames at once.
+# Each format goes to its fastest decoder (docs/speed.md). FFmpeg takes half of libsndfile's time for Vorbis and Opus,
+# and also less for FLAC and MP3 if it gets many frames at once.
 _OGG_CODECS = (
     (b"\x01vorbis", AudioFormat("ogg-vorbis", "ffmpeg", "ogg")),
     (b"OpusHead", AudioFormat("ogg-opus", "ffmpeg", "ogg")),
     (b"\x7fFLAC", AudioFormat("ogg-flac", "libsndfile")),
     (b"Speex   ", AudioFormat("ogg-speex", "ffmpeg", "ogg")),
 )
-_FLAC = AudioFormat("flac", "frames", "flac")
 _MP3 = AudioFormat("mp3", "frames", "mp3")
-# What the ends hold that is not music, libsndfile alone takes from encoders that FFmpeg does not know.
+# FFmpeg knows from few encoders how many samples at both ends are no music; libsndfile knows it from more.
 _MP3_OTHERWISE_COUNTED = AudioFormat("mp3", "libsndfile", "mp3")
-_MP2 = AudioFormat("mp3", "ffmpeg", "mp3")
-_AAC = AudioFormat("aac", "ffmpeg", "aac")
 
 
 def sniff(file: BufferedReader) -> AudioFormat:
@@ -47,7 +44,7 @@ def sniff(file: BufferedReader) -> AudioFormat:
     Raises
     ------
     SongError
-        ``empty-file``, ``no-audio`` for tags and nothing else, or ``not-audio``.
+        ``empty-file``, ``no-audio`` if there are only tags, or ``not-audio``.
     """
     start, head = _head(file)
     found = _by_magic(head) or _by_frames(head)
@@ -57,7 +54,7 @@ def sniff(file: BufferedReader) -> AudioFormat:
 
 
 def _head(file: BufferedReader) -> tuple[int, bytes]:
-    """Return where tags end, and the first bytes behind them."""
+    """Return where tags end, and the first bytes after them."""
     file.seek(0)
     head = file.read(_HEAD_BYTES)
     if not head:
@@ -73,7 +70,7 @@ def _head(file: BufferedReader) -> tuple[int, bytes]:
 
 
 def _id3_bytes(head: bytes) -> int:
-    """Length of an ID3v2 tag: four bytes of seven bits, the header's ten and a footer's (ID3v2.4, section 3.1)."""
+    """Return the length of an ID3v2 tag: four bytes of seven bits, plus header and footer (ID3v2.4, section 3.1)."""
     size = 0
     for byte in head[6:10]:
         size = size << 7 | byte & 0x7F
@@ -89,7 +86,7 @@ def _by_magic(head: bytes) -> AudioFormat | None:
         known = (form for mark, form in _OGG_CODECS if mark in head[27:600])
         return next(known, AudioFormat("ogg", "libsndfile"))
     for start, mark, form in (
-        (0, b"fLaC", _FLAC),
+        (0, b"fLaC", AudioFormat("flac", "frames", "flac")),
         (0, b"caff", AudioFormat("caf", "ffmpeg", "caf")),
         (0, b".snd", AudioFormat("au", "libsndfile")),
         (4, b"ftyp", AudioFormat("mp4", "ffmpeg", "mov")),
@@ -106,15 +103,15 @@ def _by_frames(head: bytes) -> AudioFormat | None:
     if not length:
         return None
     if head[start + 1] & 0xF6 == 0xF0:
-        return _AAC
+        return AudioFormat("aac", "ffmpeg", "aac")
     first = head[start : start + length]
     if not is_layer_3(first):
-        return _MP2
-    return dataclasses.replace(_MP3 if read_first_frame(first) else _MP3_OTHERWISE_COUNTED, start=start)
+        return AudioFormat("mp3", "ffmpeg", "mp3")
+    return dataclasses.replace(_MP3 if Mp3Frames.of(first, 0) else _MP3_OTHERWISE_COUNTED, start=start)
 
 
 def _first_frame(head: bytes) -> tuple[int, int]:
-    """Find a frame of MPEG audio or ADTS by its header, if followed by another of its kind or by the file's end.
+    """Find a frame of MPEG audio or ADTS that is followed by another of its kind, or by the end of the file.
 
     Returns
     -------

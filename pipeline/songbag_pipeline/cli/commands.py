@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,20 +17,10 @@ from songbag_store.format.spec import FeatureSpec
 from songbag_store.progress import first_notes
 
 if TYPE_CHECKING:
-    from songbag_pipeline.run.extract import Summary
+    from songbag_pipeline.run.summary import Summary
 
 commands = typer.Typer()
-
-
-class FeatureKind(enum.StrEnum):
-    """Choices of `--features`."""
-
-    MFCC = "mfcc"
-    MFCC_DELTA = "mfcc+delta"
-    MFCC_DELTAS = "mfcc+delta+delta2"
-    LOGMEL = "logmel"
-    LOGMEL_DELTA = "logmel+delta"
-    LOGMEL_DELTAS = "logmel+delta+delta2"
+_KINDS = Literal["mfcc", "mfcc+delta", "mfcc+delta+delta2", "logmel", "logmel+delta", "logmel+delta+delta2"]
 
 
 Source = Annotated[
@@ -39,7 +28,7 @@ Source = Annotated[
 ]
 NewStore = Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")]
 Features = Annotated[
-    FeatureKind | None, typer.Option(help="Kind of features. \\[default: mfcc]", rich_help_panel="What to compute")
+    _KINDS | None, typer.Option(help="Kind of features. \\[default: mfcc]", rich_help_panel="What to compute")
 ]
 
 _DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
@@ -59,51 +48,45 @@ def extract(
 ) -> None:
     """Compute the features of every song that the store does not have yet.
 
-    Run it again at any time: after new songs came, after an interruption, after a crash. The options under "What to
-    compute" are taken from the store where it exists; another value is an error, for a store has one spec.
+    Run it again at any time: for new songs, after an interruption, after a crash. A store has one spec: if the store
+    exists, the options under "What to compute" come from it, and other values are an error.
     """
-    # Arrow's own allocator keeps tens of MB of what a run once needed; it is chosen when Arrow is first loaded.
+    # Arrow's own allocator keeps tens of MB that it no longer needs. The choice holds when Arrow is first loaded.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from songbag_pipeline.run.extract import extract as run
 
     chosen = config.make()
-    spec = dataclasses.replace(spec, fields=spec.fields | _kind(features))
+    if features is not None:
+        kind, *deltas = features.split("+")
+        spec = dataclasses.replace(spec, fields=spec.fields | {"kind": kind, "deltas": len(deltas)})
     summary = run(at(source), at(store), partial(_spec, spec), chosen)
     for line in _report(summary, store):
         print(line)
 
 
-def _kind(features: FeatureKind | None) -> dict[str, Any]:
-    """Return the fields of the spec that `--features` sets."""
-    if features is None:
-        return {}
-    kind, _, deltas = features.value.partition("+")
-    return {"kind": kind, "deltas": deltas.count("delta")}
-
-
 def _spec(given: Given[FeatureSpec], stored: FeatureSpec | None) -> FeatureSpec:
-    """Return the spec of an existing store with the options given laid over it, or that of a new one."""
+    """Return the spec of an existing store with the given options on top, or the spec of a new one."""
     if stored is None:
         return given.make()
-    # Of another window the hop is half of that one, unless it is given.
+    # If the window is given, the hop is half of it unless it is given too.
     return given.make(**(stored.to_dict() | ({"window_hop_s": None} if "window_s" in given.fields else {})))
 
 
 def _report(summary: Summary, store: str) -> list[str]:
-    """Say in a few lines what a run did; the failures are counted in the last one."""
+    """Return a few lines on what a run did; the last one counts the failures."""
     lines = first_notes(summary.warnings)
     if summary.n_adopted:
         lines.append(f"{summary.n_adopted:,} songs were taken over from an earlier run that did not commit them.")
     known = f"{max(0, summary.n_known - summary.n_adopted):,} songs were in the store already"
     if summary.n_failed_before:
         known += f", {summary.n_failed_before:,} had failed before (--retry-failed tries them again)"
-    if not summary.n_stored + summary.n_failed:
+    if not summary.n_done:
         return [*lines, f"Nothing is new: {known}. Snapshot {summary.snapshot}."]
     if summary.n_known + summary.n_failed_before:
         lines.append(f"{known}.")
     if summary.n_duplicates:
         lines.append(f"{summary.n_duplicates:,} songs are byte for byte another one of the store ({_DUPLICATES_SQL}).")
-    speed = f"{(summary.n_stored + summary.n_failed) / summary.elapsed_s:.1f} songs/s"
+    speed = f"{summary.n_done / summary.elapsed_s:.1f} songs/s"
     times = f"{summary.audio_s / summary.elapsed_s:,.0f} x real time"
     lines.append(f"{summary.n_windows:,} windows in {summary.elapsed_s:.1f} s ({speed}, {times}).")
     end = f"{summary.n_stored:,} songs stored, {summary.n_failed:,} failed; snapshot {summary.snapshot} of {store}."

@@ -1,11 +1,7 @@
 """Songs of four made-up genres, synthesised with numpy.
 
-A genre is a tempo range, a swing, some scales and chord progressions, and a list of parts; a part is who plays what,
-how loud, and how likely it is there at all. A song draws all of that once, renders one round of its progression as a
-loop for each part, and lays the loops one after the other while parts come and go.
-
-The genres overlap on purpose: they share drums and instruments, and now and then a song borrows an instrument that
-belongs to another genre. Telling them apart is a task, not a formality.
+A song draws tempo, scale, chords and instruments from its genre, renders one loop for each part, and repeats the loops
+while parts come and go. The genres share some instruments, so that telling them apart takes learning.
 """
 
 import re
@@ -147,7 +143,7 @@ surf: Instrument = partial(_hit, fade_s=0.8, width=2.0)
 
 BORROWED = (pad, bowed, reed, organ, blip, nylon, steel, chime, glass)
 BORROWING = 0.15
-"""The probability with which a song gives its tune to an instrument out of ``BORROWED``."""
+"""Probability that the tune of a song is played by an instrument of ``BORROWED``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +166,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Genre:
-    """What the songs of one made-up genre have in common."""
+    """What the songs of a genre have in common."""
 
     name: str
     """Also the folder of its songs."""
     tempo_bpm: tuple[float, float]
     """Slowest and fastest, in beats per minute."""
     swing: tuple[float, float]
-    """By how much of a sixteenth every second sixteenth comes late, least and most."""
+    """By how much of a sixteenth every second sixteenth comes late, lowest and highest."""
     scales: tuple[tuple[int, ...], ...]
     """Semitones above the tonic, in [0, 12)."""
     progressions: tuple[tuple[int, ...], ...]
     """One scale degree a bar, from 0; a round of it is the loop of the song."""
     lows: tuple[float, float]
-    """Share of low-passed sound that the master adds (or takes away), least and most: the genre's usual tone."""
+    """Share of low-passed sound that the master adds (or takes away), lowest and highest."""
     chord: tuple[int, ...] = (0, 2, 4)
     """Scale degrees above the root that sound together."""
     parts: tuple[Part, ...]
@@ -260,26 +256,36 @@ RUSTGROOVE = Genre(
 GENRES = (TIDEHUM, CLATTERSTEP, LANTERNWALTZ, RUSTGROOVE)
 
 
-@dataclass(frozen=True, slots=True)
 class Song:
-    """What one song drew from its genre: a key (semitones up), a tempo (seconds per sixteenth and per bar), a swing,
-    a scale and a chord progression."""
+    """What one song draws from its genre.
 
-    genre: Genre
-    key: int
-    step_s: float
-    bar_s: float
-    swing: float
-    scale: tuple[int, ...]
-    progression: tuple[int, ...]
+    Attributes
+    ----------
+    key : int
+        Semitones above the genre's lowest tonic.
+    step_s, bar_s : float
+        Seconds of a sixteenth and of a bar.
+    swing : float
+        By how much of a sixteenth every second sixteenth comes late.
+    scale, progression : tuple of int
+        One of each that the genre has.
+    """
+
+    def __init__(self, genre: Genre, rng: Generator) -> None:
+        self.genre = genre
+        self.key = int(rng.integers(0, 10))
+        self.step_s = 60 / rng.uniform(*genre.tempo_bpm) / STEPS_PER_BEAT
+        self.bar_s = len(genre.parts[0].rhythms[0]) * self.step_s
+        self.swing = rng.uniform(*genre.swing)
+        self.scale, self.progression = _one(genre.scales, rng), _one(genre.progressions, rng)
 
     def pitch(self, degree: int) -> int:
-        """Semitones above the genre's lowest tonic of a scale degree, which may lie outside the octave."""
+        """Return the semitones of a scale degree, which may lie outside the octave, above the genre's lowest tonic."""
         octave, step = divmod(degree, len(self.scale))
         return self.key + 12 * octave + self.scale[step]
 
 
-def synthesise(genre: Genre, *, duration_s: float, sample_rate_hz: int, channels: int, rng: Generator) -> FloatArray:
+def synthesise(genre: Genre, duration_s: float, sample_rate_hz: int, channels: int, rng: Generator) -> FloatArray:
     """Make up one song of a genre.
 
     Parameters
@@ -291,16 +297,16 @@ def synthesise(genre: Genre, *, duration_s: float, sample_rate_hz: int, channels
     sample_rate_hz : int
         At least 16,000 Hz; the percussion needs the room.
     channels : int
-        1, or 2 with every part at a place of its own between left and right.
+        1, or 2 with every part at another place between left and right.
     rng : numpy.random.Generator
-        The only source of chance: the same state gives the same song.
+        The same state gives the same song.
 
     Returns
     -------
     samples : float32, shape (S, channels)
         ``S = round(duration_s * sample_rate_hz)``, all within [-0.85, 0.85].
     """
-    song = _draw_song(genre, rng)
+    song = Song(genre, rng)
     mix = np.zeros((channels, round(duration_s * sample_rate_hz)), dtype=np.float32)
     for part in genre.parts:
         if rng.random() >= part.chance:
@@ -314,19 +320,12 @@ def synthesise(genre: Genre, *, duration_s: float, sample_rate_hz: int, channels
     return np.ascontiguousarray(_master(mix, genre, sample_rate_hz, rng).T)
 
 
-def _draw_song(genre: Genre, rng: Generator) -> Song:
-    key, step_s = int(rng.integers(0, 10)), 60 / rng.uniform(*genre.tempo_bpm) / STEPS_PER_BEAT
-    bar_s, swing = len(genre.parts[0].rhythms[0]) * step_s, rng.uniform(*genre.swing)
-    scale, progression = _one(genre.scales, rng), _one(genre.progressions, rng)
-    return Song(genre, key, step_s, bar_s, swing, scale, progression)
-
-
 def _one(choices: Sequence[T], rng: Generator) -> T:
     return choices[int(rng.integers(len(choices)))]
 
 
 def _notes(song: Song, part: Part, rng: Generator) -> Iterator[Note]:
-    """The notes of one part in one round of the progression, in order."""
+    """Yield the notes of one part in one round of the progression, in order."""
     rhythm, degree = _one(part.rhythms, rng), 0
     for bar, root in enumerate(song.progression):
         if part.plays == "tune":
@@ -340,7 +339,7 @@ def _notes(song: Song, part: Part, rng: Generator) -> Iterator[Note]:
 
 
 def _pitches(song: Song, part: Part, root: int, degree: int) -> list[int]:
-    """MIDI numbers that sound together at one hit, over the chord on ``root``, with the tune at ``degree``."""
+    """Return the MIDI numbers that sound together, over the chord on ``root``, with the tune at ``degree``."""
     if part.plays == "drum":
         return [part.pitch]
     degrees = {
@@ -355,7 +354,7 @@ def _pitches(song: Song, part: Part, root: int, degree: int) -> list[int]:
 def _play(
     notes: Iterator[Note], instrument: Instrument, loop_s: float, sample_rate_hz: int, rng: Generator
 ) -> FloatArray:
-    """Render the notes as one loop: what rings past its end is heard at its beginning. Equal notes are made once."""
+    """Render the notes as one loop; sound after its end continues at its beginning. Equal notes are made once."""
     loop = np.zeros(round(loop_s * sample_rate_hz), dtype=np.float32)
     made: dict[tuple[float, int], FloatArray] = {}
     for start_s, duration_s, pitch in notes:
@@ -370,8 +369,7 @@ def _play(
 
 
 def _lay(mix: FloatArray, loop: FloatArray, gains: tuple[float, ...], throughout: bool, rng: Generator) -> None:
-    """Add the loop to the mix, shape (channels, S), round after round; unless it plays ``throughout`` the song, it
-    rests in about a fifth of the rounds."""
+    """Add the loop to the mix, shape (channels, S), round after round; without ``throughout`` it rests in a fifth."""
     before = 0.0
     for start in range(0, mix.shape[1], loop.size):
         now = 1.0 if throughout or rng.random() < 0.8 else 0.0

@@ -1,4 +1,4 @@
-"""The whole path of songbag on the demo's collection, one `songbag` command after the other, as a user would type."""
+"""The commands of `songbag demo`, one after the other, as a user would type them."""
 
 import csv
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 from songbag_pipeline.demo.collection import BROKEN_FILES, SONGS_PER_GENRE, write_collection
 
 MARKER = "songbag-demo.txt"
-"""The file by which the demo knows a folder of its own again; it says whether all songs were written."""
+"""A file that marks a folder as the demo's, and says whether all songs were written."""
 _UNDER_WAY, _COMPLETE = "A songbag demo: songs being written.\n", "A songbag demo: songs complete.\n"
 
 Step = tuple[str, tuple[str, ...]]
@@ -29,8 +29,8 @@ _SHORTEST_SQL = (
 def walk(folder: Path, *, songs_per_genre: int = SONGS_PER_GENRE) -> int:
     """Make the collection in ``folder`` and run songbag on it from the first command to the last.
 
-    Each command is printed before it runs, and runs in ``folder`` in a process of its own. A folder of an earlier demo
-    is gone on with: its songs are kept, and a new run stands beside the old one.
+    Each command is printed, and then runs in ``folder`` in a new process. If an earlier demo left the folder, its songs
+    are kept, and a new run is put beside the old one.
 
     Parameters
     ----------
@@ -42,34 +42,36 @@ def walk(folder: Path, *, songs_per_genre: int = SONGS_PER_GENRE) -> int:
     Returns
     -------
     exit_code : int
-        0, or 1 if the folder holds something else, or the exit code of the command that failed.
+        0, or 1 if the folder holds something else, or the exit code of the command that failed, as a shell counts it.
     """
-    if not _is_ours(folder):
-        _complain(
-            f"demo folder '{folder}': it holds files that no demo has written, and the demo overwrites nothing.\n"
-            f"  Name a folder that is empty or not there yet: songbag demo {shlex.quote(str(folder / 'demo'))}"
+    is_empty = not any(folder.iterdir()) if folder.is_dir() else not folder.exists()
+    if not is_empty and not (folder / MARKER).is_file():
+        print(
+            f"demo folder '{folder}': it holds files of something else, and the demo overwrites nothing.\n"
+            f"  Name a folder that is empty or not there yet: songbag demo {shlex.quote(str(folder / 'demo'))}",
+            file=sys.stderr,
         )
         return 1
     _make_songs(folder, songs_per_genre)
     run, predictions = _fresh_names(folder)
     print(f"\n$ cd {shlex.quote(str(folder))}", flush=True)
     for shows, words in _steps(run, predictions):
-        exit_code = _run(shows, words, folder)
-        if exit_code:
-            return exit_code
+        typed = shlex.join(("songbag", *words))
+        print(f"\n# {shows}\n$ {typed}", flush=True)
+        code = subprocess.run([sys.executable, "-m", "songbag", *words], cwd=folder, check=False).returncode
+        if code:
+            print(
+                f"demo folder '{folder}': `{typed}` ended with exit code {code}; its own message is above.\n"
+                "  What was made so far is kept: run the same `songbag demo` again to go on.",
+                file=sys.stderr,
+            )
+            return code if code >= 0 else 128 - code
     _sum_up(folder, run, predictions)
     return 0
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether the demo may write there."""
-    if folder.is_dir():
-        return (folder / MARKER).is_file() or not any(folder.iterdir())
-    return not folder.exists()
-
-
 def _make_songs(folder: Path, songs_per_genre: int) -> None:
-    """Write the collection, unless an earlier demo has finished it: new bytes would be new songs to `extract`."""
+    """Write the collection, unless it is complete: to `extract`, new bytes would be changed songs."""
     marker, songs = folder / MARKER, folder / "songs"
     if songs.is_dir() and marker.read_text() == _COMPLETE:
         print(f"# The songs in {songs} are those of an earlier demo.")
@@ -79,12 +81,11 @@ def _make_songs(folder: Path, songs_per_genre: int) -> None:
     marker.write_text(_UNDER_WAY)
     paths = write_collection(songs, songs_per_genre=songs_per_genre)
     marker.write_text(_COMPLETE)
-    playable = len(paths) - len(BROKEN_FILES)
-    print(f"# {playable} songs and {len(BROKEN_FILES)} files that are broken on purpose.")
+    print(f"# {len(paths) - len(BROKEN_FILES)} songs and {len(BROKEN_FILES)} files that are broken on purpose.")
 
 
 def _fresh_names(folder: Path) -> tuple[str, str]:
-    """The first of ``run``, ``run-2``, ... and of its predictions' file that are both not there yet."""
+    """Return the first of ``run``, ``run-2``, ... and of its predictions' file that do not exist yet."""
     number, run, predictions = 1, "run", "predictions.csv"
     while (folder / run).exists() or (folder / predictions).exists():
         number += 1
@@ -93,7 +94,7 @@ def _fresh_names(folder: Path) -> tuple[str, str]:
 
 
 def _steps(run: str, predictions: str) -> list[Step]:
-    """The commands of the demo, in order; every path is relative to the demo's folder."""
+    """Return the commands of the demo, in order; every path is relative to the demo's folder."""
     return [
         (
             "Decode every song once and keep its windowed MFCC; the folder's name is the label.",
@@ -112,21 +113,8 @@ def _steps(run: str, predictions: str) -> list[Step]:
     ]
 
 
-def _run(shows: str, words: tuple[str, ...], folder: Path) -> int:
-    """Print and run one command; return its exit code as a shell counts it, after a word on what failed."""
-    typed = shlex.join(("songbag", *words))
-    print(f"\n# {shows}\n$ {typed}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "songbag", *words], cwd=folder, check=False).returncode
-    if code:
-        _complain(
-            f"demo folder '{folder}': `{typed}` ended with exit code {code}; its own message is above.\n"
-            "  What was made so far stays there: run the same `songbag demo` again to go on from it."
-        )
-    return code if code >= 0 else 128 - code
-
-
 def _sum_up(folder: Path, run: str, predictions: str) -> None:
-    """Say what came of it, from the files that the commands have left."""
+    """Print the results, from the files that the commands have written."""
     metrics = json.loads((folder / run / "metrics.json").read_text())
     with (folder / predictions).open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["predicted"]]
@@ -136,7 +124,3 @@ def _sum_up(folder: Path, run: str, predictions: str) -> None:
         f"Of all {len(rows)} songs, those it was trained on included: {right} right.\n"
         f"In {folder}: the audio in songs/, the features in store/, the model in {run}/, its answers in {predictions}."
     )
-
-
-def _complain(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

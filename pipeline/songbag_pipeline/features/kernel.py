@@ -1,9 +1,4 @@
-"""The feature function: windows of samples in, windows of MFCC or log-mel out.
-
-Agrees with ``librosa.feature.mfcc`` called on every window to 1e-2 absolute, at several times its speed: samples are
-copied once, float32 throughout, frames in blocks that stay in the cache, mel filters applied in groups that touch only
-the bins they cover, and frames that two windows share computed once.
-"""
+"""The feature function: MFCC or log-mel of windows, equal to ``librosa.feature.mfcc`` within 1e-2 absolute."""
 
 from __future__ import annotations
 
@@ -45,13 +40,11 @@ def window_features(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
     >>> window_features(np.zeros(60 * 22050, np.float32), FeatureSpec()).shape
     (23, 13, 216)
     """
-    windower = Windower(spec)
-    blocks = [windower.push(samples)]
-    return np.concatenate(blocks)
+    return Windower(spec).push(samples)
 
 
 class Windower:
-    """Turns a stream of samples into windows of features, holding back only the window that is not yet full.
+    """Turns a stream of samples into windows of features; keeps only the window that is not yet full.
 
     Parameters
     ----------
@@ -64,7 +57,7 @@ class Windower:
         self.n_windows = 0
         self._spec = spec
         self._kernel = WindowKernel(spec)
-        # Of the next window: samples that are there, or, below zero, samples to pass over before it begins.
+        # Samples of the next window that are there; below zero, samples to skip before it begins.
         self._filled = 0
 
     def push(self, samples: FloatArray) -> FloatArray:
@@ -90,7 +83,7 @@ class Windower:
         return samples[taken:]
 
     def pad(self) -> FloatArray:
-        """Return the one window of a song that is shorter than a window, zeros behind its samples."""
+        """Return the one window of a song that is shorter than a window, with zeros after its samples."""
         windows = np.empty((1, *self._spec.window_shape), np.float32)
         self._kernel.samples[self._filled :] = 0
         self._kernel.compute(windows[0])
@@ -99,13 +92,13 @@ class Windower:
 
 
 class WindowKernel:
-    """Computes the features of one window after the other in buffers of its own; not for two threads at once.
+    """Computes the features of one window after the other, in buffers that it keeps; not thread-safe.
 
     Attributes
     ----------
     samples : float32, shape (window_samples,)
-        The window. Computing it moves it on by one window hop: the samples that the next window begins with lie at the
-        start, and the rest is the caller's to fill.
+        The window. `compute` moves it on by one window hop: the first samples of the next window are in place, and the
+        caller fills in the rest.
     """
 
     def __init__(self, spec: FeatureSpec) -> None:
@@ -115,6 +108,7 @@ class WindowKernel:
         padded = np.zeros(spec.window_samples + spec.n_fft, np.float32)
         self.samples: FloatArray = padded[edge : edge + spec.window_samples]
         self._frames = np.lib.stride_tricks.sliding_window_view(padded, spec.n_fft)[:: spec.hop_length][: spec.n_frames]
+        # Frames are computed in blocks that stay in the cache.
         blocks = -(-spec.n_frames * spec.n_fft // _BLOCK_SAMPLES)
         self._block = -(-spec.n_frames // blocks)
         self._tapered = np.empty((self._block, spec.n_fft), np.float32)
@@ -126,7 +120,7 @@ class WindowKernel:
 
     def compute(self, out: FloatArray) -> None:
         """Compute the features of the samples into `out`, shape (C, T), and move on by one window hop."""
-        # Samples of 1e20 overflow: the result is infinite, and refused where it would be stored.
+        # Samples of 1e20 overflow: the result is infinite, and is refused when it is encoded.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             self._log_mel(0, self._known.start)
             self._log_mel(self._known.stop, self._spec.n_frames)
@@ -134,7 +128,7 @@ class WindowKernel:
         self._move_on()
 
     def _log_mel(self, first: int, last: int) -> None:
-        """Compute the rows of some frames: log power of every band, in neper."""
+        """Compute the log power of every band of some frames, in neper."""
         for start in range(first, last, self._block):
             frames = self._frames[start : min(start + self._block, last)]
             n = len(frames)
@@ -147,7 +141,7 @@ class WindowKernel:
             np.log(mel, out=mel)
 
     def _finish(self, out: FloatArray) -> None:
-        """Clamp as librosa's ``power_to_db(S, ref=1, amin=1e-10, top_db)`` does, and turn to dB and cepstra."""
+        """Clamp like librosa's ``power_to_db(S, ref=1, amin=1e-10, top_db)``, and convert to dB and cepstra."""
         spec = self._spec
         loudest = max(self._mel.max(), _FLOOR_NEPER)
         floor = max(loudest - np.float32(spec.top_db / _DB_PER_NEPER), _FLOOR_NEPER)
@@ -164,6 +158,7 @@ class WindowKernel:
         hop = self._spec.window_hop_samples
         kept = max(0, len(self.samples) - hop)
         self.samples[:kept] = self.samples[len(self.samples) - kept :]
+        # Frames that two windows share are computed once.
         self._known = self._shared
         if self._shared.stop > self._shared.start:
             moved = hop // self._spec.hop_length
@@ -171,7 +166,7 @@ class WindowKernel:
 
 
 def _shared_frames(spec: FeatureSpec) -> slice:
-    """Return the frames of a window that the one before it has too: the same samples, and no zeros beyond the ends."""
+    """Return the frames of a window that the window before has too: same samples, no padding."""
     moved, rest = divmod(spec.window_hop_samples, spec.hop_length)
     first = -(-(spec.n_fft // 2) // spec.hop_length)
     last = 1 + (spec.window_samples - spec.n_fft // 2) // spec.hop_length - moved
@@ -180,7 +175,7 @@ def _shared_frames(spec: FeatureSpec) -> slice:
 
 def _add_deltas(features: FloatArray, out: FloatArray) -> None:
     """Fill `out`, shape (orders * C, T), with the time derivatives of `features`, shape (C, T)."""
-    # Half a second of import that the reference recipe does without.
+    # The import takes half a second, and the reference recipe does not need it.
     from scipy.signal import savgol_filter
 
     for order in range(1, len(out) // len(features) + 1):
@@ -200,7 +195,8 @@ def _constants(spec: FeatureSpec) -> tuple[FloatArray, tuple[Group, ...], FloatA
 
 
 def _groups(filters: FloatArray) -> Iterator[Group]:
-    """Yield neighbouring mel bands with the bins they cover: most of the filter matrix is zeros."""
+    """Yield neighbouring mel bands with the bins they cover."""
+    # Most of the filter matrix is zeros; in groups, few of them are multiplied.
     for first in range(0, len(filters), _BANDS_PER_GROUP):
         group = filters[first : first + _BANDS_PER_GROUP]
         covered = np.flatnonzero(group.any(axis=0))
@@ -214,8 +210,8 @@ def mel_filters(spec: FeatureSpec) -> FloatArray:
     Notes
     -----
     The scale is linear below 1 kHz (3 mel per 200 Hz) and logarithmic above (27 mel per factor of 6.4): M. Slaney,
-    Auditory Toolbox, Interval Research 1998-010. Equal to ``librosa.filters.mel(..., htk=False, norm="slaney")``, which
-    would cost every worker the import of numba.
+    Auditory Toolbox, Interval Research 1998-010. Equal to ``librosa.filters.mel(..., htk=False, norm="slaney")``, for
+    which every worker would have to import numba.
     """
     top_mel = _hz_to_mel(spec.sample_rate_hz / 2)
     corners_hz = _mel_to_hz(np.linspace(0.0, top_mel, spec.n_mels + 2))

@@ -1,4 +1,4 @@
-"""The Dask cluster that a run works on: one made on this machine, or one that is there."""
+"""The Dask cluster of a run: a local one that is started here, or one that is already there."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from songbag_pipeline.run.config import ExtractConfig
 
 _CONNECT_S = 20
 _LOST_AFTER = "8 s"
+_LOGGERS = ("distributed", "asyncio", "tornado")
 
 
 @contextmanager
 def connected(config: ExtractConfig) -> Iterator[Any]:
-    """Yield a ``distributed.Client`` of the cluster that a run works on.
+    """Yield a ``distributed.Client`` of the cluster of a run.
 
     Raises
     ------
@@ -30,78 +31,67 @@ def connected(config: ExtractConfig) -> Iterator[Any]:
         If no scheduler answers at the address given.
     """
     import dask
-    import distributed  # noqa: F401  # its defaults, if loaded inside of `set`, would be gone behind it
+    import distributed  # noqa: F401  # its defaults, if loaded inside of `set`, would be lost after it
 
-    # Dask remembers the last thousand messages of every connection, and each holds a batch or its rows.
+    # Dask keeps the last thousand messages of every connection, and each holds a batch or its rows.
     with dask.config.set({"distributed.admin.low-level-log-length": 10}):
         if config.on_this_machine:
-            with _no_imports_from_here(), _local_cluster(config.n_workers) as client:
+            with _safe_path(), _local_cluster(config.n_workers) as client:
                 yield client
         else:
-            with _cluster_that_is_there(config) as client:
+            with _existing_cluster(config) as client:
                 yield client
 
 
 @contextmanager
-def _cluster_that_is_there(config: ExtractConfig) -> Iterator[Any]:
-    """Connect to the cluster of a scheduler."""
+def _existing_cluster(config: ExtractConfig) -> Iterator[Any]:
+    """Connect to the scheduler that the user named."""
     from distributed import Client
 
-    where = str(config.scheduler or config.scheduler_file)
-    if config.scheduler_file is not None:
-        _wait_for_file(Path(config.scheduler_file))
+    file = config.scheduler_file
+    # A scheduler that was just started needs time to write its file; the client would wait forever.
+    deadline = time.monotonic() + _CONNECT_S
+    while file is not None and not Path(file).is_file():
+        if time.monotonic() > deadline:
+            raise ClusterError("there is no such scheduler file", place=str(file), remedy="Is the scheduler running?")
+        time.sleep(0.1)
     try:
-        client = Client(
-            config.scheduler, scheduler_file=config.scheduler_file, timeout=_CONNECT_S, set_as_default=False
-        )
+        client = Client(config.scheduler, scheduler_file=file, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no Dask scheduler answers ({error})",
-            place=where,
+            place=str(config.scheduler or file),
             remedy="Start one with `dask scheduler`, or check address, firewall and TLS. Nothing was done yet.",
         ) from error
     with _quiet(), client:
         yield client
 
 
-def _wait_for_file(path: Path) -> None:
-    """Give a scheduler that was just started time to write its file; the client would wait without an end."""
-    deadline = time.monotonic() + _CONNECT_S
-    while not path.is_file():
-        if time.monotonic() > deadline:
-            raise ClusterError("there is no such scheduler file", place=str(path), remedy="Is the scheduler running?")
-        time.sleep(0.1)
-
-
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Dask's log off the terminal: a lost worker or scheduler is told in this run's own words."""
-    # Each by name: Dask gives several of its loggers a level of their own, which the parent's does not touch.
-    known = [
-        name for name in logging.root.manager.loggerDict if name.split(".")[0] in ("distributed", "asyncio", "tornado")
-    ]
-    loggers = [logging.getLogger(name) for name in {*known, "distributed", "asyncio", "tornado.application"}]
+    """Keep Dask's log off the terminal: this run reports lost workers and schedulers itself."""
+    # Each logger by name: some have their own level, and ignore that of their parent.
+    names = {name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _LOGGERS}
+    loggers = [logging.getLogger(name) for name in names | {"distributed", "asyncio", "tornado.application"}]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     yield
-    # Not after an error: Dask's threads go on complaining of a lost scheduler while they end.
+    # Not after an error: Dask's threads still log the lost scheduler while they end.
     for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)
 
 
 @contextmanager
-def _no_imports_from_here() -> Iterator[None]:
-    """Keep new Python processes from importing what lies in the present folder: it may hold a random.py."""
+def _safe_path() -> Iterator[None]:
+    """Keep new Python processes from importing files of the current folder, which may hold a random.py."""
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = before
+        del os.environ["PYTHONSAFEPATH"]
+        os.environ |= {} if before is None else {"PYTHONSAFEPATH": before}
 
 
 @contextmanager
@@ -111,13 +101,13 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
     from distributed import Client, LocalCluster
 
     settings = {
-        # A worker's log would land in the middle of the progress bar; what concerns a song comes back as its row.
+        # A worker's log would break into the progress bar; errors of songs come back as rows.
         "distributed.logging.distributed": "critical",
         "distributed.logging.asyncio": "critical",
-        # A hundred times a second it looks at what a worker does, which here is to wait for the process that decodes.
+        # The profiler would look a hundred times a second at a worker that only waits for its decoding process.
         "distributed.worker.profile.enabled": False,
     }
-    with dask.config.set(settings), _sigint_for_this_process_only():
+    with dask.config.set(settings), _sigint_blocked():
         cluster = LocalCluster(
             n_workers=n_workers,
             threads_per_worker=1,
@@ -125,8 +115,7 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
             dashboard_address="127.0.0.1:0",
             silence_logs=logging.CRITICAL,
         )
-    # A nanny whose worker dies while it is being restarted gives up, and one whose worker exits ends with it: somebody
-    # must start another, and before long.
+    # A nanny ends when its worker exits, or dies during a restart: `adapt` starts another, after this time.
     heal = dask.config.set({"distributed.deploy.lost-worker-timeout": _LOST_AFTER})
     with heal, _quiet(), cluster, Client(cluster, set_as_default=False) as client:
         cluster.adapt(minimum=n_workers, maximum=n_workers)
@@ -134,13 +123,13 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _sigint_for_this_process_only() -> Iterator[None]:
-    """Keep Ctrl-C from the workers: it reaches every process of the terminal, and only this one is to answer it.
+def _sigint_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from the workers: it reaches every process of the terminal, but only this one handles it.
 
-    A signal mask is inherited by threads and through exec: by the event loop of the cluster started here, and by every
-    worker that it starts now or later.
+    A signal mask is inherited by threads and through exec: by the event loop of a cluster that is started here, and by
+    every worker that the loop starts now or later.
     """
-    # Starting the resource tracker of multiprocessing would unblock the signal again, in the midst of it.
+    # If the resource tracker of multiprocessing started inside, it would unblock the signal.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -150,7 +139,7 @@ def _sigint_for_this_process_only() -> Iterator[None]:
 
 
 def dashboard(client: Any, config: ExtractConfig) -> str:
-    """Return where the dashboard of the cluster is, or what it takes to have one."""
+    """Return the address of the cluster's dashboard, or how to get one."""
     if config.on_this_machine and importlib.util.find_spec("bokeh") is None:
         return "none here (it needs: pip install bokeh)"
     return str(client.dashboard_link)

@@ -1,18 +1,16 @@
-"""Ctrl-C and SIGTERM as a request to finish in good order; the second one ends the process at once."""
+"""Signals that ask a run to stop: the first lets it commit what is finished, the second ends the process at once."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Self
-
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class StopRequest:
-    """While in use, remembers the first signal instead of dying of it.
+    """A context in which the first SIGINT or SIGTERM is noted instead of ending the process.
 
     Attributes
     ----------
@@ -25,16 +23,16 @@ class StopRequest:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        # Python delivers signals to the main thread alone, and lets no other set handlers.
+        # Python allows handlers in the main thread only.
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._remember) for number in _SIGNALS}
+            self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         if self.signal_number is not None:
             os._exit(128 + number)
         self.signal_number = number

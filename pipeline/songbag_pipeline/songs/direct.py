@@ -1,4 +1,4 @@
-"""Features straight from audio files, without a store: for predicting on songs that are seen once."""
+"""Features straight from audio files, without a store: for predicting on new songs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from songbag_pipeline.songs.containment import ContainedReader
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec
 from songbag_store.progress import Progress, first_notes, shown_on
-from songbag_store.storage.location import Location, LocationLike
+from songbag_store.storage.location import LocationLike
 from songbag_store.types import StoredWindows
 from songbag_store.windows.spill import WindowSpill
 
@@ -22,7 +22,7 @@ class SongFeatures:
     Attributes
     ----------
     windows : array, shape (N, C, T), or None
-        As a store would hold them, in a temporary file; None if the song failed.
+        In the encoding of a store, mapped from a temporary file; None if the song failed.
     error_code, error : str or None
         Why it failed; a code of `songbag_store.format.failure_codes.REMEDIES`.
     """
@@ -34,12 +34,7 @@ class SongFeatures:
     error: str | None
 
 
-def features_of(
-    source: LocationLike,
-    spec: FeatureSpec,
-    *,
-    progress: Progress | None = None,
-) -> Iterator[SongFeatures]:
+def features_of(source: LocationLike, spec: FeatureSpec, *, progress: Progress | None = None) -> Iterator[SongFeatures]:
     """Compute the features of every song of a source, one song after the other, in a contained process.
 
     Parameters
@@ -49,27 +44,25 @@ def features_of(
     spec : FeatureSpec
         What to compute.
     progress : Progress, optional
-        Where to show what was left out of the source, before the first song; by default standard output.
+        Where to note what was left out of the source, before the first song; by default standard output.
 
     Yields
     ------
     song : SongFeatures
-        A song that fails is yielded with its reason. Windows are valid until the next song is asked for.
+        A song that fails is yielded with its reason. Windows are valid until the next song is requested.
 
     Raises
     ------
     SourceError, ManifestError
         If the source cannot be used.
     """
-    location = Location.of(source)
-    found = read_source(location)
+    found = read_source(source)
     shown = progress or shown_on(sys.stdout)
     for note in first_notes(found.warnings):
         shown.note(note)
-    songs = found.songs
     with ContainedReader() as reader:
-        for song_id, path in zip(songs["song_id"].to_pylist(), songs["path"].to_pylist(), strict=True):
+        for song_id, path in zip(*(found.songs[name].to_pylist() for name in ("song_id", "path")), strict=True):
             with WindowSpill(spec) as spill:
-                facts = reader.read(path, spill, location.storage_options)
+                facts = reader.read(path, spill, found.location.storage_options)
                 windows = spill.windows() if facts.status == "ok" else None
                 yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)

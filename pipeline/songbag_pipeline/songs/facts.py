@@ -1,12 +1,11 @@
-"""What the index says of a song beside its name."""
+"""The facts of a song that the index holds, besides its id and path."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from datetime import datetime
-from typing import Self
+from typing import Any, Self
 
 from songbag_store import FeatureSpec
 from songbag_store.types import StoredWindows
@@ -14,7 +13,7 @@ from songbag_store.types import StoredWindows
 
 @dataclasses.dataclass(slots=True)
 class SongFacts:
-    """What extraction found of one song: filled in as far as it came."""
+    """What is known of one song; None where extraction did not get that far."""
 
     status: str = "ok"
     error_code: str | None = None
@@ -38,21 +37,13 @@ class SongFacts:
         self.status, self.error_code, self.error = "failed", code, what
         self.n_windows, self.feature_sum, self.feature_sumsq = 0, None, None
 
-    def to_json(self) -> str:
-        """Return the facts as one line of JSON."""
-        fields = dataclasses.asdict(self)
-        return json.dumps(fields | {"modified_at": self.modified_at and self.modified_at.isoformat()})
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON values."""
+        return dataclasses.asdict(self) | {"modified_at": self.modified_at and self.modified_at.isoformat()}
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` wrote; floats come back bit for bit.
-
-        Raises
-        ------
-        ValueError, TypeError
-            If it is something else.
-        """
-        fields = json.loads(text)
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Read what `to_dict` made, after a way through JSON; floats come back bit for bit."""
         time = fields["modified_at"]
         return cls(**fields | {"modified_at": time and datetime.fromisoformat(time)})
 

@@ -1,4 +1,4 @@
-"""One song: opened once, hashed, decoded, resampled and windowed as a stream, whatever its length."""
+"""One song: hashed, decoded, resampled and windowed as a stream."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ from songbag_store.types import StoredWindows
 
 _WINDOWS_BYTES = 4 << 20
 _SAMPLES_AT_ONCE = 1 << 20
-"""Samples that are windowed at once: decoder and kernel drive each other's data out of the cache at every change."""
 
 
 def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
     """Compute the windows of one song and pass them on in blocks.
 
-    Memory does not grow with the song: at any time there are a few seconds of audio and the windows of one block.
+    Memory does not grow with the song: it holds a minute of audio and the windows of one block.
 
     Parameters
     ----------
@@ -41,12 +40,12 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
     spec : FeatureSpec
         What to compute.
     sink : callable
-        Called with windows as stored, shape (N, C, T). If the song fails, what it was given is to be dropped.
+        Called with windows as stored, shape (N, C, T). If the song fails, the caller drops them.
 
     Returns
     -------
     facts : SongFacts
-        Of an ``ok`` song, or of a ``failed`` one with the reason; no exception leaves for the sake of a song.
+        Of an ``ok`` song, or of a ``failed`` one with the reason: a bad song raises no exception.
     """
     facts = SongFacts()
     try:
@@ -59,7 +58,7 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
             try:
                 _windows_of(file, spec, facts, passed_on)
             except Damaged:
-                # What lies before the damage comes out the same again.
+                # The part before the damage gives the same windows again.
                 passed_on.again()
                 _windows_of(file, spec, facts, passed_on, leniently=True)
             finally:
@@ -72,14 +71,14 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
     except SongError as error:
         facts.fail(error.code, error.what)
     except StoreError:
-        raise  # no room for the windows is no fault of the song
+        raise  # there is no room for the windows: the song is not to blame
     except UnencodableFeatures as error:
         facts.fail("out-of-range", str(error))
     except MemoryError:
         facts.fail("out-of-memory", "decoding took more memory than it may")
     except OSError as error:
         facts.fail("unreadable-file", f"reading failed ({error.strerror or error})")
-    except Exception as error:  # a stranger's file may hit any fault of a library; the other songs go on
+    except Exception as error:  # a file may hit any bug of a library; the other songs go on
         facts.fail("internal-error", f"{type(error).__name__}: {error}")
     return facts
 
@@ -110,7 +109,7 @@ def _samples(file: RegularFile, sample_rate_hz: int, max_duration_s: float | Non
 
 
 class _PassedOn:
-    """Passes windows on, and sums them over the song per coefficient: normalisation then needs no second pass."""
+    """Passes windows on, and sums them per coefficient, so that normalisation needs no second pass."""
 
     def __init__(self, sink: Sink, spec: FeatureSpec) -> None:
         self.total: npt.NDArray[np.float64] = np.zeros(spec.window_shape[0])
@@ -124,7 +123,7 @@ class _PassedOn:
         return max(self._skip, self._seen)
 
     def again(self) -> None:
-        """Expect the song from its beginning, and pass over the windows that were passed on."""
+        """Expect the song from its beginning, and skip the windows that were passed on before."""
         self._skip, self._seen = self._seen, 0
 
     def __call__(self, windows: StoredWindows) -> None:
@@ -144,64 +143,41 @@ def _windows_of(file: RegularFile, spec: FeatureSpec, facts: SongFacts, sink: Si
         if len(windows):
             sink(encode(windows, spec))
 
+    step = spec.window_hop_samples * max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
     with decode(file, spec.max_duration_s, leniently=leniently) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
         facts.declared_duration_s = recording.declared_s
-        for pieces in _gathered(_resampled(recording, blocks, spec.sample_rate_hz)):
-            for windows in _windows(windower, spec, pieces):
-                keep(windows)
+        for samples in _gathered(_resampled(recording, blocks, spec.sample_rate_hz)):
+            # With a short hop there are too many windows in the samples for one block.
+            for start in range(0, len(samples), step):
+                keep(windower.push(samples[start : start + step]))
     facts.duration_s = recording.decoded_frames / recording.sample_rate_hz
     facts.declared_duration_s, facts.truncated = recording.declared_s, recording.truncated
     facts.padded = windower.n_windows == 0
     if facts.padded:
-        _check_length(facts.duration_s, windower.n_samples, spec)
+        if spec.short_songs == "reject" or windower.n_samples < spec.n_fft:
+            shortest_s = spec.window_s if spec.short_songs == "reject" else spec.n_fft / spec.sample_rate_hz
+            raise SongError("too-short", f"the song lasts {facts.duration_s:.3f} s, less than {shortest_s:.3f} s")
         keep(windower.pad())
 
 
-def _gathered(pieces: Iterator[FloatArray]) -> Iterator[list[FloatArray]]:
-    """Yield pieces many at a time."""
+def _gathered(pieces: Iterator[FloatArray]) -> Iterator[FloatArray]:
+    """Join pieces to large ones: decoder and kernel push each other's data out of the cache at every change."""
     gathered: list[FloatArray] = []
     n_samples = 0
     for piece in pieces:
         gathered.append(piece)
         n_samples += len(piece)
         if n_samples >= _SAMPLES_AT_ONCE:
-            yield gathered
+            yield np.concatenate(gathered)
             gathered, n_samples = [], 0
     if gathered:
-        yield gathered
-
-
-def _windows(windower: Windower, spec: FeatureSpec, pieces: list[FloatArray]) -> Iterator[FloatArray]:
-    """Yield the windows that pieces complete, as many at a time as may be in memory."""
-    at_once = max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
-    # Windows that follow each other closely are many in a piece.
-    step = spec.window_hop_samples * at_once
-    done: list[FloatArray] = []
-    n_done = 0
-    for piece in pieces:
-        for start in range(0, len(piece), step):
-            windows = windower.push(piece[start : start + step])
-            if len(windows):
-                done.append(windows)
-                n_done += len(windows)
-            if n_done >= at_once:
-                yield np.concatenate(done)
-                done, n_done = [], 0
-    if done:
-        yield np.concatenate(done)
-
-
-def _check_length(duration_s: float, n_samples: int, spec: FeatureSpec) -> None:
-    """Refuse a song that the spec does not want padded, or that is shorter than one frame."""
-    if spec.short_songs == "reject" or n_samples < spec.n_fft:
-        shortest_s = spec.window_s if spec.short_songs == "reject" else spec.n_fft / spec.sample_rate_hz
-        raise SongError("too-short", f"the song lasts {duration_s:.3f} s, less than {shortest_s:.3f} s")
+        yield np.concatenate(gathered)
 
 
 def _resampled(recording: Recording, blocks: Iterator[FloatArray], target_hz: int) -> Iterator[FloatArray]:
-    """Resample a stream of blocks; the pieces make the very samples of the whole, as soxr's HQ recipe gives them."""
+    """Resample a stream of blocks; joined, the pieces are what soxr's HQ recipe gives for the whole song."""
     source_hz = recording.sample_rate_hz
     if source_hz == target_hz:
         yield from blocks

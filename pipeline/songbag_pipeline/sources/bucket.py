@@ -1,14 +1,13 @@
-"""Songs and manifests in object stores: listed, and fetched to a temporary file one at a time."""
+"""Objects in object stores: their size and time, and a temporary copy of one at a time."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import IO, Any
 
 from songbag_pipeline.errors import SongError
 from songbag_store.errors import StoreError, StoreUnavailable, no_temporary_room
@@ -21,72 +20,57 @@ _REQUESTS_AT_ONCE = 32
 
 @contextmanager
 def local_copy(address: str, options: Mapping[str, str], *, suffix: str = "") -> Iterator[str]:
-    """Yield a path on this machine: the address itself if it is one, or a temporary copy that bears the object's time.
+    """Yield a path on this machine: the address itself if it is one, else a temporary copy with the object's time.
 
     Raises
     ------
     SongError
-        ``missing`` or ``unreadable-file``, if the object cannot be had.
+        ``missing`` or ``unreadable-file``, if the object cannot be fetched.
     StoreError
-        If the object store does not answer, or there is no room for the copy: no fault of the song.
+        If the object store does not answer, or there is no room for the copy: the song is not to blame.
     """
     if not is_remote(address):
         yield address
         return
     with tempfile.NamedTemporaryFile(prefix="songbag-", suffix=suffix) as file:
-        found = _fetch(address, options, file)
+        bucket, key = _opened(address, options)
+        try:
+            found = bucket.download(key, file)
+        except FileNotFoundError:
+            raise SongError("missing", "there is no such object") from None
+        except StoreUnavailable:
+            raise
+        except StoreError as error:
+            raise SongError("unreadable-file", f"the object cannot be fetched: {error.what}") from error
+        except OSError as error:
+            raise no_temporary_room("a song that is to be read", error) from error
         if found.stamped_at is not None:
             os.utime(file.name, (found.stamped_at.timestamp(),) * 2)
         yield file.name
 
 
-def _fetch(address: str, options: Mapping[str, str], file: IO[bytes]) -> StoredObject:
-    bucket, key = _split(address)
-    try:
-        return _bucket(bucket, tuple(sorted(options.items()))).download(key, file)
-    except FileNotFoundError:
-        raise SongError("missing", "there is no such object") from None
-    except StoreUnavailable:
-        raise
-    except StoreError as error:
-        raise SongError("unreadable-file", f"the object cannot be fetched: {error.what}") from error
-    except OSError as error:
-        raise no_temporary_room("a song that is to be read", error) from error
+def heads(addresses: Sequence[str], options: Mapping[str, str]) -> list[StoredObject | None]:
+    """Return size and time of objects, in their order; None for one that is not there."""
 
-
-def rows_below(address: str, options: Mapping[str, str]) -> list[dict[str, Any]]:
-    """List all objects below a prefix, as rows of a source; a song id is the part of the key below the prefix."""
-    storage = ObjectStorage(address, options)
-    return [_row(entry.key, f"{storage.address}/{entry.key}", entry) for entry in storage.entries("")]
-
-
-def remote_rows(named: list[tuple[str, str]], options: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return song ids and addresses as rows of a source, in their order; one that is not there has no size and time."""
-    given = tuple(sorted(options.items()))
-
-    def row(song_id: str, address: str) -> dict[str, Any]:
-        bucket, key = _split(address)
+    def head(address: str) -> StoredObject | None:
+        bucket, key = _opened(address, options)
         try:
-            return _row(song_id, address, _bucket(bucket, given).head(key))
+            return bucket.head(key)
         except FileNotFoundError:
-            return {"song_id": song_id, "path": address}
+            return None
 
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as threads:
-        return list(threads.map(lambda pair: row(*pair), named))
+        return list(threads.map(head, addresses))
 
 
-def _row(song_id: str, address: str, entry: StoredObject) -> dict[str, Any]:
-    return {"song_id": song_id, "path": address, "file_bytes": entry.n_bytes, "modified_at": entry.stamped_at}
-
-
-def _split(address: str) -> tuple[str, str]:
-    """Split an address into that of its bucket and the key."""
+def _opened(address: str, options: Mapping[str, str]) -> tuple[ObjectStorage, str]:
+    """Return the bucket of an address, and the key in it."""
     scheme, _, rest = address.partition("://")
     bucket, _, key = rest.partition("/")
-    return f"{scheme}://{bucket}", key
+    return _bucket(f"{scheme}://{bucket}", tuple(sorted(options.items()))), key
 
 
 @lru_cache(maxsize=16)
 def _bucket(address: str, options: tuple[tuple[str, str], ...]) -> ObjectStorage:
-    """Keep a bucket's connections from song to song."""
+    """Open a bucket; its connections stay open from song to song."""
     return ObjectStorage(address, dict(options))

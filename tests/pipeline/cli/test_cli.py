@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from songbag_pipeline.run.extract import Summary
+from songbag_pipeline.run.summary import Summary
 from songbag_store import SongStore
 from tests.support.audio import chirp, write
 from tests.support.command import songbag
@@ -84,7 +84,7 @@ def test_a_spec_that_cannot_be_is_wrong_usage(tmp_path: Path) -> None:
 def test_the_report_is_grammatical_for_nothing_new() -> None:
     from songbag_pipeline.cli.commands import _report
 
-    assert _report(Summary(0, 0, 3, 1, 0, 0, 0.0, 0.0, 4, ()), "s") == [
+    assert _report(Summary(n_known=3, n_failed_before=1, n_adopted=0, snapshot=4, n_duplicates=0), "s") == [
         "Nothing is new: 3 songs were in the store already, 1 had failed before (--retry-failed tries them again)."
         " Snapshot 4."
     ]

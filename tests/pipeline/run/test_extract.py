@@ -68,12 +68,12 @@ def test_the_same_songs_give_the_same_bytes_with_any_number_of_workers(folder: P
 
 
 def test_the_batch_a_song_is_in_changes_no_bit_of_it(folder: Path, tmp_path: Path) -> None:
-    from songbag_pipeline.run.plan import plan
+    from songbag_pipeline.run.plan import Plan
     from songbag_pipeline.sources.source import read_source
 
     def windows(name: str, batch_songs: int) -> tuple[dict[str, bytes], list[object]]:
         store = open_for_writing(tmp_path / name, SPEC)
-        todo = plan(read_source(folder).songs, store.index(arrow=True)).todo
+        todo = Plan.of(read_source(folder), store.index(arrow=True)).todo
         job = batches.Job(store.location, store.uuid, SPEC, name)
         for start in range(0, todo.num_rows, batch_songs):
             store = commit_parts(store, batches.run_batch(job, todo.slice(start, batch_songs)))
@@ -89,12 +89,12 @@ def test_the_batch_a_song_is_in_changes_no_bit_of_it(folder: Path, tmp_path: Pat
 def test_a_batch_that_becomes_far_larger_than_expected_makes_several_fragments(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from songbag_pipeline.run.plan import plan
+    from songbag_pipeline.run.plan import Plan
     from songbag_pipeline.sources.source import read_source
 
     monkeypatch.setattr(batches, "LARGEST_FRAGMENT_BYTES", 8 * SPEC.window_bytes)
     store = open_for_writing(tmp_path / "store", SPEC)
-    todo = plan(read_source(folder).songs, store.index(arrow=True)).todo
+    todo = Plan.of(read_source(folder), store.index(arrow=True)).todo
     rows = batches.run_batch(batches.Job(store.location, store.uuid, SPEC, "run"), todo)
     windows = [sum(part["n_windows"].to_pylist()) for part in rows.values()]
     assert len(windows) > 2
@@ -146,10 +146,10 @@ def test_another_spec_is_refused_for_a_store_that_exists(folder: Path, tmp_path:
 @pytest.mark.fault(43)
 def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_path: Path) -> None:
     store = open_for_writing(tmp_path / "store", SPEC)
-    from songbag_pipeline.run.plan import plan
+    from songbag_pipeline.run.plan import Plan
     from songbag_pipeline.sources.source import read_source
 
-    songs = plan(read_source(folder).songs, store.index(arrow=True)).todo
+    songs = Plan.of(read_source(folder), store.index(arrow=True)).todo
     batches.run_batch(batches.Job(store.location, store.uuid, SPEC, "killed run"), songs.slice(0, 4))
     summary = run(folder, tmp_path / "store")
     assert (summary.n_adopted, summary.n_stored + summary.n_failed) == (4, 4)

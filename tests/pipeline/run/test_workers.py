@@ -23,7 +23,6 @@ from songbag_pipeline.run import coordinator, workers
 from songbag_pipeline.run.batch import Job
 from songbag_pipeline.run.cluster import connected
 from songbag_pipeline.run.config import ExtractConfig
-from songbag_pipeline.run.workers import Needs
 from songbag_store import SongStore
 from songbag_store.progress import Silent
 from songbag_store.writer import open_for_writing
@@ -89,12 +88,12 @@ def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
     if hidden == "store":
         (tmp_path / "store" / "store.json").rename(tmp_path / "store.json")
     song = str(tmp_path / "nowhere.wav") if hidden == "song" else None
-    needs = Needs(job=Job(store.location, store.uuid, SPEC, "run"), song=song)
+    job = Job(store.location, store.uuid, SPEC, "run", song=song)
     with (
         connected(ExtractConfig(workers=1, scheduler_file=scheduler_file)) as client,
         pytest.raises(ClusterError, match=said),
     ):
-        workers.check_workers(client, needs)
+        workers.check_workers(client, job)
 
 
 @pytest.mark.fault(59)

@@ -29,14 +29,14 @@ import sys
 import distributed
 import pyarrow as pa
 from songbag_pipeline.run.batch import Job, run_batch
-from songbag_pipeline.run.plan import plan
+from songbag_pipeline.run.plan import Plan
 from songbag_pipeline.songs import containment
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec
 from songbag_store.writer import open_for_writing
 
 store = open_for_writing(sys.argv[2], FeatureSpec(**json.loads(sys.argv[3])))
-todo = plan(read_source(sys.argv[1]).songs, store.index(arrow=True)).todo
+todo = Plan.of(read_source(sys.argv[1]), store.index(arrow=True)).todo
 (rows,) = run_batch(Job(store.location, store.uuid, store.spec, "test"), todo).values()
 def peak(process):
     with open(f"/proc/{process}/status") as file:

@@ -1,4 +1,4 @@
-"""Decoding with FFmpeg, through PyAV: Vorbis, Opus, what only it reads, and what libsndfile gives up."""
+"""Vorbis, Opus, formats that only FFmpeg reads, and damaged MP3 and FLAC files, through PyAV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from songbag_pipeline.errors import SongError
 from songbag_pipeline.types import FloatArray
 
 CODEC_OPTIONS = {"err_detect": "crccheck+explode"}
-"""Without them a FLAC frame with a wrong checksum would be passed on as noise."""
+"""Without them FFmpeg returns a FLAC frame with a wrong checksum as noise."""
 
 _PACKET_ERRORS_BEYOND = 0.05
 _SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
@@ -30,15 +30,16 @@ _HEADER_BYTES = 64
 
 @contextmanager
 def open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
-    """Open with FFmpeg as the one format that was recognised: no playlist, no other file, no network."""
+    """Open with FFmpeg as the format that was recognised: no playlist, no other file, no network."""
     cut_off, counted = _ends_early(file, form), _counts_its_length(file, form)
     file.seek(0)
     options = {"format_whitelist": f"{form.container},mov,mp4,m4a,3gp,3g2,mj2,webm", "protocol_whitelist": "file"}
     try:
         container = av.open(file, format=form.container, options=options)
     except (av.FFmpegError, IndexError, ValueError, OSError) as error:
-        if form.container == "ogg" and any(mark in _peek(file, 0, _OGG_PAGE_BYTES) for mark in _LAST_HEADERS):
-            raise SongError("no-audio", "the file ends, or is damaged, behind its header") from error
+        head = os.pread(file.fileno(), _OGG_PAGE_BYTES, 0)
+        if form.container == "ogg" and any(mark in head for mark in _LAST_HEADERS):
+            raise SongError("no-audio", "the file ends, or is damaged, after its header") from error
         raise SongError("unreadable-header", f"the {form.name} header cannot be read ({error})") from error
     with container:
         if not container.streams.audio:
@@ -54,7 +55,7 @@ def open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recor
 
         def blocks(recording: Recording) -> Iterator[FloatArray]:
             last, decoded = yield from _packets(container, stream, recording)
-            # Some encoders leave out the end of the last frame: it tells nothing where the length is known.
+            # Some encoders leave out the end of the last frame, so it means nothing if the length is known.
             cut_within = declared is None and frame_bytes(last[:7]) > len(last)
             recording.ended(noted=cut_off or cut_within or (form.container == "flac" and not decoded))
 
@@ -62,7 +63,7 @@ def open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recor
 
 
 def _declared_s(container: Any, stream: Any) -> float | None:
-    """Return the duration that the header gives, in seconds."""
+    """Return the duration in the header, in seconds."""
     if stream.name.startswith("pcm_") and stream.frames:
         return float(stream.frames / stream.codec_context.sample_rate)
     if stream.duration and stream.time_base:
@@ -71,14 +72,14 @@ def _declared_s(container: Any, stream: Any) -> float | None:
 
 
 def _counts_its_length(file: BufferedReader, form: AudioFormat) -> bool:
-    """Tell whether the header gives a length: where it does not, FFmpeg makes one of the file's size."""
+    """Return whether the header has a length; if not, FFmpeg guesses it from the size of the file."""
     if form.container == "matroska":
         return _segment_end(file) is not None
     return form.container not in ("aac", "mp3")
 
 
 def _ends_early(file: BufferedReader, form: AudioFormat) -> bool:
-    """Tell whether the container itself shows that the end of the file is not there."""
+    """Return whether the container shows that the end of the file is missing."""
     if form.container == "ogg":
         return _lacks_last_page(file)
     ends = {"matroska": _segment_end, "caf": _chunks_end}
@@ -86,23 +87,18 @@ def _ends_early(file: BufferedReader, form: AudioFormat) -> bool:
     return end is not None and os.fstat(file.fileno()).st_size < end
 
 
-def _peek(file: BufferedReader, start: int, n_bytes: int) -> bytes:
-    """Read some bytes without moving."""
-    return os.pread(file.fileno(), n_bytes, start)
-
-
 def _lacks_last_page(file: BufferedReader) -> bool:
-    """Tell whether an Ogg file ends before the page marked as the last (RFC 3533, section 6)."""
+    """Return whether an Ogg file ends before the page that is marked as the last (RFC 3533, section 6)."""
     size = os.fstat(file.fileno()).st_size
-    end = _peek(file, max(0, size - _OGG_PAGE_BYTES), _OGG_PAGE_BYTES)
+    end = os.pread(file.fileno(), _OGG_PAGE_BYTES, max(0, size - _OGG_PAGE_BYTES))
     page = end.rfind(b"OggS")
     return page < 0 or len(end) < page + 6 or not end[page + 5] & 4
 
 
 def _chunks_end(file: BufferedReader) -> int | None:
-    """Return where the samples of a CAF file end; None where that is open (Apple's CAF specification 1.0)."""
+    """Return where the samples of a CAF file end; None if it does not say (Apple's CAF specification 1.0)."""
     start = 8
-    while len(head := _peek(file, start, 12)) == 12:
+    while len(head := os.pread(file.fileno(), 12, start)) == 12:
         kind, n_bytes = struct.unpack(">4sq", head)
         if kind == b"data" or n_bytes < 0:
             return None if n_bytes < 0 else start + 12 + n_bytes
@@ -111,8 +107,8 @@ def _chunks_end(file: BufferedReader) -> int | None:
 
 
 def _segment_end(file: BufferedReader) -> int | None:
-    """Return where a Matroska file's segment ends; None where its writer did not know (RFC 8794, 4 and 6.2)."""
-    head = _peek(file, 0, _HEADER_BYTES)
+    """Return where a Matroska file's segment ends; None if it does not say (RFC 8794, 4 and 6.2)."""
+    head = os.pread(file.fileno(), _HEADER_BYTES, 0)
     header_bytes, start = _element_size(head, 4)
     if header_bytes is None:
         return None
@@ -133,7 +129,7 @@ def _element_size(data: bytes, start: int) -> tuple[int | None, int]:
 def _packets(container: Any, stream: Any, recording: Recording) -> Generator[FloatArray, None, tuple[bytes, bool]]:
     """Decode packet by packet; return the last, and whether it could be decoded.
 
-    A few that cannot be are left out, many are `corrupt`.
+    A few packets that cannot be decoded are left out; many are an error.
     """
     packets = errors = 0
     last, decoded = None, True
@@ -152,9 +148,7 @@ def _packets(container: Any, stream: Any, recording: Recording) -> Generator[Flo
                 continue
             decoded = decoded or packet.size > 0
             yield from joiner.add_all(frames)
-        rest = joiner.rest()
-        if rest is not None:
-            yield rest
+        yield from joiner.rest()
     except (av.FFmpegError, IndexError) as error:
         raise recording.corrupt(str(error)) from error
     if errors > max(1, packets * _PACKET_ERRORS_BEYOND):
@@ -163,9 +157,9 @@ def _packets(container: Any, stream: Any, recording: Recording) -> Generator[Flo
 
 
 class Joiner:
-    """Joins FFmpeg's frames, a thousand samples each, to mono blocks before anything is done in Python.
+    """Joins FFmpeg's frames of a thousand samples to mono blocks, before Python works on them.
 
-    The kind of the samples and the number of channels may change on the way; both end with the downmix.
+    The type of the samples and the number of channels may change within a file.
     """
 
     def __init__(self, recording: Recording) -> None:
@@ -179,24 +173,24 @@ class Joiner:
             kind = frame.format.name, frame.layout.nb_channels, frame.sample_rate
             if kind != self._kind:
                 yield from self._begin(kind)
-            # Time stamps may jump, and the fifo refuses that.
+            # Time stamps may jump, which the fifo refuses.
             frame.pts = None
             self._fifo.write(frame)
             if self._fifo.samples >= BLOCK_FRAMES:
                 yield _mixed(self._fifo.read())
 
     def _begin(self, kind: tuple[str, int, int]) -> Iterator[FloatArray]:
-        """Begin anew with frames of another kind; yield what was there before them."""
+        """Yield the samples so far, and start a fifo for frames of another kind."""
         if kind[2] != self._rate_hz:
             raise SongError("corrupt", "the sample rate changes within the file")
-        before, self._fifo, self._kind = self.rest(), av.AudioFifo(), kind
-        if before is not None:
-            yield before
+        yield from self.rest()
+        self._fifo, self._kind = av.AudioFifo(), kind
 
-    def rest(self) -> FloatArray | None:
-        """Return what there is."""
+    def rest(self) -> Iterator[FloatArray]:
+        """Yield the samples that are left, if any."""
         frame = self._fifo.read()
-        return None if frame is None else _mixed(frame)
+        if frame is not None:
+            yield _mixed(frame)
 
 
 def _mixed(frame: Any) -> FloatArray:

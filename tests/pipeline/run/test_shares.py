@@ -1,4 +1,4 @@
-"""How songs are cut into batches: quick progress on a small job, fragments of a good size on a large one."""
+"""How songs are shared out in batches: quick progress on a small job, fragments of a good size on a large one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tracemalloc
 import pyarrow as pa
 import pytest
 
-from songbag_pipeline.run.cut import cut, expected_s
+from songbag_pipeline.run.shares import expected_s, shares
 from songbag_store import FeatureSpec
 
 MB = 1 << 20
@@ -22,12 +22,12 @@ def songs(count: int, file_bytes: int | None, suffix: str = ".mp3") -> pa.Table:
 
 
 def sizes(table: pa.Table, spec: FeatureSpec | None = None, n_workers: int = 2) -> list[int]:
-    return [batch.num_rows for batch in cut(table, spec or FeatureSpec(), lambda: n_workers)]
+    return [batch.num_rows for batch in shares(table, spec or FeatureSpec(), lambda: n_workers)]
 
 
 def test_every_song_is_in_one_batch_in_order_and_batches_grow_smaller() -> None:
     table = songs(500, 3_000_000)
-    cuts = list(cut(table, FeatureSpec(), lambda: 2))
+    cuts = list(shares(table, FeatureSpec(), lambda: 2))
     assert [s for batch in cuts for s in batch["song_id"].to_pylist()] == table["song_id"].to_pylist()
     lengths = [batch.num_rows for batch in cuts]
     assert lengths == sorted(lengths, reverse=True)
@@ -79,7 +79,7 @@ def test_files_that_are_gone_do_not_make_a_batch_without_end() -> None:
 def test_workers_that_come_later_make_the_batches_smaller() -> None:
     present = [1, 1, 50]
     lengths = [
-        b.num_rows for b in cut(songs(1000, 2_400_000), FeatureSpec(), lambda: present.pop(0) if present else 50)
+        b.num_rows for b in shares(songs(1000, 2_400_000), FeatureSpec(), lambda: present.pop(0) if present else 50)
     ]
     assert lengths[0] == 250
     assert lengths[2] < 5
@@ -90,7 +90,7 @@ def test_a_list_of_millions_of_songs_is_cut_with_some_bytes_a_song() -> None:
     column = pa.chunked_array([pa.array(["/music/a.mp3"] * 100_000)] * 10)
     table = pa.table({"path": column, "file_bytes": pa.chunked_array([pa.array([5_000_000] * 100_000)] * 10)})
     tracemalloc.start()
-    first = next(cut(table, FeatureSpec(), lambda: 2))
+    first = next(shares(table, FeatureSpec(), lambda: 2))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert first.num_rows > 300

@@ -1,0 +1,55 @@
+"""What the frames of an MP3 and of a FLAC file have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class Frames:
+    """The frames of one file.
+
+    Attributes
+    ----------
+    sample_rate_hz, channels : int
+        As in the header.
+    first : int
+        Where the first frame begins, in bytes.
+    codec : str
+        FFmpeg's decoder.
+    extradata : bytes
+        What the decoder must know before the first frame.
+    bytes_at_once : int
+        How much to read and decode at a time: enough frames for a call, few enough for the cache.
+    ends_whole : bool
+        Whether the data after the last begin of a frame is a whole frame.
+    declared_frames : int or None
+        Samples in all, if the file says so.
+    start, stop : int, int or None
+        The first sample of the music, and the one after its last.
+    n_samples : int or None
+        The most samples that all frames may hold, with those before and after the music.
+    """
+
+    codec: str
+    bytes_at_once: int
+    extradata = b""
+    ends_whole = False
+    declared_frames: int | None = None
+    start = 0
+    stop: int | None = None
+    n_samples: int | None = None
+
+    def __init__(self, sample_rate_hz: int, channels: int, first: int) -> None:
+        self.sample_rate_hz, self.channels, self.first = sample_rate_hz, channels, first
+
+    def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
+        """Yield places where frames begin, and how many frames lie between each and the one before it.
+
+        The data begin with a frame.
+
+        Raises
+        ------
+        ValueError
+            If there is something else between frames.
+        """
+        raise NotImplementedError

@@ -1,0 +1,101 @@
+"""The work of a run: the songs of a source that no earlier run has finished."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pyarrow as pa
+
+from songbag_pipeline.errors import SongsChanged
+from songbag_pipeline.run.config import ExtractConfig
+from songbag_pipeline.run.plan import COLUMNS, Plan, count_duplicates
+from songbag_pipeline.run.summary import Summary
+from songbag_pipeline.sources.listing import Source
+from songbag_pipeline.sources.source import read_source
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits.parts import finished_parts
+from songbag_store.errors import StoreError
+from songbag_store.format.index import REPLACES, join_rows, user_fields
+from songbag_store.storage.location import Location, LocationLike
+from songbag_store.writer import SpecChoice, commit_parts, open_for_writing, without_index
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Work:
+    """What a run is to do.
+
+    Attributes
+    ----------
+    store : SongStore
+        Where to put the features. It is open without its index, which would stay in memory for hours.
+    source : Location
+        Where the songs lie.
+    todo : pyarrow.Table
+        As `songbag_pipeline.run.plan.Plan.todo`.
+    config : ExtractConfig
+        How to run.
+    summary : Summary
+        What was found so far.
+    """
+
+    store: SongStore
+    source: Location
+    todo: pa.Table
+    config: ExtractConfig
+    summary: Summary
+
+    @classmethod
+    def of(
+        cls, source: LocationLike, store: Location, spec: FeatureSpec | SpecChoice | None, config: ExtractConfig
+    ) -> Work:
+        """Compare source and store; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
+        found = read_source(source, label_from_folder=config.label_from_folder)
+        opened = open_for_writing(store, spec)
+        adopted, left_out = _adopt(opened)
+        plan = _plan(found, adopted, config)
+        if plan.n_other_columns:
+            what = f"{plan.n_other_columns} songs have other columns in the store than the source gives"
+            left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")
+        summary = Summary(
+            n_known=plan.n_known,
+            n_failed_before=plan.n_failed_before,
+            n_adopted=adopted.inside.state.n_rows - opened.inside.state.n_rows,
+            snapshot=adopted.snapshot,
+            n_duplicates=count_duplicates(adopted),
+            warnings=(*found.warnings, *left_out),
+        )
+        return cls(without_index(adopted), found.location, plan.todo.slice(0, config.limit), config, summary)
+
+
+def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
+    """Commit the parts that an earlier run finished and that are in no snapshot.
+
+    Returns
+    -------
+    store : SongStore
+        At the snapshot that has them.
+    left_out : list of str
+        Notes on the parts whose columns do not fit the index; their songs are computed again.
+    """
+    state = store.inside.state
+    parts, _ = finished_parts(store.inside.storage, store.uuid, store.spec, state.parts)
+    fitting, left_out, columns = {}, [], state.schema.empty_table()
+    for name, rows in parts.items():
+        try:
+            columns = join_rows([columns, rows.slice(0, 0).drop_columns([REPLACES])])
+        except StoreError as error:
+            left_out.append(f"part {name} of an earlier run left out: {error.what}")
+        else:
+            fitting[name] = rows
+    return commit_parts(store, fitting), left_out
+
+
+def _plan(source: Source, store: SongStore, config: ExtractConfig) -> Plan:
+    """Compare the songs with the index, and refuse columns that do not fit and changes that are not allowed."""
+    schema = store.inside.state.schema
+    join_rows([schema.empty_table(), source.songs.slice(0, 0).drop_columns(["file_bytes", "modified_at"])])
+    both = [field.name for field in user_fields(source.songs.schema) if field.name in schema.names]
+    plan = Plan.of(source, store.index([*COLUMNS, *both], arrow=True), retry_failed=config.retry_failed)
+    if plan.changed and not config.update_changed:
+        raise SongsChanged(plan.changed, place=str(source.location))
+    return plan
