@@ -33,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.stores import music_windows, write_store
-from songbag_store.format.encoding import decode, encode
+from songbag_store.format.array import decode, encode
 from songbag_store.format.spec import FeatureSpec
 
 BAG, BATCH, BUFFER = 16, 32, 512

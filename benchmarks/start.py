@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from benchmarks.million_songs import song_ids, synthetic_index
 from songbag_store import FeatureSpec
-from songbag_store.format.encoding import encode
+from songbag_store.format.array import encode
 from songbag_store.format.keys import ARRAYS
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment

@@ -19,7 +19,7 @@ from songbag_pipeline import window_features
 from songbag_pipeline.demo.genres import GENRES, synthesise
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import adopt_part, write_part
-from songbag_store.format.encoding import encode
+from songbag_store.format.array import encode
 from songbag_store.format.index import REPLACES, index_schema
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment

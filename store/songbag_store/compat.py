@@ -1,9 +1,7 @@
-"""What songbag knows about other libraries beyond their public functions: today the inside of a Blosc chunk.
+"""Assumptions about the insides of other libraries: the Blosc chunk. `tests/store/test_compat.py` tests each.
 
-`tests/store/test_compat.py` holds each assumption, and says what to do when one fails.
-
-A chunk of C-Blosc 1 (README_CHUNK_FORMAT.rst) is a header of 16 bytes, a 4-byte offset for each of its blocks, and the
-blocks, each packed by itself. So a list that names some of the blocks makes a chunk of these blocks alone.
+A chunk of C-Blosc 1 (README_CHUNK_FORMAT.rst) is a header of 16 bytes, a 4-byte offset for each block, and the blocks,
+each packed by itself. So a header with the offsets of some blocks is a chunk of these blocks.
 """
 
 from __future__ import annotations
@@ -20,7 +18,7 @@ _HEADER = struct.Struct("<4sIII")
 _SIZE = struct.Struct("<I")
 _FLAGS, _COPIED = 2, 0x02
 _ONE_BLOCK = _HEADER.size + 4
-"""Where the block of a chunk of one block begins."""
+"""Offset of the block in a chunk of one block."""
 
 
 class BloscHeader(NamedTuple):
@@ -41,7 +39,7 @@ class BloscHeader(NamedTuple):
 
     @property
     def has_blocks(self) -> bool:
-        """Whether the chunk has a list of blocks: one that could not be packed is stored as it is."""
+        """Whether the chunk has a list of blocks; a chunk that could not be packed has none."""
         return not self.kind[_FLAGS] & _COPIED
 
 

@@ -21,6 +21,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib.util
 import tempfile
 from collections.abc import Sequence
@@ -34,9 +35,9 @@ class SongbagError(Exception):
     what : str
         What went wrong, without a full stop at the end.
     place : str
-        The song, file, key or option concerned; empty where there is none.
+        The song, file, key or option concerned; empty if there is none.
     remedy : str
-        What to do about it, a whole sentence; empty where nobody knows.
+        What to do about it, a whole sentence; empty if unknown.
     """
 
     exit_code = 1
@@ -52,15 +53,8 @@ class SongbagError(Exception):
         return f"{head}\n  {self.remedy}" if self.remedy else head
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (_revive, (type(self), self.__dict__))
-
-
-def _revive(kind: type[SongbagError], fields: dict[str, object]) -> SongbagError:
-    """Rebuild an error on the other side of a process boundary."""
-    error = kind.__new__(kind)
-    Exception.__init__(error, fields["what"])
-    error.__dict__.update(fields)
-    return error
+        # Errors cross process boundaries; their arguments are not those of `Exception`.
+        return copyreg.__newobj__, (type(self), self.what), self.__dict__  # type: ignore[attr-defined]
 
 
 class UsageError(SongbagError, ValueError):
@@ -70,7 +64,7 @@ class UsageError(SongbagError, ValueError):
 
 
 class SpecError(UsageError):
-    """A feature spec whose numbers do not fit together."""
+    """A feature spec with numbers that do not fit together."""
 
 
 class QueryError(UsageError):
@@ -81,16 +75,13 @@ class SongNotFound(SongbagError, KeyError):
     """No song of this id in the snapshot that was opened."""
 
     def __init__(self, song_id: str, place: str) -> None:
-        super().__init__(
-            f"no song {song_id!r} with features in this snapshot",
-            place=place,
-            remedy="`songbag query STORE 'select song_id from \"index\"'` lists what is there.",
-        )
+        remedy = "`songbag query STORE 'select song_id from \"index\"'` lists what is there."
+        super().__init__(f"no song {song_id!r} with features in this snapshot", place=place, remedy=remedy)
         self.song_id = song_id
 
 
 class SpecMismatch(SongbagError, ValueError):
-    """Two feature specs that should be one; `differences` maps a field to its two values."""
+    """Two feature specs that should be equal; `differences` maps a field to its two values."""
 
     def __init__(self, what: str, differences: dict[str, tuple[object, object]], *, place: str, remedy: str) -> None:
         fields = ", ".join(f"{name} {a!r} against {b!r}" for name, (a, b) in sorted(differences.items()))
@@ -103,24 +94,21 @@ class FileError(SongbagError, OSError):
 
 
 class MissingExtra(SongbagError, ImportError):
-    """A command or a function whose optional dependencies are not installed."""
+    """A package of an extra that is not installed."""
 
     def __init__(self, extra: str, module: str, *, place: str) -> None:
-        super().__init__(
-            f"needs the Python package {module!r}, which is not installed",
-            place=place,
-            remedy=f"Install it with: pip install 'songbag[{extra}]'",
-        )
+        what = f"needs the Python package {module!r}, which is not installed"
+        super().__init__(what, place=place, remedy=f"Install it with: pip install 'songbag[{extra}]'")
         self.extra = extra
 
 
 def require_extra(extra: str, module: str, *, place: str) -> None:
-    """Refuse to begin what cannot end well: a package that an extra brings is not installed.
+    """Require a package that an extra brings, before work begins.
 
     Raises
     ------
     MissingExtra
-        If it is not.
+        If it is not installed.
     """
     if importlib.util.find_spec(module) is None:
         raise MissingExtra(extra, module, place=place)
@@ -131,12 +119,10 @@ class StoreError(SongbagError, OSError):
 
 
 def no_temporary_room(what: str, error: OSError) -> StoreError:
-    """Return the error for something that found no room among the temporary files."""
-    return StoreError(
-        f"{what} could not be kept ({error.strerror or error})",
-        place=tempfile.gettempdir(),
-        remedy="Make room there, or set TMPDIR to a larger disk, and run the same again.",
-    )
+    """Return the error for a full disk of temporary files."""
+    what = f"{what} could not be kept ({error.strerror or error})"
+    remedy = "Make room there, or set TMPDIR to a larger disk, and run the same again."
+    return StoreError(what, place=tempfile.gettempdir(), remedy=remedy)
 
 
 class StoreNotFound(StoreError, FileNotFoundError):
@@ -152,11 +138,11 @@ class NewerFormat(StoreError):
 
 
 class StoreUnavailable(StoreError):
-    """The object store cannot be reached, or answers with errors of its own; later the same may succeed."""
+    """The object store cannot be reached or answers with server errors; a later try may succeed."""
 
 
 class BackendRefused(StoreError):
-    """The file system or object store lacks something that the commit protocol cannot do without."""
+    """The file system or object store lacks something that the commit protocol needs."""
 
 
 class DamagedStore(StoreError):
@@ -167,7 +153,7 @@ class DamagedStore(StoreError):
     key : str
         The object, relative to the store.
     song_ids : tuple of str
-        The songs that cannot be read because of it, as far as known.
+        The songs that cannot be read because of it, if known.
     """
 
     def __init__(self, what: str, *, key: str, place: str, song_ids: Sequence[str] = (), remedy: str = "") -> None:

@@ -17,7 +17,7 @@ from songbag_store.commits.identity import read_identity
 from songbag_store.commits.snapshots import Snapshot, read_snapshot, snapshot_numbers
 from songbag_store.errors import SongNotFound, StoreNotFound, UsageError
 from songbag_store.format import keys
-from songbag_store.format.encoding import decode
+from songbag_store.format.array import decode
 from songbag_store.format.facts import TagFacts
 from songbag_store.format.index import PLACE_COLUMNS, keep_rows
 from songbag_store.format.spec import FeatureSpec
@@ -215,7 +215,7 @@ class SongStore(Shown):
         # Songs are chosen by their ids, so this column is read too.
         read = columns if columns is None or ids is None else list(dict.fromkeys([*columns, "song_id"]))
         inside = self.inside
-        table = filter_songs(inside.state.dataset(), where, columns=read) if where is not None else inside.songs(read)
+        table = filter_songs(inside.state.content.dataset(), where, columns=read) if where is not None else inside.songs(read)
         if ids is not None:
             rows = pc.index_in(pa.array(ids, pa.string()), value_set=table["song_id"].combine_chunks())
             if rows.null_count:
@@ -236,7 +236,7 @@ class SongStore(Shown):
         QueryError
             If the text is not one SELECT, or the database refuses it.
         """
-        table = select(self.inside.state.dataset(), query)
+        table = select(self.inside.state.content.dataset(), query)
         return table if arrow else table.to_pandas()
 
     def windows(self, song_id: str) -> FloatWindows:

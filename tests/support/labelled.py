@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.snapshots import commit
-from songbag_store.format.encoding import decode, encode
+from songbag_store.format.array import decode, encode
 from songbag_store.format.index import REPLACES, apply_part, index_schema
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment

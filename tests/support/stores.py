@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.commits.parts import write_part
-from songbag_store.format.encoding import encode
+from songbag_store.format.array import encode
 from songbag_store.format.index import REPLACES, index_schema
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import SHARD_BYTES, write_fragment

@@ -13,8 +13,8 @@ from songbag_pipeline.errors import SongError
 from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.listing import Source
 from songbag_store import SongStore
+from songbag_store.format.check import repeated
 from songbag_store.format.index import REPLACES, keep_rows, user_fields
-from songbag_store.format.repeats import repeated
 
 COLUMNS = ("song_id", "status", "file_bytes", "modified_at", "fragment", "content_sha256")
 """Columns of the index that a plan needs."""

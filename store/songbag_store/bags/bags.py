@@ -64,7 +64,7 @@ class Batch:
     Attributes
     ----------
     windows : int16 or float32, shape (B, K, C, T)
-        As stored; `songbag_store.format.encoding.decode` makes numbers from them.
+        As stored; `songbag_store.format.array.decode` makes numbers from them.
     mask : float32, shape (B, K)
         1 for real windows, 0 for padding.
     labels : array, shape (B, ...), or None

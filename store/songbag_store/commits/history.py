@@ -63,15 +63,14 @@ class Event:
 
 def read_tags(storage: Storage) -> list[Tag]:
     """Return all tags by name, damaged ones too: gc must know that they pinned something."""
-    tags = (Tag(keys.tag_name(entry.key), _pinned(storage, entry.key)) for entry in storage.entries(keys.TAGS))
+    tags = []
+    for entry in storage.entries(keys.TAGS):
+        try:
+            pinned = TagFacts.from_json(storage.get(entry.key)).snapshot
+        except ValueError:
+            pinned = None
+        tags.append(Tag(keys.tag_name(entry.key), pinned))
     return sorted(tags, key=lambda tag: tag.name)
-
-
-def _pinned(storage: Storage, key: str) -> int | None:
-    try:
-        return TagFacts.from_json(storage.get(key)).snapshot
-    except ValueError:
-        return None
 
 
 def read_events(storage: Storage, store_uuid: str) -> list[Event]:
@@ -88,9 +87,8 @@ def _read_event(storage: Storage, store_uuid: str, number: int) -> Event | None:
     except DamagedStore as error:
         return Event(number, None, 0, 0, error.what, frozenset(), whole=False)
     n_songs = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
-    time = datetime.fromisoformat(facts.committed_at).astimezone(UTC)
-    fragments = frozenset(pc.unique(rows["fragment"]).to_pylist())
-    return Event(number, time, n_songs, rows.num_rows - n_songs, facts.change, fragments)
+    time, fragments = datetime.fromisoformat(facts.committed_at), frozenset(pc.unique(rows["fragment"]).to_pylist())
+    return Event(number, time.astimezone(UTC), n_songs, rows.num_rows - n_songs, facts.change, fragments)
 
 
 _HISTORY = pa.schema(

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store.commits.snapshots import Snapshot
+from songbag_store.format.check import repeated
 from songbag_store.format.index import REPLACES, apply_parts, fresh_rows, join_rows, keep_rows
-from songbag_store.format.repeats import repeated
 from songbag_store.format.sealed import Rows
 
 Tables = Callable[[], Iterable[pa.Table]]
@@ -42,13 +42,11 @@ def merge_parts(base: Snapshot, parts: Tables) -> Rows:
     song_ids = pa.chunked_array(ids, pa.string())
     empty = join_rows([base.schema.empty_table(), *(c.empty_table().drop_columns([REPLACES]) for c in columns)])
     present = _rows_of(base, song_ids)
+    together = [_fresh_in_turn(present, parts)] if repeated(song_ids.iterchunks) else None
 
     def fresh() -> Iterable[pa.Table]:
-        return (fresh_rows(present, part) for part in parts())
+        return together or (fresh_rows(present, part) for part in parts())
 
-    if repeated(song_ids.iterchunks):
-        together = _fresh_in_turn(present, parts)
-        return Rows(empty.schema, _pieces(base, lambda: [together], present, empty))
     return Rows(empty.schema, _pieces(base, fresh, present, empty))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections import UserDict
+from collections.abc import Mapping
 
 import pyarrow as pa
 
@@ -15,11 +16,8 @@ from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import Storage, create_once
 
 
-class PackedParts(Mapping[str, pa.Table]):
+class PackedParts(UserDict[str, pa.Table]):
     """Rows of parts by fragment, compressed while they wait for a commit."""
-
-    def __init__(self) -> None:
-        self._packed: dict[str, pa.Buffer] = {}
 
     def pack(self, fragment: str, rows: pa.Table) -> None:
         """Add the rows of a part."""
@@ -27,16 +25,10 @@ class PackedParts(Mapping[str, pa.Table]):
         options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
         with pa.ipc.new_stream(sink, rows.schema, options=options) as stream:
             stream.write_table(rows)
-        self._packed[fragment] = sink.getvalue()
+        self.data[fragment] = sink.getvalue()
 
     def __getitem__(self, fragment: str) -> pa.Table:
-        return pa.ipc.open_stream(self._packed[fragment], options=pa.ipc.IpcReadOptions(use_threads=False)).read_all()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._packed)
-
-    def __len__(self) -> int:
-        return len(self._packed)
+        return pa.ipc.open_stream(self.data[fragment], options=pa.ipc.IpcReadOptions(use_threads=False)).read_all()
 
 
 def write_part(

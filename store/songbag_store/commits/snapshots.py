@@ -12,13 +12,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 
 from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
 from songbag_store.format import keys
+from songbag_store.format.check import check_index
 from songbag_store.format.facts import SnapshotFacts
 from songbag_store.format.index import empty_index
-from songbag_store.format.index_check import check_index
 from songbag_store.format.sealed import Rows, Sealed, seal
 from songbag_store.storage.storage import KeyExists, Storage, create_once
 
@@ -69,10 +68,6 @@ class Snapshot:
         """Songs of the index."""
         return self.content.n_rows
 
-    def dataset(self) -> ds.Dataset:
-        """Return the index for an engine that decodes only the columns of its query."""
-        return self.content.dataset()
-
 
 def empty_state() -> Snapshot:
     """Return the state of a store before its first commit."""
@@ -100,8 +95,7 @@ def read_snapshot(storage: Storage, store_uuid: str, number: int | None = None) 
         If its file is not what was written; the message names the last good snapshot before it.
     """
     numbers = snapshot_numbers(storage)
-    if number is None:
-        number = numbers[-1] if numbers else 0
+    number = max(numbers, default=0) if number is None else number
     if number == 0:
         return empty_state()
     if number not in numbers:

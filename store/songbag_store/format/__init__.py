@@ -1,16 +1,3 @@
 """The disk format: every key, document and column, parsed once and strictly."""
 
-__all__ = [
-    "array",
-    "declaration",
-    "document",
-    "encoding",
-    "facts",
-    "failure_codes",
-    "index",
-    "index_check",
-    "keys",
-    "repeats",
-    "sealed",
-    "spec",
-]
+__all__ = ["array", "check", "declaration", "document", "facts", "failure_codes", "index", "keys", "sealed", "spec"]

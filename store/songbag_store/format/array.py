@@ -1,4 +1,4 @@
-"""A fragment's ``zarr.json``: what songbag writes is read, anything else is refused before it is acted on."""
+"""The array of a fragment: the layout that its ``zarr.json`` declares, and the encoding of windows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from songbag_store.format.document import parse_document, reason
-from songbag_store.format.spec import FeatureSpec
+from songbag_store.format.spec import INT16_STEP, FeatureSpec
+from songbag_store.types import FloatWindows, StoredWindows
 
 GROUP_DOCUMENT = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}, indent=2).encode()
 """Metadata of the Zarr group above the arrays."""
@@ -30,7 +31,7 @@ _FOREIGN = "its zarr.json is not that of an array of songbag"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ArrayLayout:
-    """How the windows of a fragment lie in its shards.
+    """The order of the windows of a fragment in its shards.
 
     Attributes
     ----------
@@ -49,30 +50,25 @@ class ArrayLayout:
 
     @property
     def chunks_per_shard(self) -> int:
-        """Chunks of a shard."""
+        """Number of chunks of a shard."""
         return self.shard // self.chunk
 
     @property
     def index_bytes(self) -> int:
-        """Size of a shard's list of chunks, its checksum included."""
+        """Size of a shard's list of chunks with its checksum."""
         return 16 * self.chunks_per_shard + 4
-
-    @property
-    def chunk_shape(self) -> tuple[int, int, int]:
-        """(rows, C, T) of a chunk."""
-        return self.chunk, self.shape[1], self.shape[2]
 
     @property
     def chunk_bytes(self) -> int:
         """Size of an unpacked chunk."""
-        return math.prod(self.chunk_shape) * np.dtype(self.dtype).itemsize
+        return self.chunk * math.prod(self.shape[1:]) * np.dtype(self.dtype).itemsize
 
 
 def read_layout(text: bytes, spec: FeatureSpec) -> ArrayLayout:
-    """Read an array's ``zarr.json``.
+    """Read the ``zarr.json`` of an array.
 
-    Codecs, chunk grid and fields are compared with an allow-list, and a shard's size has a bound: whoever made the
-    metadata can neither have another codec run nor a read take any amount of memory.
+    Only the fields, codecs and sizes that songbag writes are accepted. So a hand-made file cannot run another codec, or
+    make a read use any amount of memory.
 
     Raises
     ------
@@ -128,3 +124,33 @@ def _length(value: object) -> int:
     if type(value) is not int or value < 1:
         raise ValueError(f"{_FOREIGN}: {str(value)[:100]!r} is not a length")
     return value
+
+
+class UnencodableFeatures(ValueError):
+    """Windows with values that are not finite, or too large for the int16 encoding."""
+
+
+def encode(windows: FloatWindows, spec: FeatureSpec) -> StoredWindows:
+    """Return windows as they are stored: float32 unchanged, or int16 in steps of 1/16 (error at most 1/32).
+
+    Raises
+    ------
+    UnencodableFeatures
+        If a value is not finite, or outside +-2047.9 with the int16 encoding.
+    """
+    if not np.isfinite(windows).all():
+        raise UnencodableFeatures("the features are not finite")
+    if spec.encoding == "float32":
+        return windows
+    steps = np.rint(windows * np.float32(1 / INT16_STEP))
+    if steps.size and np.abs(steps).max() > np.iinfo(np.int16).max:
+        raise UnencodableFeatures(f"the features reach {np.abs(windows).max():.0f}, beyond the int16 encoding's 2047")
+    stored: StoredWindows = steps.astype(np.int16)
+    return stored
+
+
+def decode(stored: StoredWindows) -> FloatWindows:
+    """Return stored windows as float32; exact for both encodings."""
+    if stored.dtype == np.float32:
+        return stored.astype(np.float32, copy=False)
+    return stored.astype(np.float32) * np.float32(INT16_STEP)

@@ -1,4 +1,4 @@
-"""The codes that a failed song can bear in the index, and what a user can do about each."""
+"""The error codes of failed songs, and what a user can do about each."""
 
 REMEDIES = {
     "missing": "Put the file back, or take the song out of the manifest.",
@@ -22,9 +22,9 @@ REMEDIES = {
     "out-of-memory": "Reading took more memory than a song may: take a shorter window, convert the file, or report it.",
     "internal-error": "This is a fault of songbag: please report it with the error text.",
 }
-"""Remedy by error code. The codes are part of the store's format: never renamed, only added to."""
+"""Remedy by error code. The codes are part of the format: add to them, but never rename one."""
 
 
 def remedy_for(code: str | None) -> str:
-    """Return what a user can do about songs that failed with this code."""
+    """Return what a user can do about a song that failed with this code."""
     return REMEDIES.get(code or "", "No remedy is known for this code.")

@@ -1,4 +1,4 @@
-"""The index: its columns, and how rows of different runs become one table."""
+"""The index: its columns, and the join of the rows of several runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from songbag_store.errors import StoreError, UsageError
 _UTC = pa.timestamp("us", tz="UTC")
 
 CONTENT = "content_sha256"
-"""The column by which byte-identical recordings are known."""
+"""Column of the digest of the recording: equal for byte-identical files."""
 
 OWN_FIELDS: tuple[pa.Field, ...] = (
     pa.field("song_id", pa.string(), nullable=False),
@@ -38,27 +38,27 @@ OWN_FIELDS: tuple[pa.Field, ...] = (
     pa.field("run_id", pa.string(), nullable=False),
     pa.field("extracted_at", _UTC),
 )
-"""The columns that songbag fills; a user's own stand between `path` and `status`."""
+"""The columns that songbag fills; the user's own are between `path` and `status`."""
 
 OWN_COLUMNS = frozenset(field.name for field in OWN_FIELDS)
 
 PLACE_COLUMNS = ("song_id", "fragment", "row_start", "n_windows")
-"""The columns that say where the windows of a song lie."""
+"""The columns with the place of a song's windows."""
 
 REPLACES = "replaces"
-"""Column of a part alone: the fragment whose row of this song the new row is to replace; null for a new song."""
+"""Column of parts only: the fragment whose row of this song the new row replaces; null for a new song."""
 
 
 def index_schema(user_fields: Iterable[pa.Field]) -> pa.Schema:
-    """Return the schema of an index with these columns of the user's.
+    """Return the schema of an index with these columns of the user.
 
     Raises
     ------
     UsageError
-        If a column bears the name of one of songbag's own.
+        If a column has the name of one of songbag's columns.
     """
     fields = list(user_fields)
-    # SQL does not tell capitals apart: `Status` beside `status` would answer for it.
+    # SQL ignores case: it would confuse `Status` with `status`.
     own = {name.casefold() for name in OWN_COLUMNS | {REPLACES}}
     seen: set[str] = set()
     for name in (field.name for field in fields):
@@ -83,7 +83,7 @@ def empty_index() -> pa.Table:
 
 
 def apply_parts(index: pa.Table, parts: list[pa.Table]) -> pa.Table:
-    """Return the index with the rows of several parts, see `apply_part`; at once where no song is in two of them."""
+    """Return the index with the rows of several parts, see `apply_part`."""
     if not parts:
         return index
     if all(part.column_names == parts[0].column_names for part in parts):
@@ -98,9 +98,9 @@ def apply_parts(index: pa.Table, parts: list[pa.Table]) -> pa.Table:
 def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
     """Return the index with the rows of one part, each by compare-and-swap.
 
-    A row counts only where the song's present row is the one its task set out to replace: no row for a new song, or the
-    row of the fragment named in `replaces`. A task that finished late, or twice, thus changes nothing. A column of the
-    user's that the part does not have, for it came in by relabelling, keeps its value.
+    A row is taken only if the song's present row is the one that its job was to replace: no row for a new song, or the
+    row of the fragment in `replaces`. So a job that finishes late, or twice, changes nothing. A user's column that the
+    part lacks, because it came with `relabel`, keeps its value.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
     Raises
     ------
     StoreError
-        If a user's column has two types that have none in common.
+        If a user's column has two types without a common one.
     """
     fresh = fresh_rows(index, part)
     replaced = pc.is_in(index["song_id"], value_set=fresh["song_id"].combine_chunks())
@@ -120,12 +120,11 @@ def apply_part(index: pa.Table, part: pa.Table) -> pa.Table:
 
 
 def fresh_rows(index: pa.Table, part: pa.Table) -> pa.Table:
-    """Return the rows of a part that count, see `apply_part`, with the columns of the user's that the index has."""
+    """Return the rows of a part that `apply_part` takes, with all user's columns of the index."""
     position = pc.index_in(part["song_id"], value_set=index["song_id"].combine_chunks())
     present = index["fragment"].take(position)
-    expected = part[REPLACES]
-    new = pc.and_(pc.is_null(present), pc.is_null(expected))
-    swap = pc.fill_null(pc.equal(present, expected), False)
+    new = pc.and_(pc.is_null(present), pc.is_null(part[REPLACES]))
+    swap = pc.fill_null(pc.equal(present, part[REPLACES]), False)
     for field in user_fields(index.schema):
         if field.name not in part.column_names:
             part = part.append_column(field, index[field.name].take(position))
@@ -133,24 +132,23 @@ def fresh_rows(index: pa.Table, part: pa.Table) -> pa.Table:
 
 
 def keep_rows(table: pa.Table, keep: pa.ChunkedArray) -> pa.Table:
-    """Return some rows of a table; all of them as they are, for a copy of a large index takes as much memory again."""
+    """Return some rows of a table."""
+    # No copy of all rows: that of a large index would double its memory.
     return table if pc.all(keep, min_count=0).as_py() else table.filter(keep)
 
 
 def is_ascending(song_ids: pa.Array) -> bool:
-    """Tell whether every song id comes after the one before it, so that no song is there twice."""
+    """Return whether song ids are sorted, without a repeat."""
     return bool(pc.all(pc.less(song_ids[:-1], song_ids[1:]), min_count=0).as_py())
 
 
 def join_rows(tables: list[pa.Table]) -> pa.Table:
-    """Put tables of rows one below the other, with the user's columns of all of them."""
+    """Concatenate tables of rows, with the user's columns of all of them."""
     try:
         joined = pa.concat_tables(tables, promote_options="permissive")
     except pa.ArrowException as error:
-        raise StoreError(
-            f"a column of the new songs has another type than in the store ({str(error).splitlines()[0]})",
-            place="index",
-            remedy="Give the column one type: correct the manifest, or rename the column.",
-        ) from error
+        what = f"a column of the new songs has another type than in the store ({str(error).splitlines()[0]})"
+        remedy = "Give the column one type: correct the manifest, or rename the column."
+        raise StoreError(what, place="index", remedy=remedy) from error
     schema = index_schema(user_fields(joined.schema))
     return joined.select(schema.names).cast(schema)

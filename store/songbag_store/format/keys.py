@@ -1,4 +1,4 @@
-"""Every key of a store: what its objects are called, and which object a name belongs to. Other modules spell none."""
+"""The keys of all objects of a store; no other module spells one."""
 
 from __future__ import annotations
 
@@ -40,9 +40,8 @@ def shard_key(fragment: str, number: int) -> str:
 
 
 def shard_number(key: str) -> int | None:
-    """Return the number of a shard; None for a key that is no shard's."""
-    found = _SHARD.fullmatch(key)
-    return int(found[1]) if found else None
+    """Return the number of a shard; None for other keys."""
+    return int(found[1]) if (found := _SHARD.fullmatch(key)) else None
 
 
 def part_key(fragment: str) -> str:
@@ -51,13 +50,12 @@ def part_key(fragment: str) -> str:
 
 
 def part_fragment(key: str) -> str | None:
-    """Return the fragment of a part; None for a key that is no part's."""
-    found = _PART.fullmatch(key)
-    return found[1] if found else None
+    """Return the fragment of a part; None for other keys."""
+    return found[1] if (found := _PART.fullmatch(key)) else None
 
 
 def owner_of(key: str) -> str | None:
-    """Return the fragment that an object of an array or a part belongs to, whatever its name; None for the others."""
+    """Return the fragment of an object below the arrays or the parts, even if its name is odd; None for others."""
     room, _, inside = key.partition("/")
     name, below, _ = inside.partition("/")
     if room == PARTS:
@@ -66,18 +64,17 @@ def owner_of(key: str) -> str | None:
 
 
 def snapshot_key(number: int) -> str:
-    """Return the key of a snapshot: 20 digits, so that names sort as numbers do."""
+    """Return the key of a snapshot, with 20 digits so that names sort like numbers."""
     return f"{INDEX}/{number:020d}.parquet"
 
 
 def snapshot_number(key: str) -> int | None:
-    """Return the number of a snapshot; None for a key that is no snapshot's."""
-    found = _SNAPSHOT.fullmatch(key)
-    return int(found[1]) if found else None
+    """Return the number of a snapshot; None for other keys."""
+    return int(found[1]) if (found := _SNAPSHOT.fullmatch(key)) else None
 
 
 def is_tag(name: str) -> bool:
-    """Return whether this can be the name of a tag."""
+    """Return whether a tag may have this name."""
     return _TAG.fullmatch(name) is not None
 
 
@@ -87,10 +84,10 @@ def tag_key(name: str) -> str:
 
 
 def tag_name(key: str) -> str:
-    """Return the name of the tag that an object below `TAGS` is."""
+    """Return the name of the tag of a key below `TAGS`."""
     return key.removeprefix(f"{TAGS}/").removesuffix(".json")
 
 
 def scratch_key(purpose: str) -> str:
-    """Return a new key among the parts for an object that is deleted at once; gc collects one that was left."""
+    """Return a new key among the parts, where gc finds it, for an object that is deleted at once."""
     return f"{PARTS}/{purpose}-{uuid.uuid4().hex}"

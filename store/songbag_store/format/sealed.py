@@ -1,7 +1,6 @@
-"""Parquet bytes that carry a digest of themselves.
+"""Parquet files with their own SHA-256 in the footer, taken with 64 zeros in the place of the digest.
 
-Page checksums protect the pages and leave the footer open. A sealed file also holds, in its footer's key-value
-metadata, the SHA-256 of the whole file as it is with 64 zeros in the digest's place. Any Parquet reader reads it.
+Page checksums do not protect the footer; this does. Any Parquet reader reads such a file.
 """
 
 from __future__ import annotations
@@ -34,14 +33,14 @@ _PARQUET = ds.ParquetFileFormat()
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows that are made while they are written, so that they are never in memory together.
+    """Rows that are made while they are written, so that they are never all in memory.
 
     Attributes
     ----------
     schema : pyarrow.Schema
-        Of every piece.
+        Schema of every piece.
     pieces : iterable of pyarrow.Table
-        The rows in order; drawn once.
+        The rows in order; read once.
     """
 
     schema: pa.Schema
@@ -54,14 +53,14 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any], *, group_rows: int = _
     Parameters
     ----------
     rows : pyarrow.Table or Rows
-        Any table. Of `Rows` a group is in memory at a time, beside the file.
+        Any table. Of `Rows` one group is in memory at a time, beside the file.
     facts : mapping
-        JSON values, kept in the footer beside the digest.
+        JSON values for the footer.
     group_rows : int
-        Rows of a group of the file, the last one aside.
+        Rows of a group of the file, except the last.
     """
     buffer = io.BytesIO()
-    # Found again in the footer, where the digest then takes its place: no other text there is the same.
+    # A text that is nowhere else in the footer; the digest replaces it.
     placeholder = secrets.token_hex(32)
     options: dict[str, Any] = {
         "compression": "zstd",
@@ -73,7 +72,7 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any], *, group_rows: int = _
         groups = _groups(rows.pieces if isinstance(rows, Rows) else [rows], group_rows)
         while (group := next(groups, None)) is not None:
             writer.write_table(group, row_group_size=group_rows)
-            del group  # or it would be there while the next one is made
+            del group  # or it would be in memory while the next one is made
         writer.add_key_value_metadata({_FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): placeholder})
     with buffer.getbuffer() as data:
         # A copy of the footer alone: its size stands before the last four bytes of any Parquet file.
@@ -85,7 +84,7 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any], *, group_rows: int = _
 
 
 def _groups(pieces: Iterable[pa.Table], group_rows: int) -> Iterator[pa.Table]:
-    """Join pieces to tables of whole row groups, the last one aside."""
+    """Join pieces to tables of whole row groups, except the last."""
     held: list[pa.Table] = []
     n_rows = 0
     for piece in pieces:
@@ -106,23 +105,23 @@ def _groups(pieces: Iterable[pa.Table], group_rows: int) -> Iterator[pa.Table]:
 
 
 class Sealed:
-    """A sealed file of which every byte has been checked; its columns are decoded when somebody asks for them.
+    """A sealed file whose digest has been checked; its columns are decoded on request.
 
     Parameters
     ----------
     data : bytes
         The file.
     key, place : str
-        Its name and where it lies, for errors.
+        Its name and its store, for errors.
     group_rows : int
-        Rows of a piece of some columns; one of all columns has an eighth.
+        Rows of a piece of some columns; a piece of all columns has an eighth.
 
     Attributes
     ----------
     facts : dict
-        What stands in the footer beside the digest.
+        The JSON values of the footer.
     schema : pyarrow.Schema
-        All its columns.
+        All columns.
     n_rows : int
         Rows of the file.
     sha256 : str
@@ -130,8 +129,8 @@ class Sealed:
     """
 
     def __init__(self, data: bytes, *, key: str, place: str, group_rows: int = _GROUP_ROWS) -> None:
-        # Kept for as long as this object: what Arrow's threads let go of is then never the last reference to it, for
-        # which a thread needs Python's lock, and is ended without it while the process ends.
+        # Kept so that a thread of Arrow never drops the last reference: that needs Python's lock, and a process that is
+        # ending kills a thread that waits for it.
         self._buffer = pa.py_buffer(data)
         self._key, self._place, self._group_rows = key, place, group_rows
         with self._damage():
@@ -139,8 +138,7 @@ class Sealed:
             reader = self._reader()
             _check_size(reader.metadata, len(data))
             self.schema, self.n_rows = reader.schema_arrow.remove_metadata(), int(reader.metadata.num_rows)
-            metadata = reader.metadata.metadata or {}
-            self.facts = parse_document(metadata[_FACTS_KEY.encode()])
+            self.facts = parse_document((reader.metadata.metadata or {})[_FACTS_KEY.encode()])
 
     def read_facts(self, cls: type[T]) -> T:
         """Return the facts as a dataclass.
@@ -148,37 +146,37 @@ class Sealed:
         Raises
         ------
         DamagedStore
-            If they are not its fields, see `read_fields`.
+            If they do not fit its fields, see `read_fields`.
         """
         with self._damage():
             return read_fields(cls, self.facts)
 
     def read(self, columns: list[str] | None = None, repetitive: list[str] | None = None) -> pa.Table:
-        """Decode some columns, or all; those of a few different texts as dictionaries on request.
+        """Decode some columns, or all; those in `repetitive` become dictionaries.
 
         Raises
         ------
         DamagedStore
-            If they cannot be decoded, which only a file sealed by somebody else can cause.
+            If they cannot be decoded: songbag did not make the file.
         """
         with self._damage():
-            # Not for a few rows: a process that ends while Arrow's threads are being started is aborted.
+            # No threads for a few rows: a process that ends while Arrow starts them is aborted.
             table = self._reader(repetitive).read(columns, use_threads=self.n_rows > self._group_rows)
             return table.unify_dictionaries().replace_schema_metadata()
 
     def pieces(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Decode some columns a few thousand rows at a time, or all, a thousand; errors as of `read`."""
+        """Decode some columns, a group at a time, or all, an eighth of a group at a time; errors are those of `read`."""
         at_once = self._group_rows if columns else max(1, self._group_rows // 8)
         with self._damage():
             for batch in self._reader().iter_batches(at_once, columns=columns, use_threads=False):
                 yield pa.Table.from_batches([batch]).replace_schema_metadata()
 
     def dataset(self) -> ds.Dataset:
-        """Return the rows as a dataset, for an engine that decodes what a question needs."""
+        """Return the rows as a dataset, for an engine that decodes only the columns of its query."""
         return ds.FileSystemDataset([_PARQUET.make_fragment(pa.BufferReader(self._buffer))], self.schema, _PARQUET)
 
     def _reader(self, repetitive: list[str] | None = None) -> pq.ParquetFile:
-        # The digest covers every byte; the checksums of the pages are for other readers.
+        # No check of page checksums: the digest covers every byte. They are for other readers.
         return pq.ParquetFile(pa.BufferReader(self._buffer), read_dictionary=repetitive)
 
     @contextmanager
@@ -195,7 +193,7 @@ def check_seal(data: bytes) -> str:
     Raises
     ------
     ValueError
-        If there is none, or it is not that of these bytes.
+        If there is none, or it does not match the bytes.
     """
     try:
         claimed = pq.read_metadata(pa.BufferReader(data)).metadata[_DIGEST_KEY]
@@ -211,20 +209,18 @@ def check_seal(data: bytes) -> str:
 
 
 def _check_size(footer: pq.FileMetaData, n_bytes: int) -> None:
-    """Refuse a file that would unpack to far more than songbag ever writes, before any of it is decoded.
-
-    A guard against a file made to exhaust memory: every row has an id of its own, which takes more than a byte.
-    """
+    """Refuse a file made to exhaust memory, before any of it is decoded."""
+    # Every row of songbag has its own id, which takes more than a byte.
     unpacked = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
     if footer.num_rows > n_bytes or unpacked > _MOST_UNPACKED * n_bytes:
         raise ValueError(f"it says that its {n_bytes:,} bytes are {footer.num_rows:,} rows of {unpacked:,} bytes")
 
 
 def _repetitive(schema: pa.Schema) -> list[str]:
-    """Name the columns where dictionary encoding pays: text, but not the digests."""
+    """Return the columns where dictionary encoding pays: text, but neither ids nor digests."""
     return [f.name for f in schema if pa.types.is_string(f.type) and f.name not in ("song_id", CONTENT)]
 
 
 def _lists_of_floats(schema: pa.Schema) -> list[str]:
-    """Name the lists of sums: byte after byte of all their numbers they take 72 % of the space, see docs/scale.md."""
+    """Return the lists of sums: byte stream split makes them 28 % smaller, see docs/scale.md."""
     return [f"{f.name}.list.element" for f in schema if f.type == pa.list_(pa.float64())]

@@ -1,4 +1,4 @@
-"""Tables that users write, as CSV or Parquet: read with the faults they have, each with its line or column."""
+"""Tables that users write, as CSV or Parquet; every fault is reported with its line or column."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from songbag_store.errors import UsageError
-from songbag_store.format.repeats import repeated
+from songbag_store.format.check import repeated
 
 
 def load_table(path: Path) -> pa.Table:
-    """Read a CSV or Parquet file; in a CSV only an empty field is null, for an artist may be called "NA".
+    """Read a CSV or Parquet file.
 
-    The columns `song_id` and `path` of a CSV are text, and so is one with a leading zero in any number: a code.
+    In a CSV only an empty field is null: an artist may be called "NA". The columns `song_id` and `path` are text, and
+    so is a column of numbers if one has a leading zero.
 
     Raises
     ------
     UsageError
-        If it is not there or cannot be read.
+        If it is missing or cannot be read.
     """
     try:
         if path.suffix.lower() == ".parquet":
             return _plain(path, pyarrow.parquet.read_table(path, partitioning=None))
-        table = _plain(path, _read_csv(path, ["song_id", "path"]))
-        return _keep_leading_zeros(path, table)
+        return _keep_leading_zeros(path, _plain(path, _read_csv(path, ["song_id", "path"])))
     except (pa.ArrowException, OSError) as error:
         raise fault(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
 
@@ -42,16 +42,14 @@ def _read_csv(path: Path, as_text: list[str], *, only_these: bool = False) -> pa
         include_columns=as_text if only_these else [],
     )
     parsing = pyarrow.csv.ParseOptions(newlines_in_values=True)
-    # Every thread of Arrow's keeps memory of its own for good.
+    # Every thread of Arrow keeps its own memory until the process ends.
     reading = pyarrow.csv.ReadOptions(use_threads=False)
     return pyarrow.csv.read_csv(path, read_options=reading, convert_options=options, parse_options=parsing)
 
 
 def _keep_leading_zeros(path: Path, table: pa.Table) -> pa.Table:
-    """Put back as text the columns that look like numbers and are codes: 007 is not 7."""
-    numbers = [
-        field.name for field in table.schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-    ]
+    """Read columns of numbers as text again if they hold codes: 007 is not 7."""
+    numbers = [f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
     if not numbers:
         return table
     texts = _read_csv(path, numbers, only_these=True)
@@ -62,9 +60,8 @@ def _keep_leading_zeros(path: Path, table: pa.Table) -> pa.Table:
 
 
 def _plain(path: Path, table: pa.Table) -> pa.Table:
-    """Give every column the plain type that readers of an index know; refuse what is no text and no value."""
-    twice = [name for name, n in Counter(table.column_names).items() if n > 1]
-    if twice:
+    """Cast every column to the plain types of an index; refuse bytes."""
+    if twice := [name for name, n in Counter(table.column_names).items() if n > 1]:
         raise fault(path, f"there are two columns {twice[0]!r}")
     return table.cast(pa.schema([pa.field(f.name, _plain_type(path, f.name, f.type)) for f in table.schema]))
 
@@ -84,7 +81,7 @@ def _plain_type(path: Path, name: str, kind: pa.DataType) -> pa.DataType:
 
 
 def text_column(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return a column of text without gaps and without NUL characters.
+    """Return a column of text; every row must have one.
 
     Raises
     ------
@@ -103,24 +100,21 @@ def text_column(path: Path, table: pa.Table, name: str) -> pa.ChunkedArray:
 
 
 def refuse_duplicates(path: Path, song_ids: pa.ChunkedArray) -> None:
-    """Refuse a list that has a song twice, with both lines.
+    """Refuse a list that has a song twice.
 
     Raises
     ------
     UsageError
-        If it has.
+        With the song and both lines.
     """
-    twice = repeated(lambda: song_ids.iterchunks())
-    if not twice:
-        return
-    song_id = next(iter(twice))
-    rows = pc.indices_nonzero(pc.equal(song_ids, song_id)).to_pylist()
-    lines = f"lines {line_of(path, rows[0])} and {line_of(path, rows[1])}"
-    raise fault(path, f"the song_id {song_id!r} stands twice, in {lines}")
+    for song_id in repeated(song_ids.iterchunks):
+        first, second, *_ = pc.indices_nonzero(pc.equal(song_ids, song_id)).to_pylist()
+        lines = f"lines {line_of(path, first)} and {line_of(path, second)}"
+        raise fault(path, f"the song_id {song_id!r} stands twice, in {lines}")
 
 
 def line_of(path: Path, row: int) -> int:
-    """Return the line of a row, counted from 1; a CSV has its header in the first, and rows that go over several."""
+    """Return the line of a row, counted from 1; in a CSV, line 1 is the header, and a row may take several lines."""
     if path.suffix.lower() != ".csv":
         return row + 1
     begins = 1
@@ -128,7 +122,7 @@ def line_of(path: Path, row: int) -> int:
         reader = csv.reader(file)
         left = row + 1
         for record in reader:
-            # An empty line is no row.
+            # pyarrow skips empty lines, so they do not count as rows.
             if record and left == 0:
                 break
             left -= bool(record)

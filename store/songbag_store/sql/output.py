@@ -1,4 +1,4 @@
-"""How tables look: for people in a terminal, for other programs as CSV, JSON or Parquet."""
+"""Tables as output: drawn in a terminal, or as CSV, JSON or Parquet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self
+from typing import BinaryIO, Literal, Self
 
 import pyarrow as pa
 import pyarrow.csv
@@ -39,7 +39,7 @@ def write_table(table: pa.Table, form: Format, output: Path | None) -> None:
     Raises
     ------
     UsageError
-        If Parquet is to go to a terminal.
+        If Parquet would go to a terminal.
     FileError
         If the file cannot be written; what was there before is untouched.
     """
@@ -64,12 +64,12 @@ def _write(table: pa.Table, form: Format, file: BinaryIO) -> None:
 
 
 class TableWriter:
-    """Writes a table to CSV or Parquet as it comes, holding at most 100,000 rows and one table; see `writing_table`."""
+    """Writes tables to one CSV or Parquet file and holds about 100,000 rows at a time; see `writing_table`."""
 
     def __init__(self, file: Path | BinaryIO, form: Literal["csv", "parquet"], schema: pa.Schema) -> None:
         self._flat = form == "csv"
         if self._flat:
-            self._writer = pyarrow.csv.CSVWriter(file, pa.schema([_flat_field(field) for field in schema]))
+            self._writer = pyarrow.csv.CSVWriter(file, _flat_table(schema.empty_table()).schema)
         else:
             self._writer = pyarrow.parquet.ParquetWriter(file, schema, compression="zstd")
         self._held: list[pa.Table] = []
@@ -99,18 +99,14 @@ class TableWriter:
 
 @contextmanager
 def writing_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
-    """Write a table as a whole or not at all; CSV or Parquet by the suffix."""
+    """Yield a writer of a new table, which is written as a whole or not at all; the suffix decides the format."""
     form: Literal["csv", "parquet"] = "csv" if path.suffix.lower() == ".csv" else "parquet"
     with replacing(path) as temporary, TableWriter(temporary, form, schema) as writer:
         yield writer
 
 
-def _flat_field(field: pa.Field) -> pa.Field:
-    return pa.field(field.name, pa.string()) if pa.types.is_nested(field.type) else field
-
-
 def _flat_table(table: pa.Table) -> pa.Table:
-    """CSV has no lists: they go in as JSON."""
+    """Return a table for CSV, with lists as JSON."""
     for position, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
             texts = [None if v is None else json.dumps(v, default=str) for v in table[position].to_pylist()]
@@ -119,7 +115,7 @@ def _flat_table(table: pa.Table) -> pa.Table:
 
 
 def print_table(table: pa.Table) -> None:
-    """Print a table; in a terminal, long cells are cut and columns that find no room are named below it."""
+    """Print a table; in a terminal, long cells are cut and columns without room are listed below it."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
     drawn, hidden = _drawn(table, width)
     print(drawn, end="")
@@ -130,8 +126,9 @@ def print_table(table: pa.Table) -> None:
 
 
 def _drawn(table: pa.Table, width: int) -> tuple[str, list[str]]:
-    """Return the table as text, and the names of the columns that found no room."""
-    texts = [[_text(name), *map(_text, column.slice(0, _MOST_ROWS).to_pylist())] for name, column in _columns(table)]
+    """Return the table as text, and the names of the columns without room."""
+    head = table.slice(0, _MOST_ROWS)
+    texts = [[_text(name), *map(_text, head[position].to_pylist())] for position, name in enumerate(head.column_names)]
     numeric = [pa.types.is_integer(t) or pa.types.is_floating(t) for t in table.schema.types]
     widths = _column_widths([max(map(cell_len, cells)) for cells in texts], numeric, width)
     grid = Table(box=None, pad_edge=False, header_style="bold")
@@ -146,15 +143,11 @@ def _drawn(table: pa.Table, width: int) -> tuple[str, list[str]]:
     return text, table.column_names[len(widths) :]
 
 
-def _columns(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
-    return zip(table.column_names, table.columns, strict=True)
-
-
 def _column_widths(natural: list[int], numeric: list[bool], width: int) -> list[int]:
-    """Return a width for each of the first columns, as many as find room.
+    """Return the widths of the first columns, as many as there is room for.
 
-    A number is never cut. Text is, where there must be, to the largest width that serves all columns alike, so that
-    one long title does not push out the others.
+    A number is never cut. Text is cut, if it must be, to one largest width for all columns, so that a long title does
+    not push out other columns.
     """
     least = [n if exact else min(n, _NARROWEST) for n, exact in zip(natural, numeric, strict=True)]
     n_shown = 1
@@ -169,7 +162,7 @@ def _column_widths(natural: list[int], numeric: list[bool], width: int) -> list[
 
 
 def _text(value: object) -> str:
-    """Show a value on one line; a control character of a stranger's file name must not reach the terminal."""
+    """Return a value on one line."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -182,17 +175,17 @@ def _text(value: object) -> str:
 
 
 def plain_text(text: str) -> str:
-    """Return text on one line and without what could steer a terminal."""
+    """Return text on one line and without control characters: a file name must not control the terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _json(table: pa.Table) -> bytes:
-    rows = [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
+    # JSON has neither NaN nor infinity.
+    rows = [{name: _number_or_null(value) for name, value in row.items()} for row in table.to_pylist()]
     return (json.dumps(rows, ensure_ascii=False, indent=1, default=str) + "\n").encode(errors="backslashreplace")
 
 
-def _plain(value: Any) -> Any:
-    """JSON knows neither NaN nor infinity."""
+def _number_or_null(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,4 +1,4 @@
-"""SQL over the index: DuckDB on an Arrow table, cut off from files, from settings and from Python's variables."""
+"""SQL over the index, in a DuckDB that is cut off from files, settings and Python's variables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOCKED = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "python_enable_replacements": "false",
-    # Nothing is spilled: a query that needs more than memory is stopped, and leaves no files where it was asked.
+    # No spilling: a query that needs more than memory is stopped, and leaves no files in the user's folder.
     "temp_directory": "",
 }
 _VIEWS = (
@@ -34,6 +34,14 @@ _TIME_LIMIT_S = 300.0
 _MEMORY_LIMIT_BYTES = 4_000_000_000
 
 
+_ASK = 'Ask only for `songs`, `failures` and "index"; write results with `output`.'
+_REFUSALS = (
+    (duckdb.InterruptException, "took too long and was stopped", "Ask for less at once."),
+    (duckdb.OutOfMemoryException, "needs more memory than a query may take", "Ask for less."),
+    (duckdb.PermissionException, "the index is read-only and cut off from files, extensions and settings", _ASK),
+)
+
+
 def select(
     index: Rows, sql: str, *, time_limit_s: float = _TIME_LIMIT_S, memory_limit_bytes: int = _MEMORY_LIMIT_BYTES
 ) -> pa.Table:
@@ -42,33 +50,30 @@ def select(
     Parameters
     ----------
     index : pyarrow.Table or pyarrow.dataset.Dataset
-        The index of a snapshot; of a dataset, the columns that the text names are decoded.
+        The index of a snapshot; of a dataset only the columns that the text names are decoded.
     sql : str
         One statement in DuckDB's dialect.
     time_limit_s : float
-        The query is stopped after this long.
+        The query is stopped after this time.
     memory_limit_bytes : int
-        And when it needs more than this.
+        The query is stopped if it needs more memory.
 
     Raises
     ------
     QueryError
         If the text is not one SELECT, or the database refuses it.
     """
-    limits = {"memory_limit": f"{memory_limit_bytes}B"}
-    with _connection(index, limits) as connection, _explained(sql), _time_limit(connection, time_limit_s):
+    with _connection(index, sql, time_limit_s, memory_limit_bytes) as connection:
         statements = connection.extract_statements(sql)
         if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise QueryError(
-                "only one SELECT statement is allowed: the index is read-only",
-                place="query",
-                remedy="New or corrected columns come in with `songbag relabel`, not through SQL.",
-            )
+            what = "only one SELECT statement is allowed: the index is read-only"
+            remedy = "New or corrected columns come in with `songbag relabel`, not through SQL."
+            raise QueryError(what, place="query", remedy=remedy)
         return _with_single_names(connection.sql(sql).to_arrow_table())
 
 
 def _with_single_names(table: pa.Table) -> pa.Table:
-    """Number the columns that share a name, as `count(*)` asked for twice: JSON and Parquet know one of each."""
+    """Number columns of one name, such as two `count(*)`: JSON and Parquet need different names."""
     names: list[str] = []
     for name in table.column_names:
         same = (f"{name}_{number}" for number in itertools.count(1))
@@ -79,12 +84,12 @@ def _with_single_names(table: pa.Table) -> pa.Table:
 def filter_songs(
     index: Rows, where: str, *, view: Literal["songs", "index"] = "songs", columns: Sequence[str] | None = None
 ) -> pa.Table:
-    """Return the rows for which a SQL expression holds, in the order of the index.
+    """Return the rows for which a SQL expression is true, in the order of the index.
 
     Parameters
     ----------
     view : str
-        ``"songs"`` have features; ``"index"`` holds the failed ones too.
+        ``"songs"`` holds songs with features; ``"index"`` also holds songs that failed.
     columns : sequence of str, optional
         Only these columns.
 
@@ -93,8 +98,7 @@ def filter_songs(
     QueryError
         If the text is not one expression over the columns of the view.
     """
-    limits = {"memory_limit": f"{_MEMORY_LIMIT_BYTES}B"}
-    with _connection(index, limits) as connection, _explained(where), _time_limit(connection, _TIME_LIMIT_S):
+    with _connection(index, where) as connection:
         # A relation's filter is parsed as an expression: it cannot end the statement and begin another.
         rows = connection.view(view).filter(where)
         if columns is not None:
@@ -103,46 +107,32 @@ def filter_songs(
 
 
 @contextmanager
-def _connection(index: Rows, limits: dict[str, str]) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(":memory:", config={**_LOCKED, **limits}) as connection:
+def _connection(
+    index: Rows, text: str, time_limit_s: float = _TIME_LIMIT_S, memory_limit_bytes: int = _MEMORY_LIMIT_BYTES
+) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a locked connection for one text; DuckDB's errors become a `QueryError`."""
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text):
+        raise QueryError("the text is not valid Unicode, or holds a NUL character", place="query")
+    with duckdb.connect(":memory:", config={**_LOCKED, "memory_limit": f"{memory_limit_bytes}B"}) as connection:
         connection.register("index", index)
         for statement in _VIEWS:
             connection.execute(statement)
-        yield connection
+        timer = threading.Timer(time_limit_s, connection.interrupt)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield connection
+        except duckdb.Error as error:
+            raise _explained(error) from error
+        finally:
+            timer.cancel()
 
 
-@contextmanager
-def _explained(sql: str) -> Iterator[None]:
-    """Turn DuckDB's errors into one that says what can be asked."""
-    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in sql):
-        raise QueryError("the text is not valid Unicode, or holds a NUL character", place="query")
-    try:
-        yield
-    except duckdb.InterruptException as error:
-        raise QueryError("took too long and was stopped", place="query", remedy="Ask for less at once.") from error
-    except duckdb.OutOfMemoryException as error:
-        raise QueryError("needs more memory than a query may take", place="query", remedy="Ask for less.") from error
-    except duckdb.PermissionException as error:
-        raise QueryError(
-            "the index is read-only and cut off from files, extensions and settings",
-            place="query",
-            remedy='Ask only for `songs`, `failures` and "index"; write results with `output`.',
-        ) from error
-    except duckdb.Error as error:
-        reason = " ".join(str(error).split("\n\nLINE")[0].split())
-        raise QueryError(
-            reason.rstrip("."),
-            place="query",
-            remedy='The views are `songs`, `failures` and "index"; `describe songs` lists their columns.',
-        ) from error
-
-
-@contextmanager
-def _time_limit(connection: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
-    timer = threading.Timer(seconds, connection.interrupt)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+def _explained(error: duckdb.Error) -> QueryError:
+    """Return the error for one of DuckDB's, with what the user can ask for instead."""
+    for kind, what, remedy in _REFUSALS:
+        if isinstance(error, kind):
+            return QueryError(what, place="query", remedy=remedy)
+    what = " ".join(str(error).split("\n\nLINE")[0].split()).rstrip(".")
+    remedy = 'The views are `songs`, `failures` and "index"; `describe songs` lists their columns.'
+    return QueryError(what, place="query", remedy=remedy)

@@ -1,4 +1,4 @@
-"""Objects that say what is in them, in a console and in a notebook."""
+"""`Shown`: the `repr` of objects in a console and in a notebook."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Shown:
 
 
 def html_table(title: str, rows: Iterable[tuple[str, object]]) -> str:
-    """Return names and values as HTML; everything is escaped, because names come from other people's files."""
+    """Return names and values as HTML, escaped because names come from other people's files."""
     cells = "".join(f"<tr><th>{_escaped(name)}</th><td>{_escaped(value)}</td></tr>" for name, value in rows)
     return f"<table><caption>{_escaped(title)}</caption>{cells}</table>"
 

@@ -39,6 +39,25 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
+def _temporary(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside a file, and remove what is there in the end."""
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+    except SongbagError:
+        raise  # an error of the code that writes the content
+    except OSError as error:
+        remedy = "What was there before is untouched; make room or give access, and run the same again."
+        what = f"cannot be written ({error.strerror or error})"
+        raise FileError(what, place=str(path), remedy=remedy) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside a file; on success force it to disk and put it in the file's place.
 
@@ -49,18 +68,11 @@ def replacing(path: Path) -> Iterator[Path]:
     FileError
         If the file cannot be written.
     """
-    temporary = temporary_beside(path)
-    try:
+    with _temporary(path) as temporary:
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
-    except SongbagError:
-        raise  # an error of the code that writes the content
-    except OSError as error:
-        raise _unwritten(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -74,36 +86,20 @@ def creating(path: Path) -> Iterator[Path]:
     FileError
         If it cannot be written.
     """
-    temporary = temporary_beside(path)
-    try:
-        if os.path.lexists(path):
-            raise FileExistsError
+    remedy = "Choose another name: nothing is written over."
+    taken = UsageError("there is something in its place", place=str(path), remedy=remedy)
+    if os.path.lexists(path):
+        raise taken
+    with _temporary(path) as temporary:
         yield temporary
         for made in (*temporary.rglob("*"), temporary):
             sync(made)
-        if temporary.is_dir():
-            # This replaces an empty folder, and fails on anything else.
-            os.rename(temporary, path)
-        else:
-            os.link(temporary, path)
+        try:
+            # `rename` replaces an empty folder, and fails on anything else; `link` fails on everything.
+            (os.rename if temporary.is_dir() else os.link)(temporary, path)
+        except OSError as error:
+            raise taken if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) else error from error
         sync(path.parent)
-    except SongbagError:
-        raise
-    except OSError as error:
-        if error.errno in (None, errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
-            remedy = "Choose another name: nothing is written over."
-            raise UsageError("there is something in its place", place=str(path), remedy=remedy) from error
-        raise _unwritten(path, error) from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
-
-
-def _unwritten(path: Path, error: OSError) -> FileError:
-    remedy = "What was there before is untouched; make room or give access, and run the same again."
-    return FileError(f"cannot be written ({error.strerror or error})", place=str(path), remedy=remedy)
 
 
 def write_whole(path: Path, data: bytes) -> None:

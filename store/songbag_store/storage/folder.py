@@ -27,9 +27,6 @@ class LocalStorage:
         self.root = root
         self.address = str(root)
 
-    def _path(self, key: str) -> Path:
-        return self.root.joinpath(*key.split("/"))
-
     def create(self, key: str, data: bytes) -> None:
         """Write a temporary file, force it to disk and link it to its name: link(2) never replaces.
 
@@ -42,7 +39,7 @@ class LocalStorage:
         StoreError
             If the disk is full or cannot be written.
         """
-        path = self._path(key)
+        path = self.local_path(key)
         try:
             _make_folders(path.parent)
             temporary = temporary_beside(path)
@@ -58,7 +55,7 @@ class LocalStorage:
 
     def make_durable(self, key: str) -> None:
         """Call fsync on a file and on its folder."""
-        path = self._path(key)
+        path = self.local_path(key)
         try:
             sync(path)
             sync(path.parent)
@@ -74,11 +71,11 @@ class LocalStorage:
             If it is there but cannot be read.
         """
         try:
-            return self._path(key).read_bytes()
+            return self.local_path(key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             raise
         except OSError as error:
-            raise StoreError(f"cannot be read ({error.strerror})", place=str(self._path(key))) from error
+            raise StoreError(f"cannot be read ({error.strerror})", place=str(self.local_path(key))) from error
 
     def entries(self, prefix: str) -> list[StoredObject]:
         """Return every file below a folder, except temporary ones."""
@@ -89,16 +86,15 @@ class LocalStorage:
         return [entry for entry, temporary in self._files("") if temporary]
 
     def _files(self, prefix: str) -> Iterator[tuple[StoredObject, bool]]:
-        for folder, _, names in os.walk(self._path(prefix)):
+        for folder, _, names in os.walk(self.local_path(prefix)):
             for name in names:
                 path = Path(folder, name)
                 try:
                     status = path.stat()
                 except FileNotFoundError:
                     continue  # deleted since the folder was listed
-                stamp = datetime.fromtimestamp(status.st_mtime, UTC)
-                entry = StoredObject(path.relative_to(self.root).as_posix(), status.st_size, stamp)
-                yield entry, name.startswith(TEMPORARY)
+                key, stamp = path.relative_to(self.root).as_posix(), datetime.fromtimestamp(status.st_mtime, UTC)
+                yield StoredObject(key, status.st_size, stamp), name.startswith(TEMPORARY)
 
     def top_level(self) -> set[str]:
         """Return the names in the folder; if the root is a file, its name."""
@@ -109,7 +105,7 @@ class LocalStorage:
 
     def delete(self, key: str) -> None:
         """Unlink a file."""
-        self._path(key).unlink(missing_ok=True)
+        self.local_path(key).unlink(missing_ok=True)
 
     def new_array(self, key: str) -> NewArray:
         """Begin an array in a folder of its own."""
@@ -117,11 +113,11 @@ class LocalStorage:
 
     def local_path(self, key: str) -> Path:
         """Return the file or folder of a key."""
-        return self._path(key)
+        return self.root.joinpath(*key.split("/"))
 
     def read_range(self, key: str, start: int, stop: int) -> bytes:
         """Read some bytes of a file."""
-        with self._path(key).open("rb") as file:
+        with self.local_path(key).open("rb") as file:
             if start < 0:
                 start = max(0, os.fstat(file.fileno()).st_size + start)
                 stop = max(start, os.fstat(file.fileno()).st_size + stop)

@@ -27,7 +27,7 @@ _PIECE_BYTES = 4 << 20
 
 _T = TypeVar("_T")
 _Backend = S3Store | GCSStore | AzureStore
-_BACKENDS: dict[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+_BACKENDS: dict[str, type[_Backend]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 
 
 class ObjectStorage:
@@ -56,10 +56,9 @@ class ObjectStorage:
         """Return obstore's view of what lies below a key."""
         prefix = "/".join(part for part in (self._prefix, key) if part) or None
         try:
-            backend: _Backend = _BACKENDS[self._scheme](self._bucket, prefix=prefix, **self._arguments)
+            return _BACKENDS[self._scheme](self._bucket, prefix=prefix, **self._arguments)
         except (BaseError, ValueError, TypeError) as error:
             raise explained(error, self.address) from error
-        return backend
 
     def create(self, key: str, data: bytes) -> None:
         """Put an object if there is none of this name; it is durable and whole on return.

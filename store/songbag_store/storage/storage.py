@@ -108,16 +108,14 @@ def create_once(storage: Storage, key: str, data: bytes) -> None:
     for attempt in range(_SETTLING_ATTEMPTS):
         try:
             storage.create(key, data)
+            return
         except KeyExists:
-            try:
-                held = storage.get(key)
-            except FileNotFoundError:
-                time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
-                continue
-            if held != data:
-                raise
-            storage.make_durable(key)
-        return
+            with suppress(FileNotFoundError):
+                if storage.get(key) != data:
+                    raise
+                storage.make_durable(key)
+                return
+        time.sleep(random.uniform(0, min(1.0, 0.02 * 2**attempt)))
     raise StoreError(
         f"{key} is reported as existing and as absent in turn",
         place=storage.address,

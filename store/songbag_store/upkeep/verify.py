@@ -16,8 +16,7 @@ from songbag_store.commits.parts import read_part_facts
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import DamagedStore
 from songbag_store.format import keys
-from songbag_store.format.array import read_layout
-from songbag_store.format.encoding import decode
+from songbag_store.format.array import decode, read_layout
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.sql.output import plain_text
 from songbag_store.store import SongStore, StoreLike

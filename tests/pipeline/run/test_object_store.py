@@ -18,7 +18,7 @@ from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import StoreUnavailable
-from songbag_store.format.encoding import decode
+from songbag_store.format.array import decode
 from songbag_store.progress import Silent
 from songbag_store.storage.location import Location
 from songbag_store.writer import open_for_writing

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.errors import DamagedStore
-from songbag_store.format.encoding import UnencodableFeatures, decode, encode
+from songbag_store.format.array import UnencodableFeatures, decode, encode
 from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.spans import Spans
 from songbag_store.windows.spill import WindowSpill

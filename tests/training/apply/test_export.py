@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import FileError, MissingExtra, UsageError
-from songbag_store.format.encoding import decode
+from songbag_store.format.array import decode
 from songbag_training import evaluate, export, predict
 from songbag_training.apply.export import portable_model, write_model
 from songbag_training.cli import commands

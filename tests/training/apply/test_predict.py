@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from songbag_pipeline import features_of
 from songbag_store import SongStore
 from songbag_store.errors import DamagedStore, MissingExtra, SpecMismatch, StoreNotFound, UsageError
-from songbag_store.format.encoding import decode
+from songbag_store.format.array import decode
 from songbag_store.progress import Silent
 from songbag_store.sql.output import writing_table
 from songbag_store.storage.location import Location

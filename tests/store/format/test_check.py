@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from songbag_store.format.repeats import repeated
+from songbag_store.format.check import repeated
 
 
 def column(*pieces: list[str | None]) -> list[pa.ChunkedArray]:
