@@ -165,7 +165,7 @@ class Sealed:
             return table.unify_dictionaries().replace_schema_metadata()
 
     def pieces(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
-        """Decode some columns, a group at a time, or all, an eighth of a group at a time; errors are those of `read`."""
+        """Decode some columns a group at a time, or all, an eighth of a group at a time; errors are those of `read`."""
         at_once = self._group_rows if columns else max(1, self._group_rows // 8)
         with self._damage():
             for batch in self._reader().iter_batches(at_once, columns=columns, use_threads=False):

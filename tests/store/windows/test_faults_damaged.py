@@ -23,9 +23,9 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.errors import DamagedStore, NewerFormat, StoreInTheWay, StoreNotFound
+from songbag_store.format.check import check_index
 from songbag_store.format.facts import SnapshotFacts
 from songbag_store.format.index import index_schema
-from songbag_store.format.check import check_index
 from songbag_store.format.keys import snapshot_key
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.upkeep.verify import verify
