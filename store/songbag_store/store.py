@@ -214,12 +214,8 @@ class SongStore(Shown):
         """
         # Songs are chosen by their ids, so this column is read too.
         read = columns if columns is None or ids is None else list(dict.fromkeys([*columns, "song_id"]))
-        inside = self.inside
-        table = (
-            filter_songs(inside.state.content.dataset(), where, columns=read)
-            if where is not None
-            else inside.songs(read)
-        )
+        inside, index = self.inside, self.inside.state.content
+        table = filter_songs(index.dataset(), where, columns=read) if where is not None else inside.songs(read)
         if ids is not None:
             rows = pc.index_in(pa.array(ids, pa.string()), value_set=table["song_id"].combine_chunks())
             if rows.null_count:
