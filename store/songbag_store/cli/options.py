@@ -20,10 +20,10 @@ Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder
 
 _OPTIONS_HELP = "For object stores, may be repeated: endpoint=..., region=..., profile=..."
 _CACHE_HELP = "Keep here what is read of an object store; several may share it."
-SnapshotNumber = Annotated[int | None, typer.Option(min=0, help="Read this snapshot of the store, not the newest.")]
-StorageOptions = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_OPTIONS_HELP)]
-CacheDir = Annotated[Path | None, typer.Option(metavar="DIR", help=_CACHE_HELP)]
-CacheSize = Annotated[str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.")]
+Number = Annotated[int | None, typer.Option(min=0, help="Read this snapshot of the store, not the newest.")]
+Pairs = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_OPTIONS_HELP)]
+Dir = Annotated[Path | None, typer.Option(metavar="DIR", help=_CACHE_HELP)]
+Size = Annotated[str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.")]
 
 At: TypeAlias = Callable[[str], Location]
 """Takes an address and returns the location there, reached by the command's options."""
@@ -74,10 +74,10 @@ def _given(cls: type[D], **fields: Any) -> Given[D]:
 
 
 def _reach(
-    snapshot: SnapshotNumber = None,
-    storage_option: StorageOptions = None,
-    cache_dir: CacheDir = None,
-    cache_size: CacheSize = DEFAULT_CACHE_SIZE,
+    snapshot: Number = None,
+    storage_option: Pairs = None,
+    cache_dir: Dir = None,
+    cache_size: Size = DEFAULT_CACHE_SIZE,
 ) -> At:
     # Parsed before the command does anything: a wrong option is reported at once.
     reached = Location.parse("", storage_option, snapshot, cache_dir, cache_size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -136,13 +137,30 @@ def remove(store: StoreLike, where: str) -> tuple[SongStore, int]:
     """
     if not where.strip():
         raise UsageError("the condition is empty", place="where", remedy="To remove every song, say `where='true'`.")
+
+    def is_gone(index: pa.Table) -> pa.ChunkedArray:
+        song_ids = filter_songs(index, where, view="index")["song_id"].combine_chunks()
+        return pc.is_in(index["song_id"], value_set=song_ids)
+
+    return drop_songs(SongStore.open(store), is_gone, note=f"remove where {where}")
+
+
+def drop_songs(store: SongStore, is_gone: Callable[[pa.Table], pa.ChunkedArray], note: str) -> tuple[SongStore, int]:
+    """Commit a snapshot without some songs; return the store at it and how many songs left.
+
+    Parameters
+    ----------
+    is_gone : callable
+        Takes the newest index; returns for each row whether its song leaves.
+    note : str
+        What the history says of this change.
+    """
     n_removed = 0
 
     def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
         nonlocal n_removed
-        gone = filter_songs(base.index, where, view="index")["song_id"]
-        n_removed = len(gone)
-        hit = pc.is_in(base.index["song_id"], value_set=gone.combine_chunks())
-        return (base.index.filter(pc.invert(hit)), base.parts) if n_removed else None
+        gone = is_gone(base.index)
+        n_removed = pc.sum(gone).as_py() or 0
+        return (base.index.filter(pc.invert(gone)), base.parts) if n_removed else None
 
-    return commit_change(SongStore.open(store), change, note=f"remove where {where}"), n_removed
+    return commit_change(store, change, note=note), n_removed

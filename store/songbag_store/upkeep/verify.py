@@ -13,15 +13,14 @@ import pyarrow.compute as pc
 
 from songbag_store.commits.history import read_events, read_tags
 from songbag_store.commits.parts import read_part_facts
-from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import DamagedStore
 from songbag_store.format import keys
 from songbag_store.format.array import decode, read_layout
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.sql.output import plain_text
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.upkeep.change import drop_songs
 from songbag_store.windows.spans import Spans
-from songbag_store.writer import commit_change
 
 _COLUMNS = ["song_id", "fragment", "row_start", "n_windows", "feature_sum", "feature_sumsq"]
 
@@ -102,16 +101,12 @@ def repair(store: StoreLike, damages: list[Damage] | None = None, *, full: bool 
     damages = verify(store, full=full) if damages is None else damages
     hit = sorted({song for damage in damages for song in damage.songs})
     song_ids, fragments = (pa.array([song[i] for song in hit], pa.string()) for i in (0, 1))
-    n_removed = 0
 
-    def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
-        nonlocal n_removed
-        position = pc.index_in(base.index["song_id"], value_set=song_ids)
-        gone = pc.fill_null(pc.equal(base.index["fragment"], fragments.take(position.combine_chunks())), False)
-        n_removed = pc.sum(gone).as_py() or 0
-        return (base.index.filter(pc.invert(gone)), base.parts) if n_removed else None
+    def is_gone(index: pa.Table) -> pa.ChunkedArray:
+        position = pc.index_in(index["song_id"], value_set=song_ids)
+        return pc.fill_null(pc.equal(index["fragment"], fragments.take(position.combine_chunks())), False)
 
-    return commit_change(store, change, note="repair"), n_removed
+    return drop_songs(store, is_gone, note="repair")
 
 
 def _verify_fragment(
@@ -204,18 +199,14 @@ def _windows_fault(windows: np.ndarray[Any, Any], expected: tuple[list[float] | 
     return ""
 
 
-def _verify_past(store: SongStore) -> Iterator[Damage]:
+def _verify_past(store: SongStore) -> list[Damage]:
     """Check the files of all snapshots and tags."""
-    for event in read_events(store.inside.storage, store.uuid):
-        key = keys.snapshot_key(event.snapshot)
-        if not event.whole:
-            yield Damage(key, event.change.removeprefix(f"{key}: "))
-    for tag in read_tags(store.inside.storage):
-        if tag.snapshot is None:
-            yield Damage(keys.tag_key(tag.name), "is damaged: which snapshot it pins is unknown")
+    storage, what = store.inside.storage, "is damaged: which snapshot it pins is unknown"
+    events = ((keys.snapshot_key(event.snapshot), event) for event in read_events(storage, store.uuid))
+    damages = [Damage(key, event.change.removeprefix(f"{key}: ")) for key, event in events if not event.whole]
+    return damages + [Damage(keys.tag_key(tag.name), what) for tag in read_tags(storage) if tag.snapshot is None]
 
 
 def report(damages: list[Damage]) -> str:
     """Return damages as text, each with the ids of its songs."""
-    songs = [[f"\n  song {plain_text(song_id)}" for song_id in damage.song_ids] for damage in damages]
-    return "\n".join(f"{one.key}: {one.what}{''.join(lines)}" for one, lines in zip(damages, songs, strict=True))
+    return "\n".join("\n  song ".join([f"{one.key}: {one.what}", *map(plain_text, one.song_ids)]) for one in damages)

@@ -15,6 +15,7 @@ import numpy as np
 from songbag_store.types import Bytes
 
 _T = TypeVar("_T")
+_Place = tuple[threading.Lock, list[_T]]
 
 _PER_CHUNK_BYTES = 200
 """What a chunk takes besides its own bytes: the object, its key and its entry in the table."""
@@ -34,9 +35,7 @@ class KeptOpen(Generic[_T]):
 
     def __init__(self, most: int) -> None:
         self._lock = threading.Lock()
-        self._places: Callable[[str], tuple[threading.Lock, list[_T]]] = lru_cache(most)(
-            lambda _: (threading.Lock(), [])
-        )
+        self._places: Callable[[str], _Place[_T]] = lru_cache(most)(lambda _: (threading.Lock(), []))
 
     def get(self, name: str, open_it: Callable[[str], _T]) -> _T:
         """Return what `open_it` returns for this name, or has returned before. Its errors are raised and not kept."""

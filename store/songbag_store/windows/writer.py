@@ -60,7 +60,7 @@ def write_fragment(
     windows = spill.windows()
     try:
         written = storage.new_array(key)
-        array = _create_array(written.target, fragment, spec, spill, shard_bytes)
+        array = _create_array(written.target, fragment, spill, shard_bytes)
         step = (array.shards or array.chunks)[0]
         for start in range(0, len(windows), step):
             array[start : start + step] = windows[start : start + step]
@@ -85,9 +85,8 @@ class _BloscByWindow(BloscCodec):
         ]
 
 
-def _create_array(
-    target: Path | Store, fragment: str, spec: FeatureSpec, spill: WindowSpill, shard_bytes: int
-) -> zarr.Array[Any]:
+def _create_array(target: Path | Store, fragment: str, spill: WindowSpill, shard_bytes: int) -> zarr.Array[Any]:
+    spec = spill.spec
     # A chunk is a typical song. It has a limit, because it is read as a whole for any of its windows.
     chunk = min(max(1, int(np.median(spill.songs))), max(1, _CHUNK_BYTES // spec.window_bytes))
     most_chunks = max(1, shard_bytes // spec.window_bytes) // chunk
