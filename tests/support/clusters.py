@@ -9,15 +9,31 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 
+from songbag_pipeline import ExtractConfig, Summary
+from songbag_pipeline.run.coordinator import Coordinator
+from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.progress import Silent
+from songbag_store.storage.location import Location
 from tests.support.audio import chirp, write
 from tests.support.patience import PATIENCE_S
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 N_SONGS = 40
+
+
+def extract_inside(
+    source: Path, store: Path, config: ExtractConfig, spec: FeatureSpec = SPEC, **inside: Any
+) -> Summary:
+    """Extract as `extract` does, with a task, a containment or limits of a test's own, see `Coordinator`."""
+    work = Work.of(source, Location.of(store).absolute(), spec, config)
+    Coordinator(work, Silent(), **inside).execute()
+    return work.summary
+
 
 Start = Callable[..., "subprocess.Popen[bytes]"]
 

@@ -24,9 +24,6 @@ from songbag_store.storage.location import Location
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment
 
-LARGEST_FRAGMENT_BYTES = 384 << 20
-"""Size of the windows, before compression, at which a fragment ends."""
-
 _PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "av", "zarr", "pyarrow", "dask", "distributed")
 
 
@@ -50,6 +47,8 @@ class Job:
     song: str | None = None
     """An audio file that the coordinator can read; the workers must be able to read it too."""
     versions: Mapping[str, str] = dataclasses.field(default_factory=software)
+    fragment_bytes: int = 384 << 20
+    """Size of the windows, before compression, at which a fragment ends."""
 
 
 def run_batch(job: Job, songs: pa.Table) -> dict[str, pa.Table]:
@@ -85,7 +84,7 @@ def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> dict[st
             start = spill.n_windows
             song = reader.read(path, spill, job.source_options)
             facts.append(dataclasses.asdict(song) | {"row_start": start if song.status == "ok" else None})
-            if spill.n_windows * job.spec.window_bytes >= LARGEST_FRAGMENT_BYTES:
+            if spill.n_windows * job.spec.window_bytes >= job.fragment_bytes:
                 break
         objects = write_fragment(job.store.storage(), fragment, job.spec, spill) if spill.n_windows else {}
     return _write_part(job, songs.slice(0, len(facts)), fragment, facts, objects)

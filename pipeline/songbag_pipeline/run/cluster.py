@@ -14,16 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from songbag_pipeline.errors import ClusterError
-from songbag_pipeline.run.config import ExtractConfig
+from songbag_pipeline.run.config import LIMITS, ExtractConfig
 
-_CONNECT_S = 20
 _LOST_AFTER = "8 s"
 _LOGGERS = ("distributed", "asyncio", "tornado")
 
 
 @contextmanager
-def connected(config: ExtractConfig) -> Iterator[Any]:
-    """Yield a ``distributed.Client`` of the cluster of a run.
+def connected(config: ExtractConfig, connect_s: float = LIMITS.connect_s) -> Iterator[Any]:
+    """Yield a ``distributed.Client`` of the cluster of a run; wait for a scheduler so long.
 
     Raises
     ------
@@ -39,24 +38,24 @@ def connected(config: ExtractConfig) -> Iterator[Any]:
             with _safe_path(), _local_cluster(config.n_workers) as client:
                 yield client
         else:
-            with _existing_cluster(config) as client:
+            with _existing_cluster(config, connect_s) as client:
                 yield client
 
 
 @contextmanager
-def _existing_cluster(config: ExtractConfig) -> Iterator[Any]:
+def _existing_cluster(config: ExtractConfig, connect_s: float) -> Iterator[Any]:
     """Connect to the scheduler that the user named."""
     from distributed import Client
 
     file = config.scheduler_file
     # A scheduler that was just started needs time to write its file; the client would wait forever.
-    deadline = time.monotonic() + _CONNECT_S
+    deadline = time.monotonic() + connect_s
     while file is not None and not Path(file).is_file():
         if time.monotonic() > deadline:
             raise ClusterError("there is no such scheduler file", place=str(file), remedy="Is the scheduler running?")
         time.sleep(0.1)
     try:
-        client = Client(config.scheduler, scheduler_file=file, timeout=_CONNECT_S, set_as_default=False)
+        client = Client(config.scheduler, scheduler_file=file, timeout=connect_s, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"no Dask scheduler answers ({error})",

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 from songbag_pipeline.errors import ClusterLost, Interrupted, SongError, TooManyFailures, UnfitWorker
 from songbag_pipeline.run.batch import Job, fail_batch, run_batch
 from songbag_pipeline.run.cluster import connected, dashboard
+from songbag_pipeline.run.config import LIMITS, Limits
 from songbag_pipeline.run.plan import count_duplicates
 from songbag_pipeline.run.shares import shares
 from songbag_pipeline.run.signals import StopRequest
 from songbag_pipeline.run.summary import RunProgress
 from songbag_pipeline.run.work import Work
-from songbag_pipeline.run.workers import Crew, check_workers, on_fit_worker
+from songbag_pipeline.run.workers import Crew, Task, check_workers, on_fit_worker
+from songbag_pipeline.songs.containment import Containment
 from songbag_store import SongStore
 from songbag_store.commits.parts import PackedParts
 from songbag_store.errors import SongbagError
@@ -32,6 +34,7 @@ _COMMIT_EVERY_SONGS = 20_000
 _IN_FLIGHT_PER_WORKER = 2
 _POLL_S = 0.5
 _RESULT_S = 10.0
+_CONTAINMENT = Containment()
 _ALL_DIED = SongError("decoder-crash", "every worker that was given this file died, of a crash or for want of memory")
 
 
@@ -47,10 +50,24 @@ class Coordinator:
         What to do; its summary is filled in.
     shown : Progress
         Where to show progress.
+    task : callable
+        Does a batch.
+    containment : Containment
+        What reads the songs.
+    limits : Limits
+        How long to wait.
     """
 
-    def __init__(self, work: Work, shown: Progress) -> None:
-        self._work, self._shown = work, shown
+    def __init__(
+        self,
+        work: Work,
+        shown: Progress,
+        *,
+        task: Task = run_batch,
+        containment: Containment = _CONTAINMENT,
+        limits: Limits = LIMITS,
+    ) -> None:
+        self._work, self._shown, self._task, self._limits = work, shown, task, limits
         self._progress = RunProgress(work.todo.num_rows, work.summary, shown)
         there = pc.index(pc.is_valid(work.todo["file_bytes"]), True).as_py()
         store = work.store
@@ -59,6 +76,7 @@ class Coordinator:
             store.uuid,
             store.spec,
             uuid.uuid4().hex,
+            containment,
             source_options=work.source.storage_options,
             song=str(work.todo["path"][there]) if there >= 0 else None,
         )
@@ -75,11 +93,12 @@ class Coordinator:
         """Run all batches. However the run ends, what was finished is committed first."""
         # Otherwise Arrow keeps the memory that the plan took.
         pa.default_memory_pool().release_unused()
-        n_songs, config = self._work.todo.num_rows, self._work.config
+        n_songs, config, limits = self._work.todo.num_rows, self._work.config, self._limits
         config = dataclasses.replace(config, workers=min(config.n_workers, n_songs))
-        with StopRequest() as stop, stretch(self._shown, n_songs, "songs"), connected(config) as client:
+        songs = stretch(self._shown, n_songs, "songs")
+        with StopRequest() as stop, songs, connected(config, limits.connect_s) as client:
             self._shown.note(f"Dashboard of the cluster: {dashboard(client, config)}")
-            check_workers(client, self._job)
+            check_workers(client, self._job, limits.first_worker_s)
             try:
                 self._loop(client, stop)
             finally:
@@ -90,7 +109,7 @@ class Coordinator:
         self._progress.stop_clock()
 
     def _loop(self, client: Any, stop: StopRequest) -> None:
-        crew = Crew(client, self._job, self._shown)
+        crew = Crew(client, self._job, self._shown, self._limits)
         batches = shares(self._work.todo, self._job.spec, lambda: crew.n_threads)
         while stop.signal_number is None:
             while len(self._in_flight) < crew.n_threads * _IN_FLIGHT_PER_WORKER:
@@ -110,7 +129,7 @@ class Coordinator:
                 self._commit()
 
     def _submit(self, client: Any, crew: Crew, batch: pa.Table) -> None:
-        future = client.submit(on_fit_worker, self._job, run_batch, batch, pure=False, **crew.placement())
+        future = client.submit(on_fit_worker, self._job, self._task, batch, pure=False, **crew.placement())
         self._in_flight[future] = batch
         future.add_done_callback(self._finished.put)
 

@@ -12,8 +12,6 @@ import pyarrow.compute as pc
 from songbag_store.progress import Progress
 from songbag_store.sql.shown import Shown
 
-_LINE_EVERY_S = 10.0
-
 
 @dataclasses.dataclass(slots=True, kw_only=True, repr=False)
 class Summary(Shown):
@@ -72,10 +70,13 @@ class RunProgress:
         Where to count.
     progress : Progress
         Where to show it.
+    line_every_s : float
+        Seconds between two lines.
     """
 
-    def __init__(self, n_songs: int, summary: Summary, progress: Progress) -> None:
+    def __init__(self, n_songs: int, summary: Summary, progress: Progress, line_every_s: float = 10.0) -> None:
         self._n_songs, self._summary, self._progress = n_songs, summary, progress
+        self._line_every_s = line_every_s
         self._started = self._last_line = time.monotonic()
 
     def __str__(self) -> str:
@@ -97,7 +98,7 @@ class RunProgress:
         state = f"{run.n_done} of {self._n_songs} songs, {run.n_done / run.elapsed_s:.1f} songs/s"
         state += f", {run.audio_s / run.elapsed_s:,.0f} x real time, {run.n_failed} failed"
         line = None
-        if time.monotonic() - self._last_line > _LINE_EVERY_S:
+        if time.monotonic() - self._last_line > self._line_every_s:
             self._last_line = time.monotonic()
             line = f"{state}, {run.elapsed_s / max(run.n_done, 1) * (self._n_songs - run.n_done):.0f} s left"
         self._progress.advance(run.n_done, state, line)

@@ -11,15 +11,12 @@ import pyarrow as pa
 
 from songbag_pipeline.errors import ClusterError, ClusterLost, UnfitWorker
 from songbag_pipeline.run.batch import Job, software
+from songbag_pipeline.run.config import LIMITS, Limits
 from songbag_pipeline.sources.bucket import heads
 from songbag_store.errors import SongbagError
 from songbag_store.progress import Progress
 from songbag_store.storage.location import is_remote
 from songbag_store.writer import open_identity
-
-_FIRST_WORKER_S = 60
-_LOOK_S = 5.0
-_WITHOUT_WORKERS_S = 60.0
 
 Task = Callable[[Job, pa.Table], dict[str, pa.Table]]
 _fit: set[str] = set()
@@ -74,7 +71,7 @@ def _is_readable(song: str, job: Job) -> bool:
         return False
 
 
-def check_workers(client: Any, job: Job) -> None:
+def check_workers(client: Any, job: Job, first_worker_s: float = LIMITS.first_worker_s) -> None:
     """Make sure, before any work, that every worker can do it.
 
     Raises
@@ -83,9 +80,9 @@ def check_workers(client: Any, job: Job) -> None:
         If no worker comes, or one has other software, does not see the store, or does not see the songs.
     """
     try:
-        client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
+        client.wait_for_workers(1, timeout=first_worker_s)
     except TimeoutError as error:
-        what = f"no worker joined the cluster within {_FIRST_WORKER_S} s"
+        what = f"no worker joined the cluster within {first_worker_s:.0f} s"
         raise ClusterError(what, place="cluster", remedy="Start workers. Nothing was done yet.") from error
     for unfit in _find_unfit(client, job, sorted(client.nthreads())):
         unfit.remedy += " Nothing was done yet."
@@ -118,6 +115,8 @@ class Crew:
         Says what each must have.
     progress : Progress
         Where to note which worker is left out.
+    limits : Limits
+        How often to look at the workers, and how long to wait for one.
 
     Attributes
     ----------
@@ -125,8 +124,8 @@ class Crew:
         Songs that the cluster can work on at once; 0 while it has no fit worker.
     """
 
-    def __init__(self, client: Any, job: Job, progress: Progress) -> None:
-        self._client, self._job, self._progress = client, job, progress
+    def __init__(self, client: Any, job: Job, progress: Progress, limits: Limits = LIMITS) -> None:
+        self._client, self._job, self._progress, self._limits = client, job, progress, limits
         self._unfit: dict[str, UnfitWorker] = {}
         self._looked_at = self._seen_at = time.monotonic()
         self.n_threads: int = sum(client.nthreads().values())
@@ -165,16 +164,16 @@ class Crew:
         Raises
         ------
         ClusterError
-            If the scheduler is gone, or there has been no fit worker for a minute.
+            If the scheduler is gone, or there has been no fit worker for too long.
         """
         if self._client.status != "running":
             raise ClusterLost("the scheduler is gone")
-        if time.monotonic() - self._looked_at < _LOOK_S:
+        if time.monotonic() - self._looked_at < self._limits.look_s:
             return
         self._count()
-        if self._looked_at - self._seen_at > _WITHOUT_WORKERS_S:
+        if self._looked_at - self._seen_at > self._limits.without_workers_s:
             why = "".join(f"; {unfit.what}" for unfit in list(self._unfit.values())[:1])
-            raise ClusterLost(f"no worker has been there for {_WITHOUT_WORKERS_S:.0f} s{why}")
+            raise ClusterLost(f"no worker has been there for {self._limits.without_workers_s:.0f} s{why}")
 
     def _count(self) -> None:
         present = self._present()

@@ -6,7 +6,6 @@ What needs more than an outcome is in `test_songs`, `test_bad_audio` and `test_c
 from __future__ import annotations
 
 import csv
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,10 @@ import pyarrow.compute as pc
 import pytest
 import soundfile
 
-from songbag_pipeline import ExtractConfig, extract
-from songbag_pipeline.run import batch as batches
-from songbag_pipeline.run import coordinator
+from songbag_pipeline import ExtractConfig
 from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.format.failure_codes import REMEDIES
-from songbag_store.progress import Silent
 from songbag_store.upkeep.summary import failures, failures_text
 from tests.support.audio import ENCODINGS, chirp, silent_mp4, sparse_wav, write, write_aac
 from tests.support.broken_audio import (
@@ -35,6 +31,7 @@ from tests.support.broken_audio import (
     with_samples,
     write_claiming_4_gb,
 )
+from tests.support.clusters import extract_inside
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=30.0)
 Make = Callable[[Path], object]
@@ -135,9 +132,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SongStore:
             make(folder / name)
             manifest.writerow([name, name])
     faulty = Containment(reader="tests.support.decoder_faults:read")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coordinator, "Job", functools.partial(batches.Job, containment=faulty))
-        extract(folder / "songs.csv", folder / "store", SPEC, ExtractConfig(workers=1), progress=Silent())
+    extract_inside(folder / "songs.csv", folder / "store", ExtractConfig(workers=1), SPEC, containment=faulty)
     return SongStore.open(folder / "store")
 
 

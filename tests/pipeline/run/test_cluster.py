@@ -7,7 +7,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -15,9 +14,8 @@ import pytest
 
 from songbag_pipeline import extract
 from songbag_pipeline.errors import ClusterError
-from songbag_pipeline.run import cluster, coordinator, workers
 from songbag_pipeline.run.cluster import connected
-from songbag_pipeline.run.config import ExtractConfig
+from songbag_pipeline.run.config import ExtractConfig, Limits
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
@@ -26,6 +24,7 @@ from tests.support.clusters import (
     SPEC,
     Start,
     command,
+    extract_inside,
     kill_tree,
     slow_songs,
     songs_in,
@@ -49,17 +48,16 @@ def test_a_cluster_started_by_hand_does_the_work_and_its_workers_need_not_share_
 
 
 def test_a_scheduler_that_is_not_there_is_an_error_with_its_address(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(cluster, "_CONNECT_S", 2)
     with (
         pytest.raises(ClusterError, match=r"no Dask scheduler answers"),
-        connected(ExtractConfig(workers=1, scheduler="tcp://127.0.0.1:9")),
+        connected(ExtractConfig(workers=1, scheduler="tcp://127.0.0.1:9"), connect_s=2),
     ):
         pass
     with (
         pytest.raises(ClusterError, match="no such scheduler file"),
-        connected(ExtractConfig(workers=1, scheduler_file=tmp_path / "none.json")),
+        connected(ExtractConfig(workers=1, scheduler_file=tmp_path / "none.json"), connect_s=2),
     ):
         pass
     with pytest.raises(UsageError, match="both name a cluster"):
@@ -67,18 +65,17 @@ def test_a_scheduler_that_is_not_there_is_an_error_with_its_address(
 
 
 def test_a_run_without_any_worker_ends_instead_of_waiting_for_ever(
-    tmp_path: Path, songs: Path, scheduler_file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, songs: Path, scheduler_file: Path
 ) -> None:
-    monkeypatch.setattr(workers, "_FIRST_WORKER_S", 1)
+    config = ExtractConfig(scheduler_file=scheduler_file)
     with pytest.raises(ClusterError, match="no worker joined the cluster within 1 s"):
-        extract(songs, tmp_path / "store", SPEC, ExtractConfig(scheduler_file=scheduler_file), progress=Silent())
+        extract_inside(songs, tmp_path / "store", config, limits=Limits(first_worker_s=1))
 
 
 def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
-    tmp_path: Path, scheduler_file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, scheduler_file: Path, start: Start
 ) -> None:
-    monkeypatch.setattr(workers, "_WITHOUT_WORKERS_S", 2.0)
-    monkeypatch.setattr(workers, "_LOOK_S", 0.5)
+    config, limits = ExtractConfig(scheduler_file=scheduler_file), Limits(without_workers_s=2.0, look_s=0.5)
     worker, songs = work_for(scheduler_file, start)[0], slow_songs(tmp_path)
 
     def kill() -> None:
@@ -88,7 +85,7 @@ def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(ClusterError, match=r"no worker has been there for 2 s.*\n.*run the same command again"):
-        extract(songs, tmp_path / "store", SPEC, ExtractConfig(scheduler_file=scheduler_file), progress=Silent())
+        extract_inside(songs, tmp_path / "store", config, limits=limits)
     killer.join()
     assert songs_in(tmp_path / "store")
 
@@ -129,21 +126,13 @@ def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_
 
 @pytest.mark.fault(41)
 @pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
-def test_workers_that_die_at_random_lose_no_song(
-    tmp_path: Path, songs: Path, mode: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_workers_that_die_at_random_lose_no_song(tmp_path: Path, songs: Path, mode: str) -> None:
     from distributed.chaos import KillWorker
 
-    ordinary = coordinator.connected
-
-    @contextlib.contextmanager
-    def chaotic(config: ExtractConfig) -> Iterator[object]:
-        with ordinary(config) as client:
-            client.register_plugin(KillWorker(delay="4 s", mode=mode))
-            yield client
-
-    monkeypatch.setattr(coordinator, "connected", chaotic)
-    summary = extract(songs, tmp_path / "store", SPEC, ExtractConfig(workers=2), progress=Silent())
+    with connected(ExtractConfig(workers=2)) as client:
+        client.register_plugin(KillWorker(delay="4 s", mode=mode))
+        config = ExtractConfig(scheduler=client.scheduler.address)
+        summary = extract(songs, tmp_path / "store", SPEC, config, progress=Silent())
     assert summary.n_stored == N_SONGS
     assert SongStore.open(tmp_path / "store").songs(arrow=True).num_rows == N_SONGS
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
 import signal
@@ -17,13 +16,13 @@ import pytest
 from songbag_pipeline import ExtractConfig, Summary, extract
 from songbag_pipeline.errors import SongsChanged, TooManyFailures
 from songbag_pipeline.run import batch as batches
-from songbag_pipeline.run import coordinator
 from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
 from songbag_store.progress import Silent
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.audio import chirp, write
+from tests.support.clusters import extract_inside
 from tests.support.patience import PATIENCE_S
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -86,16 +85,14 @@ def test_the_batch_a_song_is_in_changes_no_bit_of_it(folder: Path, tmp_path: Pat
     assert windows("together", 100) == alone
 
 
-def test_a_batch_that_becomes_far_larger_than_expected_makes_several_fragments(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_batch_that_becomes_far_larger_than_expected_makes_several_fragments(folder: Path, tmp_path: Path) -> None:
     from songbag_pipeline.run.plan import Plan
     from songbag_pipeline.sources.source import read_source
 
-    monkeypatch.setattr(batches, "LARGEST_FRAGMENT_BYTES", 8 * SPEC.window_bytes)
     store = open_for_writing(tmp_path / "store", SPEC)
     todo = Plan.of(read_source(folder), store.index(arrow=True)).todo
-    rows = batches.run_batch(batches.Job(store.location, store.uuid, SPEC, "run"), todo)
+    job = batches.Job(store.location, store.uuid, SPEC, "run", fragment_bytes=8 * SPEC.window_bytes)
+    rows = batches.run_batch(job, todo)
     windows = [sum(part["n_windows"].to_pylist()) for part in rows.values()]
     assert len(windows) > 2
     assert max(windows) < 8 + 11
@@ -157,12 +154,9 @@ def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_p
 
 
 @pytest.mark.fault(44)
-def test_a_song_that_kills_its_worker_fails_alone(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_song_that_kills_its_worker_fails_alone(folder: Path, tmp_path: Path) -> None:
     poison = write(folder / "high" / "poison.wav", chirp(1.0))
-    monkeypatch.setattr(coordinator, "run_batch", _KillsOn(str(poison)))
-    summary = run(folder, tmp_path / "store")
+    summary = extract_inside(folder, tmp_path / "store", ExtractConfig(workers=2), task=_KillsOn(str(poison)))
     assert (summary.n_stored, summary.n_failed) == (6, 3)
     failed = SongStore.open(tmp_path / "store").sql("select song_id from failures where error_code = 'decoder-crash'")
     assert failed["song_id"].tolist() == ["high/poison.wav"]
@@ -170,15 +164,12 @@ def test_a_song_that_kills_its_worker_fails_alone(
 
 
 @pytest.mark.fault(27)
-def test_songs_that_crash_hang_or_exhaust_the_decoder_fail_alone_and_at_once(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_songs_that_crash_hang_or_exhaust_the_decoder_fail_alone_and_at_once(folder: Path, tmp_path: Path) -> None:
     codes = {"segfault": "decoder-crash", "loop": "decoder-hang", "allocate": "out-of-memory"}
     for fault in codes:
         write(folder / "high" / f"{fault}-x.wav", chirp(1.0))
     faulty = Containment(reader="tests.support.decoder_faults:read", patience_s=10.0)
-    monkeypatch.setattr(coordinator, "Job", functools.partial(batches.Job, containment=faulty))
-    summary = run(folder, tmp_path / "store")
+    summary = extract_inside(folder, tmp_path / "store", ExtractConfig(workers=2), containment=faulty)
     assert (summary.n_stored, summary.n_failed) == (6, 5)
     store = SongStore.open(tmp_path / "store")
     failed = store.sql("select song_id, error_code from failures where song_id like 'high/%'")

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import pyarrow as pa
-import pytest
 
-from songbag_pipeline.run import summary as module
 from songbag_pipeline.run.summary import RunProgress, Summary
 from songbag_store.progress import Lines
 
 
-def test_a_run_counts_its_songs_and_tells_speed_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_counts_its_songs_and_tells_speed_and_failures() -> None:
     lines: list[str] = []
-    monkeypatch.setattr(module, "_LINE_EVERY_S", -1.0)
     counts = Summary(n_known=0, n_failed_before=0, n_adopted=0, snapshot=1, n_duplicates=0)
-    progress = RunProgress(4, counts, Lines(lines.append))
+    progress = RunProgress(4, counts, Lines(lines.append), line_every_s=-1.0)
     progress.advance(
         pa.table({"status": ["ok", "failed", "ok"], "n_windows": [3, 0, 2], "duration_s": [9.5, None, 7.0]})
     )

@@ -19,7 +19,7 @@ from distributed import Client
 from songbag_pipeline import extract
 from songbag_pipeline.errors import ClusterError
 from songbag_pipeline.run import batch as batches
-from songbag_pipeline.run import coordinator, workers
+from songbag_pipeline.run import workers
 from songbag_pipeline.run.batch import Job
 from songbag_pipeline.run.cluster import connected
 from songbag_pipeline.run.config import ExtractConfig
@@ -31,6 +31,7 @@ from tests.support.clusters import (
     N_SONGS,
     SPEC,
     Start,
+    extract_inside,
     importable,
     parts,
     slow_songs,
@@ -119,18 +120,14 @@ def test_workers_that_join_later_and_do_not_fit_are_left_out_and_the_run_goes_on
 
 
 @pytest.mark.fault(45)
-def test_a_song_for_which_a_worker_runs_out_of_memory_fails_alone_and_says_so(
-    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_song_for_which_a_worker_runs_out_of_memory_fails_alone_and_says_so(tmp_path: Path, start: Start) -> None:
     # One death is enough to blame a batch here; by default Dask tries four workers.
     file = start_scheduler(tmp_path / "scheduler.json", start, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     work_for(file, start, 1, "--memory-limit", "900MiB")
     for name in ("a", "b", "hungry"):
         write(tmp_path / "songs" / f"{name}.wav", chirp(2.0))
-    monkeypatch.setattr(coordinator, "run_batch", allocates)
-    summary = extract(
-        tmp_path / "songs", tmp_path / "store", SPEC, ExtractConfig(scheduler_file=file), progress=Silent()
-    )
+    config = ExtractConfig(scheduler_file=file)
+    summary = extract_inside(tmp_path / "songs", tmp_path / "store", config, task=allocates)
     assert (summary.n_stored, summary.n_failed) == (2, 1)
     failed = SongStore.open(tmp_path / "store").sql("select song_id, error from failures")
     assert failed["song_id"].tolist() == ["hungry.wav"]
@@ -139,17 +136,13 @@ def test_a_song_for_which_a_worker_runs_out_of_memory_fails_alone_and_says_so(
 
 
 @pytest.mark.fault(44)
-def test_a_song_that_was_alone_when_workers_were_lost_is_tried_once_more(
-    tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_song_that_was_alone_when_workers_were_lost_is_tried_once_more(tmp_path: Path, start: Start) -> None:
     file = start_scheduler(tmp_path / "scheduler.json", start, DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0")
     work_for(file, start)
     for name in ("a", "b", "poison", "unlucky"):
         write(tmp_path / "songs" / f"{name}.wav", chirp(2.0))
-    monkeypatch.setattr(coordinator, "run_batch", dies)
-    summary = extract(
-        tmp_path / "songs", tmp_path / "store", SPEC, ExtractConfig(scheduler_file=file), progress=Silent()
-    )
+    config = ExtractConfig(scheduler_file=file)
+    summary = extract_inside(tmp_path / "songs", tmp_path / "store", config, task=dies)
     assert (summary.n_stored, summary.n_failed) == (3, 1)
     failed = SongStore.open(tmp_path / "store").sql("select song_id, error_code from failures")
     assert failed.values.tolist() == [["poison.wav", "decoder-crash"]]
@@ -176,14 +169,13 @@ def allocates(job: Job, songs: pa.Table) -> Any:
 
 @pytest.mark.fault(46)
 def test_a_worker_given_up_that_finishes_its_batch_after_all_leaves_one_orphan_and_no_song_twice(
-    tmp_path: Path, songs: Path, scheduler_file: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, songs: Path, scheduler_file: Path, start: Start
 ) -> None:
     store, sleep = tmp_path / "store", tmp_path / "sleep"
     sleep.mkdir()
     (zombie,) = work_for(scheduler_file, start, 1, "--no-nanny", SONGBAG_TEST_SLEEP=str(sleep))
-    monkeypatch.setattr(coordinator, "run_batch", sleeps_first)
-    options = {"scheduler_file": scheduler_file, "progress": Silent()}
-    run = threading.Thread(target=extract, args=(songs, store, SPEC), kwargs=options)
+    config = ExtractConfig(scheduler_file=scheduler_file)
+    run = threading.Thread(target=extract_inside, args=(songs, store, config), kwargs={"task": sleeps_first})
     run.start()
     wait_until((sleep / "began").exists, "the zombie began a batch")
     zombie.send_signal(signal.SIGSTOP)
