@@ -72,8 +72,7 @@ def run(songs: Path, store: Path, workers: int) -> list[tuple[float, float]]:
 
 def command() -> None:
     """Be the command, with the reader that notes."""
-    from songbag_pipeline.run import batch as batches
-    from songbag_pipeline.run import coordinator
+    from songbag_pipeline.run import batch as batches, coordinator
     from songbag_pipeline.songs.containment import Containment
     from songbag_store.cli.root import main as songbag
 

@@ -7,16 +7,18 @@ import inspect
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 
 import songbag
+import songbag_pipeline
+import songbag_store
+import songbag_training
 from songbag_store.cli import root
 from songbag_store.errors import MissingExtra
-
-SOURCE = Path(songbag.__file__)
 
 FUNCTIONS = (
     *("open", "extract", "split", "train", "cross_validate", "evaluate", "predict", "export"),
@@ -48,13 +50,17 @@ def test_every_name_is_there_and_is_documented(name: str) -> None:
         assert inspect.getdoc(value)
 
 
-def test_the_three_lists_of_names_are_one() -> None:
-    tree = ast.parse(SOURCE.read_text())
-    typed = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    lazy = set(songbag._HOME_OF)
-    assert set(songbag.__all__) == lazy | {"__version__"}
-    assert typed - {"annotations", "TYPE_CHECKING", "MissingExtra"} == set(songbag.__all__)
-    assert dir(songbag) == sorted(songbag.__all__)
+@pytest.mark.parametrize("door", [songbag, songbag_store, songbag_pipeline, songbag_training])
+def test_the_names_for_types_are_those_that_are_loaded(door: ModuleType) -> None:
+    tree = ast.parse(Path(str(door.__file__)).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    typed = {
+        (node.module, alias.asname) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    }
+    call = next(node.value for node in tree.body if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call))
+    homes = ast.literal_eval(call.args[1])
+    assert typed == {(home, name) for home, names in homes.items() for name in names}
+    assert dir(door) == door.__all__ == sorted(name for _, name in typed)
 
 
 def command_of(function: str) -> Any:

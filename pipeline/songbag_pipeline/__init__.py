@@ -6,36 +6,26 @@ before it, and `features_of` both over many files without a store.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from songbag_store.door import attach
+
 if TYPE_CHECKING:
-    from songbag_pipeline.features.kernel import window_features
-    from songbag_pipeline.run.config import ExtractConfig
-    from songbag_pipeline.run.extract import extract
-    from songbag_pipeline.run.summary import Summary
-    from songbag_pipeline.songs.direct import SongFeatures, features_of
-    from songbag_pipeline.songs.song import read_audio
+    from songbag_pipeline.features.kernel import window_features as window_features
+    from songbag_pipeline.run.config import ExtractConfig as ExtractConfig
+    from songbag_pipeline.run.extract import extract as extract
+    from songbag_pipeline.run.summary import Summary as Summary
+    from songbag_pipeline.songs.direct import SongFeatures as SongFeatures, features_of as features_of
+    from songbag_pipeline.songs.song import read_audio as read_audio
 
-__all__ = ["ExtractConfig", "SongFeatures", "Summary", "extract", "features_of", "read_audio", "window_features"]
-
-_HOMES = {
-    "ExtractConfig": "run.config",
-    "SongFeatures": "songs.direct",
-    "Summary": "run.summary",
-    "extract": "run.extract",
-    "features_of": "songs.direct",
-    "read_audio": "songs.song",
-    "window_features": "features.kernel",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: the command line must answer before the decoders are loaded."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "songbag_pipeline.features.kernel": ("window_features",),
+        "songbag_pipeline.run.config": ("ExtractConfig",),
+        "songbag_pipeline.run.extract": ("extract",),
+        "songbag_pipeline.run.summary": ("Summary",),
+        "songbag_pipeline.songs.direct": ("SongFeatures", "features_of"),
+        "songbag_pipeline.songs.song": ("read_audio",),
+    },
+)

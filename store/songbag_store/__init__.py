@@ -6,32 +6,24 @@ they lie and how they are reached.
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from songbag_store.errors import SongbagError
-    from songbag_store.format.spec import FeatureSpec
-    from songbag_store.storage.location import Location
-    from songbag_store.store import SongStore
+from songbag_store.door import attach
 
-__all__ = ["FeatureSpec", "Location", "SongStore", "SongbagError"]
+if TYPE_CHECKING:
+    from songbag_store.errors import SongbagError as SongbagError
+    from songbag_store.format.spec import FeatureSpec as FeatureSpec
+    from songbag_store.storage.location import Location as Location
+    from songbag_store.store import SongStore as SongStore
+
 __version__ = "0.1.0"
 
-_HOMES = {
-    "FeatureSpec": "format.spec",
-    "Location": "storage.location",
-    "SongStore": "store",
-    "SongbagError": "errors",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: the command line must answer before pyarrow is loaded."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return [*__all__, "__version__"]
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "songbag_store.errors": ("SongbagError",),
+        "songbag_store.format.spec": ("FeatureSpec",),
+        "songbag_store.storage.location": ("Location",),
+        "songbag_store.store": ("SongStore",),
+    },
+)

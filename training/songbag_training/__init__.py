@@ -6,58 +6,35 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import TYPE_CHECKING
 
+from songbag_store.door import attach
+
 if TYPE_CHECKING:
-    from songbag_training.apply.export import export
-    from songbag_training.apply.predict import predict
-    from songbag_training.config import TrainConfig
-    from songbag_training.fit.train import resume, train
-    from songbag_training.models.model import song_model, window_model
-    from songbag_training.runs.evaluate import evaluate
-    from songbag_training.songs.bags import BagDataset
-    from songbag_training.songs.task import Task
+    from songbag_training.apply.export import export as export
+    from songbag_training.apply.predict import predict as predict
+    from songbag_training.config import TrainConfig as TrainConfig
+    from songbag_training.fit.train import resume as resume, train as train
+    from songbag_training.models.model import song_model as song_model, window_model as window_model
+    from songbag_training.runs.evaluate import evaluate as evaluate
+    from songbag_training.songs.bags import BagDataset as BagDataset
+    from songbag_training.songs.task import Task as Task
 
-__all__ = [
-    "BagDataset",
-    "Task",
-    "TrainConfig",
-    "evaluate",
-    "export",
-    "predict",
-    "resume",
-    "song_model",
-    "train",
-    "window_model",
-]
-
-_HOMES = {
-    "BagDataset": "songs.bags",
-    "Task": "songs.task",
-    "TrainConfig": "config",
-    "evaluate": "runs.evaluate",
-    "export": "apply.export",
-    "predict": "apply.predict",
-    "resume": "fit.train",
-    "song_model": "models.model",
-    "train": "fit.train",
-    "window_model": "models.model",
-}
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "songbag_training.apply.export": ("export",),
+        "songbag_training.apply.predict": ("predict",),
+        "songbag_training.config": ("TrainConfig",),
+        "songbag_training.fit.train": ("resume", "train"),
+        "songbag_training.models.model": ("song_model", "window_model"),
+        "songbag_training.runs.evaluate": ("evaluate",),
+        "songbag_training.songs.bags": ("BagDataset",),
+        "songbag_training.songs.task": ("Task",),
+    },
+)
 
 # Keras chooses its backend, and TensorFlow how much it logs, when they are imported, by whichever module is first.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-
-def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: the command line must answer before TensorFlow is loaded."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # No module bears the name of a function: importing it would put the module in the function's place.
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)

@@ -20,8 +20,7 @@ from songbag_pipeline.songs.facts import Sink, SongFacts
 from songbag_pipeline.types import FloatArray
 from songbag_store import FeatureSpec
 from songbag_store.errors import StoreError
-from songbag_store.format.array import UnencodableFeatures, encode
-from songbag_store.format.array import decode as decode_windows
+from songbag_store.format.array import UnencodableFeatures, decode as decode_windows, encode
 from songbag_store.types import StoredWindows
 
 _WINDOWS_BYTES = 4 << 20

@@ -63,8 +63,7 @@ def query(store: Store, at: At, sql: Sql, form: Form = "table", output: Output =
 @with_location()
 def failures(store: Store, at: At) -> None:
     """List the songs that failed, why, and what to do about each."""
-    from songbag_store.upkeep.summary import failures as run
-    from songbag_store.upkeep.summary import failures_text
+    from songbag_store.upkeep.summary import failures as run, failures_text
 
     # The remedies name options of `extract`.
     print(as_options(failures_text(run(at(store), arrow=True)), _options_of("extract")))

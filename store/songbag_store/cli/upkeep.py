@@ -102,8 +102,7 @@ def history(store: Store, at: At) -> None:
 def verify(store: Store, at: At, full: Full = False) -> None:
     """Check that everything is there and is what was written; name the songs hit; exit 1 if any is."""
     from songbag_store.store import SongStore
-    from songbag_store.upkeep.verify import report
-    from songbag_store.upkeep.verify import verify as run
+    from songbag_store.upkeep.verify import report, verify as run
 
     opened = SongStore.open(at(store))
     damages = run(opened, full=full)
@@ -124,8 +123,7 @@ def verify(store: Store, at: At, full: Full = False) -> None:
 def repair(store: Store, at: At, full: Full = False) -> None:
     """Take the songs that verify names out of the index, so that the next extract computes them again."""
     from songbag_store.store import SongStore
-    from songbag_store.upkeep.verify import repair as run
-    from songbag_store.upkeep.verify import report, verify
+    from songbag_store.upkeep.verify import repair as run, report, verify
 
     opened = SongStore.open(at(store))
     damages = verify(opened, full=full)

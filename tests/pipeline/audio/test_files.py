@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from songbag_pipeline.audio.files import open_regular
 from songbag_pipeline.songs.song import read_song

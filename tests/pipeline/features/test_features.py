@@ -6,8 +6,7 @@ from typing import Any
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from songbag_pipeline import read_audio, window_features
 from songbag_pipeline.features.kernel import Windower, mel_filters

@@ -18,8 +18,7 @@ from distributed import Client
 
 from songbag_pipeline import extract
 from songbag_pipeline.errors import ClusterError
-from songbag_pipeline.run import batch as batches
-from songbag_pipeline.run import workers
+from songbag_pipeline.run import batch as batches, workers
 from songbag_pipeline.run.batch import Job
 from songbag_pipeline.run.cluster import connected
 from songbag_pipeline.run.config import ExtractConfig

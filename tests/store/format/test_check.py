@@ -5,8 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pyarrow as pa
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from songbag_store.format.check import repeated
 

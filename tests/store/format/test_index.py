@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from songbag_store.errors import StoreError, UsageError
 from songbag_store.format.index import REPLACES, apply_part, apply_parts, empty_index, index_schema, user_fields

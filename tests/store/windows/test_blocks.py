@@ -5,8 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from numcodecs.blosc import BITSHUFFLE, Blosc
 
 from songbag_store import SongStore

@@ -8,8 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pyarrow as pa
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from songbag_training.splits.deal import SHARES, Signature, _Dealer, stratify
 from songbag_training.splits.groups import find_units

@@ -8,8 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from songbag_store.errors import UsageError
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch

@@ -51,8 +51,7 @@ def train(
         others = {"label": label, "where": where, "split": split, "group": group, "snapshot": at(store).snapshot}
         given = {name: value for name, value in others.items() if value not in (None, [])} | config.fields
         with quiet_start():
-            from songbag_training.fit.train import refuse_contradictions
-            from songbag_training.fit.train import resume as run_resume
+            from songbag_training.fit.train import refuse_contradictions, resume as run_resume
             from songbag_training.runs.run import Run
         refuse_contradictions(Run.open_unfinished(output), given)
         run_resume(output, at(store), encoder=given.get("encoder"))
