@@ -142,15 +142,23 @@ def _windows_of(file: RegularFile, spec: FeatureSpec, facts: SongFacts, sink: Si
         if len(windows):
             sink(encode(windows, spec))
 
-    step = spec.window_hop_samples * max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
+    at_once = max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
+    step = spec.window_hop_samples * at_once
     with decode(file, spec.max_duration_s, leniently=leniently) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
         facts.declared_duration_s = recording.declared_s
-        for samples in _gathered(_resampled(recording, blocks, spec.sample_rate_hz)):
-            # With a short hop there are too many windows in the samples for one block.
-            for start in range(0, len(samples), step):
-                keep(windower.push(samples[start : start + step]))
+        for pieces in _gathered(_resampled(recording, blocks, spec.sample_rate_hz)):
+            done: list[FloatArray] = []
+            for piece in pieces:
+                # With a short hop there are too many windows in a piece for one block.
+                for start in range(0, len(piece), step):
+                    done.append(windower.push(piece[start : start + step]))
+                    if sum(map(len, done)) >= at_once:
+                        keep(np.concatenate(done))
+                        done = []
+            if done:
+                keep(np.concatenate(done))
     facts.duration_s = recording.decoded_frames / recording.sample_rate_hz
     facts.declared_duration_s, facts.truncated = recording.declared_s, recording.truncated
     facts.padded = windower.n_windows == 0
@@ -161,18 +169,18 @@ def _windows_of(file: RegularFile, spec: FeatureSpec, facts: SongFacts, sink: Si
         keep(windower.pad())
 
 
-def _gathered(pieces: Iterator[FloatArray]) -> Iterator[FloatArray]:
-    """Join pieces to large ones: decoder and kernel push each other's data out of the cache at every change."""
+def _gathered(pieces: Iterator[FloatArray]) -> Iterator[list[FloatArray]]:
+    """Yield many pieces at a time: decoder and kernel push each other's data out of the cache at every change."""
     gathered: list[FloatArray] = []
     n_samples = 0
     for piece in pieces:
         gathered.append(piece)
         n_samples += len(piece)
         if n_samples >= _SAMPLES_AT_ONCE:
-            yield np.concatenate(gathered)
+            yield gathered
             gathered, n_samples = [], 0
     if gathered:
-        yield np.concatenate(gathered)
+        yield gathered
 
 
 def _resampled(recording: Recording, blocks: Iterator[FloatArray], target_hz: int) -> Iterator[FloatArray]:
