@@ -107,8 +107,10 @@ def test_a_pause_hides_no_waiting_and_slow_steps_are_no_waiting() -> None:
 
 @pytest.mark.parametrize("waited_for", [True, False])
 def test_processes_start_where_bags_are_waited_for_and_else_never(store: SongStore, waited_for: bool) -> None:
+    """The shares that are asked for hold on any machine: some waiting, or nothing but waiting."""
     three_batches = 3 * 7 * 4 * SPEC.window_bytes
-    bags = made(store, dataclasses.replace(AT_ONCE, after_bytes=three_batches, waiting_share=0.25))
+    share = 1e-9 if waited_for else 1.0
+    bags = made(store, dataclasses.replace(AT_ONCE, after_bytes=three_batches, waiting_share=share))
     if waited_for:
         # One after the other, so that all the reading is waiting.
         for step in range(3):
@@ -120,6 +122,9 @@ def test_processes_start_where_bags_are_waited_for_and_else_never(store: SongSto
             time.sleep(0.05)
             pending.result()
     assert len(bags._reader._processes) == (2 if waited_for else 0)
+    latest = bags._reader._waiting.latest
+    assert latest is not None
+    assert 0 < latest <= 1
 
 
 def test_only_a_process_of_its_own_that_reads_a_folder_without_a_memory_starts_others(
