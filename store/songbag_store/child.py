@@ -107,14 +107,10 @@ class Child:
 
 def serve() -> tuple[socket.socket, list[str]]:
     """Return the socket of requests and the arguments; a module that a `Child` runs calls this first."""
-    channel, lifeline, *arguments = sys.argv[1:]
-    _die_with(int(lifeline))
-    return socket.socket(fileno=int(channel)), arguments
-
-
-def _die_with(lifeline: int) -> None:
-    """Have the kernel kill this process when its owner is gone, even if a decoder is in an endless loop."""
-    # PR_SET_PDEATHSIG follows the thread that started the process, and a worker's threads come and go.
+    channel, lifeline, arguments = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    # The kernel kills this process when its owner is gone, even if a decoder is in an endless loop. PR_SET_PDEATHSIG
+    # follows the thread that started the process, and a worker's threads come and go.
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    return socket.socket(fileno=channel), arguments

@@ -300,7 +300,7 @@ class SongStore(Shown):
         """
         columns: list[str] | None = list(PLACE_COLUMNS)
         if isinstance(labels, str) and labels not in PLACE_COLUMNS:
-            columns = [*PLACE_COLUMNS, labels] if labels in self.inside.state.schema.names else None
+            columns = [*PLACE_COLUMNS, labels] if labels in self.inside.state.content.schema.names else None
         where, ids = (songs, None) if songs is None or isinstance(songs, str) else (None, songs)
         table = self.songs(where, ids=ids, columns=columns, arrow=True)
         given = column_labels(table, labels) if isinstance(labels, str) else labels
@@ -343,7 +343,7 @@ class SongStore(Shown):
         yield "store", self.address
         yield "snapshot", self.snapshot
         yield "songs", songs.num_rows
-        yield "failed", self.inside.state.n_rows - songs.num_rows
+        yield "failed", self.inside.state.content.n_rows - songs.num_rows
         yield "windows", pc.sum(songs["n_windows"]).as_py() or 0
         yield "features", self.spec.in_words()
 

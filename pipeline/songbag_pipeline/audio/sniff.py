@@ -33,9 +33,6 @@ _OGG_CODECS = (
     (b"\x7fFLAC", AudioFormat("ogg-flac", "libsndfile")),
     (b"Speex   ", AudioFormat("ogg-speex", "ffmpeg", "ogg")),
 )
-_MP3 = AudioFormat("mp3", "frames", "mp3")
-# FFmpeg knows from few encoders how many samples at both ends are no music; libsndfile knows it from more.
-_MP3_OTHERWISE_COUNTED = AudioFormat("mp3", "libsndfile", "mp3")
 
 
 def sniff(file: BufferedReader) -> AudioFormat:
@@ -107,7 +104,8 @@ def _by_frames(head: bytes) -> AudioFormat | None:
     first = head[start : start + length]
     if not is_layer_3(first):
         return AudioFormat("mp3", "ffmpeg", "mp3")
-    return dataclasses.replace(_MP3 if Mp3Frames.of(first, 0) else _MP3_OTHERWISE_COUNTED, start=start)
+    # FFmpeg knows from few encoders how many samples at both ends are no music; libsndfile knows it from more.
+    return AudioFormat("mp3", "frames" if Mp3Frames.of(first, 0) else "libsndfile", "mp3", start)
 
 
 def _first_frame(head: bytes) -> tuple[int, int]:

@@ -13,9 +13,6 @@ MARKER = "songbag-demo.txt"
 """A file that marks a folder as the demo's, and says whether all songs were written."""
 _UNDER_WAY, _COMPLETE = "A songbag demo: songs being written.\n", "A songbag demo: songs complete.\n"
 
-Step = tuple[str, tuple[str, ...]]
-"""What a command shows, and its words after ``songbag``."""
-
 _GENRES_SQL = (
     "select label, count(*) as songs, round(sum(duration_s) / 60, 1) as minutes, sum(n_windows) as windows "
     "from songs group by label order by label"
@@ -55,7 +52,7 @@ def walk(folder: Path, *, songs_per_genre: int = SONGS_PER_GENRE) -> int:
     _make_songs(folder, songs_per_genre)
     run, predictions = _fresh_names(folder)
     print(f"\n$ cd {shlex.quote(str(folder))}", flush=True)
-    for shows, words in _steps(run, predictions):
+    for shows, words in _steps(run, predictions).items():
         typed = shlex.join(("songbag", *words))
         print(f"\n# {shows}\n$ {typed}", flush=True)
         code = subprocess.run([sys.executable, "-m", "songbag", *words], cwd=folder, check=False).returncode
@@ -93,24 +90,20 @@ def _fresh_names(folder: Path) -> tuple[str, str]:
     return run, predictions
 
 
-def _steps(run: str, predictions: str) -> list[Step]:
-    """Return the commands of the demo, in order; every path is relative to the demo's folder."""
-    return [
-        (
-            "Decode every song once and keep its windowed MFCC; the folder's name is the label.",
-            ("extract", "songs", "store", "--label-from-folder"),
-        ),
-        ("What the store holds.", ("info", "store")),
-        ("Ask the index anything in SQL: how much is there of each genre?", ("query", "store", _GENRES_SQL)),
-        ("Which songs are the shortest? One below 5 s fills less than a window.", ("query", "store", _SHORTEST_SQL)),
-        ("Broken files stop nothing; they are listed with their reason.", ("failures", "store")),
-        (
-            "Train a model of whole songs from the store; no audio is read.",
-            ("train", "store", "--label", "label", "-o", run, "--epochs", "40"),
-        ),
-        ("How well it does on songs it has not seen.", ("evaluate", run, "store")),
-        ("Name the genre of audio files, straight from the audio.", ("predict", run, "songs", "-o", predictions)),
-    ]
+def _steps(run: str, predictions: str) -> dict[str, list[str]]:
+    """Return what each command of the demo shows, in order, and its words; every path is relative to the folder."""
+    trained = ["--label", "label", "-o", run, "--epochs", "40"]
+    extract = ["extract", "songs", "store", "--label-from-folder"]
+    return {
+        "Decode every song once and keep its windowed MFCC; the folder's name is the label.": extract,
+        "What the store holds.": ["info", "store"],
+        "Ask the index anything in SQL: how much is there of each genre?": ["query", "store", _GENRES_SQL],
+        "Which songs are the shortest? One below 5 s fills less than a window.": ["query", "store", _SHORTEST_SQL],
+        "Broken files stop nothing; they are listed with their reason.": ["failures", "store"],
+        "Train a model of whole songs from the store; no audio is read.": ["train", "store", *trained],
+        "How well it does on songs it has not seen.": ["evaluate", run, "store"],
+        "Name the genre of audio files, straight from the audio.": ["predict", run, "songs", "-o", predictions],
+    }
 
 
 def _sum_up(folder: Path, run: str, predictions: str) -> None:

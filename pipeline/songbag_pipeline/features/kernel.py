@@ -125,7 +125,14 @@ class WindowKernel:
             self._log_mel(0, self._known.start)
             self._log_mel(self._known.stop, self._spec.n_frames)
             self._finish(out)
-        self._move_on()
+        hop = self._spec.window_hop_samples
+        kept = max(0, len(self.samples) - hop)
+        self.samples[:kept] = self.samples[len(self.samples) - kept :]
+        # Frames that two windows share are computed once.
+        self._known = self._shared
+        if self._shared.stop > self._shared.start:
+            moved = hop // self._spec.hop_length
+            self._mel[self._shared] = self._mel[self._shared.start + moved : self._shared.stop + moved]
 
     def _log_mel(self, first: int, last: int) -> None:
         """Compute the log power of every band of some frames, in neper."""
@@ -153,16 +160,6 @@ class WindowKernel:
             np.multiply(clamped.T, np.float32(_DB_PER_NEPER), out=features)
         if spec.deltas:
             _add_deltas(features, out[spec.n_bands :])
-
-    def _move_on(self) -> None:
-        hop = self._spec.window_hop_samples
-        kept = max(0, len(self.samples) - hop)
-        self.samples[:kept] = self.samples[len(self.samples) - kept :]
-        # Frames that two windows share are computed once.
-        self._known = self._shared
-        if self._shared.stop > self._shared.start:
-            moved = hop // self._spec.hop_length
-            self._mel[self._shared] = self._mel[self._shared.start + moved : self._shared.stop + moved]
 
 
 def _shared_frames(spec: FeatureSpec) -> slice:

@@ -105,10 +105,8 @@ def _write_part(
     of_run = {"fragment": fragment, "run_id": job.run_id, "extracted_at": datetime.now(UTC)}
     user = user_fields(songs.schema)
     given = ["song_id", "path", *(field.name for field in user)]
-    computed = pa.Table.from_pylist(
-        [song | of_run for song in facts], schema=pa.schema([f for f in OWN_FIELDS if f.name not in given])
-    )
-    schema = index_schema(user)
+    own, schema = pa.schema([field for field in OWN_FIELDS if field.name not in given]), index_schema(user)
+    computed = pa.Table.from_pylist([song | of_run for song in facts], schema=own)
     columns = {name: (songs if name in given else computed)[name] for name in schema.names}
     rows = pa.table(columns).cast(schema).append_column(REPLACES, songs[REPLACES])
     write_part(job.store.storage(), job.store_uuid, job.spec, fragment, rows, objects)

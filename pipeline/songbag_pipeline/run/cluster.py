@@ -32,14 +32,10 @@ def connected(config: ExtractConfig, connect_s: float = LIMITS.connect_s) -> Ite
     import dask
     import distributed  # noqa: F401  # its defaults, if loaded inside of `set`, would be lost after it
 
+    cluster = _local_cluster(config.n_workers) if config.on_this_machine else _existing_cluster(config, connect_s)
     # Dask keeps the last thousand messages of every connection, and each holds a batch or its rows.
-    with dask.config.set({"distributed.admin.low-level-log-length": 10}):
-        if config.on_this_machine:
-            with _safe_path(), _local_cluster(config.n_workers) as client:
-                yield client
-        else:
-            with _existing_cluster(config, connect_s) as client:
-                yield client
+    with dask.config.set({"distributed.admin.low-level-log-length": 10}), _safe_path(), cluster as client:
+        yield client
 
 
 @contextmanager
@@ -108,11 +104,7 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
     }
     with dask.config.set(settings), _sigint_blocked():
         cluster = LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
+            n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
         )
     # A nanny ends when its worker exits, or dies during a restart: `adapt` starts another, after this time.
     heal = dask.config.set({"distributed.deploy.lost-worker-timeout": _LOST_AFTER})

@@ -21,7 +21,7 @@ from songbag_pipeline.run.shares import shares
 from songbag_pipeline.run.signals import StopRequest
 from songbag_pipeline.run.summary import RunProgress
 from songbag_pipeline.run.work import Work
-from songbag_pipeline.run.workers import Crew, Task, check_workers, on_fit_worker
+from songbag_pipeline.run.workers import Crew, Task, check_workers
 from songbag_pipeline.songs.containment import Containment
 from songbag_store import SongStore
 from songbag_store.commits.parts import PackedParts
@@ -70,16 +70,9 @@ class Coordinator:
         self._work, self._shown, self._task, self._limits = work, shown, task, limits
         self._progress = RunProgress(work.todo.num_rows, work.summary, shown)
         there = pc.index(pc.is_valid(work.todo["file_bytes"]), True).as_py()
-        store = work.store
-        self._job = Job(
-            store.location,
-            store.uuid,
-            store.spec,
-            uuid.uuid4().hex,
-            containment,
-            source_options=work.source.storage_options,
-            song=str(work.todo["path"][there]) if there >= 0 else None,
-        )
+        song = str(work.todo["path"][there]) if there >= 0 else None
+        store, options, run_id = work.store, work.source.storage_options, uuid.uuid4().hex
+        self._job = Job(store.location, store.uuid, store.spec, run_id, containment, source_options=options, song=song)
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
         self._again: list[pa.Table] = []
@@ -100,7 +93,7 @@ class Coordinator:
             self._shown.note(f"Dashboard of the cluster: {dashboard(client, config)}")
             check_workers(client, self._job, limits.first_worker_s)
             try:
-                self._loop(client, stop)
+                self._loop(Crew(client, self._job, self._shown, self._limits), stop)
             finally:
                 newest = self._commit()
         if stop.signal_number is not None:
@@ -108,28 +101,27 @@ class Coordinator:
         self._work.summary.n_duplicates = count_duplicates(newest or self._work.store.at())
         self._progress.stop_clock()
 
-    def _loop(self, client: Any, stop: StopRequest) -> None:
-        crew = Crew(client, self._job, self._shown, self._limits)
+    def _loop(self, crew: Crew, stop: StopRequest) -> None:
         batches = shares(self._work.todo, self._job.spec, lambda: crew.n_threads)
         while stop.signal_number is None:
             while len(self._in_flight) < crew.n_threads * _IN_FLIGHT_PER_WORKER:
                 batch = self._again.pop() if self._again else next(batches, None)
                 if batch is None:
                     break
-                self._submit(client, crew, batch)
+                self._await(crew.submit(self._task, batch), batch)
             if not self._in_flight and crew.n_threads:
                 if not self._suspects:
                     return
                 # Dask blames a worker's death on all its tasks, so a suspect is tried alone.
-                self._submit(client, crew, self._suspects.pop())
+                suspect = self._suspects.pop()
+                self._await(crew.submit(self._task, suspect), suspect)
             with suppress(queue.Empty):
                 self._take(self._finished.get(timeout=_POLL_S), crew)
             crew.look()
             if self._n_pending >= _COMMIT_EVERY_SONGS or time.monotonic() - self._committed_at > _COMMIT_EVERY_S:
                 self._commit()
 
-    def _submit(self, client: Any, crew: Crew, batch: pa.Table) -> None:
-        future = client.submit(on_fit_worker, self._job, self._task, batch, pure=False, **crew.placement())
+    def _await(self, future: Any, batch: pa.Table) -> None:
         self._in_flight[future] = batch
         future.add_done_callback(self._finished.put)
 
@@ -143,11 +135,9 @@ class Coordinator:
             done = future.result(timeout=_RESULT_S)
         except TimeoutError:
             # Its worker died before it sent the result: Dask computes it again on another worker.
-            self._in_flight[future] = batch
-            future.add_done_callback(self._finished.put)
+            self._await(future, batch)
         except KilledWorker:
-            if not self._suspect(batch):
-                self._take_in(fail_batch(self._job, batch, _ALL_DIED))
+            self._suspect(batch)
         except FutureCancelledError as error:
             raise ClusterLost(str(error)) from error
         except UnfitWorker as error:
@@ -163,20 +153,20 @@ class Coordinator:
         else:
             self._take_in(done)
 
-    def _suspect(self, batch: pa.Table) -> bool:
+    def _suspect(self, batch: pa.Table) -> None:
         """Put a batch whose workers died aside in halves, until the song that kills workers is alone.
 
-        Returns False for a single song whose workers died twice while no other batch was running. Once may be chance:
-        where machines come and go, four workers in a row can be lost during one long song.
+        A single song fails if its workers died twice while no other batch was running. Once may be chance: where
+        machines come and go, four workers in a row can be lost during one long song.
         """
         song_ids = batch["song_id"].to_pylist()
         if not self._in_flight and len(song_ids) == 1:
             if song_ids[0] in self._died_alone:
-                return False
+                self._take_in(fail_batch(self._job, batch, _ALL_DIED))
+                return
             self._died_alone.add(song_ids[0])
         middle = batch.num_rows // 2
         self._suspects += [half for half in (batch.slice(0, middle), batch.slice(middle)) if half.num_rows]
-        return True
 
     def _take_in(self, done: dict[str, pa.Table]) -> None:
         for fragment, rows in done.items():

@@ -114,5 +114,5 @@ def count_duplicates(store: SongStore) -> int:
     """Count the songs with features that are another one byte for byte, without the first of each group."""
     ok = pc.field("status") == "ok"
     columns = ["status", "content_sha256"]
-    twice = repeated(lambda: (rows.filter(ok)["content_sha256"] for rows in store.inside.state.pieces(columns)))
+    twice = repeated(lambda: (rows.filter(ok)["content_sha256"] for rows in store.inside.state.content.pieces(columns)))
     return twice.total() - len(twice)

@@ -59,7 +59,7 @@ class Work:
         summary = Summary(
             n_known=plan.n_known,
             n_failed_before=plan.n_failed_before,
-            n_adopted=adopted.inside.state.n_rows - opened.inside.state.n_rows,
+            n_adopted=adopted.inside.state.content.n_rows - opened.inside.state.content.n_rows,
             snapshot=adopted.snapshot,
             n_duplicates=count_duplicates(adopted),
             warnings=(*found.warnings, *left_out),
@@ -79,7 +79,7 @@ def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
     """
     state = store.inside.state
     parts, _ = finished_parts(store.inside.storage, store.uuid, store.spec, state.parts)
-    fitting, left_out, columns = {}, [], state.schema.empty_table()
+    fitting, left_out, columns = {}, [], state.content.schema.empty_table()
     for name, rows in parts.items():
         try:
             columns = join_rows([columns, rows.slice(0, 0).drop_columns([REPLACES])])
@@ -92,7 +92,7 @@ def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
 
 def _plan(source: Source, store: SongStore, config: ExtractConfig) -> Plan:
     """Compare the songs with the index, and refuse columns that do not fit and changes that are not allowed."""
-    schema = store.inside.state.schema
+    schema = store.inside.state.content.schema
     join_rows([schema.empty_table(), source.songs.slice(0, 0).drop_columns(["file_bytes", "modified_at"])])
     both = [field.name for field in user_fields(source.songs.schema) if field.name in schema.names]
     plan = Plan.of(source, store.index([*COLUMNS, *both], arrow=True), retry_failed=config.retry_failed)

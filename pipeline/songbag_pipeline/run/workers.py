@@ -130,12 +130,11 @@ class Crew:
         self._looked_at = self._seen_at = time.monotonic()
         self.n_threads: int = sum(client.nthreads().values())
 
-    def placement(self) -> dict[str, Any]:
-        """Return the options of ``Client.submit`` that keep a task from unfit workers."""
-        if not self._unfit:
-            return {}
+    def submit(self, task: Task, songs: pa.Table) -> Any:
+        """Give a batch to a worker that is not known to be unfit; return its future."""
         # If none of these workers is left, the task may go to another: to a new one, or back to us as a failure.
-        return {"workers": self._fit_workers(), "allow_other_workers": True}
+        placement: dict[str, Any] = {"workers": self._fit_workers(), "allow_other_workers": True} if self._unfit else {}
+        return self._client.submit(on_fit_worker, self._job, task, songs, pure=False, **placement)
 
     def leave_out(self, unfit: UnfitWorker) -> None:
         """Give a worker no more tasks."""

@@ -33,7 +33,11 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # Saves the garbage collector from looking through all imported modules again and again.
     gc.freeze()
-    _limit(int(memory_bytes))
+    # A crash must not leave a core file of all this memory.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with open("/proc/self/statm") as file:
+        present = int(file.read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (present + int(memory_bytes),) * 2)
     messages = Connection(os.dup(channel.fileno()))
     _answer(messages, {})
     while messages.poll(IDLE_S):
@@ -42,13 +46,6 @@ def main() -> None:
             return
         path, spec = json.loads(messages.recv_bytes())
         _answer(messages, _read(reader, path, FeatureSpec.from_dict(spec), files[0]))
-
-
-def _limit(memory_bytes: int) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with open("/proc/self/statm") as file:
-        present = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (present + memory_bytes,) * 2)
 
 
 def _answer(messages: Connection, document: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -30,11 +30,8 @@ _LAST_MOMENT_S = 5.0
 _START_S = 120.0
 # Buffers of one window are freed and allocated again and again. Without this the C library returns them to the kernel
 # each time; with the thresholds that Dask sets for its workers, that takes longer than the computation.
-_KEEP_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
-    "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
-}
+_LARGE = str(64 << 20)
+_KEEP_MEMORY = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": _LARGE, "MALLOC_MMAP_THRESHOLD_": _LARGE}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +56,7 @@ class Containment:
         return self.patience_s + file_bytes / self.slowest_bytes_per_s
 
 
-class ContainedReader:
+class ContainedReader(AbstractContextManager["ContainedReader"]):
     """Reads songs in another process, which is started when needed and replaced when it dies; not thread-safe.
 
     Parameters
@@ -72,9 +69,6 @@ class ContainedReader:
         self.containment = containment or Containment()
         self._child: Child | None = None
         self._songs_read = 0
-
-    def __enter__(self) -> ContainedReader:
-        return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
@@ -124,11 +118,9 @@ class ContainedReader:
     def _attempt(self, path: str, spill: WindowSpill) -> SongFacts:
         """Have the process read a song; cut its windows off again if it fails."""
         facts = SongFacts()
-        try:
+        with suppress(OSError, ValueError):  # the reader says what is wrong
             status = os.stat(path)
             facts.file_bytes, facts.modified_at = status.st_size, modification_time(status)
-        except (OSError, ValueError):
-            pass  # the reader says what is wrong
         timeout_s = self.containment.timeout_s(facts.file_bytes or 0)
         try:
             self._child = child = self._child or self._started()
@@ -136,14 +128,13 @@ class ContainedReader:
             answer = _ask(child, timeout_s, (path, spill.spec.to_dict()), spill.fileno())
             if "what" in answer:
                 raise StoreError(**answer)
-            found = SongFacts.from_dict(answer["facts"]) if "facts" in answer else facts
-            if "failed" in answer:
-                facts.fail(*answer["failed"])
-            elif found.status == "ok" and found.n_windows != spill.n_pending():
-                what = f"{spill.n_pending()} windows were written, and {found.n_windows} computed"
-                facts.fail("internal-error", what)
+            if "facts" in answer:
+                facts = SongFacts.from_dict(answer["facts"])
             else:
-                facts = found
+                facts.fail(*answer["failed"])
+            if facts.status == "ok" and facts.n_windows != spill.n_pending():
+                what = f"{spill.n_pending()} windows were written, and {facts.n_windows} computed"
+                facts.fail("internal-error", what)
             if facts.status == "ok":
                 spill.end_song()
         except TimeoutError:

@@ -137,11 +137,6 @@ class _PassedOn:
 
 def _windows_of(file: RegularFile, spec: FeatureSpec, facts: SongFacts, sink: Sink, *, leniently: bool = False) -> None:
     windower = Windower(spec)
-
-    def keep(windows: FloatArray) -> None:
-        if len(windows):
-            sink(encode(windows, spec))
-
     at_once = max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
     step = spec.window_hop_samples * at_once
     with decode(file, spec.max_duration_s, leniently=leniently) as (recording, blocks):
@@ -155,10 +150,10 @@ def _windows_of(file: RegularFile, spec: FeatureSpec, facts: SongFacts, sink: Si
                 for start in range(0, len(piece), step):
                     done.append(windower.push(piece[start : start + step]))
                     if sum(map(len, done)) >= at_once:
-                        keep(np.concatenate(done))
+                        sink(encode(np.concatenate(done), spec))
                         done = []
             if done:
-                keep(np.concatenate(done))
+                sink(encode(np.concatenate(done), spec))
     facts.duration_s = recording.decoded_frames / recording.sample_rate_hz
     facts.declared_duration_s, facts.truncated = recording.declared_s, recording.truncated
     facts.padded = windower.n_windows == 0
@@ -166,7 +161,7 @@ def _windows_of(file: RegularFile, spec: FeatureSpec, facts: SongFacts, sink: Si
         if spec.short_songs == "reject" or windower.n_samples < spec.n_fft:
             shortest_s = spec.window_s if spec.short_songs == "reject" else spec.n_fft / spec.sample_rate_hz
             raise SongError("too-short", f"the song lasts {facts.duration_s:.3f} s, less than {shortest_s:.3f} s")
-        keep(windower.pad())
+        sink(encode(windower.pad(), spec))
 
 
 def _gathered(pieces: Iterator[FloatArray]) -> Iterator[list[FloatArray]]:

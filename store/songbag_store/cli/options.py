@@ -74,10 +74,7 @@ def _given(cls: type[D], **fields: Any) -> Given[D]:
 
 
 def _reach(
-    snapshot: Number = None,
-    storage_option: Pairs = None,
-    cache_dir: Dir = None,
-    cache_size: Size = DEFAULT_CACHE_SIZE,
+    snapshot: Number = None, storage_option: Pairs = None, cache_dir: Dir = None, cache_size: Size = DEFAULT_CACHE_SIZE
 ) -> At:
     # Parsed before the command does anything: a wrong option is reported at once.
     reached = Location.parse("", storage_option, snapshot, cache_dir, cache_size)

@@ -29,7 +29,8 @@ def relabel(store: Store, at: At, labels: Labels) -> None:
     if after.snapshot == opened.snapshot:
         print(f"{n_matched:,} songs matched; the store has these values already. Snapshot {after.snapshot}.")
     else:
-        print(f"{n_matched:,} of {after.inside.state.n_rows:,} songs matched; snapshot {after.snapshot} of {store}.")
+        n_songs = after.inside.state.content.n_rows
+        print(f"{n_matched:,} of {n_songs:,} songs matched; snapshot {after.snapshot} of {store}.")
 
 
 @commands.command()
@@ -42,7 +43,7 @@ def remove(store: Store, at: At, where: Where) -> None:
     if n_removed == 0:
         print(f"No song matches. Snapshot {after.snapshot}.")
         return
-    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.n_rows:,}.")
+    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}.")
     print("An extract that lists them takes them as new. To free their bytes: songbag compact, then songbag gc")
 
 
@@ -132,7 +133,7 @@ def repair(store: Store, at: At, full: Full = False) -> None:
         return
     print(report(damages))
     after, n_removed = run(opened, damages)
-    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.n_rows:,}.")
+    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}.")
     if n_removed:
         print("The next extract computes them again. Columns that came by relabel must be given again:")
         print(f"snapshot {opened.snapshot} still has them.")

@@ -40,7 +40,7 @@ def merge_parts(base: Snapshot, parts: Tables) -> Rows:
         columns.add(part.schema.remove_metadata())
         ids += part["song_id"].chunks
     song_ids = pa.chunked_array(ids, pa.string())
-    empty = join_rows([base.schema.empty_table(), *(c.empty_table().drop_columns([REPLACES]) for c in columns)])
+    empty = join_rows([base.content.schema.empty_table(), *(c.empty_table().drop_columns([REPLACES]) for c in columns)])
     present = _rows_of(base, song_ids)
     together = [_fresh_in_turn(present, parts)] if repeated(song_ids.iterchunks) else None
 
@@ -53,11 +53,13 @@ def merge_parts(base: Snapshot, parts: Tables) -> Rows:
 def _rows_of(base: Snapshot, song_ids: pa.ChunkedArray) -> pa.Table:
     """Return the rows of some songs."""
     known = song_ids.combine_chunks()
-    empty = base.schema.empty_table()
+    empty = base.content.schema.empty_table()
     # Mostly all songs are new; then only the column of ids is decoded.
-    if not any(pc.any(pc.is_in(piece["song_id"], value_set=known)).as_py() for piece in base.pieces(["song_id"])):
+    if not any(
+        pc.any(pc.is_in(piece["song_id"], value_set=known)).as_py() for piece in base.content.pieces(["song_id"])
+    ):
         return empty
-    hit = (piece.filter(pc.is_in(piece["song_id"], value_set=known)) for piece in base.pieces())
+    hit = (piece.filter(pc.is_in(piece["song_id"], value_set=known)) for piece in base.content.pieces())
     return pa.concat_tables([empty, *hit])
 
 
@@ -73,7 +75,7 @@ def _pieces(base: Snapshot, fresh: Tables, present: pa.Table, empty: pa.Table) -
     """Yield the rows that stay, then the new ones."""
     ids = [rows["song_id"] for rows in fresh()] if present.num_rows else []
     replaced = pa.chunked_array([chunk for one in ids for chunk in one.chunks], pa.string()).combine_chunks()
-    for piece in base.pieces():
+    for piece in base.content.pieces():
         stays = pc.invert(pc.is_in(piece["song_id"], value_set=replaced))
         yield join_rows([empty, keep_rows(piece, stays)])
     for rows in fresh():

@@ -6,7 +6,7 @@ import dataclasses
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -50,23 +50,9 @@ class Snapshot:
         """Every column, decoded once: a million songs take a second and half a gigabyte."""
         return self.content.read()
 
-    @property
-    def schema(self) -> pa.Schema:
-        """The columns of the index; nothing is decoded."""
-        return self.content.schema
-
     def columns(self, names: list[str]) -> pa.Table:
         """Return some columns of the index."""
         return self.index.select(names) if "index" in self.__dict__ else self.content.read(names)
-
-    def pieces(self, names: list[str] | None = None) -> Iterator[pa.Table]:
-        """Return an iterator over some columns of the index, or all, a few thousand rows at a time."""
-        return self.content.pieces(names)
-
-    @property
-    def n_rows(self) -> int:
-        """Songs of the index."""
-        return self.content.n_rows
 
 
 def empty_state() -> Snapshot:

@@ -103,16 +103,10 @@ def _layout(metadata: dict[str, Any], inner: dict[str, Any], spec: FeatureSpec) 
     )
     if 4 * math.prod(shard) > max(_LARGEST_SHARD_BYTES, 4 * spec.window_bytes):
         raise ValueError(f"its shards of {list(shard)} windows are larger than songbag's"[:200])
-    fixed = (metadata["zarr_format"], metadata["node_type"], metadata["chunk_grid"]["name"])
-    if (
-        fixed != (3, "array", "regular")
-        or metadata["chunk_key_encoding"]["name"] != "default"
-        or inner["index_location"] != "end"
-        or len(shape) != 3
-        or not shape[1:] == shard[1:] == chunk[1:]
-        or shard[0] % chunk[0]
-        or shard[0] // chunk[0] >= _MOST_CHUNKS
-    ):
+    named = [metadata[part]["name"] for part in ("chunk_grid", "chunk_key_encoding")]
+    fixed = [metadata["zarr_format"], metadata["node_type"], inner["index_location"], *named]
+    is_even = len(shape) == 3 and shape[1:] == shard[1:] == chunk[1:] and shard[0] % chunk[0] == 0
+    if fixed != [3, "array", "end", "regular", "default"] or not is_even or shard[0] // chunk[0] >= _MOST_CHUNKS:
         raise ValueError(_FOREIGN)
     dtype = metadata["data_type"]
     if shape[1:] != spec.window_shape or dtype != spec.encoding:

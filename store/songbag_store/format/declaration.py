@@ -139,10 +139,8 @@ def declarations(cls: type[Declared]) -> dict[str, Declaration]:
 def _declarations(cls: Any) -> dict[str, Declaration]:
     hints = get_type_hints(cls)
     return {
-        one.name: dataclasses.replace(
-            one.metadata["declaration"], name=one.name, hint=hints[one.name], default=one.default
-        )
-        for one in dataclasses.fields(cls)
+        f.name: dataclasses.replace(f.metadata["declaration"], name=f.name, hint=hints[f.name], default=f.default)
+        for f in dataclasses.fields(cls)
     }
 
 

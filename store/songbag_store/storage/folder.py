@@ -41,7 +41,10 @@ class LocalStorage:
         """
         path = self.local_path(key)
         try:
-            _make_folders(path.parent)
+            # Each new folder is durable before the next.
+            for folder in reversed([one for one in path.parents if not one.exists()]):
+                folder.mkdir(exist_ok=True)
+                sync(folder.parent)
             temporary = temporary_beside(path)
             try:
                 temporary.write_bytes(data)
@@ -153,13 +156,6 @@ def _link(source: Path, target: Path) -> None:
             remedy = "Keep the store on a POSIX file system (ext4, xfs, zfs, NFS); FAT and exFAT lack hard links."
             raise BackendRefused(what, place=str(target.parent), remedy=remedy) from error
         raise
-
-
-def _make_folders(folder: Path) -> None:
-    """Create missing folders, each of them durable before the next."""
-    for path in reversed([one for one in (folder, *folder.parents) if not one.exists()]):
-        path.mkdir(exist_ok=True)
-        sync(path.parent)
 
 
 def _explained(error: OSError, path: Path, n_bytes: int = 0) -> StoreError:

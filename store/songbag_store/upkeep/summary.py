@@ -28,7 +28,7 @@ _LONGEST_CLASS = 60
 def info(store: StoreLike) -> dict[str, Any]:
     """Return songs, windows, hours, bytes, classes, spec and snapshots of a store, as JSON types."""
     store = SongStore.open(store)
-    own = user_fields(store.inside.state.schema)
+    own = user_fields(store.inside.state.content.schema)
     songs = store.inside.songs(["n_windows", "duration_s", "truncated", "padded", *(field.name for field in own)])
     objects = store.inside.storage.entries("")
     return {
@@ -37,7 +37,7 @@ def info(store: StoreLike) -> dict[str, Any]:
         "snapshot": store.snapshot,
         "snapshots": store.snapshots(),
         "songs": songs.num_rows,
-        "failed": store.inside.state.n_rows - songs.num_rows,
+        "failed": store.inside.state.content.n_rows - songs.num_rows,
         "windows": _sum(songs["n_windows"]),
         "hours": round(_sum(songs["duration_s"]) / 3600, 4),
         "truncated": _sum(songs["truncated"]),

@@ -81,35 +81,29 @@ class FragmentCache:
         fragment = keys.owner_of(key) or ""
         try:
             objects = self._facts.get(fragment, lambda name: read_part_facts(storage, store_uuid, spec, name)[1])
-            facts = objects[key]
+            name, n_bytes = objects[key]["sha256"], objects[key]["bytes"]
         except (DamagedStore, KeyError):
             return None
         try:
-            with self._fetching(facts["sha256"]) as part:
+            with self._fetching(name) as part:
                 # Looked up under the lock: another process may have fetched it while this one waited.
-                descriptor = self._found(facts["sha256"])
-                if descriptor is None and self._make_room(facts["sha256"], facts["bytes"], part):
-                    for start in range(0, facts["bytes"], _PIECE_BYTES):
-                        piece = storage.read_range(key, start, min(start + _PIECE_BYTES, facts["bytes"]))
+                descriptor = self._found(name)
+                if descriptor is None and self._make_room(name, n_bytes, part):
+                    for start in range(0, n_bytes, _PIECE_BYTES):
+                        piece = storage.read_range(key, start, min(start + _PIECE_BYTES, n_bytes))
                         if os.pwrite(part, piece, start) < len(piece):
                             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    descriptor = self._keep(facts["sha256"], part)
+                    if _digest(part) != name:
+                        raise ValueError("a shard is not what was written: its digest is another")
+                    # Opened again, because a duplicate of `part` would keep its lock.
+                    descriptor = os.open(self._folder / f"{name}.part", os.O_RDONLY)
+                    os.rename(self._folder / f"{name}.part", self._folder / name)
+                    self._used[name] = os.fstat(descriptor).st_ino
             return descriptor
         except StoreError:
             raise
         except OSError as error:
             raise StoreError(f"the cache cannot be used ({error.strerror})", place=str(self._folder)) from error
-
-    def _keep(self, name: str, part: int) -> int:
-        """Give a shard that was fetched its name, and open it."""
-        if _digest(part) != name:
-            raise ValueError("a shard is not what was written: its digest is another")
-        path = self._folder / f"{name}.part"
-        # Opened again, because a duplicate of `part` would keep its lock.
-        descriptor = os.open(path, os.O_RDONLY)
-        os.rename(path, self._folder / name)
-        self._used[name] = os.fstat(descriptor).st_ino
-        return descriptor
 
     def _found(self, name: str) -> int | None:
         """Open a shard that is here; delete it if its bytes do not match its name."""
@@ -202,10 +196,9 @@ def _digest(descriptor: int) -> str:
 
 def _is_file(descriptor: int, path: Path) -> bool:
     """Return whether a path still is that of an open file."""
-    try:
+    with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+    return False
 
 
 def _delete_if_left(path: Path) -> bool:

@@ -94,6 +94,6 @@ def test_a_commit_takes_no_memory_for_the_rows_that_it_passes_on(tmp_path: Path)
             pa.set_memory_pool(pool)
         peaks.append(watched.max_memory())
         assert pool.bytes_allocated() - before < 1 << 20
-    assert store.at().inside.state.n_rows == 120_000
+    assert store.at().inside.state.content.n_rows == 120_000
     # A row is 0.7 KB here. Of the rows passed on two row groups are in memory, whatever their number.
     assert peaks[-1] - peaks[1] < 80_000 * 20, peaks

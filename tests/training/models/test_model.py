@@ -85,9 +85,9 @@ def test_a_coefficient_that_never_varies_is_not_divided_by_zero(tmp_path: Any, m
 def test_sums_missing_from_the_index_are_an_error(tmp_path: Any, make_store: Any, spec: Any) -> None:
     windows = np.zeros((3, *spec.window_shape), np.float32)
     store = make_store(tmp_path / "store", [{"song_id": "a", "label": "x", "windows": windows}])
-    position = store.inside.state.schema.names.index("feature_sum")
+    position = store.inside.state.content.schema.names.index("feature_sum")
     broken = store.index(arrow=True).set_column(
-        position, "feature_sum", pa.nulls(1, store.inside.state.schema.field("feature_sum").type)
+        position, "feature_sum", pa.nulls(1, store.inside.state.content.schema.field("feature_sum").type)
     )
     store = commit_change(store, lambda base: (broken, base.parts), note="test")
     with pytest.raises(ModelError, match="'feature_sum' has not 10 numbers a song"):

@@ -70,7 +70,7 @@ def prepare(
     """
     store = SongStore.open(store)
     saved = None if split is None else Split.read(split)
-    suspected = likely_groups(store.inside.state.schema)
+    suspected = likely_groups(store.inside.state.content.schema)
     also = {"group": group, "group of the split": saved.group if saved else (), "groups": suspected}
     labels = labelled_songs(store, label, where, also)
     labels, chosen = choose_split(store, labels, label, saved, group=group, seed=config.seed)

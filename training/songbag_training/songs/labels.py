@@ -80,7 +80,7 @@ def labelled_songs(
     LabelError
         If the labels cannot be learned.
     """
-    options, schema = {"label": (label,), **(also or {})}, store.inside.state.schema
+    options, schema = {"label": (label,), **(also or {})}, store.inside.state.content.schema
     names = dict.fromkeys(chain(PLACE_COLUMNS, (CONTENT,), *options.values()))
     songs = store.songs(where, columns=[name for name in names if name in schema.names], arrow=True)
     if songs.num_rows == 0:

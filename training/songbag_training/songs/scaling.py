@@ -37,7 +37,7 @@ def scaling_statistics(store: SongStore, song_ids: pa.ChunkedArray) -> tuple[Flo
     chosen = pc.is_in(store.index(["song_id"], arrow=True)["song_id"], value_set=song_ids.combine_chunks())
     sums, n_windows, start = np.zeros((2, store.spec.window_shape[0])), 0, 0
     # In pieces, because the sums are most of the index.
-    for rows in store.inside.state.pieces(["n_windows", "feature_sum", "feature_sumsq"]):
+    for rows in store.inside.state.content.pieces(["n_windows", "feature_sum", "feature_sumsq"]):
         of_songs = chosen.slice(start, rows.num_rows)
         start += rows.num_rows
         n_windows += int(rows["n_windows"].filter(of_songs).to_numpy().sum())

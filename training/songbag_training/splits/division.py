@@ -75,7 +75,7 @@ def split(
         require_output(Path(output), ".parquet", new=True)
     opened = SongStore.open(store)
     also = {"fold_column": [fold_column] if fold_column else [], "group": group}
-    labels = labelled_songs(opened, label, where, also | {"groups": likely_groups(opened.inside.state.schema)})
+    labels = labelled_songs(opened, label, where, also | {"groups": likely_groups(opened.inside.state.content.schema)})
     made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group, seed=seed)
     if output is not None:
         made.write(Path(output))
