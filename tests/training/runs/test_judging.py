@@ -115,7 +115,7 @@ def test_the_temperature_that_spoiled_the_probabilities_is_found(several: bool) 
 
 def test_the_surest_mistakes_come_first_and_carry_their_song() -> None:
     shares = np.array([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9], [0.2, 0.8]])
-    found = confident_mistakes(TWO, ["a", "b", "c", "d"], ["x", "x", "x", "y"], shares)
+    found = confident_mistakes(TWO, ["a", "b", "c", "d"], TWO.encode(["x", "x", "x", "y"]), shares)
     assert found == [
         {"song_id": "c", "label": "x", "said": "y", "probability": 0.9},
         {"song_id": "b", "label": "x", "said": "y", "probability": 0.6},
@@ -124,7 +124,8 @@ def test_the_surest_mistakes_come_first_and_carry_their_song() -> None:
 
 def test_mistakes_about_several_classes_say_what_was_answered() -> None:
     shares = np.array([[0.1, 0.2], [0.3, 0.8]])
-    found = confident_mistakes(dataclasses.replace(TWO, several=True), ["a", "b"], [("x",), ()], shares)
+    task = dataclasses.replace(TWO, several=True)
+    found = confident_mistakes(task, ["a", "b"], task.encode([("x",), ()]), shares)
     assert [(one["song_id"], one["label"], one["said"]) for one in found] == [("a", ["x"], "not x"), ("b", [], "y")]
 
 

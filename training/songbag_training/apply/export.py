@@ -102,10 +102,18 @@ def portable_model(model: keras.Model) -> keras.Model:
     windows = keras.Input((None, *shape), name="windows")
     mask = keras.Input((None,), name="mask")
     network = _without_own_layers(model.get_layer("window_network"))
-    place = _places(mask)
+    # The row of each slot (B, K) among all B * K windows: a reshape to (B, K, ...) would need two unknown sizes. Every
+    # format has these sums.
+    ones = ops.cast(ops.ones_like(mask), "int32")
+    sizes = ops.sum(ones, axis=1, keepdims=True)
+    place = ops.cumsum(sizes, axis=0) - sizes + ops.cumsum(ones, axis=1) - 1
     embeddings, logits = (ops.take(x, place, axis=0) for x in network(ops.reshape(windows, (-1, *shape))))
-    pooling = model.get_layer("pooling")
-    song_logits, weights = _with_numbers(pooling).call(embeddings, logits, mask)
+    trained = model.get_layer("pooling")
+    pooling = type(trained).from_config(trained.get_config())
+    for weight in trained.weights:
+        # Plain numbers become constants of the graph.
+        setattr(pooling, weight.name, np.asarray(weight))
+    song_logits, weights = pooling.call(embeddings, logits, mask)
     values = (_probabilities(song_logits, pooling.exclusive), _probabilities(logits, pooling.exclusive), weights)
     return keras.Model({"windows": windows, "mask": mask}, dict(zip(_OUTPUTS, values, strict=True)), name="songbag")
 
@@ -118,7 +126,10 @@ def _without_own_layers(network: keras.Model) -> keras.Model:
             mean, std = (np.asarray(weight)[:, None] for weight in (layer.mean, layer.std))
             return (arguments[0] - mean) / std
         if isinstance(layer, PooledConvolution):
-            return _plain_convolution(layer, arguments[0])
+            plain = keras.layers.Conv2D(layer.filters, layer.kernel_size, activation="relu", name=layer.name)
+            convolved = plain(arguments[0])
+            plain.set_weights(layer.get_weights())
+            return keras.layers.MaxPooling2D(layer.pool_size, name=f"{layer.name}_pool")(convolved)
         if isinstance(layer, FusedBatchNormalization):
             plain = keras.layers.BatchNormalization.from_config(layer.get_config())
             normal = plain(*arguments, **options)
@@ -132,29 +143,6 @@ def _without_own_layers(network: keras.Model) -> keras.Model:
     return keras.models.clone_model(
         network, input_tensors=windows, clone_function=lambda layer: layer, call_function=call
     )
-
-
-def _plain_convolution(layer: PooledConvolution, images: KerasTensor) -> KerasTensor:
-    convolution = keras.layers.Conv2D(layer.filters, layer.kernel_size, activation="relu", name=layer.name)
-    convolved = convolution(images)
-    convolution.set_weights(layer.get_weights())
-    return keras.layers.MaxPooling2D(layer.pool_size, name=f"{layer.name}_pool")(convolved)
-
-
-def _places(mask: KerasTensor) -> KerasTensor:
-    """Return for each slot (B, K) its row among all B * K windows."""
-    # A reshape to (B, K, ...) would need two unknown sizes. Every format has these sums.
-    ones = ops.cast(ops.ones_like(mask), "int32")
-    sizes = ops.sum(ones, axis=1, keepdims=True)
-    return ops.cumsum(sizes, axis=0) - sizes + ops.cumsum(ones, axis=1) - 1
-
-
-def _with_numbers(pooling: keras.layers.Layer) -> keras.layers.Layer:
-    """Return a pooling with plain numbers as its weights, which become constants of the graph."""
-    twin = type(pooling).from_config(pooling.get_config())
-    for weight in pooling.weights:
-        setattr(twin, weight.name, np.asarray(weight))
-    return twin
 
 
 def _probabilities(logits: KerasTensor, exclusive: bool) -> KerasTensor:

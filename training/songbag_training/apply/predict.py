@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
 from songbag_store.sql.output import plain_text, writing_table
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_output
 from songbag_store.store import StoreLike
-from songbag_training.apply.source import SongGroup, SourceSong, open_source, song_groups
+from songbag_training.apply.source import SongGroup, SourceSong, audio_groups, open_source, stored_groups
 from songbag_training.evaluation.predictions import (
     probability_columns,
     probability_names,
@@ -119,7 +120,10 @@ def predict(
     run = Run.open(run).allow_encoder(encoder)
     place = open_source(run.facts, source)
     scorer = SongScorer(run.load_model(), run.facts.song_task)
-    groups = song_groups(place, run.facts.spec, scorer.chunk_windows, progress)
+    if isinstance(place, SongStore):
+        groups = stored_groups(place, scorer.chunk_windows)
+    else:
+        groups = audio_groups(place, run.facts.spec, scorer.chunk_windows, progress)
     if target is not None:
         return _write(run, scorer, groups, target, explained)
     tables = [table for table, _ in _tables(run, scorer, groups, lambda score: None)]

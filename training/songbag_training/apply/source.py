@@ -55,23 +55,8 @@ def open_source(facts: RunFacts, source: StoreLike) -> SongStore | Location:
     return source
 
 
-def song_groups(
-    place: SongStore | Location, spec: FeatureSpec, chunk_windows: int, progress: Progress | None
-) -> Iterator[SongGroup]:
-    """Yield the songs of what `open_source` gave, some at a time, with their windows.
-
-    Raises
-    ------
-    MissingExtra
-        If it is audio and songbag's pipeline is not installed.
-    """
-    if isinstance(place, SongStore):
-        return _stored_groups(place, chunk_windows)
-    return _audio_groups(place, spec, chunk_windows, progress)
-
-
-def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
-    """Yield the songs of a store by song id; those that failed in extraction come with their reason."""
+def stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
+    """Yield the songs of a store by song id, some at a time; those that failed in extraction come with their reason."""
     names = ("song_id", "path", "error_code", "error")
     index = store.index(arrow=True).select([*names, "status", "fragment", "row_start", "n_windows"])
     order = pc.sort_indices(index["song_id"])
@@ -81,10 +66,16 @@ def _stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
         yield songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows)
 
 
-def _audio_groups(
+def audio_groups(
     source: Location, spec: FeatureSpec, chunk_windows: int, progress: Progress | None
 ) -> Iterator[SongGroup]:
-    """Yield audio files as the pipeline computes their features, by the model's own spec."""
+    """Yield audio files, some at a time, as the pipeline computes their features, by the model's own spec.
+
+    Raises
+    ------
+    MissingExtra
+        If songbag's pipeline is not installed.
+    """
     try:
         from songbag_pipeline import features_of
     except ImportError as error:

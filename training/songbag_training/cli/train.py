@@ -113,13 +113,5 @@ def cross_validate(
     with quiet_start():
         from songbag_training.fit.cross_validation import cross_validate as run_cross_validation
     run_cross_validation(
-        opened,
-        label,
-        output,
-        folds=folds,
-        fold_column=fold_column,
-        split=split,
-        group=group or (),
-        where=where,
-        config=chosen,
+        opened, label, output, chosen, folds=folds, fold_column=fold_column, split=split, group=group or (), where=where
     )

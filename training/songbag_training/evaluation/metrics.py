@@ -10,7 +10,7 @@ import numpy as np
 from sklearn import metrics as sklearn_metrics
 
 from songbag_training.songs.task import Task
-from songbag_training.types import Bools, Floats, Ints, Label, Metrics, Targets
+from songbag_training.types import Bools, Floats, Ints, Metrics, Targets
 
 _ONE_CLASS = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "average_precision", "log_loss", "ece")
 _SEVERAL = ("accuracy", "subset_accuracy", "micro_f1", "macro_f1", "roc_auc", "average_precision", "log_loss", "ece")
@@ -160,10 +160,7 @@ def ranking_metrics(
 
 
 def confident_mistakes(
-    task: Task,
-    song_ids: Sequence[str],
-    labels: Sequence[Label],
-    probabilities: Floats,
+    task: Task, song_ids: Sequence[str], true: Targets, probabilities: Floats
 ) -> list[dict[str, Any]]:
     """Return wrong answers, the most confident first: song_id, label, said, probability.
 
@@ -171,14 +168,13 @@ def confident_mistakes(
     is ``rock`` or ``not rock``, and a song can occur several times.
     """
     confidence = task.confidences(probabilities).ravel()
-    wrong = np.flatnonzero(~task.right(task.encode(labels), probabilities).ravel())
+    wrong = np.flatnonzero(~task.right(true, probabilities).ravel())
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")[:_MISTAKES]]
-    said = task.predicted(probabilities)
+    said, labels = task.predicted(probabilities), task.labels(task.members(true)).to_pylist()
     found = []
     for answer in surest.tolist():
         row, number = divmod(answer, len(task.classes)) if task.several else (answer, int(said[answer].argmax()))
-        label = list(labels[row]) if task.several else labels[row]
         name = task.classes[number] if said[row, number] else f"not {task.classes[number]}"
-        shown = {"song_id": song_ids[row], "label": label, "said": name, "probability": float(confidence[answer])}
-        found.append(shown)
+        facts = {"song_id": song_ids[row], "label": labels[row], "said": name}
+        found.append(facts | {"probability": float(confidence[answer])})
     return found

@@ -66,13 +66,7 @@ class Keeper(keras.callbacks.Callback):
     """
 
     def __init__(
-        self,
-        folder: Path,
-        reached: Reached,
-        bags: BagDataset,
-        config: TrainConfig,
-        every_s: float,
-        progress: Progress,
+        self, folder: Path, reached: Reached, bags: BagDataset, config: TrainConfig, every_s: float, progress: Progress
     ) -> None:
         super().__init__()
         self.history = History(reached.rows)

@@ -42,9 +42,9 @@ from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.train import resume, train
 from songbag_training.runs.document import FORMAT, parse_run_document, read_run_document
 from songbag_training.runs.run import Run
-from songbag_training.songs.labels import Labels, labelled_songs, require_learnable
-from songbag_training.splits.deal import carve_validation, make_split
-from songbag_training.splits.split import Split, SplitLike, apply_split, check_trainable
+from songbag_training.songs.labels import Labels
+from songbag_training.splits.deal import carve_validation, choose_split
+from songbag_training.splits.split import Split, SplitLike, check_trainable
 
 DEFAULT_FOLDS = 5
 MEMORY_BYTES = 10**9
@@ -185,8 +185,9 @@ def cross_validate(
     if begun and begun.store_uuid == opened.uuid:
         opened = SongStore.open(opened, snapshot=begun.snapshot)
     opened = opened.remembering(memory_bytes)
-    labels, made = _folds(
-        opened, label, where, split, folds=folds, fold_column=fold_column, group=group, seed=config.seed
+    folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
+    labels, made = choose_split(
+        opened, label, where, split, folds=folds, fold_column=fold_column, group=group, seed=config.seed, as_folds=True
     )
     trainings = [_training_split(made, name, labels, label, config) for name in made.names]
     plan = Plan(
@@ -198,50 +199,13 @@ def cross_validate(
         folds=made.names,
         config=config,
     )
-    if begun:
-        _refuse_other(folder, begun, plan)
-    else:
-        claim_folder(folder)
-        made.write(folder / "split.parquet")
-        write_whole(folder / _PLAN, write_fields(plan))
+    _begin(folder, begun, plan, made)
     progress.note(f"{len(made.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
     runs = []
     for number, training in enumerate(trainings, 1):
         progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
         runs.append(_train_fold(folder / f"fold-{number}", opened, plan, training, Indented(progress)))
-    metrics = _sum_up(folder, plan, labels, runs)
-    rows = [*metrics["folds"].items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
-    progress.note(format_table("fold", rows, list(metrics["mean"])))
-    return CrossValidation(folder, metrics, runs)
-
-
-def _folds(
-    store: SongStore,
-    label: str,
-    where: str | None,
-    split: SplitLike | None,
-    *,
-    folds: int | None,
-    fold_column: str | None,
-    group: Sequence[str],
-    seed: int,
-) -> tuple[Labels, Split]:
-    """Return the songs and their folds: saved, given or new."""
-    saved = None if split is None else Split.read(split)
-    if saved and (folds is not None or fold_column is not None or group):
-        what = "the saved split has its folds and groups already"
-        raise UsageError(what, place="split", remedy="Leave out `folds`, `fold_column` and `group`.")
-    kept = {"group": group, "group of the split": saved.group if saved else ()}
-    labels = labelled_songs(store, label, where, {"fold_column": [fold_column] if fold_column else [], **kept})
-    number = DEFAULT_FOLDS if folds is None and fold_column is None else folds
-    made = saved or make_split(labels, label, folds=number, fold_column=fold_column, group=group, seed=seed)
-    if not made.is_folds:
-        what = "the split consists of train, validation and test, not of folds"
-        raise UsageError(what, place="cross-validate", remedy="`songbag train` takes it; make folds with `folds`.")
-    if saved:
-        labels, made = apply_split(saved, labels, store.songs(columns=["song_id"], arrow=True))
-        require_learnable(labels, label)
-    return labels, made
+    return CrossValidation(folder, _sum_up(folder, plan, labels, runs, progress), runs)
 
 
 def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:
@@ -252,8 +216,13 @@ def _training_split(split: Split, name: str, labels: Labels, label: str, config:
     return carve_validation(training, labels, label, seed=config.seed) if chosen_by else training
 
 
-def _refuse_other(folder: Path, begun: Plan, asked: Plan) -> None:
-    """Refuse to go on with another cross-validation than the one that the folder holds."""
+def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split) -> None:
+    """Begin in a new folder, and refuse to go on with another cross-validation than the one that a folder holds."""
+    if begun is None:
+        claim_folder(folder)
+        split.write(folder / "split.parquet")
+        write_whole(folder / _PLAN, write_fields(asked))
+        return
     there = dataclasses.asdict(begun)
     differing = [name for name, value in dataclasses.asdict(asked).items() if value != there[name]]
     if differing:
@@ -278,8 +247,8 @@ def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progre
     return run
 
 
-def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[str, Any]:
-    """Pool the predictions of the folds; write both files and return the metrics."""
+def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run], progress: Progress) -> dict[str, Any]:
+    """Pool the predictions of the folds; write both files, show the metrics and return them."""
     tables = {}
     for name, run in zip(plan.folds, runs, strict=True):
         table = run.predictions(arrow=True).filter(pc.field("part") == "test")
@@ -292,7 +261,7 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[s
     names = [name for name in of_folds[plan.folds[0]] if name != "n"]
     values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in names}
     everything = _answers(pooled, labels)
-    metrics = {
+    metrics: dict[str, Any] = {
         "folds": of_folds,
         "mean": {name: _or_none(own.mean()) for name, own in values.items()},
         "std": {name: _or_none(own.std(ddof=1)) for name, own in values.items()},
@@ -300,6 +269,8 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run]) -> dict[s
         "intervals": bootstrap_intervals(labels.task, *everything),
     }
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
+    rows = [*of_folds.items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
+    progress.note(format_table("fold", rows, names))
     return metrics
 
 

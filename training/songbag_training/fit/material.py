@@ -11,10 +11,9 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
-from songbag_training.songs.labels import Labels, labelled_songs
+from songbag_training.songs.labels import Labels
 from songbag_training.songs.scaling import scaling_statistics
 from songbag_training.splits.deal import choose_split
-from songbag_training.splits.groups import likely_groups
 from songbag_training.splits.split import Split, SplitLike, Subset
 from songbag_training.types import FloatArray, Targets
 
@@ -69,11 +68,7 @@ def prepare(
     A million songs take three seconds, and memory for a few columns of the index: the process takes 1.9 GB.
     """
     store = SongStore.open(store)
-    saved = None if split is None else Split.read(split)
-    suspected = likely_groups(store.inside.state.content.schema)
-    also = {"group": group, "group of the split": saved.group if saved else (), "groups": suspected}
-    labels = labelled_songs(store, label, where, also)
-    labels, chosen = choose_split(store, labels, label, saved, group=group, seed=config.seed)
+    labels, chosen = choose_split(store, label, where, split, group=group, seed=config.seed, as_folds=False)
     for option in ("early_stopping", "calibrate"):
         if getattr(config, option) and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"

@@ -36,12 +36,7 @@ class SongLoss(keras.losses.Loss):
     """
 
     def __init__(
-        self,
-        softmax: bool,
-        *,
-        class_weights: npt.ArrayLike | None = None,
-        label_smoothing: float = 0.0,
-        **options: Any,
+        self, softmax: bool, *, class_weights: npt.ArrayLike | None = None, label_smoothing: float = 0.0, **options: Any
     ) -> None:
         super().__init__(**({"name": "song_loss"} | options))
         self.softmax = softmax

@@ -15,6 +15,9 @@ from keras import KerasTensor, ops
 
 from songbag_training.models.layers import PACKAGE
 
+Pooled = tuple[KerasTensor, KerasTensor]
+"""Song logits and the weights of the windows."""
+
 _NOTHING = -1e30
 """Score of a masked window: its exponential is 0, and unlike minus infinity it has finite gradients."""
 
@@ -35,20 +38,16 @@ class Pooling(keras.layers.Layer):
         each class).
     """
 
-    def __init__(self, exclusive: bool = True, **options: Any) -> None:
+    def __init__(self, exclusive: bool = True, **kwargs: Any) -> None:
         # In float32 also with mixed precision: sums of exponentials over a long song exceed the range of float16.
-        super().__init__(**({"dtype": "float32"} | options))
+        super().__init__(**({"dtype": "float32"} | kwargs))
         self.exclusive = exclusive
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "exclusive": self.exclusive}
 
     def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
         """Create the temperature."""
         self.temperature = self.add_weight(name="temperature", shape=(1,), initializer="ones", trainable=False)
 
-    def call(self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def call(self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor) -> Pooled:
         """Pool one batch.
 
         Parameters
@@ -74,13 +73,11 @@ class Pooling(keras.layers.Layer):
         song_logits = song_logits / self.temperature
         return ops.where(ops.any(real, axis=1), song_logits, 0.0), ops.where(real, weights, 0.0)[..., 0]
 
-    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Return song logits (B, L) and weights, (B, K, L) or (B, K, 1); `real` is the mask as booleans, (B, K, 1)."""
         raise NotImplementedError
 
-    def compute_output_spec(
-        self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor
-    ) -> tuple[KerasTensor, KerasTensor]:
+    def compute_output_spec(self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor) -> Pooled:
         """Return the shapes of song logits and weights."""
         batch, _, n_logits = logits.shape
         return KerasTensor((batch, n_logits), dtype="float32"), KerasTensor(mask.shape, dtype="float32")
@@ -93,9 +90,7 @@ class Pooling(keras.layers.Layer):
         # Only the differences of softmax logits mean something, so logits of two windows cannot be compared.
         return ops.log_softmax(logits, axis=-1) if self._is_softmax(logits) else logits
 
-    def _mean_probability(
-        self, logits: KerasTensor, scores: KerasTensor, real: KerasTensor
-    ) -> tuple[KerasTensor, KerasTensor]:
+    def _mean_probability(self, logits: KerasTensor, scores: KerasTensor, real: KerasTensor) -> Pooled:
         """Return the song logits of the mean probabilities, weighted by a softmax of scores, and the weights."""
         log_weights = _log_shares(scores, real)
         weights = ops.exp(log_weights)
@@ -116,7 +111,7 @@ class MeanPooling(Pooling):
     With a softmax this is the normalised geometric mean of the windows' probabilities.
     """
 
-    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Give all windows the same weight."""
         weights = ops.cast(real, "float32") / _count(real)
         return ops.sum(weights * logits, axis=1), weights
@@ -126,7 +121,7 @@ class MeanPooling(Pooling):
 class MaxPooling(Pooling):
     """Each class has its highest score of all windows; that window weighs 1, equal ones share it."""
 
-    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Take the maximum over windows, class by class."""
         scores = ops.where(real, self._scores(logits), _NOTHING)
         highest = ops.max(scores, axis=1)
@@ -148,15 +143,11 @@ class LogSumExpPooling(Pooling):
         r, above 0.
     """
 
-    def __init__(self, sharpness: float = 1.0, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, sharpness: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.sharpness = sharpness
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "sharpness": self.sharpness}
-
-    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Sum exponentials over windows, class by class."""
         scores = ops.where(real, self.sharpness * self._scores(logits), _NOTHING)
         mean = ops.logsumexp(scores, axis=1) - ops.log(_count(real))[:, 0]
@@ -171,7 +162,7 @@ class NoisyOrPooling(Pooling):
     share in -log(1 - y) = -sum(log(1 - p_k)).
     """
 
-    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Multiply the probabilities of absence, as a sum of -log(1 - p) = softplus(logit of p)."""
         softmax = self._is_softmax(logits)
         odds = _log_odds(logits) if softmax else logits
@@ -199,7 +190,7 @@ class AutoPooling(Pooling):
         super().build(embeddings_shape, logits_shape)
         self.sharpness = self.add_weight(name="sharpness", shape=(logits_shape[-1],), initializer="zeros")
 
-    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Weigh windows by their probabilities, class by class."""
         return self._mean_probability(logits, ops.exp(self._log_probabilities(logits)) * self.sharpness, real)
 
@@ -212,7 +203,7 @@ class LinearSoftmaxPooling(Pooling):
     detection with weak labeling", ICASSP 2019.
     """
 
-    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Weigh windows by their probabilities, class by class."""
         return self._mean_probability(logits, self._log_probabilities(logits), real)
 
@@ -232,13 +223,9 @@ class AttentionPooling(Pooling):
 
     gated = False
 
-    def __init__(self, units: int = 64, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, units: int = 64, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.units = units
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        return {**super().get_config(), "units": self.units}
 
     def build(self, embeddings_shape: tuple[int | None, ...], logits_shape: tuple[int | None, ...]) -> None:
         """Create V, w, and with a gate U."""
@@ -249,7 +236,7 @@ class AttentionPooling(Pooling):
             self.gate = self.add_weight(name="gate", shape=shape, initializer="glorot_uniform")
         self.score = self.add_weight(name="score", shape=(self.units, 1), initializer="glorot_uniform")
 
-    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Weigh windows by their embeddings, the same for all classes."""
         features = ops.tanh(embeddings @ self.content)
         if self.gated:

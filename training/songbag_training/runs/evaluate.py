@@ -160,8 +160,7 @@ def _judge(run: Run, store: SongStore, task: Task, songs: Split, model: keras.Mo
     try:
         true = task.encode(songs.labels)
     except KeyError as error:
-        what = f"the split has the class {error.args[0]!r}, which the model does not know"
-        raise DamagedRun(what, place=str(run.folder)) from error
+        raise DamagedRun(f"the split has the class {error}, unknown to the model", place=str(run.folder)) from error
     rows_of = {subset: songs.rows_of(subset) for subset in songs.counts()}
     probabilities = np.empty((len(true), len(task.classes)))
     windows = {subset: WindowMetrics(task) for subset in rows_of}
@@ -176,13 +175,12 @@ def _judge(run: Run, store: SongStore, task: Task, songs: Split, model: keras.Mo
     metrics: dict[str, dict[str, Any]] = {}
     for subset, rows in rows_of.items():
         own, shares = true[rows], probabilities[rows]
-        ids, labels = [songs.song_ids[row] for row in rows], [songs.labels[row] for row in rows]
         metrics[subset] = {
             "song": song_metrics(task, own, shares),
             "window": windows[subset].metrics(),
             "intervals": bootstrap_intervals(task, own, shares) if rows else {},
             "classes": class_metrics(task, own, shares),
-            "mistakes": confident_mistakes(task, ids, labels, shares),
+            "mistakes": confident_mistakes(task, [songs.song_ids[row] for row in rows], own, shares),
         }
     judged = "test" if "test" in rows_of else "all"
     rows, confusion = rows_of[judged], None

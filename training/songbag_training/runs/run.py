@@ -257,13 +257,12 @@ class Run(Shown):
             If it was not allowed.
         """
         name = self.facts.config.encoder
-        if not is_plug_in(name):
-            return
-        if name != self._allowed_encoder:
-            what = f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked"
-            remedy = f"If you trust it, allow it by its name: `encoder='{name}'`."
-            raise UsageError(what, place=str(self.folder), remedy=remedy)
-        load_encoder(name)
+        if is_plug_in(name):
+            if name != self._allowed_encoder:
+                what = f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked"
+                remedy = f"If you trust it, allow it by its name: `encoder='{name}'`."
+                raise UsageError(what, place=str(self.folder), remedy=remedy)
+            load_encoder(name)
 
     def build_model(self) -> keras.Model:
         """Build the model from `run.json` alone, with fresh weights and bags of any size."""

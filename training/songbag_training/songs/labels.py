@@ -131,7 +131,12 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
     """
     require_columns(songs.schema, (column,), "label")
     several = _holds_lists(column, songs.schema.field(column).type)
-    ordered = _ordered(songs)
+    # Columns that are only compared, or have few values, become dictionaries.
+    for name in {CONTENT, "fragment"}.intersection(songs.column_names):
+        position = songs.column_names.index(name)
+        songs = songs.set_column(position, name, encoded(songs[name].combine_chunks()))
+    ids = songs["song_id"].combine_chunks()
+    ordered = songs if is_ascending(ids) else songs.take(pc.sort_indices(ids))
     values = ordered[column].combine_chunks()
     known = values.is_valid().to_numpy(False)
     if not several:
@@ -140,7 +145,8 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
         raise LabelError(column, f"none of the {len(known)} songs has a label", "Fill the column, or change `where`.")
     labelled, n_unlabelled = keep_rows(ordered, pa.chunked_array([pa.array(known)])), int((~known).sum())
     if several:
-        lists = [{value for value in own if not _is_empty(value)} for own in labelled[column].to_pylist()]
+        rows = labelled[column].to_pylist()
+        lists = [{value for value in own if value is not None and str(value).strip()} for own in rows]
         names: list[Label] = [tuple(map(str, sorted(own))) for own in lists]
         found = set().union(*lists)
     else:
@@ -149,15 +155,6 @@ def read_labels(songs: pa.Table, column: str) -> Labels:
         names = np.array([*map(str, dictionary)], object)[numbers].tolist()
         found = {dictionary[number] for number in np.unique(numbers).tolist()}
     return Labels(labelled, names, Task(tuple(map(str, sorted(found))), several), n_unlabelled)
-
-
-def _ordered(songs: pa.Table) -> pa.Table:
-    """Return songs ordered by song id; columns that are only compared, or have few values, as dictionaries."""
-    for name in {CONTENT, "fragment"}.intersection(songs.column_names):
-        position = songs.column_names.index(name)
-        songs = songs.set_column(position, name, encoded(songs[name].combine_chunks()))
-    ids = songs["song_id"].combine_chunks()
-    return songs if is_ascending(ids) else songs.take(pc.sort_indices(ids))
 
 
 def encoded(values: pa.Array) -> pa.DictionaryArray:
@@ -199,11 +196,6 @@ def require_learnable(labels: Labels, column: str) -> None:
     elif len(classes) == 1:
         what = f"all {n} songs are of the class {classes[0]!r}"
         raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
-
-
-def _is_empty(value: object) -> bool:
-    """Return whether a value is null or blank text."""
-    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -15,11 +15,12 @@ import pyarrow as pa
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_training.errors import LabelError, some
-from songbag_training.songs.labels import Labels, known_values, require_columns, require_learnable
-from songbag_training.splits.groups import find_units
+from songbag_training.songs.labels import Labels, known_values, labelled_songs, require_columns, require_learnable
+from songbag_training.splits.groups import find_units, likely_groups
 from songbag_training.splits.split import (
     SUBSETS,
     Split,
+    SplitLike,
     apply_split,
     balance,
     check_leaks,
@@ -75,17 +76,15 @@ def make_split(
         If there is no such column, a song has no given fold, there are fewer than two folds, or folds are both asked
         for and given.
     """
-    if fold_column is None:
-        if folds is None:
-            return _deal(labels, column, SHARES, seed=seed, group=group)
-        if folds < 2:
-            raise UsageError(f"{folds} folds divide nothing", place="folds", remedy="Give 2 or more.")
-        shares = {str(number): Fraction(1, folds) for number in range(1, folds + 1)}
-        return _deal(labels, column, shares, seed=seed, group=group)
-    if folds is not None:
-        what = f"{folds} folds are asked for, and the folds of the column {fold_column!r} given"
-        raise UsageError(what, place="folds", remedy="Leave out one of the two.")
-    return _given_split(labels, column, fold_column, group)
+    if fold_column is not None:
+        if folds is not None:
+            what = f"{folds} folds are asked for, and the folds of the column {fold_column!r} given"
+            raise UsageError(what, place="folds", remedy="Leave out one of the two.")
+        return _given_split(labels, column, fold_column, group)
+    if folds is not None and folds < 2:
+        raise UsageError(f"{folds} folds divide nothing", place="folds", remedy="Give 2 or more.")
+    shares = SHARES if folds is None else {str(number): Fraction(1, folds) for number in range(1, folds + 1)}
+    return _deal(labels, column, shares, seed=seed, group=group)
 
 
 def _given_split(labels: Labels, column: str, fold_column: str, group: Sequence[str]) -> Split:
@@ -109,9 +108,20 @@ def _given_split(labels: Labels, column: str, fold_column: str, group: Sequence[
 
 
 def choose_split(
-    store: SongStore, labels: Labels, column: str, split: Split | None, *, group: Sequence[str], seed: int
+    store: SongStore,
+    column: str,
+    where: str | None,
+    split: SplitLike | None = None,
+    *,
+    folds: int | None = None,
+    fold_column: str | None = None,
+    group: Sequence[str] = (),
+    seed: int,
+    as_folds: bool | None = None,
 ) -> tuple[Labels, Split]:
-    """Return the songs to train on and their split: the saved one if it is given, else a new one.
+    """Return the songs to train on and their split: the saved one if it is given, else a new one, see `make_split`.
+
+    `as_folds` says whether the split must consist of folds, or must not; None allows both.
 
     Raises
     ------
@@ -120,19 +130,35 @@ def choose_split(
     LeakError, SplitMismatch
         If the saved split does not fit the store, see `songbag_training.splits.split.apply_split`.
     UsageError
-        If the saved split consists of folds, or columns to group by are given beside it.
+        If there are no songs or no such column, folds or columns to group by are given beside the saved split, or the
+        split is of the other kind.
     """
-    if split is None:
-        return labels, make_split(labels, column, group=group, seed=seed)
-    if split.is_folds:
-        what = f"the split consists of folds ({some(split.names)}), not of train, validation and test"
-        raise UsageError(what, place="split", remedy="Use it with `songbag cross-validate`, or make one without folds.")
-    if group:
-        raise UsageError("the saved split has its groups already", place="group", remedy="Leave out one of the two.")
-    labels, split = apply_split(split, labels, store.songs(columns=["song_id"], arrow=True))
+    saved = None if split is None else Split.read(split)
+    beside = {"folds": folds, "fold_column": fold_column, "group": group or None}
+    given = ", ".join(f"`{name}`" for name, value in beside.items() if value is not None)
+    if saved and given:
+        what = "the saved split has its subsets and groups already"
+        raise UsageError(what, place="split", remedy=f"Leave out {given}.")
+    also = {"fold_column": [fold_column] if fold_column else [], "group": group}
+    kept = {
+        "group of the split": saved.group if saved else (),
+        "groups": likely_groups(store.inside.state.content.schema),
+    }
+    labels = labelled_songs(store, column, where, also | kept)
+    made = saved or make_split(labels, column, folds=folds, fold_column=fold_column, group=group, seed=seed)
+    if as_folds is not None and made.is_folds != as_folds:
+        what, remedy = "train, validation and test, not of folds", "`songbag train` takes it; make folds with `folds`."
+        if made.is_folds:
+            what = f"folds ({some(made.names)}), not of train, validation and test"
+            remedy = "Use it with `songbag cross-validate`, or make one without folds."
+        raise UsageError(f"the split consists of {what}", place="split", remedy=remedy)
+    if saved is None:
+        return labels, made
+    labels, applied = apply_split(saved, labels, store.songs(columns=["song_id"], arrow=True))
     require_learnable(labels, column)
-    check_trainable(split, labels.classes, column)
-    return labels, split
+    if not saved.is_folds:
+        check_trainable(applied, labels.classes, column)
+    return labels, applied
 
 
 def carve_validation(split: Split, labels: Labels, column: str, *, seed: int) -> Split:

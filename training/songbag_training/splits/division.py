@@ -9,9 +9,8 @@ from pathlib import Path
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import require_output
 from songbag_store.store import SongStore, StoreLike
-from songbag_training.songs.labels import labelled_songs
-from songbag_training.splits.deal import make_split
-from songbag_training.splits.groups import likely_groups, n_duplicates
+from songbag_training.splits.deal import choose_split
+from songbag_training.splits.groups import n_duplicates
 from songbag_training.splits.split import Split, format_balance, group_notes
 
 
@@ -73,10 +72,9 @@ def split(
     progress = progress or shown_on(sys.stdout)
     if output is not None:
         require_output(Path(output), ".parquet", new=True)
-    opened = SongStore.open(store)
-    also = {"fold_column": [fold_column] if fold_column else [], "group": group}
-    labels = labelled_songs(opened, label, where, also | {"groups": likely_groups(opened.inside.state.content.schema)})
-    made = make_split(labels, label, folds=folds, fold_column=fold_column, group=group, seed=seed)
+    labels, made = choose_split(
+        SongStore.open(store), label, where, folds=folds, fold_column=fold_column, group=group, seed=seed
+    )
     if output is not None:
         made.write(Path(output))
     progress.note(format_balance(made, labels.classes) + "\n")
