@@ -30,7 +30,7 @@ from songbag_pipeline import ExtractConfig, extract
 from songbag_pipeline.audio.decode import decode
 from songbag_pipeline.audio.files import open_regular
 from songbag_pipeline.run.batch import Job, run_batch
-from songbag_pipeline.run.plan import plan
+from songbag_pipeline.run.plan import Plan
 from songbag_pipeline.songs.song import read_song
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
@@ -77,7 +77,7 @@ def compare_with_decoding(folder: Path) -> None:
             else:
                 os.link(songs / f"{number % DIFFERENT}.{suffix}", path)
         store = open_for_writing(folder / f"{suffix}.store", SPEC)
-        todo = plan(read_source(songs).songs, store.index(arrow=True)).todo
+        todo = Plan.of(read_source(songs), store.index(arrow=True)).todo
         paths: list[str] = todo["path"].to_pylist()
         contestants: dict[str, Callable[[], object]] = {
             "libsndfile": partial(each, libsndfile_alone, paths),

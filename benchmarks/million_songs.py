@@ -139,11 +139,11 @@ started, cpu_started = time.perf_counter(), time.process_time()
 said = len(store.sql("select genre, count(*), avg(duration_s), sum(n_windows) from songs group by genre"))
 """,
     "plan of a no-op extract, opening included": """
-from songbag_pipeline.run.plan import plan
+from songbag_pipeline.run.plan import Plan
 from songbag_pipeline.sources.source import read_source
 from songbag_store import SongStore
 source = read_source(sys.argv[2])
-planned = plan(source.songs, SongStore.open(sys.argv[1]).index(arrow=True))
+planned = Plan.of(source, SongStore.open(sys.argv[1]).index(arrow=True))
 said = f"{{planned.todo.num_rows:,}} to do, {{planned.n_known:,}} known"
 assert planned.todo.num_rows == 0 and planned.n_failed_before == 0
 """,
