@@ -237,12 +237,15 @@ class Bags:
     def _n_bytes(self, plan: BagPlan) -> int:
         return plan.windows.size * self._reader.spec.window_bytes
 
-    def _begin(self, plan: BagPlan) -> Pending:
-        """Start all reads of a batch at once."""
+    def _spans(self, plan: BagPlan) -> Spans:
+        """Return where the windows of a batch's songs are."""
         song_ids = [self.song_ids[song] for song in plan.songs.tolist()]
         fragments = [self._names[name] for name in self._fragments[plan.songs].tolist()]
-        spans = Spans(song_ids, fragments, self._row_starts[plan.songs] + plan.first, plan.length)
-        return self._reader.read_bags(spans, plan.windows)
+        return Spans(song_ids, fragments, self._row_starts[plan.songs] + plan.first, plan.length)
+
+    def _begin(self, plan: BagPlan) -> Pending:
+        """Start all reads of a batch at once."""
+        return self._reader.read_bags(self._spans(plan), plan.windows)
 
     def _finish(self, plan: BagPlan, pending: Pending) -> Batch:
         labels = None if self.labels is None else self.labels[plan.songs]
