@@ -40,7 +40,7 @@ class BloscHeader(NamedTuple):
     @property
     def has_blocks(self) -> bool:
         """Whether the chunk has a list of blocks; a chunk that could not be packed has none."""
-        return not self.kind[_FLAGS] & _COPIED
+        return not self[0][_FLAGS] & _COPIED
 
 
 def read_header(chunk: bytes | memoryview) -> BloscHeader:
@@ -82,7 +82,7 @@ def join_blocks(chunks: Sequence[bytes], block_bytes: int) -> bytes | None:
     return b"".join([header, starts.tobytes(), *(chunk[_ONE_BLOCK:] for chunk in chunks)])
 
 
-def pick_blocks(chunk: Bytes, n_blocks: int, blocks: Ints) -> None:
+def pick_blocks(chunk: Bytes, n_blocks: int, blocks: Ints, block_bytes: int) -> None:
     """Change a Blosc chunk in place to one of some of its blocks, in this order.
 
     Parameters
@@ -93,6 +93,8 @@ def pick_blocks(chunk: Bytes, n_blocks: int, blocks: Ints) -> None:
         Blocks of the chunk.
     blocks : int64, shape (K,)
         Which to keep, at most `n_blocks`.
+    block_bytes : int
+        Size of an unpacked block, as the header has it.
 
     Raises
     ------
@@ -104,4 +106,4 @@ def pick_blocks(chunk: Bytes, n_blocks: int, blocks: Ints) -> None:
         raise ValueError("a chunk is shorter than the list of its blocks")
     starts = chunk[_HEADER.size : list_end].view(np.int32)
     starts[: len(blocks)] = starts[blocks]
-    _SIZE.pack_into(chunk.data, 4, len(blocks) * read_header(chunk.data).block_bytes)
+    _SIZE.pack_into(chunk.data, 4, len(blocks) * block_bytes)

@@ -59,7 +59,7 @@ def test_blosc_unpacks_joined_blocks_as_one_chunk(windows: np.ndarray) -> None:
 def test_blosc_unpacks_a_chunk_whose_list_names_some_blocks_only(windows: np.ndarray) -> None:
     chunk = np.frombuffer(joined(windows), np.uint8).copy()
     rows = np.array([8, 0, 3, 3, 5])
-    pick_blocks(chunk, len(windows), rows)
+    pick_blocks(chunk, len(windows), rows, read_header(chunk.data).block_bytes)
     got = np.frombuffer(CODEC.decode(chunk), np.int16).reshape(len(rows), 13, 216)
     np.testing.assert_array_equal(
         got,

@@ -12,6 +12,10 @@ from songbag_store.types import Bytes, Ints, StoredWindows
 
 _LOCAL = threading.local()
 
+# The reader has threads of its own, and Blosc's take longer to wake than a chunk of 100 kB takes to unpack. If this is
+# not set, numcodecs looks at each chunk which thread it is in.
+blosc.use_threads = False
+
 
 def pack_by_window(chunk: Bytes, codec: blosc.Blosc) -> bytes:
     """Pack a chunk with a block for each window.
@@ -62,7 +66,7 @@ def unpack_windows(packed: Bytes, windows: Ints, n_windows: int, out: StoredWind
         raise ValueError("a chunk has another size than the array's")
     unpacked = out
     if n_wanted < n_windows and header.block_bytes == window_bytes and header.has_blocks:
-        pick_blocks(chunk, n_windows, windows)
+        pick_blocks(chunk, n_windows, windows, window_bytes)
     elif n_wanted != n_windows or (windows != np.arange(n_windows)).any():
         whole = memory_of_this_thread(n_windows * window_bytes, "unpacked")
         unpacked = whole.view(out.dtype).reshape(n_windows, *out.shape[1:])

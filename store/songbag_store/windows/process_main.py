@@ -9,7 +9,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
-from numcodecs import blosc
 
 from songbag_store.child import serve
 from songbag_store.format.spec import FeatureSpec
@@ -28,8 +27,6 @@ def main() -> None:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except OSError:
         os.nice(10)
-    # For a chunk of 100 kB, it takes longer to wake Blosc's threads than to unpack it.
-    blosc.use_threads = False
     spec = FeatureSpec.from_dict(json.loads(spec_text))
     reader = FragmentReader(LocalStorage(Path(folder)), spec, file_shard=MappedShard)
     requests, memory = Connection(channel.detach()), mmap.mmap(int(memory_file), 0)
