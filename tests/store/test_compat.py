@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from numcodecs.blosc import BITSHUFFLE, Blosc
 
 from songbag_store.compat import join_blocks, pick_blocks, read_header
 from songbag_store.format.sealed import seal
+from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, sixteenths
 
 WINDOW_BYTES = 2 * 13 * 216
@@ -106,3 +109,11 @@ def test_every_view_of_an_array_keeps_the_array_alive() -> None:
         )
         views.pop()
     assert ended() is None, "NumPy keeps arrays that nobody refers to: batches would each take new memory"
+
+
+def test_windows_are_unpacked_without_the_threads_of_blosc() -> None:
+    code = "import songbag_store.windows.blocks, numcodecs.blosc; print(numcodecs.blosc.use_threads)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    assert done.stdout == "False\n", (
+        "numcodecs has another switch for Blosc's threads: set it in songbag_store/windows/blocks.py"
+    )

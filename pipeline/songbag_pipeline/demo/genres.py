@@ -102,7 +102,7 @@ def _bell(
 
 
 def _kick(frequency_hz: float, duration_s: float, sample_rate_hz: int, rng: Generator) -> FloatArray:
-    """A drum skin: a sine that falls from three times ``frequency_hz`` to it, whatever the written duration."""
+    """A drum skin: a sine that falls from three times ``frequency_hz`` to it; the written duration does not matter."""
     time_s = np.arange(int(0.3 * sample_rate_hz)) / sample_rate_hz
     angle = 2 * np.pi * frequency_hz * (time_s + 0.03 * 2 * (1 - np.exp(-time_s / 0.03)))
     return np.asarray(np.sin(angle) * np.exp(-time_s / 0.09) * np.clip((0.3 - time_s) / 0.05, 0, 1), dtype=np.float32)

@@ -97,7 +97,7 @@ def repeated(pieces: Pieces, hash_of: Callable[[str], int] = hash) -> Counter[st
     """Count the texts that are there more than once, in their order; nulls do not count.
 
     Memory holds the hash of every text, twice during the sort, and the texts with a common hash: a tenth of a table of
-    all texts. Python's hash has a random key in every process, so nobody can prepare texts that collide.
+    all texts. Python's hash has a random key in every process, so texts that collide cannot be prepared.
     """
     hashes = np.concatenate([np.empty(0, np.int64), *(_hashes(texts, hash_of) for texts in _texts(pieces))])
     hashes.sort()

@@ -7,7 +7,7 @@ REMEDIES = {
     "unreadable-file": "Reading gave an error: check disk and network, then extract with `retry_failed=True`.",
     "changed-while-read": "Something wrote to the file: extract with `retry_failed=True` when it is done.",
     "empty-file": "The file has no bytes: fetch it again.",
-    "not-audio": "The content is of no audio format that songbag knows, whatever the name says: replace or remove it.",
+    "not-audio": "songbag knows no audio format with this content, even if the name says so: replace or remove it.",
     "unreadable-header": "The file is cut off or damaged at its start: fetch it again.",
     "unsupported-codec": "Convert it, for instance to FLAC; protected (DRM) files cannot be read.",
     "no-audio": "The file has a valid start and no samples: fetch it again.",

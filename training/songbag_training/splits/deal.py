@@ -284,7 +284,7 @@ def _kinds_of_units(members: tuple[Ints, Ints], units: Ints, order: Ints) -> tup
     pairs, counts = np.unique(owners * n_classes + numbers, return_counts=True)
     owners, numbers = np.divmod(pairs, n_classes)
     entries = np.stack([numbers, counts], axis=1)
-    # As bytes, because Arrow finds equal byte strings at once, whatever their length.
+    # As bytes, because Arrow finds equal byte strings of any length at once.
     ends = np.append(0, np.cumsum(np.bincount(owners))) * entries.itemsize * 2
     texts = pa.Array.from_buffers(pa.large_binary(), len(order), [None, pa.py_buffer(ends), pa.py_buffer(entries)])
     found = texts.take(pa.array(order)).dictionary_encode()

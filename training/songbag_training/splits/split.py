@@ -167,7 +167,7 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
     labels : Labels
         The songs to train on.
     every_song : pyarrow.Table
-        All songs of the store that have features, whatever their label.
+        All songs of the store that have features, with any label or none.
 
     Raises
     ------
