@@ -57,7 +57,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         30: ("A song id looks like a path.", "It stays text; no path is ever made of it."),
         31: ("A manifest lists a song id twice.", "Refused before any work, with both lines."),
-        32: ("One recording is listed under two ids.", "Both are stored, counted, and kept on one side of a split."),
+        32: ("One recording is listed under two ids.", "Both are stored, counted, and kept in one part of a split."),
         33: ("Link loops, dangling links, pipes, devices.", "Left out and said; nothing waits for a pipe."),
         34: ("A file may not be read.", "The song fails: `permission-denied`."),
         35: ("A source is empty, or a manifest cannot be used.", "Refused with line or column; no store is made."),
@@ -125,7 +125,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         85: ("Songs are shorter than a bag, or all failed.", "Padded and masked, or refused."),
         86: ("The store goes on during a training.", "The run keeps its snapshot and names it."),
         87: (
-            "Copies or one artist are on two sides of a split.",
+            "Copies or one artist are in two parts of a split.",
             "Refused or noted, with the way to keep them together.",
         ),
         88: (
