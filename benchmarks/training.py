@@ -94,13 +94,19 @@ def _statistics(store: SongStore) -> tuple[npt.NDArray[np.float32], npt.NDArray[
     return scaling_statistics(store, store.songs(arrow=True)["song_id"])
 
 
+def _dataset(store: SongStore) -> BagDataset:
+    songs = store.songs(arrow=True).select(["song_id", "label"]).to_pydict()
+    return BagDataset(store, songs["song_id"], songs["label"], bag_size=BAG_SIZE, batch_size=BATCH_SIZE)
+
+
 def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
     """Print an epoch from the store over one from memory, all in another order each time."""
     model = folded(store)
-    batches = list(bags.batches(stop_epoch=1))
+    # By another reader: this one must meet the batches only as a training does.
+    batches = list(_dataset(SongStore.open(store.address)).batches(stop_epoch=1))
     windows, mask = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("windows", "mask"))
     labels = np.concatenate([bags.labels[batch.songs] for batch in batches])
-    del batches  # their memory is to be used again
+    del batches
     inputs, classes = {"windows": tf.constant(windows), "mask": tf.constant(mask)}, tf.constant(labels)
     shuffled = tf.data.Dataset.from_tensor_slices((inputs, classes)).shuffle(len(labels))
     held = shuffled.batch(BATCH_SIZE).repeat(EPOCHS)
@@ -161,8 +167,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="songbag-training-") as folder:
         store = write_store(Path(folder) / "store", music_windows(arguments.songs))
-        songs = store.songs(arrow=True).select(["song_id", "label"]).to_pydict()
-        bags = BagDataset(store, songs["song_id"], songs["label"], bag_size=BAG_SIZE, batch_size=BATCH_SIZE)
+        bags = _dataset(store)
         measure_epoch(store, bags, arguments.rounds)
         measure_step(store, bags, arguments.rounds)
 

@@ -49,7 +49,10 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `songbag demo` leaves behind; made once for all processes of a run, not to be written to."""
+    """The folder that `songbag demo` leaves behind; made once for all processes of a run, not to be written to.
+
+    What the demo printed is beside it, in ``demo.txt``.
+    """
     own = tmp_path_factory.getbasetemp()
     shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
     with (shared / "demo.lock").open("w") as lock:
@@ -57,6 +60,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (shared / "demo-is-whole").exists():
             done = songbag("demo", shared / "demo")
             assert done.returncode == 0, done.stdout + done.stderr
+            (shared / "demo.txt").write_text(done.stdout)
             (shared / "demo-is-whole").touch()
     return shared / "demo"
 

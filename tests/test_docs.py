@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +12,13 @@ import pytest
 
 from songbag_store.cli import root as cli
 from tests.support.command import songbag
+from tests.support.pages import ROOT, arguments, blocks, demo_sections, printed
 from tests.support.patience import PATIENCE_S
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split()[1])
+@pytest.mark.parametrize("code", [code for _, code in blocks(README, "python")], ids=lambda code: code.split()[1])
 def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_path: Path, code: str) -> None:
     (tmp_path / "block.py").write_text(code)
     for name in ("songs", "store"):
@@ -34,37 +30,40 @@ def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_pa
     assert done.stdout
 
 
-@pytest.mark.parametrize("page", ["export", "prediction", "training"])
-def test_the_python_blocks_of_pages_about_runs_run_in_the_demo_folder(demo: Path, tmp_path: Path, page: str) -> None:
+def test_the_python_blocks_of_pages_about_runs_run_in_the_demo_folder(demo: Path, tmp_path: Path) -> None:
     for name in ("songs", "store", "run"):
         (tmp_path / name).symlink_to(demo / name)
-    text = (ROOT / "docs" / f"{page}.md").read_text()
-    for code in re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout
+    names = ("export", "prediction", "training")
+    pages = [blocks((ROOT / "docs" / f"{name}.md").read_text(), "python") for name in names]
+    assert all(pages)
+    assert all(printed([block for page in pages for block in page], tmp_path))
 
 
 def test_the_commands_of_the_readme_run_in_order_and_print_what_it_shows(demo: Path, tmp_path: Path) -> None:
-    (tmp_path / "songs").symlink_to(demo / "songs")
-    for block in blocks("console"):
-        run_console(block, tmp_path)
+    """Most of them are commands of the demo, which has run them."""
+    for name in ("songs", "store"):
+        shutil.copytree(demo / name, tmp_path / name)
+    of_the_demo = demo_sections((demo.parent / "demo.txt").read_text())
+    commands = [block.splitlines() for _, block in blocks(README, "console")]
+    assert sum(command.removeprefix("$ ") in of_the_demo for command, *_ in commands) > 5
+    for command, *shown in commands:
+        text = of_the_demo.pop(command.removeprefix("$ "), None)
+        if text is None:
+            done = songbag(*arguments(command), cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+            text = done.stdout
+        lines_are_in(shown, text, command)
 
 
-def run_console(block: str, folder: Path) -> None:
-    command, *shown = block.splitlines()
-    program, *arguments = shlex.split(command.removeprefix("$ "))
-    assert program == "songbag"
-    done = songbag(*arguments, cwd=folder)
-    assert done.returncode == 0, done.stderr
+def lines_are_in(shown: list[str], text: str, command: str) -> None:
+    """Hold that a command printed the lines that a page shows."""
     for line in shown:
         if line != "..." and not volatile(line):
-            assert line in done.stdout, f"{command}: {line}"
+            assert line in text, f"{command}: {line}"
 
 
 def volatile(line: str) -> bool:
-    """Tell the lines that time, the machine or the training decides."""
+    """Return whether time, the machine or the training decides a line."""
     words = ("x real time", "on disk", "<- predicted")
     is_confusion_row = re.match(r" +\d+ \w+ ", line) is not None
     return is_confusion_row or any(word in line for word in words)
@@ -72,21 +71,13 @@ def volatile(line: str) -> bool:
 
 @pytest.mark.parametrize("page", ["models"])
 def test_the_blocks_of_a_page_run_one_after_the_other(demo: Path, tmp_path: Path, page: str) -> None:
-    """Python and commands in one folder; a block that begins with the name of a file is that file."""
     for name in ("songs", "store"):
         (tmp_path / name).symlink_to(demo / name)
-    text = (ROOT / "docs" / f"{page}.md").read_text()
-    for kind, block in re.findall(r"^```(python|console)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+    found = blocks((ROOT / "docs" / f"{page}.md").read_text(), "python", "console")
+    for (kind, block), text in zip(found, printed(found, tmp_path), strict=True):
         if kind == "console":
-            run_console(block, tmp_path)
-            continue
-        file = re.match(r"# (\w+\.py)\n", block)
-        name = file[1] if file else "block.py"
-        (tmp_path / name).write_text(block)
-        done = subprocess.run(
-            [sys.executable, name], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-        )
-        assert done.returncode == 0, done.stderr
+            command, *shown = block.splitlines()
+            lines_are_in(shown, text, command)
 
 
 def test_every_command_is_in_the_readme() -> None:

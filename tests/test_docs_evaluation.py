@@ -3,32 +3,28 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 from pathlib import Path
 
-from tests.support.command import songbag
+from tests.support.pages import ROOT, arguments, blocks, printed
 
-PAGE = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+PAGE = (ROOT / "docs" / "evaluation.md").read_text()
 
 
 def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, tmp_path: Path) -> None:
     shutil.copytree(demo / "run", tmp_path / "run")
     shutil.copytree(demo / "store", tmp_path / "store")
-    printed = {}
-    for block in re.findall(r"^```console\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL):
+    found = blocks(PAGE, "console")
+    texts = {}
+    for (_, block), text in zip(found, printed(found, tmp_path), strict=True):
         command, *shown = block.splitlines()
-        program, *arguments = shlex.split(command.removeprefix("$ "))
-        assert program == "songbag"
-        done = songbag(*arguments, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        printed[arguments[0], arguments[-1]] = done.stdout
+        texts[arguments(command)[0], arguments(command)[-1]] = text
         for line in shown:
             if line != "...":
-                assert line.split() in [one.split() for one in done.stdout.splitlines()], line
-    assert "no leak" in printed["split", "split.parquet"]
-    assert re.search(r"^pooled +64 ", printed["cross-validate", "folds"], re.MULTILINE)
-    assert "surest mistakes" in printed["evaluate", "elsewhere"] or "1.000" in printed["evaluate", "elsewhere"]
+                assert line.split() in [one.split() for one in text.splitlines()], line
+    assert "no leak" in texts["split", "split.parquet"]
+    assert re.search(r"^pooled +64 ", texts["cross-validate", "folds"], re.MULTILINE)
+    assert "surest mistakes" in texts["evaluate", "elsewhere"] or "1.000" in texts["evaluate", "elsewhere"]
     assert {path.name for path in (tmp_path / "folds").iterdir()} == {
         "cross-validation.json",
         "split.parquet",

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.audio import chirp, write
-from tests.support.clusters import N_SONGS, Start, importable, kill_tree, start_scheduler
+from tests.support.clusters import N_SONGS, Start, start_scheduler, started, work_for
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """Start ``dask`` commands in another folder than the coordinator's; what still runs at the end is killed."""
-    (tmp_path / "elsewhere").mkdir()
-    processes: list[subprocess.Popen[bytes]] = []
+    with started(tmp_path) as start:
+        yield start
 
-    def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[bytes]:
-        with (tmp_path / "dask.log").open("ab") as log:
-            processes.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "dask", *map(str, arguments)],
-                    cwd=tmp_path / "elsewhere",
-                    stdout=log,
-                    stderr=log,
-                    env=os.environ | importable() | environment,
-                )
-            )
-        return processes[-1]
 
-    yield start
-    for process in processes:
-        kill_tree(process)
+@pytest.fixture(scope="session")
+def standing_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A scheduler and two workers, found by its file, for tests that leave them as they are."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with started(folder) as start:
+        file = start_scheduler(folder / "scheduler.json", start)
+        work_for(file, start, 2)
+        yield file
 
 
 @pytest.fixture

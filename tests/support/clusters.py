@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from songbag_pipeline import ExtractConfig, Summary
 from songbag_pipeline.run.coordinator import Coordinator
 from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.progress import Silent
+from songbag_store.progress import Progress, Silent
 from songbag_store.storage.location import Location
 from tests.support.audio import chirp, write
 from tests.support.patience import PATIENCE_S
@@ -27,11 +27,17 @@ N_SONGS = 40
 
 
 def extract_inside(
-    source: Path, store: Path, config: ExtractConfig, spec: FeatureSpec = SPEC, **inside: Any
+    source: Path,
+    store: Path,
+    config: ExtractConfig,
+    spec: FeatureSpec = SPEC,
+    *,
+    progress: Progress | None = None,
+    **inside: Any,
 ) -> Summary:
     """Extract as `extract` does, with a task, a containment or limits of a test's own, see `Coordinator`."""
     work = Work.of(source, Location.of(store).absolute(), spec, config)
-    Coordinator(work, Silent(), **inside).execute()
+    Coordinator(work, progress or Silent(), **inside).execute()
     return work.summary
 
 
@@ -53,6 +59,30 @@ def kill_tree(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
     process.wait()
+
+
+@contextlib.contextmanager
+def started(folder: Path) -> Iterator[Start]:
+    """Lend a function that starts ``dask`` commands below a folder; kill what still runs at the end."""
+    (folder / "elsewhere").mkdir()
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(*arguments: str | Path, **environment: str) -> subprocess.Popen[bytes]:
+        with (folder / "dask.log").open("ab") as log:
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "dask", *map(str, arguments)],
+                    cwd=folder / "elsewhere",
+                    stdout=log,
+                    stderr=log,
+                    env=os.environ | importable() | environment,
+                )
+            )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        kill_tree(process)
 
 
 def start_scheduler(file: Path, start: Start, **environment: str) -> Path:

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.bookkeeping import measure
 from tests.support.long import LONG
 
-N_SONGS = 16_000 if LONG else 8_000
+N_SONGS = 16_000 if LONG else 4_000
 
 
 @pytest.mark.long

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -78,16 +77,14 @@ def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
     config, limits = ExtractConfig(scheduler_file=scheduler_file), Limits(without_workers_s=2.0, look_s=0.5)
     worker, songs = work_for(scheduler_file, start)[0], slow_songs(tmp_path)
 
-    def kill() -> None:
-        wait_for_parts(tmp_path / "store")
-        kill_tree(worker)
+    class KillsAfterTheFirstBatch(Silent):
+        def advance(self, done: float, state: str, line: str | None = None) -> None:
+            kill_tree(worker)
 
-    killer = threading.Thread(target=kill)
-    killer.start()
-    with pytest.raises(ClusterError, match=r"no worker has been there for 2 s.*\n.*run the same command again"):
-        extract_inside(songs, tmp_path / "store", config, limits=limits)
-    killer.join()
-    assert songs_in(tmp_path / "store")
+    said = r"no worker has been there for 2 s.*\n.*run the same command again"
+    with pytest.raises(ClusterError, match=said):
+        extract_inside(songs, tmp_path / "store", config, limits=limits, progress=KillsAfterTheFirstBatch())
+    assert 0 < len(songs_in(tmp_path / "store")) < len(list(songs.iterdir()))
 
 
 @pytest.mark.fault(41)
