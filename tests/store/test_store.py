@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -18,7 +17,9 @@ from songbag_store.errors import (
     StoreNotFound,
     UsageError,
 )
+from songbag_store.format.document import parse_document
 from songbag_store.writer import commit_parts, open_for_writing
+from tests.support.documents import edit_document
 from tests.support.stores import MakeStore, fill, sixteenths
 from tests.support.watched import WatchedPlace
 
@@ -32,8 +33,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def edit_identity(store: SongStore, **changes: object) -> None:
-    path = Path(store.address) / "store.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    edit_document(Path(store.address) / "store.json", **changes)
 
 
 def test_songs_are_selected_by_an_expression(store: SongStore) -> None:
@@ -144,7 +144,7 @@ def test_a_spec_changed_by_hand_is_damage(store: SongStore) -> None:
 
 def test_a_tag_is_created_once_and_only_under_a_plain_name(store: SongStore) -> None:
     store.tag("run-1", {"by": "test"})
-    document = json.loads(store.inside.storage.get("tags/run-1.json"))
+    document = parse_document(store.inside.storage.get("tags/run-1.json"))
     assert document == {"snapshot": 1, "sha256": store.inside.state.sha256, "by": "test"}
     with pytest.raises(UsageError, match="exists already"):
         store.tag("run-1")

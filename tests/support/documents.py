@@ -6,10 +6,13 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from songbag_store.format.document import parse_document, seal_document
 
 Damage = Callable[[dict[str, Any]], str]
 """From the fields of a document to the text in its place."""
@@ -38,6 +41,11 @@ NO_DOCUMENT: dict[str, tuple[Damage, str]] = {
     "a field twice": (_twice, "is there twice"),
 }
 """What no document may be: how to make it, and what the error says."""
+
+
+def edit_document(path: Path, **changes: object) -> None:
+    """Give fields of a document other values, and seal it again as songbag does."""
+    path.write_bytes(seal_document(parse_document(path.read_bytes()) | changes))
 
 
 def put(**fields: Any) -> Damage:

@@ -1,8 +1,9 @@
-"""Strict reading of JSON documents as dataclasses (docs/decisions/0005 says why no library does it)."""
+"""Strict reading of JSON documents as dataclasses (docs/decisions/0005 says why no library does it), and their seals."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import re
@@ -35,6 +36,15 @@ Count = Annotated[int, at_least(0)]
 Ordinal = Annotated[int, at_least(1)]
 Duration = Annotated[float, at_least(0)]
 
+SEAL = "seal"
+"""The last field of a sealed document."""
+
+BLANK = b"0" * 64
+"""What stands in the place of a digest while it is taken."""
+
+# A bit that changes the field's name leaves this, so the document is not taken for one without a seal.
+_MARK = "songbag-seal-sha256:"
+
 
 def parse_json(data: bytes | str) -> Any:
     """Read strict JSON: no NaN, no infinity, no name twice, no text that is not Unicode.
@@ -54,11 +64,54 @@ def parse_json(data: bytes | str) -> Any:
 
 
 def parse_document(data: bytes | str) -> dict[str, Any]:
-    """Read a JSON object; see `parse_json`."""
+    """Read a JSON object; see `parse_json`. If it has a seal, that is checked and left out; see `unseal_document`."""
+    return unseal_document(data)[0]
+
+
+def unseal_document(data: bytes | str) -> tuple[dict[str, Any], bool]:
+    """Read a JSON object and check its seal, if it has one.
+
+    Returns
+    -------
+    document : dict
+        Its fields without the seal.
+    is_sealed : bool
+        Whether it has a seal; what was written before there were seals has none.
+
+    Raises
+    ------
+    ValueError
+        If it is not a JSON object, or a byte of it has changed since it was sealed.
+    """
     document = parse_json(data)
     if not isinstance(document, dict):
         raise ValueError("it is not a JSON object")
-    return document
+    is_sealed = SEAL in document
+    seal = document.pop(SEAL, None)
+    if not is_sealed and not any(isinstance(value, str) and value.startswith(_MARK) for value in document.values()):
+        return document, False
+    claimed = str(seal).removeprefix(_MARK).encode()
+    data = data.encode() if isinstance(data, str) else data
+    start = data.rfind(claimed)
+    if len(claimed) != len(BLANK) or start < 0 or blank_digest(data, start).encode() != claimed:
+        raise ValueError("its seal does not match its bytes")
+    return document, True
+
+
+def seal_document(fields: Mapping[str, Any]) -> bytes:
+    """Return a JSON document that ends with its own SHA-256, so that one changed bit of it is noticed."""
+    data = json.dumps({**fields, SEAL: _MARK + BLANK.decode()}, indent=2).encode()
+    start = data.rindex(BLANK)
+    return data[:start] + blank_digest(data, start).encode() + data[start + len(BLANK) :]
+
+
+def blank_digest(data: bytes | memoryview, start: int) -> str:
+    """Return the SHA-256 of some bytes, taken with zeros in the place of the digest that begins at `start`."""
+    view = memoryview(data)
+    digest = hashlib.sha256(view[:start])
+    digest.update(BLANK)
+    digest.update(view[start + len(BLANK) :])
+    return digest.hexdigest()
 
 
 def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
@@ -81,9 +134,9 @@ def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
 
 
 def write_fields(value: Any) -> bytes:
-    """Return a dataclass as the JSON document that `read_fields` reads."""
-    document = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    return json.dumps(document, indent=2, default=lambda own: own.to_dict()).encode()
+    """Return a dataclass as a sealed JSON document, which `parse_document` and `read_fields` read."""
+    fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return seal_document({name: own.to_dict() if hasattr(own, "to_dict") else own for name, own in fields.items()})
 
 
 def require(fits: object, name: str, value: object, wanted: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import Any, Literal, Self, TypedDict
 
 from songbag_store.errors import NewerFormat
 from songbag_store.format.document import (
+    SEAL,
     Count,
     Digest,
     Identifier,
@@ -16,6 +16,7 @@ from songbag_store.format.document import (
     parse_document,
     read_fields,
     require,
+    seal_document,
     write_fields,
 )
 from songbag_store.format.spec import FeatureSpec
@@ -145,10 +146,10 @@ class TagFacts:
         ValueError
             If what the maker says has the name of one of songbag's fields, or is not JSON.
         """
-        if taken := sorted(self.said.keys() & set(_PIN)):
+        if taken := sorted(self.said.keys() & {*_PIN, SEAL}):
             raise ValueError(f"{taken[0]!r} is a field that songbag fills itself")
         try:
-            data = json.dumps({"snapshot": self.snapshot, "sha256": self.sha256, **self.said}, indent=2).encode()
+            data = seal_document({"snapshot": self.snapshot, "sha256": self.sha256, **self.said})
         except (TypeError, RecursionError) as error:
             raise ValueError(f"they are not JSON values ({error})") from None
         self.from_json(data)

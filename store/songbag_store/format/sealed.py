@@ -6,7 +6,6 @@ Page checksums do not protect the footer; this does. Any Parquet reader reads su
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import io
 import json
 import secrets
@@ -19,12 +18,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from songbag_store.errors import DamagedStore
-from songbag_store.format.document import T, parse_document, read_fields, reason
+from songbag_store.format.document import BLANK, T, blank_digest, parse_document, read_fields, reason
 from songbag_store.format.index import CONTENT
 
 _DIGEST_KEY = b"songbag.sha256"
 _FACTS_KEY = "songbag.facts"
-_BLANK = b"0" * 64
 _FOREIGN = "it is cut off or not a file of songbag"
 _MOST_UNPACKED = 200
 _GROUP_ROWS = 1 << 13
@@ -77,8 +75,7 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any], *, group_rows: int = _
         # A copy of the footer alone: its size stands before the last four bytes of any Parquet file.
         footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
         start = footer + bytes(data[footer:]).index(placeholder.encode())
-        data[start : start + 64] = _BLANK
-        data[start : start + 64] = hashlib.sha256(data).hexdigest().encode()
+        data[start : start + len(BLANK)] = blank_digest(data, start).encode()
     return buffer.getvalue()
 
 
@@ -197,13 +194,10 @@ def check_seal(data: bytes) -> str:
         claimed = pq.read_metadata(pa.BufferReader(data)).metadata[_DIGEST_KEY]
     except (KeyError, TypeError, pa.ArrowException, OSError) as error:
         raise ValueError(_FOREIGN) from error
-    start = data.rfind(claimed)
-    digest = hashlib.sha256()
-    for piece in (memoryview(data)[:start], _BLANK, memoryview(data)[start + 64 :]):
-        digest.update(piece)
-    if digest.hexdigest().encode() != claimed:
+    digest = blank_digest(data, data.rfind(claimed))
+    if digest.encode() != claimed:
         raise ValueError("its digest does not match its bytes")
-    return digest.hexdigest()
+    return digest
 
 
 def _check_size(footer: pq.FileMetaData, n_bytes: int) -> None:

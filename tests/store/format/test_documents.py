@@ -19,6 +19,7 @@ from songbag_store.commits.parts import read_part_facts
 from songbag_store.commits.snapshots import read_sealed
 from songbag_store.errors import DamagedStore, NewerFormat, UsageError
 from songbag_store.format import keys
+from songbag_store.format.document import parse_document, seal_document, unseal_document
 from songbag_store.format.facts import TagFacts
 from songbag_store.format.sealed import Sealed
 from tests.support.documents import NO_DOCUMENT, Damage, put, sealed_around, without
@@ -172,7 +173,7 @@ def test_a_tag_keeps_whatever_json_its_maker_says(folder: Path) -> None:
     store = SongStore.open(folder)
     store.tag("mine", SAID)
     data = store.inside.storage.get(keys.tag_key("mine"))
-    assert json.loads(data) == {"snapshot": 3, "sha256": store.inside.state.sha256, **SAID}
+    assert parse_document(data) == {"snapshot": 3, "sha256": store.inside.state.sha256, **SAID}
     assert TagFacts.from_json(data).said == SAID
     assert {(tag.name, tag.snapshot) for tag in read_tags(store.inside.storage)} == {("mine", 3), ("paper", 1)}
 
@@ -182,6 +183,7 @@ def test_a_tag_keeps_whatever_json_its_maker_says(folder: Path) -> None:
     [
         ({"snapshot": 1}, "'snapshot' is a field that songbag fills itself"),
         ({"sha256": "0" * 64}, "'sha256' is a field that songbag fills itself"),
+        ({"seal": "x"}, "'seal' is a field that songbag fills itself"),
         ({"loss": float("nan")}, "NaN is not a finite number"),
         ({"run": Path("x")}, "not JSON"),
         ({"name": "\ud800"}, "surrogates not allowed"),
@@ -194,11 +196,40 @@ def test_a_tag_that_could_not_be_read_back_is_not_made(folder: Path, facts: dict
     assert [tag.name for tag in read_tags(store.inside.storage)] == ["paper"]
 
 
-def test_what_songbag_writes_has_the_bytes_it_had(folder: Path) -> None:
+def test_a_tag_of_today_is_the_old_one_and_a_seal(folder: Path) -> None:
     store = SongStore.open(folder, snapshot=1)
     store.tag("again", {"by": "test"})
-    assert store.inside.storage.get(keys.tag_key("again")) == store.inside.storage.get(keys.tag_key("paper"))
-    identity = read_identity(store.inside.storage)
-    assert identity.to_json() == store.inside.storage.get(keys.IDENTITY)
-    sealed, facts = read_sealed(store.inside.storage, store.uuid, 3)
-    assert json.dumps(dataclasses.asdict(facts)) == json.dumps(sealed.facts)
+    sealed, old = (store.inside.storage.get(keys.tag_key(name)) for name in ("again", "paper"))
+    assert sealed.startswith(old.removesuffix(b"\n}") + b',\n  "seal": "songbag-seal-sha256:')
+    assert unseal_document(sealed) == (parse_document(old), True)
+    assert unseal_document(old) == (parse_document(old), False)
+
+
+FIELDS: dict[str, Any] = {"zeros": "0" * 64, "猫": [1, 0.5, None, {"x": "songbag-seal-sha256:"}], "text": 'a "b"\n'}
+
+
+def test_one_changed_bit_or_a_cut_of_a_sealed_document_is_noticed() -> None:
+    data = seal_document(FIELDS)
+    assert unseal_document(data) == (FIELDS, True)
+    for position in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[position // 8] ^= 1 << position % 8
+        with pytest.raises(ValueError, match=r"."):
+            unseal_document(bytes(changed))
+    for n_bytes in range(len(data)):
+        with pytest.raises(ValueError, match=r"."):
+            unseal_document(data[:n_bytes])
+
+
+@pytest.mark.parametrize("more", [b" ", b"\n"])
+def test_white_space_around_a_sealed_document_is_noticed(more: bytes) -> None:
+    data = seal_document(FIELDS)
+    for other in (more + data, data + more, data.replace(b"\n", more * 2, 1)):
+        with pytest.raises(ValueError, match="its seal does not match its bytes"):
+            unseal_document(other)
+
+
+@pytest.mark.parametrize("seal", [None, 7, "", "songbag-seal-sha256:", "songbag-seal-sha256:" + "0" * 64, ["x"]])
+def test_a_seal_that_is_none_is_refused(seal: object) -> None:
+    with pytest.raises(ValueError, match="its seal does not match its bytes"):
+        unseal_document(json.dumps({"snapshot": 1, "seal": seal}))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from songbag_store.errors import DamagedStore, NewerFormat
 from songbag_store.upkeep.change import remove
 from songbag_store.upkeep.verify import verify
 from songbag_store.writer import open_for_writing
+from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, Windows, sixteenths
 
@@ -78,8 +78,7 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def edit(store: SongStore, **changes: object) -> None:
-    path = Path(store.address, "store.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    edit_document(Path(store.address, "store.json"), **changes)
 
 
 def test_one_feature_that_songbag_has_never_heard_of_is_enough(store: SongStore) -> None:

@@ -31,6 +31,7 @@ from songbag_store.format.sealed import Sealed, seal
 from songbag_store.upkeep.verify import verify
 from songbag_store.windows.spans import Spans
 from songbag_store.writer import commit_change, commit_parts, open_for_writing
+from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, fill, sixteenths
 
@@ -221,8 +222,7 @@ def test_a_store_json_that_is_none_is_damage(store: SongStore, text: str) -> Non
 
 @pytest.mark.fault(68)
 def test_a_newer_format_is_refused_with_the_version_needed(store: SongStore) -> None:
-    path = Path(store.address, "store.json")
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"minimum_reader": 2}))
+    edit_document(Path(store.address, "store.json"), minimum_reader=2)
     with pytest.raises(NewerFormat, match="format 2"):
         reopened(store)
 

@@ -21,6 +21,7 @@ from songbag_training.errors import LabelError, SplitMismatch
 from songbag_training.fit.cross_validation import CrossValidation, cross_validate
 from songbag_training.runs.run import Run
 from songbag_training.splits.split import Split
+from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
@@ -103,8 +104,7 @@ def test_classes_that_can_be_heard_are_learned(done: CrossValidation) -> None:
 def test_finished_folds_are_kept_and_the_unfinished_ones_trained(
     copy: Path, done: CrossValidation, store: SongStore, quick: TrainConfig
 ) -> None:
-    facts = json.loads((copy / "fold-2" / "run.json").read_text())
-    (copy / "fold-2" / "run.json").write_text(json.dumps(facts | {"finished_at": None}))
+    edit_document(copy / "fold-2" / "run.json", finished_at=None)
     shutil.rmtree(copy / "fold-3")
     kept = (copy / "fold-1" / "weights.safetensors").stat().st_mtime_ns
     lines: list[str] = []

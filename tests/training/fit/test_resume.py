@@ -26,6 +26,7 @@ from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.run import Run
+from tests.support.documents import edit_document
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
@@ -148,8 +149,7 @@ def test_what_follows_from_a_checkpoint_is_written_when_the_training_goes_on(
 
 def test_a_run_without_a_checkpoint_begins_again(tmp_path: Path, store: SongStore, whole: Run) -> None:
     shutil.copytree(whole.folder, tmp_path / "run")
-    facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None, "best_epoch": None}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    edit_document(tmp_path / "run" / "run.json", finished_at=None, best_epoch=None)
     resume(tmp_path / "run", store.address, progress=Silent())
     assert_same(tmp_path / "run", whole)
 
@@ -180,8 +180,7 @@ def test_where_no_training_began_nothing_is_resumed(tmp_path: Path) -> None:
 def test_a_run_is_resumed_on_its_own_snapshot(tmp_path: Path, store: SongStore, whole: Run) -> None:
     shutil.copytree(whole.folder, tmp_path / "run")
     shutil.copytree(store.address, tmp_path / "store")
-    facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    edit_document(tmp_path / "run" / "run.json", finished_at=None)
     later = SongStore.open(tmp_path / "store")
     commit_change(later, lambda base: (base.index.slice(0, 20), base.parts), note="remove")
     run = resume(tmp_path / "run", tmp_path / "store", progress=Silent())
@@ -192,8 +191,7 @@ def test_a_run_is_resumed_on_its_own_snapshot(tmp_path: Path, store: SongStore, 
 @pytest.mark.parametrize("damage", ["cut", "other"])
 def test_a_checkpoint_that_is_not_one_is_refused(tmp_path: Path, whole: Run, damage: str) -> None:
     shutil.copytree(whole.folder, tmp_path / "run")
-    facts = json.loads((whole.folder / "run.json").read_text()) | {"finished_at": None}
-    (tmp_path / "run" / "run.json").write_text(json.dumps(facts))
+    edit_document(tmp_path / "run" / "run.json", finished_at=None)
     weights = (whole.folder / "weights.safetensors").read_bytes()
     (tmp_path / "run" / NAME).write_bytes(weights[:100] if damage == "cut" else weights)
     with pytest.raises(DamagedRun, match="Delete it to train the run from its beginning"):

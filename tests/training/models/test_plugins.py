@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from songbag_training.errors import DamagedRun, ModelError
 from songbag_training.models.plugins import build_encoder, load_encoder
 from songbag_training.runs.run import Run
 from songbag_training.songs.task import Task
+from tests.support.documents import edit_document
 
 NETS = """
 import keras
@@ -162,12 +162,10 @@ def test_a_run_from_anybody_brings_no_code_to_run(plugged: Run, nets: str, store
     assert "code of nets runs" not in done.stdout
     assert f"If you trust it, allow it by its name: `encoder='{nets}:small'`" in done.stderr
     folder = shutil.copytree(plugged.folder, plugged.folder.parent / "foreign")
-    document = json.loads((folder / "run.json").read_text())
-    document["config"]["encoder"] = "os:getcwd"
-    (folder / "run.json").write_text(json.dumps(document))
+    config = plugged.facts.config.to_dict()
+    edit_document(folder / "run.json", config=config | {"encoder": "os:getcwd"})
     with pytest.raises(UsageError, match="code from outside songbag, which is not run unasked"):
         Run.open(folder).load_model()
-    document["config"]["encoder"] = "os.path.join(1)"
-    (folder / "run.json").write_text(json.dumps(document))
+    edit_document(folder / "run.json", config=config | {"encoder": "os.path.join(1)"})
     with pytest.raises(DamagedRun, match="module:function"):
         Run.open(folder)

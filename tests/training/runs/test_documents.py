@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import safetensors.numpy
 
-from songbag_store.format.document import write_fields
+from songbag_store.format.document import unseal_document, write_fields
 from songbag_training.errors import DamagedRun, NewerRun
 from songbag_training.fit.cross_validation import Plan
 from songbag_training.runs.checkpoints import read_reached
@@ -160,7 +160,8 @@ def test_metadata_of_a_checkpoint_that_are_wrong_are_named(
     assert caught.value.place == str(path)
 
 
-def test_what_songbag_writes_has_the_bytes_it_had() -> None:
+def test_what_songbag_writes_has_the_bytes_it_had_and_a_seal() -> None:
     run, plan = OLD / FILES["run"], OLD / FILES["plan"]
-    assert write_fields(Run.open(run.parent).facts) == run.read_bytes()
-    assert write_fields(Plan.read(plan)) == plan.read_bytes()
+    for old, sealed in ((run, write_fields(Run.open(run.parent).facts)), (plan, write_fields(Plan.read(plan)))):
+        assert sealed.startswith(old.read_bytes().removesuffix(b"\n}") + b',\n  "seal": ')
+        assert unseal_document(sealed) == (json.loads(old.read_bytes()), True)

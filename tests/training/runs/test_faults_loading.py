@@ -24,6 +24,7 @@ from songbag_store.format.document import write_fields
 from songbag_training.errors import DamagedRun
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import outline
+from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 
 PREDICT = """
@@ -180,8 +181,7 @@ def test_a_run_json_of_gigabytes_is_not_read(copy: Path) -> None:
     "config", [{"bag_size": 10**9}, {"batch_size": 2**32 - 1}, {"bag_size": 10**6, "batch_size": 10**4}]
 )
 def test_sizes_that_no_machine_has_are_refused(run: Run, copy: Path, config: dict[str, int]) -> None:
-    document = json.loads((copy / "run.json").read_text())
-    (copy / "run.json").write_text(json.dumps(document | {"config": run.facts.config.to_dict() | config}))
+    edit_document(copy / "run.json", config=run.facts.config.to_dict() | config)
     with pytest.raises(DamagedRun, match=r"config: batch_size [0-9]+ with bag_size [0-9]+ makes batches"):
         Run.open(copy)
 

@@ -17,6 +17,7 @@ from songbag_training.errors import DamagedRun, NewerRun, RunNotFound
 from songbag_training.runs.document import parse_run_document
 from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.weights import load_weights, save_weights
+from tests.support.documents import edit_document
 from tests.support.small_files import small_files
 
 
@@ -26,8 +27,7 @@ def copy(run: Run, tmp_path: Path) -> Path:
 
 
 def _edit(folder: Path, **changes: Any) -> None:
-    document = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps(document | changes))
+    edit_document(folder / "run.json", **changes)
 
 
 def test_a_model_is_rebuilt_from_the_folder_alone(run: Run, copy: Path) -> None:
