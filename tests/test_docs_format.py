@@ -15,6 +15,7 @@ from songbag_store import SongStore
 from songbag_store.format import keys
 from songbag_store.format.facts import Identity, ObjectFacts, PartFacts, SnapshotFacts, TagFacts
 from songbag_store.format.index import OWN_FIELDS, REPLACES
+from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "tests" / "fixtures" / "store-format-1", tmp_path / "my-store")
+    edit_document(tmp_path / "my-store" / "store.json")  # a store of today is sealed
     return tmp_path
 
 

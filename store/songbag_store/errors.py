@@ -8,7 +8,7 @@
     │   └── QueryError                         SQL that is not one SELECT, or that DuckDB refuses
     ├── SongNotFound (KeyError)                no such song in this snapshot
     ├── SpecMismatch (ValueError)              features of two different specs would be mixed
-    ├── FileError (OSError)                    a file of results that cannot be written
+    ├── FileError (OSError)                    a file of results that cannot be written or looked at
     ├── MissingExtra (ImportError)             a part of songbag that is not installed
     └── StoreError (OSError)
         ├── StoreNotFound (FileNotFoundError)  nothing there that is a store
@@ -90,7 +90,7 @@ class SpecMismatch(SongbagError, ValueError):
 
 
 class FileError(SongbagError, OSError):
-    """A file of results that cannot be written."""
+    """A file of results that cannot be written or looked at."""
 
 
 class MissingExtra(SongbagError, ImportError):

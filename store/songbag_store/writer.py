@@ -74,13 +74,15 @@ def without_index(store: SongStore) -> SongStore:
     return SongStore(store.location, dataclasses.replace(store.inside, state=empty_state()))
 
 
-def commit_parts(store: SongStore, parts: Mapping[str, pa.Table]) -> SongStore:
+def commit_parts(store: SongStore, parts: Mapping[str, pa.Table], *, run: str = "", ended: bool = False) -> SongStore:
     """Commit the rows of finished parts and return the store at the new snapshot.
 
     Parameters
     ----------
     parts : mapping
         Rows by fragment, as `read_part` gives them, read one by one. Parts that a snapshot has already are left out.
+    run, ended
+        As for `songbag_store.commits.snapshots.commit`.
     """
     if not parts:
         make_snapshot_durable(store.inside.storage, store.snapshot)
@@ -92,10 +94,10 @@ def commit_parts(store: SongStore, parts: Mapping[str, pa.Table]) -> SongStore:
             return None
         return merge_parts(base, lambda: (parts[name] for name in fresh)), base.parts.union(fresh)
 
-    return commit_change(store, change, note="extract")
+    return commit_change(store, change, note="extract", run=run, ended=ended)
 
 
-def commit_change(store: SongStore, change: Change, *, note: str) -> SongStore:
+def commit_change(store: SongStore, change: Change, *, note: str, run: str = "", ended: bool = False) -> SongStore:
     """Commit a change of the index, see `commit`; return the store at the new snapshot.
 
     Raises
@@ -104,5 +106,5 @@ def commit_change(store: SongStore, change: Change, *, note: str) -> SongStore:
         If only a newer songbag may write to the store.
     """
     read_identity(store.inside.storage).refuse_writing(store.address)
-    state = commit(store.inside.storage, store.uuid, change, note=note)
+    state = commit(store.inside.storage, store.uuid, change, note=note, run=run, ended=ended)
     return SongStore(store.location, dataclasses.replace(store.inside, state=state))

@@ -90,6 +90,14 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "The newest snapshot is read, or there is an error; never an older one.",
         ),
         59: ("A worker has other software, or does not see the files.", "It is named before any work."),
+        100: (
+            "A folder or a bucket cannot be listed.",
+            "An error that names it, at each listing of each command; gc deletes nothing.",
+        ),
+        114: (
+            "Snapshots are pinned by deleted runs, or left behind by runs.",
+            "Pins are listed and can be released; of a run that has ended the last snapshot stays.",
+        ),
     },
     "Damaged and foreign stores": {
         60: ("The fragment or shard of a song is missing.", "An error with the song; never zeros."),
@@ -108,6 +116,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         73: (
             "A store is copied while it is written.",
             "Whole at its newest snapshot, or `verify` says what is missing.",
+        ),
+        102: (
+            "A bit of any file of a store is flipped, or the file is cut off.",
+            "Noticed when the store is opened or by `verify --full`, or nothing that is read changes.",
         ),
     },
     "SQL, models and training": {

@@ -95,7 +95,7 @@ class Coordinator:
             try:
                 self._loop(Crew(client, self._job, self._shown, self._limits), stop)
             finally:
-                newest = self._commit()
+                newest = self._commit(ended=True)
         if stop.signal_number is not None:
             raise Interrupted(stop.signal_number, f"stopped by a signal with {self._progress}")
         self._work.summary.n_duplicates = count_duplicates(newest or self._work.store.at())
@@ -118,7 +118,9 @@ class Coordinator:
             with suppress(queue.Empty):
                 self._take(self._finished.get(timeout=_POLL_S), crew)
             crew.look()
-            if self._n_pending >= _COMMIT_EVERY_SONGS or time.monotonic() - self._committed_at > _COMMIT_EVERY_S:
+            due = self._n_pending >= _COMMIT_EVERY_SONGS or time.monotonic() - self._committed_at > _COMMIT_EVERY_S
+            # Of the last batch nothing is committed here, so that the run ends with a commit, which says so.
+            if due and self._in_flight:
                 self._commit()
 
     def _await(self, future: Any, batch: pa.Table) -> None:
@@ -181,11 +183,11 @@ class Coordinator:
                 remedy="`songbag failures STORE` says why; run the same command again to go on.",
             )
 
-    def _commit(self) -> SongStore | None:
+    def _commit(self, *, ended: bool = False) -> SongStore | None:
         """Commit what is finished; return the store at the new snapshot, None if there is nothing to commit."""
         committed = None
         if self._pending:
-            committed = commit_parts(self._work.store, self._pending)
+            committed = commit_parts(self._work.store, self._pending, run=self._job.run_id, ended=ended)
             self._work.summary.snapshot = committed.snapshot
             self._pending, self._n_pending = PackedParts(), 0
             # Otherwise Arrow keeps the memory that the commit took.

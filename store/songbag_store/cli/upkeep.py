@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,9 @@ commands = typer.Typer()
 Labels = Annotated[Path, typer.Argument(metavar="LABELS", help="CSV or Parquet: song_id and columns.")]
 Where = Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")]
+Release = Annotated[
+    list[str] | None, typer.Option("--release", metavar="TAG", help="Delete this tag first; may be repeated.")
+]
 Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, windows and their sums.")]
 
 
@@ -65,23 +69,31 @@ def compact(store: Store, at: At) -> None:
 
 @commands.command()
 @with_location(snapshot=False)
-def gc(store: Store, at: At, yes: Yes = False) -> None:
+def gc(store: Store, at: At, release: Release = None, yes: Yes = False) -> None:
     """Delete what no kept snapshot reaches.
 
-    Kept are the last 10 snapshots, every tagged one and all of the last 30 days. Nothing younger than 7 days goes.
+    Kept are the last 10 snapshots, every tagged one and all of the last 30 days; of an extract that has ended, only its
+    last. No windows younger than 7 days go.
     """
     from songbag_store.sql.output import bytes_text
     from songbag_store.upkeep.garbage import gc as run
+    from songbag_store.upkeep.pins import lost_pins, pins_text
 
-    garbage = run(at(store), yes=yes)
+    location, released = at(store), release or []
+    garbage = run(location, release=released, yes=yes)
+    if released:
+        print(f"tags {'released' if yes else 'to release'}: {', '.join(released)}")
     verb = "deleted" if yes else "to delete"
     if garbage.snapshots:
         print(f"snapshots {verb}: {', '.join(map(str, garbage.snapshots))}")
     print(f"{len(garbage.objects):,} objects, {bytes_text(garbage.n_bytes)} {verb}.")
     if garbage.n_young:
         print(f"{garbage.n_young:,} more are not in use, but are kept because they may be younger than 7 days.")
-    if garbage.objects and not yes:
-        print(f"Nothing was deleted. To do it: songbag gc {store} --yes")
+    if (garbage.objects or released) and not yes:
+        words = ["songbag", "gc", store, *(word for tag in released for word in ("--release", tag)), "--yes"]
+        print(f"Nothing was deleted. To do it: {shlex.join(words)}")
+    if pins := [pin for pin in lost_pins(location.storage()) if pin.tag not in released]:
+        print(pins_text(pins, store))
 
 
 @commands.command()
@@ -89,13 +101,17 @@ def gc(store: Store, at: At, yes: Yes = False) -> None:
 def history(store: Store, at: At) -> None:
     """List the snapshots, newest first: number, time, songs, what changed, tags."""
     from songbag_store.sql.output import print_table
+    from songbag_store.upkeep.pins import lost_pins, pins_text
     from songbag_store.upkeep.summary import history as run
 
-    table = run(at(store), arrow=True)
+    location = at(store)
+    table = run(location, arrow=True)
     if table.num_rows:
         print_table(table)
     else:
         print("Nothing was committed yet.")
+    if pins := lost_pins(location.storage()):
+        print(pins_text(pins, store))
 
 
 @commands.command()
@@ -103,10 +119,13 @@ def history(store: Store, at: At) -> None:
 def verify(store: Store, at: At, full: Full = False) -> None:
     """Check that everything is there and is what was written; name the songs hit; exit 1 if any is."""
     from songbag_store.store import SongStore
-    from songbag_store.upkeep.verify import report, verify as run
+    from songbag_store.upkeep.verify import not_sealed, report, verify as run
 
     opened = SongStore.open(at(store))
     damages = run(opened, full=full)
+    if unsealed := not_sealed(opened):
+        more = f" and {len(unsealed) - 3:,} more" if len(unsealed) > 3 else ""
+        print(f"not sealed: {', '.join(unsealed[:3])}{more}. Made before there were seals: a changed bit may not show.")
     if not damages:
         n_songs, how = opened.inside.places.num_rows, "every byte" if full else "every size"
         print(f"Snapshot {opened.snapshot} of {store} is whole: {n_songs:,} songs, {how} checked.")

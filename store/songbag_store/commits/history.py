@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from songbag_store.commits.snapshots import read_sealed, snapshot_numbers
 from songbag_store.errors import DamagedStore
 from songbag_store.format import keys
+from songbag_store.format.document import unseal_document
 from songbag_store.format.facts import TagFacts
 from songbag_store.storage.storage import Storage
 
@@ -26,10 +27,19 @@ class Tag:
         Its name.
     snapshot : int or None
         The snapshot that it pins; None if its file is damaged.
+    sha256 : str
+        Digest of the snapshot's file.
+    said : dict
+        What its maker says.
+    is_sealed : bool
+        Whether one changed bit of its file would be noticed; tags made before there were seals have none.
     """
 
     name: str
     snapshot: int | None
+    sha256: str = ""
+    said: dict[str, Any] = dataclasses.field(default_factory=dict)
+    is_sealed: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +60,12 @@ class Event:
         Fragments that its rows point at.
     whole : bool
         Whether the file is what was written.
+    sha256 : str
+        Digest of the file.
+    run : str
+        Run of `songbag extract` that committed it; empty for other commits.
+    ended : bool
+        Whether the run ended with it.
     """
 
     snapshot: int
@@ -59,17 +75,24 @@ class Event:
     change: str
     fragments: frozenset[str]
     whole: bool = True
+    sha256: str = ""
+    run: str = ""
+    ended: bool = False
 
 
 def read_tags(storage: Storage) -> list[Tag]:
     """Return all tags by name, damaged ones too: gc must know that they pinned something."""
     tags = []
     for entry in storage.entries(keys.TAGS):
+        name = keys.tag_name(entry.key)
         try:
-            pinned = TagFacts.from_json(storage.get(entry.key)).snapshot
+            data = storage.get(entry.key)
+            facts, (_, is_sealed) = TagFacts.from_json(data), unseal_document(data)
+            tags.append(Tag(name, facts.snapshot, facts.sha256, facts.said, is_sealed))
+        except FileNotFoundError:
+            continue  # released since the listing
         except ValueError:
-            pinned = None
-        tags.append(Tag(keys.tag_name(entry.key), pinned))
+            tags.append(Tag(name, None))
     return sorted(tags, key=lambda tag: tag.name)
 
 
@@ -87,8 +110,17 @@ def _read_event(storage: Storage, store_uuid: str, number: int) -> Event | None:
     except DamagedStore as error:
         return Event(number, None, 0, 0, error.what, frozenset(), whole=False)
     n_songs = pc.sum(pc.equal(rows["status"], "ok")).as_py() or 0
-    time, fragments = datetime.fromisoformat(facts.committed_at), frozenset(pc.unique(rows["fragment"]).to_pylist())
-    return Event(number, time.astimezone(UTC), n_songs, rows.num_rows - n_songs, facts.change, fragments)
+    return Event(
+        snapshot=number,
+        committed_at=datetime.fromisoformat(facts.committed_at).astimezone(UTC),
+        n_songs=n_songs,
+        n_failed=rows.num_rows - n_songs,
+        change=facts.change,
+        fragments=frozenset(pc.unique(rows["fragment"]).to_pylist()),
+        sha256=sealed.sha256,
+        run=facts.run,
+        ended=facts.ended,
+    )
 
 
 _HISTORY = pa.schema(

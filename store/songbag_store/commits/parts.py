@@ -86,9 +86,16 @@ def read_part_facts(
 
 
 def finished_parts(
-    storage: Storage, store_uuid: str, spec: FeatureSpec, taken: frozenset[str]
+    storage: Storage, store_uuid: str, spec: FeatureSpec, taken: frozenset[str], *, adopt: bool = True
 ) -> tuple[dict[str, pa.Table], list[str]]:
     """Read the parts that no snapshot has taken in.
+
+    Parameters
+    ----------
+    taken : frozenset of str
+        Fragments of the parts that the snapshots have.
+    adopt : bool
+        Whether they will be committed; if not, nothing is written.
 
     Returns
     -------
@@ -100,7 +107,7 @@ def finished_parts(
     parts, damaged = {}, []
     for name in sorted(part_names(storage) - taken):
         try:
-            parts[name] = adopt_part(storage, store_uuid, spec, name)
+            parts[name] = (adopt_part if adopt else read_part)(storage, store_uuid, spec, name)
         except DamagedStore:
             damaged.append(name)
     return parts, damaged

@@ -127,7 +127,9 @@ def _last_good(storage: Storage, store_uuid: str, numbers: list[int]) -> int | N
     return None
 
 
-def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "extract") -> Snapshot:
+def commit(
+    storage: Storage, store_uuid: str, change: Change, *, note: str = "extract", run: str = "", ended: bool = False
+) -> Snapshot:
     """Create the next snapshot: put-if-absent of its file is the commit.
 
     If another writer was first, `change` is called again with that one's snapshot.
@@ -138,6 +140,10 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
         Called with the newest snapshot; may be called several times.
     note : str
         Description of the commit in the history.
+    run : str
+        Run of `songbag extract` that commits.
+    ended : bool
+        Whether the run ends with this commit: gc then needs none of its earlier snapshots.
 
     Returns
     -------
@@ -158,17 +164,34 @@ def commit(storage: Storage, store_uuid: str, change: Change, *, note: str = "ex
             parts=sorted(parts),
             committed_at=datetime.now(UTC).isoformat(timespec="seconds"),
             change=note,
+            base=base.sha256,
+            run=run,
+            ended=ended,
         )
         data, key = seal(index, dataclasses.asdict(facts)), keys.snapshot_key(facts.snapshot)
         with suppress(KeyExists):
             create_once(storage, key, data)
             sealed = Sealed(data, key=key, place=storage.address)
-            return Snapshot(facts.snapshot, sealed, parts, sealed.sha256)
+            if _follows_the_newest(storage, store_uuid, facts.snapshot, sealed.sha256):
+                return Snapshot(facts.snapshot, sealed, parts, sealed.sha256)
         base = read_snapshot(storage, store_uuid)
         # A random pause, or writers that collided once would collide again.
         time.sleep(random.uniform(0, min(1.0, 0.01 * 2 ** min(attempt, 7))))
     remedy = "Run the same command again: its finished songs are kept as parts and will be taken in."
     raise StoreError(f"other writers won {_ATTEMPTS} commits in a row", place=storage.address, remedy=remedy)
+
+
+def _follows_the_newest(storage: Storage, store_uuid: str, number: int, sha256: str) -> bool:
+    """Return whether a new snapshot is the newest, or the next one was made from it.
+
+    Otherwise others have committed several times since its base was read, and gc has deleted a snapshot of the same
+    number: the new one is in a gap, and no reader sees it.
+    """
+    if max(snapshot_numbers(storage), default=0) <= number:
+        return True
+    with suppress(DamagedStore, FileNotFoundError):
+        return read_sealed(storage, store_uuid, number + 1)[1].base == sha256
+    return False
 
 
 def make_snapshot_durable(storage: Storage, number: int) -> None:

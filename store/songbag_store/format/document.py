@@ -1,4 +1,4 @@
-"""Strict reading of JSON documents as dataclasses (docs/decisions/0005 says why no library does it), and their seals."""
+"""JSON documents, sealed when they are written and read strictly, as dataclasses: docs/decisions/0005 and 0022."""
 
 from __future__ import annotations
 

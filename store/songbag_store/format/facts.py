@@ -125,6 +125,12 @@ class SnapshotFacts:
     """Time of the commit, by the clock of its writer."""
     change: str
     """What the commit did."""
+    base: Digest | Literal[""] = ""
+    """Digest of the snapshot that it was made from; empty for the first, and before songbag noted it."""
+    run: str = ""
+    """Run of `songbag extract` that committed it; empty for other commits."""
+    ended: bool = False
+    """Whether the run ended with it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

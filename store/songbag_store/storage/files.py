@@ -108,6 +108,26 @@ def write_whole(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def is_there(path: Path) -> bool:
+    """Return whether there is a file or a folder; only "no such file or folder" means that there is none.
+
+    `Path.exists` also says no where it cannot be looked at, in some versions of Python.
+
+    Raises
+    ------
+    FileError
+        If it cannot be looked at.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        remedy = "When it can be read, run the same again."
+        raise FileError(f"cannot be looked at ({error.strerror})", place=str(path), remedy=remedy) from error
+    return True
+
+
 def read_bounded(path: Path, most_bytes: int) -> bytes:
     """Read a file that should be small.
 

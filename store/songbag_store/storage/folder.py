@@ -81,7 +81,13 @@ class LocalStorage:
             raise StoreError(f"cannot be read ({error.strerror})", place=str(self.local_path(key))) from error
 
     def entries(self, prefix: str) -> list[StoredObject]:
-        """Return every file below a folder, except temporary ones."""
+        """Return every file below a folder, except temporary ones.
+
+        Raises
+        ------
+        StoreError
+            If a folder is there but cannot be listed.
+        """
         return [entry for entry, temporary in self._files(prefix) if not temporary]
 
     def leftovers(self) -> list[StoredObject]:
@@ -89,26 +95,42 @@ class LocalStorage:
         return [entry for entry, temporary in self._files("") if temporary]
 
     def _files(self, prefix: str) -> Iterator[tuple[StoredObject, bool]]:
-        for folder, _, names in os.walk(self.local_path(prefix)):
-            for name in names:
-                path = Path(folder, name)
+        for _, files in walk(self.local_path(prefix)):
+            for file in files:
                 try:
-                    status = path.stat()
+                    status = file.stat()
                 except FileNotFoundError:
                     continue  # deleted since the folder was listed
-                key, stamp = path.relative_to(self.root).as_posix(), datetime.fromtimestamp(status.st_mtime, UTC)
-                yield StoredObject(key, status.st_size, stamp), name.startswith(TEMPORARY)
+                except OSError as error:
+                    raise unlisted(file.path, error) from error
+                key, stamp = Path(file).relative_to(self.root).as_posix(), datetime.fromtimestamp(status.st_mtime, UTC)
+                yield StoredObject(key, status.st_size, stamp), file.name.startswith(TEMPORARY)
 
     def top_level(self) -> set[str]:
         """Return the names in the folder; if the root is a file, its name."""
-        if self.root.is_file():
-            return {self.root.name}
-        names = os.listdir(self.root) if self.root.is_dir() else []
+        try:
+            names = os.listdir(self.root)
+        except FileNotFoundError:
+            names = []
+        except NotADirectoryError:
+            names = [self.root.name]
+        except OSError as error:
+            raise unlisted(self.root, error) from error
         return {name for name in names if not name.startswith(TEMPORARY)}
 
     def delete(self, key: str) -> None:
-        """Unlink a file."""
-        self.local_path(key).unlink(missing_ok=True)
+        """Unlink a file.
+
+        Raises
+        ------
+        StoreError
+            If it is there but cannot be deleted.
+        """
+        path = self.local_path(key)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _explained(error, path) from error
 
     def new_array(self, key: str) -> NewArray:
         """Begin an array in a folder of its own."""
@@ -138,11 +160,42 @@ class _LocalArray:
     def finish(self) -> dict[str, ObjectFacts]:
         """Call fsync on every file, then on every folder from the deepest up to the store's root."""
         root, found = self._storage.root, self._storage.entries(self._key)
-        folders = [Path(folder) for folder, _, _ in os.walk(self.target, topdown=False)]
+        folders = [folder for folder, _ in walk(self.target)][::-1]
         above = [folder for folder in self.target.parents if folder.is_relative_to(root)]
         for path in (*(root / entry.key for entry in found), *folders, *above):
             sync(path)
         return {entry.key: {"bytes": entry.n_bytes, "sha256": file_digest(root / entry.key)} for entry in found}
+
+
+def walk(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
+    """Yield a folder and every folder below it, each before what is in it, with the files in it.
+
+    Links to folders are followed: part of a store may lie on another disk. A folder that does not exist yields nothing.
+
+    Raises
+    ------
+    StoreError
+        If a folder is there but cannot be listed.
+    """
+    below: list[os.DirEntry[str]] = []
+    files: list[os.DirEntry[str]] = []
+    try:
+        with os.scandir(folder) as listing:
+            for entry in listing:
+                (below if entry.is_dir() else files).append(entry)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unlisted(folder, error) from error
+    yield folder, files
+    for entry in below:
+        yield from walk(Path(entry))
+
+
+def unlisted(folder: str | Path, error: OSError) -> StoreError:
+    """Return the error for a folder that cannot be listed; it may hold anything, so it is not an empty one."""
+    remedy = "Nothing was deleted. When the folder can be read, run the same command again."
+    return StoreError(f"cannot be listed ({error.strerror or error})", place=str(folder), remedy=remedy)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -108,7 +108,7 @@ class ObjectStorage:
 
     def entries(self, prefix: str) -> list[StoredObject]:
         """Return every object below a folder; a listing that breaks off is an error."""
-        listed = self._patiently(lambda: obstore.list(self._store, prefix=prefix or None).collect())
+        listed = self._listing(lambda: obstore.list(self._store, prefix=prefix or None).collect())
         return [StoredObject(meta["path"], meta["size"], meta["last_modified"]) for meta in listed]
 
     def leftovers(self) -> list[StoredObject]:
@@ -136,7 +136,7 @@ class ObjectStorage:
 
     def top_level(self) -> set[str]:
         """Return the names right below the prefix."""
-        found = self._patiently(lambda: obstore.list_with_delimiter(self._store))
+        found = self._listing(lambda: obstore.list_with_delimiter(self._store))
         paths = [*found["common_prefixes"], *(meta["path"] for meta in found["objects"])]
         return {path.strip("/").partition("/")[0] for path in paths}
 
@@ -151,6 +151,13 @@ class ObjectStorage:
 
     def local_path(self, key: str) -> None:
         """Return None."""
+
+    def _listing(self, request: Callable[[], _T]) -> _T:
+        """List something. An empty prefix is an empty listing, so "not found" is an error here."""
+        try:
+            return self._patiently(request)
+        except FileNotFoundError as error:
+            raise explained(error, self.address) from error
 
     def _patiently(self, request: Callable[[], _T]) -> _T:
         """Make a request, and repeat it while it fails for a reason that may pass."""

@@ -65,13 +65,22 @@ class Storage(Protocol):
         """Read a whole object; raise `FileNotFoundError` if there is none."""
 
     def entries(self, prefix: str) -> list[StoredObject]:
-        """Return every object below a folder, in any order; an absent folder is an empty one."""
+        """Return every object below a folder, in any order; only an absent folder is an empty one.
+
+        Raises
+        ------
+        StoreError
+            If the listing failed, as a whole or in part.
+        """
 
     def top_level(self) -> set[str]:
-        """Return the names of the folders and objects in the store's root, without half-written ones."""
+        """Return the names of the folders and objects in the store's root, without half-written ones.
+
+        Errors are those of `entries`.
+        """
 
     def leftovers(self) -> list[StoredObject]:
-        """Return the half-written objects of killed writers, which `entries` leaves out."""
+        """Return the half-written objects of killed writers, which `entries` leaves out, with the same errors."""
 
     def delete(self, key: str) -> None:
         """Delete an object, if it is there."""

@@ -11,17 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_store.commits.history import read_events, read_tags
-from songbag_store.commits.parts import read_part_facts
+from songbag_store.commits.history import Event, read_events, read_tags
+from songbag_store.commits.parts import part_names, read_part_facts
 from songbag_store.errors import DamagedStore
 from songbag_store.format import keys
-from songbag_store.format.array import decode, read_layout
+from songbag_store.format.array import GROUP_DOCUMENT, decode, read_layout
+from songbag_store.format.document import unseal_document
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.sql.output import plain_text
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.upkeep.change import drop_songs
 from songbag_store.windows.spans import Spans
 
+_CHANGED = "is not what was written: its digest is another"
 _COLUMNS = ["song_id", "fragment", "row_start", "n_windows", "feature_sum", "feature_sumsq"]
 
 
@@ -52,28 +54,40 @@ class Damage:
 def verify(store: StoreLike, *, full: bool = False) -> list[Damage]:
     """Compare what is there with what was written, and return every difference.
 
-    The quick way lists the store once and compares sizes with those in the parts. The full way also reads every byte:
-    it compares digests, and checks of every song that its windows are finite and add up to the sums in the index.
-    Other processes may read and write at the same time.
+    The quick way lists the store once, compares sizes with those in the parts, and reads every tag and the metadata of
+    every array. The full way also reads every byte: it compares digests, and checks of every song that its windows are
+    finite and add up to the sums in the index. Other processes may read and write at the same time.
 
     Parameters
     ----------
     store : SongStore, Location, str or pathlib.Path
         Checked at its snapshot.
     full : bool
-        Read every byte, and the files of the other snapshots too.
+        Read every byte, and the files of the other snapshots and of waiting parts too.
     """
     store = SongStore.open(store)
-    damages = []
+    damages = list(_verify_group(store))
+    # Listed before the arrays: a part that is listed here has all its objects by then.
+    waiting = _waiting_parts(store) if full else []
     sizes = {entry.key: entry.n_bytes for entry in store.inside.storage.entries(keys.ARRAYS)}
-    if keys.GROUP_METADATA not in sizes:
-        damages.append(Damage(keys.GROUP_METADATA, "is missing: other tools do not find the arrays without it"))
     songs = store.inside.songs(_COLUMNS).sort_by([("fragment", "ascending"), ("row_start", "ascending")])
     runs, start = pc.run_end_encode(songs["fragment"].combine_chunks()), 0
     for fragment, stop in zip(runs.values.to_pylist(), runs.run_ends.to_pylist(), strict=True):
         damages += _verify_fragment(store, fragment, songs.slice(start, stop - start), sizes, full)
         start = stop
-    return [*damages, *_verify_past(store)] if full else damages
+    events = read_events(store.inside.storage, store.uuid) if full else []
+    if full:
+        damages += [*_verify_failed(store), *_verify_waiting(store, waiting, sizes)]
+        keyed = ((keys.snapshot_key(event.snapshot), event) for event in events if not event.whole)
+        damages += [Damage(key, event.change.removeprefix(f"{key}: ")) for key, event in keyed]
+    return [*damages, *_verify_tags(store, events)]
+
+
+def not_sealed(store: StoreLike) -> list[str]:
+    """Return the keys of the documents that were made before there were seals: one changed bit may go unnoticed."""
+    storage = SongStore.open(store).inside.storage
+    identity = [] if unseal_document(storage.get(keys.IDENTITY))[1] else [keys.IDENTITY]
+    return identity + [keys.tag_key(tag.name) for tag in read_tags(storage) if not tag.is_sealed]
 
 
 def repair(store: StoreLike, damages: list[Damage] | None = None, *, full: bool = False) -> tuple[SongStore, int]:
@@ -124,9 +138,12 @@ def _verify_fragment(
     if metadata in objects and metadata not in bad:
         n_rows = pc.sum(rows["n_windows"]).as_py() or 0
         try:
-            layout = read_layout(store.inside.storage.get(metadata), store.spec)
+            data = store.inside.storage.get(metadata)
+            layout = read_layout(data, store.spec)
             if layout.shape[0] != n_rows:
                 raise ValueError(f"says {layout.shape[0]:,} windows; its part has {n_rows:,}")
+            if hashlib.sha256(data).hexdigest() != objects[metadata]["sha256"]:
+                raise ValueError(_CHANGED)
         except (ValueError, FileNotFoundError) as error:
             yield Damage(metadata, str(error), everyone)
             return
@@ -148,7 +165,7 @@ def _object_fault(store: SongStore, key: str, facts: ObjectFacts, sizes: dict[st
         changed = full and hashlib.sha256(store.inside.storage.get(key)).hexdigest() != facts["sha256"]
     except FileNotFoundError:
         return "is missing"
-    return "is not what was written: its digest is another" if changed else None
+    return _CHANGED if changed else None
 
 
 def _hit(songs: pa.Table, key: str, n_per_shard: int) -> tuple[tuple[str, str], ...]:
@@ -199,12 +216,60 @@ def _windows_fault(windows: np.ndarray[Any, Any], expected: tuple[list[float] | 
     return ""
 
 
-def _verify_past(store: SongStore) -> list[Damage]:
-    """Check the files of all snapshots and tags."""
-    storage, what = store.inside.storage, "is damaged: which snapshot it pins is unknown"
-    events = ((keys.snapshot_key(event.snapshot), event) for event in read_events(storage, store.uuid))
-    damages = [Damage(key, event.change.removeprefix(f"{key}: ")) for key, event in events if not event.whole]
-    return damages + [Damage(keys.tag_key(tag.name), what) for tag in read_tags(storage) if tag.snapshot is None]
+def _verify_group(store: SongStore) -> Iterator[Damage]:
+    """Check the metadata of the Zarr group, which other tools read."""
+    try:
+        if store.inside.storage.get(keys.GROUP_METADATA) != GROUP_DOCUMENT:
+            yield Damage(keys.GROUP_METADATA, "is not what songbag wrote")
+    except FileNotFoundError:
+        yield Damage(keys.GROUP_METADATA, "is missing: other tools do not find the arrays without it")
+
+
+def _verify_failed(store: SongStore) -> Iterator[Damage]:
+    """Check the parts that hold only songs that failed."""
+    rows = store.inside.state.columns(["song_id", "status", "fragment"])
+    failed = rows.filter((pc.field("status") != "ok") & pc.field("fragment").is_valid())
+    with_windows = set(pc.unique(store.inside.places["fragment"]).to_pylist())
+    for fragment in sorted(set(failed["fragment"].to_pylist()) - with_windows):
+        try:
+            read_part_facts(store.inside.storage, store.uuid, store.spec, fragment)
+        except DamagedStore as error:
+            yield Damage(error.key, _bare(error), _named(failed.filter(pc.field("fragment") == fragment)))
+
+
+def _waiting_parts(store: SongStore) -> list[str]:
+    """Return the fragments whose parts no snapshot has taken in yet; none if an older snapshot is open."""
+    is_newest = store.snapshot == max(store.snapshots(), default=0)
+    return sorted(part_names(store.inside.storage) - store.inside.state.parts) if is_newest else []
+
+
+def _verify_waiting(store: SongStore, fragments: list[str], sizes: dict[str, int]) -> Iterator[Damage]:
+    """Check parts that no snapshot has taken in yet, and the objects of their fragments."""
+    for fragment in fragments:
+        try:
+            _, objects = read_part_facts(store.inside.storage, store.uuid, store.spec, fragment)
+        except DamagedStore as error:
+            if not isinstance(error.__cause__, FileNotFoundError):  # or gc has deleted it since
+                yield Damage(error.key, f"{_bare(error)}; the next extract computes its songs again")
+            continue
+        for key, facts in objects.items():
+            if what := _object_fault(store, key, facts, sizes, full=True):
+                yield Damage(key, what)
+
+
+def _verify_tags(store: SongStore, events: list[Event]) -> Iterator[Damage]:
+    """Check that every tag is what was written, and pins a snapshot that is there and has the digest it says."""
+    storage = store.inside.storage
+    digests = {event.snapshot: event.sha256 for event in events if event.whole}
+    digests[store.snapshot] = store.inside.state.sha256
+    numbers = {0, *store.snapshots()}
+    for tag in read_tags(storage):
+        if tag.snapshot is None:
+            yield Damage(keys.tag_key(tag.name), "is damaged: which snapshot it pins is unknown")
+        elif tag.snapshot not in numbers:
+            yield Damage(keys.tag_key(tag.name), f"pins snapshot {tag.snapshot}, which is not there")
+        elif digests.get(tag.snapshot, tag.sha256) != tag.sha256:
+            yield Damage(keys.tag_key(tag.name), f"pins another snapshot {tag.snapshot} than the one that is there")
 
 
 def report(damages: list[Damage]) -> str:

@@ -100,3 +100,39 @@ def test_a_snapshot_that_never_was_is_not_found(storage: LocalStorage) -> None:
     commit(storage, UUID, adding("a"))  # type: ignore[arg-type]
     with pytest.raises(StoreNotFound, match="1 to 1"):
         read_snapshot(storage, UUID, 7)
+
+
+@pytest.mark.fault(114)
+def test_a_snapshot_in_a_gap_that_gc_left_is_made_again_behind_the_newest(storage: LocalStorage) -> None:
+    """Between the reading of a base and the commit others commit three times, and gc deletes two of theirs."""
+    commit(storage, UUID, adding("a"))  # type: ignore[arg-type]
+    bases: list[int] = []
+
+    def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]]:
+        bases.append(base.number)
+        if len(bases) == 1:
+            for part in "bcd":
+                commit(storage, UUID, adding(part))  # type: ignore[arg-type]
+            for number in (2, 3):
+                storage.delete(snapshot_key(number))
+        return base.index, base.parts | {"mine"}
+
+    assert commit(storage, UUID, change).number == 5
+    assert bases == [1, 4]
+    assert read_snapshot(storage, UUID).parts == {"a", "b", "c", "d", "mine"}
+
+
+class Hurried(LocalStorage):
+    """Another writer commits on top of snapshot 1 as soon as it is there."""
+
+    def create(self, key: str, data: bytes) -> None:
+        super().create(key, data)
+        if key == snapshot_key(1):
+            commit(self, UUID, adding("other"))  # type: ignore[arg-type]
+
+
+def test_a_commit_that_another_one_follows_at_once_is_made_once(tmp_path: Path) -> None:
+    storage = Hurried(tmp_path)
+    assert commit(storage, UUID, adding("mine")).number == 1  # type: ignore[arg-type]
+    assert snapshot_numbers(storage) == [1, 2]
+    assert read_snapshot(storage, UUID).parts == {"mine", "other"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shutil
@@ -14,9 +13,7 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.commits.history import read_tags
-from songbag_store.commits.identity import read_identity
 from songbag_store.commits.parts import read_part_facts
-from songbag_store.commits.snapshots import read_sealed
 from songbag_store.errors import DamagedStore, NewerFormat, UsageError
 from songbag_store.format import keys
 from songbag_store.format.document import parse_document, seal_document, unseal_document

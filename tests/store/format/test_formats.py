@@ -13,8 +13,9 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import DamagedStore, NewerFormat
 from songbag_store.upkeep.change import remove
-from songbag_store.upkeep.verify import verify
+from songbag_store.upkeep.verify import not_sealed, verify
 from songbag_store.writer import open_for_writing
+from tests.support.command import songbag
 from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, Windows, sixteenths
@@ -51,6 +52,12 @@ def test_a_store_written_by_format_1_opens_and_gives_the_windows_it_was_given() 
 def test_the_old_store_travels_in_time_and_is_whole() -> None:
     assert len(SongStore.open(OLD, snapshot=1).songs()) == 3
     assert not verify(SongStore.open(OLD), full=True)
+
+
+def test_what_was_made_before_there_were_seals_is_said_to_be_not_sealed() -> None:
+    assert not_sealed(OLD) == ["store.json", "tags/paper.json"]
+    done = songbag("verify", OLD, "--full")
+    assert (done.returncode, done.stdout.splitlines()[0][:45]) == (0, "not sealed: store.json, tags/paper.json. Made")
 
 
 def test_the_old_store_takes_a_commit_of_today(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from songbag_store.errors import FileError, UsageError
 from songbag_store.sql.output import write_table, writing_table
-from songbag_store.storage.files import claim_folder, creating, replacing, require_output
+from songbag_store.storage.files import claim_folder, creating, is_there, replacing, require_output
 
 TABLE = pa.table({"song_id": ["a", "b"], "tags": [["x", "y"], None], "n": [1, 2]})
 
@@ -86,3 +86,14 @@ def test_a_table_that_fails_halfway_leaves_what_was_there(tmp_path: Path, suffix
     with pytest.raises(ZeroDivisionError):
         fail()
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"first"]
+
+
+@pytest.mark.fault(100)
+def test_only_what_does_not_exist_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    assert [is_there(tmp_path / name) for name in ("file", ".", "absent", "absent/x", "file/x", "a\0b")] == [
+        True, True, False, False, False, False,
+    ]  # fmt: skip
+    with pytest.raises(FileError, match=r"loop: cannot be looked at \(Too many levels"):
+        is_there(tmp_path / "loop")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -15,10 +13,8 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
-from songbag_store.errors import DamagedStore, StoreNotFound
-from songbag_store.format.facts import SnapshotFacts
+from songbag_store.errors import DamagedStore, StoreError, StoreNotFound
 from songbag_store.format.keys import snapshot_key
-from songbag_store.format.sealed import seal
 from songbag_store.storage.folder import LocalStorage
 from songbag_store.store import open_in
 from songbag_store.upkeep.change import remove
@@ -26,7 +22,9 @@ from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.garbage import gc
 from songbag_store.upkeep.verify import verify
 from songbag_store.writer import commit_parts
+from tests.support.ages import commit_days_ago, rewrite_as_old, stamp_days_ago
 from tests.support.stores import MakeStore, fill, sixteenths
+from tests.support.watched import WatchedPlace
 
 SHAPE = FeatureSpec().window_shape
 
@@ -34,33 +32,6 @@ SHAPE = FeatureSpec().window_shape
 @pytest.fixture
 def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
     return make_store({name: sixteenths(rng, 2, SHAPE) for name in "abc"})
-
-
-def sealed_days_ago(store: SongStore, number: int, days: float) -> bytes:
-    """Return a snapshot of this index as it would have been written some days ago."""
-    facts = SnapshotFacts(
-        store=store.uuid,
-        snapshot=number,
-        token="",
-        parts=sorted(store.inside.state.parts),
-        committed_at=(datetime.now(UTC) - timedelta(days=days)).isoformat(),
-        change="extract",
-    )
-    return seal(store.index(arrow=True), dataclasses.asdict(facts))
-
-
-def commit_days_ago(store: SongStore, days: float, n: int = 1) -> SongStore:
-    """Commit the same index again, as if that had been some days ago."""
-    for _ in range(n):
-        number = store.snapshots()[-1] + 1
-        store.inside.storage.create(snapshot_key(number), sealed_days_ago(store, number, days))
-    return store.at()
-
-
-def stamp_days_ago(store: SongStore, days: float, pattern: str = "**/*") -> None:
-    then = datetime.now(UTC).timestamp() - days * 86400
-    for path in Path(store.address).glob(pattern):
-        os.utime(path, (then, then))
 
 
 def keys(store: SongStore) -> set[str]:
@@ -107,14 +78,6 @@ def test_bytes_of_removed_songs_go_when_no_kept_snapshot_has_them(store: SongSto
     assert set(dict(after.iter_windows())) == {"b", "c"}
     assert not verify(after, full=True)
     assert gc(after, yes=True).objects == ()
-
-
-def rewrite_as_old(store: SongStore, numbers: list[int]) -> None:
-    """Put the same snapshots in place as if committed 60 days ago."""
-    for number in numbers:
-        snapshot = SongStore.open(store.address, snapshot=number)
-        Path(store.address, snapshot_key(number)).write_bytes(sealed_days_ago(snapshot, number, 60))
-    stamp_days_ago(store, 100)
 
 
 def orphan(store: SongStore, rng: np.random.Generator) -> str:
@@ -275,3 +238,84 @@ def test_a_copied_store_is_young_again(store: SongStore, rng: np.random.Generato
     shutil.copytree(store.address, tmp_path / "copy", copy_function=shutil.copyfile)
     assert gc(SongStore.open(tmp_path / "copy")).objects == ()
     assert gc(store).objects
+
+
+@pytest.mark.fault(114)
+def test_of_the_snapshots_of_a_run_that_has_ended_the_last_stays(store: SongStore) -> None:
+    """However young they are, and beside other runs: 2 to 5 are of a run and 6 of one in progress, 7 of the first."""
+    store = commit_days_ago(store, 0, 4, run="first")
+    store = commit_days_ago(store, 0, 1, run="second")
+    store = commit_days_ago(store, 0, 1, run="first", ended=True)
+    SongStore.open(store.address, snapshot=3).tag("paper")
+    store = commit_days_ago(store, 0, 2, run="second")
+    store = commit_days_ago(store, 0, 1)
+    assert gc(store).snapshots == (2, 4, 5)
+    assert store.snapshots() == list(range(1, 11))
+    assert gc(store, yes=True).snapshots == (2, 4, 5)
+    assert store.snapshots() == [1, 3, 6, 7, 8, 9, 10]
+    store = commit_days_ago(store, 0, 1, run="second", ended=True)
+    assert gc(store, yes=True).snapshots == (6, 8, 9)
+    assert store.snapshots() == [1, 3, 7, 10, 11]
+    assert verify(store, full=True) == []
+
+
+@pytest.mark.fault(114)
+def test_a_run_that_was_killed_has_ended_when_it_has_committed_nothing_for_a_week(store: SongStore) -> None:
+    store = commit_days_ago(store, 8, 3, run="killed")
+    assert gc(store).snapshots == ()
+    stamp_days_ago(store, 8)
+    assert gc(store).snapshots == (2, 3)
+    store = commit_days_ago(store, 1, 1, run="killed")
+    assert gc(store).snapshots == ()
+
+
+@pytest.mark.fault(114)
+def test_snapshots_of_ended_runs_do_not_count_as_the_last_ten(store: SongStore) -> None:
+    store = commit_days_ago(store, 60, 3)
+    store = commit_days_ago(store, 60, 11, run="r")
+    store = commit_days_ago(store, 60, 1, run="r", ended=True)
+    stamp_days_ago(store, 100)
+    assert gc(store, yes=True).snapshots == tuple(range(5, 16))
+    assert store.snapshots() == [1, 2, 3, 4, 16]
+
+
+@pytest.fixture
+def old(store: SongStore, rng: np.random.Generator) -> SongStore:
+    """A store with something to delete, and a part that waits for a commit."""
+    orphan(store, rng)
+    fill(store, {"waits": sixteenths(rng, 1, SHAPE)})
+    store = commit_days_ago(store, 60, 12)
+    stamp_days_ago(store, 60)
+    return store
+
+
+def test_a_look_at_the_garbage_writes_nothing_so_a_store_that_cannot_be_written_will_do(old: SongStore) -> None:
+    asked: list[str] = []
+
+    def refuse(operation: str, key: str) -> None:
+        asked.append(operation)
+        if operation in ("create", "delete", "make_durable", "new_array"):
+            raise StoreError("cannot be written", place=key)
+
+    place = WatchedPlace(old.address, before=refuse)
+    garbage = gc(place)
+    assert garbage.snapshots == (2, 3, 4)  # the part that waits is one more snapshot by then
+    assert any(entry.key.startswith("features.zarr/") for entry in garbage.objects)
+    assert "entries" in asked
+    with pytest.raises(StoreError, match="cannot be written"):
+        gc(place, yes=True)
+    assert gc(old, yes=True) == garbage
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_the_garbage_of_a_folder_without_write_access_is_listed(old: SongStore) -> None:
+    folders = [path for path in (Path(old.address), *Path(old.address).rglob("*")) if path.is_dir()]
+    for folder in folders:
+        folder.chmod(0o500)
+    try:
+        assert gc(old.address).snapshots == (2, 3, 4)
+        with pytest.raises(StoreError, match="cannot be written"):
+            gc(old.address, yes=True)
+    finally:
+        for folder in folders:
+            folder.chmod(0o700)

@@ -13,6 +13,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.upkeep.verify import Damage, repair, report, verify
 from songbag_store.writer import commit_change, commit_parts, open_for_writing
+from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import fill, sixteenths
 
@@ -114,12 +115,55 @@ def test_a_row_that_points_beyond_the_array_is_found_by_the_full_way(store: Song
     assert damage.song_ids == ("d",)
 
 
-def test_the_full_way_looks_at_snapshots_and_tags_of_the_past(store: SongStore) -> None:
-    store.tag("paper")
+def test_the_full_way_looks_at_the_snapshots_of_the_past(store: SongStore) -> None:
     flip(Path(store.address, "index", f"{1:020d}.parquet"), 700)
-    Path(store.address, "tags", "paper.json").write_text("{}")
     assert verify(store) == []
-    assert [d.key for d in verify(store, full=True)] == [f"index/{1:020d}.parquet", "tags/paper.json"]
+    assert [d.key for d in verify(store, full=True)] == [f"index/{1:020d}.parquet"]
+
+
+@pytest.mark.fault(102)
+@pytest.mark.parametrize(
+    ("changes", "full", "said"),
+    [
+        (None, False, "is damaged"),
+        ({"snapshot": 7}, False, "pins snapshot 7, which is not there"),
+        ({"sha256": "0" * 64}, False, "pins another snapshot 2 than the one that is there"),
+        ({"snapshot": 1}, True, "pins another snapshot 1 than the one that is there"),
+    ],
+)
+def test_a_tag_that_is_not_that_of_its_snapshot_is_found(
+    store: SongStore, changes: dict[str, object] | None, full: bool, said: str
+) -> None:
+    store.tag("paper")
+    path = Path(store.address, "tags", "paper.json")
+    if changes is None:
+        path.write_text("{}")
+    else:
+        edit_document(path, **changes)
+    (damage,) = verify(store, full=full)
+    assert (damage.key, said in damage.what) == ("tags/paper.json", True)
+
+
+@pytest.mark.fault(102)
+def test_metadata_of_the_group_that_are_not_as_written_are_found(store: SongStore) -> None:
+    path = Path(store.address, "features.zarr", "zarr.json")
+    path.write_bytes(path.read_bytes().replace(b"{}", b"{ }"))
+    (damage,) = verify(store)
+    assert (damage.key, damage.what) == ("features.zarr/zarr.json", "is not what songbag wrote")
+
+
+@pytest.mark.fault(102)
+def test_a_part_that_waits_for_a_commit_is_looked_at_by_the_full_way(
+    store: SongStore, rng: np.random.Generator
+) -> None:
+    fragment = fill(store, {"f": sixteenths(rng, 2, SHAPE)})
+    assert verify(store, full=True) == []
+    flip(Path(store.address, "features.zarr", fragment, "c", "0", "0", "0"), 99)
+    assert [damage.key for damage in verify(store, full=True)] == [f"features.zarr/{fragment}/c/0/0/0"]
+    flip(Path(store.address, "parts", f"{fragment}.parquet"), 99)
+    (damage,) = verify(store, full=True)
+    assert (damage.key, "next extract computes" in damage.what) == (f"parts/{fragment}.parquet", True)
+    assert verify(store.at(1), full=True) == []
 
 
 def test_a_lost_group_is_said_though_songbag_reads_without_it(store: SongStore) -> None:

@@ -65,6 +65,17 @@ def test_the_run_says_what_it_was_made_from(run: Run, store: SongStore, quick: T
     assert set(facts.versions) == {"songbag", "keras", "tensorflow", "numpy", "python"}
 
 
+@pytest.mark.fault(100)
+@pytest.mark.parametrize("folder", ["index", "tags"])
+def test_a_store_that_cannot_be_listed_is_not_trained_on(store: SongStore, tmp_path: Path, folder: str) -> None:
+    def refuse(operation: str, key: str) -> None:
+        if (operation, key) == ("entries", folder):
+            raise StoreError("cannot be listed", place=key)
+
+    with pytest.raises(StoreError, match="cannot be listed"):
+        train(WatchedPlace(store.address, before=refuse), "label", tmp_path / "run", progress=Silent())
+
+
 def test_the_snapshot_is_pinned(run: Run, store: SongStore) -> None:
     tag = json.loads(store.inside.storage.get(f"tags/run-{run.facts.run_id}.json"))
     assert (tag["snapshot"], tag["run"]) == (1, str(run.folder))

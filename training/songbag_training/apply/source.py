@@ -13,6 +13,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
 from songbag_store.format.keys import IDENTITY
 from songbag_store.progress import Progress
+from songbag_store.storage.files import is_there
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_training.evaluation.score import Piece, array_pieces, stored_pieces
@@ -40,7 +41,7 @@ def open_source(facts: RunFacts, source: StoreLike) -> SongStore | Location:
     """Open a source that is a store, and check that its features are the model's; return any other source as audio."""
     if not isinstance(source, SongStore):
         location = Location.of(source)
-        if not location.is_remote and not (Path(location.address) / IDENTITY).is_file():
+        if not location.is_remote and not is_there(Path(location.address, IDENTITY)):
             if location.snapshot is not None:
                 remedy = "Give a store, or leave the snapshot out."
                 raise UsageError("audio has no snapshots", place=str(location), remedy=remedy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,8 +34,9 @@ class Board(keras.callbacks.Callback):
         place = folder / FOLDER
         try:
             place.mkdir(exist_ok=True)
-            for earlier in place.glob("events.out.tfevents.*"):
-                earlier.unlink()
+            for name in os.listdir(place):
+                if name.startswith("events.out.tfevents."):
+                    (place / name).unlink()
         except OSError as error:
             raise RunError(f"cannot be written ({error.strerror})", place=str(place)) from error
         self._writer = tf.io.TFRecordWriter(str(place / f"events.out.tfevents.{int(time.time())}.songbag"))

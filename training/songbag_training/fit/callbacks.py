@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from songbag_store.progress import Progress
+from songbag_store.storage.files import is_there
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.fit.material import Material
@@ -81,7 +82,7 @@ class Keeper(keras.callbacks.Callback):
 
     def restore(self, model: keras.Model) -> None:
         """Put a model into the state of the checkpoint, if there is one, and write the files that follow from it."""
-        if not self._path.exists():
+        if not is_there(self._path):
             return
         load_checkpoint(self._path, model, self._reached, self._bags.labels)
         if self._reached.step == 0:

@@ -32,7 +32,7 @@ from songbag_store.errors import UsageError
 from songbag_store.format.document import Count, Digest, Identifier, require, write_fields
 from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.files import claim_folder, replacing, write_whole
+from songbag_store.storage.files import claim_folder, is_there, replacing, write_whole
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.display import format_table
@@ -180,7 +180,7 @@ def cross_validate(
     """
     progress = progress or shown_on(sys.stdout)
     folder = Path(output)
-    begun = Plan.read(folder / _PLAN) if (folder / _PLAN).is_file() else None
+    begun = Plan.read(folder / _PLAN) if is_there(folder / _PLAN) else None
     opened = SongStore.open(store)
     if begun and begun.store_uuid == opened.uuid:
         opened = SongStore.open(opened, snapshot=begun.snapshot)
@@ -234,7 +234,7 @@ def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split) -> None:
 def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progress: Progress) -> Run:
     """Train one fold; go on with a training that an earlier call began, and keep one that it finished."""
     keras.backend.clear_session()
-    if not (folder / "run.json").is_file():
+    if not is_there(folder / "run.json"):
         # A call that was stopped before the training began may have left a folder.
         shutil.rmtree(folder, ignore_errors=True)
         return train(store, plan.label, folder, plan.config, where=plan.where, split=split, progress=progress)

@@ -261,7 +261,8 @@ def _pin(run: Run, store: SongStore, progress: Progress) -> None:
     if keys.tag_key(name) in {entry.key for entry in store.inside.storage.entries(keys.TAGS)}:
         return  # the interrupted process did it
     try:
-        store.tag(name, {"run": str(run.folder.absolute()), "label": run.facts.label})
+        said = {"run": str(run.folder.absolute()), "host": platform.node(), "label": run.facts.label}
+        store.tag(name, said)
     except StoreError as error:
         progress.note(f"note: snapshot {store.snapshot} could not be pinned, and gc may delete it ({error.what})")
 

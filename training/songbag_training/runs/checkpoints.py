@@ -18,7 +18,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from songbag_store.format.document import Count, Duration, parse_json, read_fields, reason, require
-from songbag_store.storage.files import write_whole
+from songbag_store.storage.files import is_there, write_whole
 from songbag_training.errors import DamagedRun
 from songbag_training.runs.history import COLUMNS, Row
 from songbag_training.runs.weights import opened_tensors, outline_of, read_tensors
@@ -68,7 +68,7 @@ def read_reached(path: Path) -> Reached:
     DamagedRun
         If the file is not what songbag wrote.
     """
-    if not path.exists():
+    if not is_there(path):
         return Reached(rows=[], step=0, seconds=0.0)
     with opened_tensors(path, None, "checkpoint", _REMEDY) as file:
         metadata = file.metadata() or {}

@@ -1,0 +1,41 @@
+"""The commits of one run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from songbag_pipeline import extract
+from songbag_pipeline.run import coordinator, shares
+from songbag_pipeline.run.config import ExtractConfig
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits.history import read_events
+from songbag_store.progress import Silent
+from songbag_store.upkeep.garbage import gc
+from songbag_store.upkeep.verify import verify
+from tests.support.audio import chirp, write
+
+
+@pytest.mark.fault(114)
+def test_a_run_says_which_snapshots_are_its_own_and_which_is_the_last_so_gc_keeps_only_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        write(tmp_path / "songs" / f"{number}.wav", chirp(1.0, seed=number))
+    # A batch for each song, and a commit after each batch.
+    monkeypatch.setattr(shares, "_SMALLEST_S", 0.1)
+    monkeypatch.setattr(coordinator, "_COMMIT_EVERY_SONGS", 1)
+    summary = extract(
+        tmp_path / "songs", tmp_path / "store", FeatureSpec(window_s=0.5), ExtractConfig(workers=1), progress=Silent()
+    )
+    store = SongStore.open(tmp_path / "store")
+    (run_id,) = set(store.songs()["run_id"])
+    events = read_events(store.inside.storage, store.uuid)
+    assert len(events) > 1
+    assert {event.run for event in events} == {run_id}
+    assert [event.snapshot for event in events if event.ended] == [summary.snapshot] == [store.snapshot]
+    assert gc(store, yes=True).snapshots == tuple(range(1, store.snapshot))
+    assert store.snapshots() == [summary.snapshot]
+    assert len(store.at().songs()) == 4
+    assert verify(store.at(), full=True) == []
