@@ -144,6 +144,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "Memory is too small for a step; a reading process dies.",
             "A clear error; batches are read all the same.",
         ),
+        108: (
+            "A run is judged by a column of another task.",
+            "Refused; the message names both tasks.",
+        ),
     },
 }
 """By part of songbag: the number of a fault, what happens, what songbag does."""

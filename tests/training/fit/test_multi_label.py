@@ -14,7 +14,8 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.progress import Silent
-from songbag_training import TrainConfig, predict, train
+from songbag_training import TrainConfig, evaluate, predict, train
+from songbag_training.errors import LabelError
 from songbag_training.runs.run import Run
 
 CLASSES = ("brass", "drums", "voice")
@@ -47,6 +48,16 @@ def test_the_run_says_its_task_and_learns_it(run: Run) -> None:
     metrics = json.loads((run.folder / "metrics.json").read_text())
     assert metrics["train"]["song"]["accuracy"] > 0.85
     assert metrics["test"]["song"]["accuracy"] > 0.75
+
+
+@pytest.mark.fault(108)
+def test_a_column_of_single_labels_does_not_judge_it(
+    run: Run, tmp_path: Path, make_store: Any, spec: Any, rng: np.random.Generator
+) -> None:
+    windows = rng.normal(0, 20, (2, *spec.window_shape)).astype(np.float32)
+    store = make_store(tmp_path / "store", [{"song_id": "a", "label": "drums", "windows": windows}])
+    with pytest.raises(LabelError, match=r"any number .* \(multi-label\), and .* one class .* \(single-label\)"):
+        evaluate(run, store, tmp_path / "results")
 
 
 def test_predictions_are_all_classes_above_one_half(run: Run, tagged: SongStore) -> None:

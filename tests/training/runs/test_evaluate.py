@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from songbag_store import SongStore
@@ -117,6 +118,17 @@ def test_labels_of_another_store_may_be_in_another_column_and_of_one_class(
     assert result.metrics["all"]["song"]["roc_auc"] is None
     with pytest.raises(UsageError, match="not empty"):
         evaluate(copy, store, tmp_path / "results")
+
+
+@pytest.mark.fault(108)
+def test_a_column_of_lists_does_not_judge_a_run_of_one_class_for_each_song(
+    copy: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
+    songs = [song | {"label": [song["label"]]} for song in songs_of_classes({"folk": 2, "jazz": 2})]
+    store = make_store(tmp_path / "other", songs, label_type=pa.list_(pa.string()))
+    with pytest.raises(LabelError, match=r"one class for each song \(single-label\), and .* any number .*multi-label"):
+        evaluate(copy, store, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 def test_a_store_of_unknown_classes_alone_is_refused(

@@ -107,7 +107,8 @@ def evaluate(
     SpecMismatch
         If it holds other features.
     LabelError
-        If it has no such column, or no song of a class that the run knows.
+        If it has no such column, the column is of another task than the run has learned, or no song is of a class that
+        the run knows.
     """
     run = Run.open(run).allow_encoder(encoder)
     if output is None:
@@ -122,17 +123,29 @@ def evaluate(
 
 def judge_split(run: Run, store: SongStore, model: keras.Model) -> Evaluation:
     """Judge a run by the songs of its split, with its model at hand; see `evaluate`."""
-    return _judge(run, store, run.facts.song_task, run.split(), model, run.folder)
+    return _judge(run, store, run.split(), model, run.folder)
 
 
 def _judge_elsewhere(run: Run, store: SongStore, output: Path, label: str | None, progress: Progress) -> Evaluation:
     refuse_other_spec(run.facts, store)
     column = label or run.facts.label
+    task = run.facts.song_task
     labels = read_labels(store.songs(arrow=True), column)
-    known = _known(labels, column, run.facts.classes, progress)
+    _refuse_other_task(labels, column, task)
+    known = _known(labels, column, task.classes, progress)
     claim_folder(output)
-    task = Task(tuple(run.facts.classes), labels.task.several)
-    return _judge(run, store, task, known, run.load_model(), output)
+    return _judge(run, store, known, run.load_model(), output)
+
+
+def _refuse_other_task(labels: Labels, column: str, task: Task) -> None:
+    """Refuse labels of another task than a run has learned: its answers cannot be judged by them."""
+    if labels.task.several == task.several:
+        return
+    of_a_song = {False: "one class for each song", True: "any number of classes for each song"}
+    what = f"the run has learned {of_a_song[task.several]} ({task.name})"
+    what += f", and the column holds {of_a_song[labels.task.several]} ({labels.task.name})"
+    fitting = "a column of lists" if task.several else "a column with one value for each song, not lists"
+    raise LabelError(column, what, f"Judge the run by {fitting}.")
 
 
 def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progress) -> Split:
@@ -155,8 +168,9 @@ def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progre
     return Split(tuple(ids), names, ("all",) * len(rows))
 
 
-def _judge(run: Run, store: SongStore, task: Task, songs: Split, model: keras.Model, folder: Path) -> Evaluation:
+def _judge(run: Run, store: SongStore, songs: Split, model: keras.Model, folder: Path) -> Evaluation:
     """Score songs, and write metrics, predictions, windows and confusion matrix into a folder."""
+    task = run.facts.song_task
     try:
         true = task.encode(songs.labels)
     except KeyError as error:
@@ -164,7 +178,7 @@ def _judge(run: Run, store: SongStore, task: Task, songs: Split, model: keras.Mo
     rows_of = {subset: songs.rows_of(subset) for subset in songs.counts()}
     probabilities = np.empty((len(true), len(task.classes)))
     windows = {subset: WindowMetrics(task) for subset in rows_of}
-    scorer = SongScorer(model, run.facts.song_task)
+    scorer = SongScorer(model, task)
     places = store.songs(ids=songs.song_ids, columns=PLACE_COLUMNS, arrow=True)
     with writing_table(folder / "windows.parquet", windows_schema(task.classes)) as writer:
         for row, score in enumerate(scorer.score(stored_pieces(store, places, scorer.chunk_windows))):
