@@ -148,6 +148,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A run is judged by a column of another task.",
             "Refused; the message names both tasks.",
         ),
+        110: (
+            "Rare classes count more in the training.",
+            "They count as much in the validation that chooses the epoch; `--monitor` names another metric.",
+        ),
     },
 }
 """By part of songbag: the number of a fault, what happens, what songbag does."""

@@ -25,6 +25,7 @@ PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-soft
 
 ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
 ClassWeight = Literal["none", "balanced"]
+Monitor = Literal["loss", "balanced-accuracy", "macro-f1", "average-precision"]
 
 _PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CHANGES = "How the training songs are changed (0 turns it off)"
@@ -70,7 +71,10 @@ class TrainConfig(Declared):
     band_mask: float = _change(0.1, "Blank out a run of bands of a window, up to this share.", rule=between(0, 1))
     window_dropout: float = _change(0.0, "Leave out this share of a bag's windows at random.", rule=share_below_one())
     early_stopping: int | None = declared(
-        None, "Stop after this many epochs without a lower validation loss.", rule=at_least(1), absent="never"
+        None, "Stop after this many epochs in which the validation did not improve.", rule=at_least(1), absent="never"
+    )
+    monitor: Monitor = declared(
+        "loss", "What of the validation songs is to improve: it chooses the epoch whose weights are kept.", later=True
     )
     calibrate: bool = declared(False, "At the end, calibrate the probabilities by the validation songs.")
     seed: int = declared(
@@ -83,6 +87,10 @@ class TrainConfig(Declared):
     tensorboard: bool = declared(False, "Also write the history as event files, into RUN/tensorboard.")
 
     ERROR: ClassVar[type[UsageError]] = ModelError
+
+    def chooses_by(self, option: str) -> bool:
+        """Return whether an option, by its name, is in use and chooses something by the validation songs."""
+        return bool(getattr(self, option)) and not (option == "monitor" and self.monitor == "loss")
 
 
 AUGMENTATIONS = tuple(name for name, one in declarations(TrainConfig).items() if one.panel == _CHANGES)

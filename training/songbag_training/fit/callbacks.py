@@ -15,10 +15,11 @@ import numpy as np
 from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
 from songbag_training.config import TrainConfig
+from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.fit.material import Material
 from songbag_training.runs.checkpoints import NAME, Reached, load_checkpoint, save_checkpoint
-from songbag_training.runs.history import History
+from songbag_training.runs.history import MONITORED, History
 from songbag_training.runs.weights import save_weights
 from songbag_training.songs.bags import BagDataset
 
@@ -28,11 +29,15 @@ Logs = Mapping[str, float]
 
 
 class Validation(keras.callbacks.Callback):
-    """Adds `val_loss` and `val_accuracy` to the logs of an epoch: every window of the validation songs is scored."""
+    """Adds `val_loss`, `val_accuracy` and what is monitored to the logs of an epoch.
+
+    Every window of the validation songs is scored. The classes weigh in the loss as they do in training.
+    """
 
     def __init__(self, material: Material, model: keras.Model) -> None:
         super().__init__()
         self._store, self._task = material.store, material.labels.task
+        self._weights, self._monitor = material.class_weights, material.config.monitor
         self._songs, self._true = material.subset("validation")
         self._scorer = SongScorer(model, self._task)
 
@@ -40,8 +45,12 @@ class Validation(keras.callbacks.Callback):
         """Validate."""
         scores = self._scorer.score(stored_pieces(self._store, self._songs, self._scorer.chunk_windows))
         shares = np.array([score.probabilities for score in scores])
-        logs["val_loss"] = float(self._task.losses(self._true, shares).mean())
+        logs["val_loss"] = float(self._task.losses(self._true, shares, self._weights).mean())
         logs["val_accuracy"] = float(self._task.right(self._true, shares).mean())
+        if self._monitor != "loss":
+            value = song_metrics(self._task, self._true, shares)[self._monitor.replace("-", "_")]
+            assert value is not None  # such a metric is refused before the training
+            logs[MONITORED[self._monitor]] = value
 
 
 class Keeper(keras.callbacks.Callback):
@@ -59,7 +68,7 @@ class Keeper(keras.callbacks.Callback):
     bags : BagDataset
         What the model is fitted to.
     config : TrainConfig
-        How many epochs there are, and how many to wait for a lower validation loss.
+        How many epochs there are, how many to wait for a better one, and what chooses the best.
     every_s : float
         Seconds between checkpoints inside an epoch.
     progress : Progress
@@ -70,7 +79,7 @@ class Keeper(keras.callbacks.Callback):
         self, folder: Path, reached: Reached, bags: BagDataset, config: TrainConfig, every_s: float, progress: Progress
     ) -> None:
         super().__init__()
-        self.history = History(reached.rows)
+        self.history = History(reached.rows, config.monitor)
         self._folder = folder
         self._path = folder / NAME
         self._reached = reached
@@ -129,6 +138,9 @@ class Keeper(keras.callbacks.Callback):
             line += f"  loss {logs['loss']:.3f}  accuracy {logs['accuracy']:.2f}"
         if "val_loss" in logs:
             line += f"  validation loss {logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:.2f}"
+        monitored = MONITORED[self._config.monitor]
+        if self._config.monitor != "loss" and monitored in logs:
+            line += f"  {self._config.monitor.replace('-', ' ')} {logs[monitored]:.2f}"
         return line
 
     def _keep(self, model: keras.Model) -> None:

@@ -212,7 +212,7 @@ def _training_split(split: Split, name: str, labels: Labels, label: str, config:
     """Return the split of one fold's training, with validation songs where something is to be chosen by them."""
     training = split.fold(name)
     check_trainable(training, labels.classes, label)
-    chosen_by = config.early_stopping or config.calibrate
+    chosen_by = any(map(config.chooses_by, ("early_stopping", "calibrate", "monitor")))
     return carve_validation(training, labels, label, seed=config.seed) if chosen_by else training
 
 

@@ -34,10 +34,9 @@ CHECKPOINT_S = 60.0
 
 def compiled_model(material: Material) -> keras.Model:
     """Build the model, normalised by the training songs, ready to fit."""
-    songs, targets = material.subset("train")
+    songs, _ = material.subset("train")
     config, task = material.config, material.labels.task
     n_steps = -(-songs.num_rows // config.batch_size)
-    weights = task.balanced_weights(targets) if config.class_weight == "balanced" else None
     with find_strategy(config.batch_size).scope(), precision(config.mixed_precision):
         model = song_model(
             material.store.spec,
@@ -47,7 +46,7 @@ def compiled_model(material: Material) -> keras.Model:
             bag_size=_bag_size(songs, config),
             scaling=material.scaling,
         )
-        loss = SongLoss(task.softmax, class_weights=weights, label_smoothing=config.label_smoothing)
+        loss = SongLoss(task.softmax, class_weights=material.class_weights, label_smoothing=config.label_smoothing)
         rate = RisingCosine(config.learning_rate, config.epochs * n_steps)
         model.compile(
             keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
@@ -123,7 +122,7 @@ def fit_epochs(
     The rest of an epoch has its own call. So has every epoch whose last execution has fewer steps than
     `steps_per_execution`: without the end of a dataset, Keras would take the missing steps from the next epoch.
     """
-    if History(reached.rows).has_waited(config.early_stopping):
+    if History(reached.rows, config.monitor).has_waited(config.early_stopping):
         return
     epoch, step = reached.epoch, reached.step
     while epoch < config.epochs:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
+from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.songs.labels import Labels
 from songbag_training.songs.scaling import scaling_statistics
 from songbag_training.splits.deal import choose_split
@@ -48,6 +51,13 @@ class Material:
     scaling: tuple[FloatArray, FloatArray]
     config: TrainConfig
 
+    @property
+    def class_weights(self) -> npt.NDArray[np.float32] | None:
+        """The factors of the classes in the loss, as `Task.balanced_weights` returns them; None if all are 1."""
+        if self.config.class_weight == "none":
+            return None
+        return self.labels.task.balanced_weights(self.labels.targets(self.split.rows_of("train")))
+
     def subset(self, name: Subset) -> tuple[pa.Table, Targets]:
         """Return the index rows of one subset, and the labels of its songs as numbers."""
         rows = self.split.rows_of(name)
@@ -69,9 +79,21 @@ def prepare(
     """
     store = SongStore.open(store)
     labels, chosen = choose_split(store, label, where, split, group=group, seed=config.seed, as_folds=False)
-    for option in ("early_stopping", "calibrate"):
-        if getattr(config, option) and not chosen.counts()["validation"]:
+    for option in ("early_stopping", "calibrate", "monitor"):
+        if config.chooses_by(option) and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"
             raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
+    _check_monitor(config, labels, chosen)
     scaling = scaling_statistics(store, labels.songs["song_id"].take(chosen.rows_of("train")))
     return Material(store, label, where, labels, chosen, scaling, config)
+
+
+def _check_monitor(config: TrainConfig, labels: Labels, split: Split) -> None:
+    """Refuse to monitor a metric that the task, or these validation songs, do not have."""
+    if config.monitor == "loss":
+        return
+    task, true = labels.task, labels.targets(split.rows_of("validation"))
+    found = song_metrics(task, true, np.full((len(true), len(task.classes)), 1 / len(task.classes)))
+    if found.get(config.monitor.replace("-", "_")) is None:
+        what = f"{config.monitor} is not defined for a {task.name} task with these validation songs"
+        raise UsageError(what, place="monitor", remedy="Monitor another metric, or give another split.")

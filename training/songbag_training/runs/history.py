@@ -7,11 +7,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from songbag_store.storage.files import replacing
+from songbag_training.config import Monitor
 
-COLUMNS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+MONITORED: dict[Monitor, str] = {
+    "loss": "val_loss",
+    "balanced-accuracy": "val_balanced_accuracy",
+    "macro-f1": "val_macro_f1",
+    "average-precision": "val_average_precision",
+}
+"""The column of what `TrainConfig.monitor` names."""
+
+_ALWAYS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+COLUMNS = (*_ALWAYS[:-1], *tuple(MONITORED.values())[1:], "seconds")
 
 Row = dict[str, float]
-"""One epoch: a number for each of `COLUMNS`; without validation songs there are no `val_` columns."""
+"""One epoch: numbers for some of `COLUMNS`. Without validation songs there are no `val_` columns, and of the metrics to
+monitor there is only the one that chooses the epoch."""
 
 
 class History:
@@ -21,6 +32,8 @@ class History:
     ----------
     rows : iterable of Row
         Epochs that an earlier process finished.
+    monitor : str
+        What chooses the best epoch, see `TrainConfig`.
 
     Attributes
     ----------
@@ -28,8 +41,9 @@ class History:
         In the order of epochs, which count from 1.
     """
 
-    def __init__(self, rows: Iterable[Row] = ()) -> None:
+    def __init__(self, rows: Iterable[Row] = (), monitor: Monitor = "loss") -> None:
         self.rows = list(rows)
+        self._monitor: Monitor = monitor
 
     def add(self, logs: Mapping[str, float], seconds: float) -> Row:
         """Add a finished epoch; only numbers in `COLUMNS` are kept."""
@@ -40,11 +54,12 @@ class History:
 
     @property
     def best_epoch(self) -> int | None:
-        """The first epoch with the lowest validation loss; without validation songs, the last epoch."""
-        if not self.rows or "val_loss" not in self.rows[-1]:
+        """The first epoch with the best value of what is monitored; without validation songs, the last epoch."""
+        column = MONITORED[self._monitor]
+        if not self.rows or column not in self.rows[-1]:
             return len(self.rows) or None
-        losses = [row["val_loss"] for row in self.rows]
-        return losses.index(min(losses)) + 1
+        values = [row[column] for row in self.rows]
+        return values.index(min(values) if self._monitor == "loss" else max(values)) + 1
 
     def has_waited(self, patience: int | None) -> bool:
         """Return whether the best epoch is at least `patience` epochs ago."""
@@ -52,7 +67,8 @@ class History:
 
     def write(self, path: Path) -> None:
         """Write the epochs as CSV; an earlier file is replaced."""
+        names = [name for name in COLUMNS if name in _ALWAYS or any(name in row for row in self.rows)]
         with replacing(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
+            writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(self.rows)

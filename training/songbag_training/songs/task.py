@@ -144,13 +144,25 @@ class Task:
         """Return the probability of each answer, with the shape of `right`."""
         return np.maximum(probabilities, 1.0 - probabilities) if self.several else probabilities.max(axis=1)
 
-    def losses(self, targets: Targets, probabilities: Floats) -> Floats:
-        """Return the cross-entropy of each song, shape (n,); with `several`, the mean over the classes."""
+    def losses(self, targets: Targets, probabilities: Floats, weights: npt.NDArray[np.float32] | None = None) -> Floats:
+        """Return the cross-entropy of each song, shape (n,); with `several`, the mean over the classes.
+
+        Parameters
+        ----------
+        targets : Targets
+        probabilities : float64, shape (n, n_classes)
+        weights : array, optional
+            As `balanced_weights` returns them.
+        """
         if self.several:
-            of_truth = np.where(self.members(targets), probabilities, 1.0 - probabilities)
+            members = self.members(targets)
+            of_truth = np.where(members, probabilities, 1.0 - probabilities)
         else:
             of_truth = np.take_along_axis(probabilities, targets[:, None], axis=1)
-        return np.asarray(-np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1.0)).mean(axis=1))
+        losses = -np.log(np.clip(of_truth, _SMALLEST_PROBABILITY, 1.0))
+        if weights is not None:
+            losses *= np.where(members, weights[:, 1], weights[:, 0]) if self.several else weights[targets][:, None]
+        return np.asarray(losses.mean(axis=1))
 
     def balanced_weights(self, targets: Targets) -> npt.NDArray[np.float32]:
         """Return weights that make all classes count the same, without changing the total weight of all songs.
