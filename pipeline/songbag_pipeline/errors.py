@@ -7,6 +7,7 @@
     │   ├── SourceError (FileNotFoundError)    no folder, no manifest, or no song in it
     │   └── ManifestError                      a list of songs that cannot be used; names line and column
     ├── SongError (ValueError)                 one song cannot be used; has a code, becomes a failed row
+    ├── SongsMissing (FileNotFoundError)       no file of a manifest is there
     ├── SongsChanged                           files differ from what the store holds
     ├── TooManyFailures                        more songs failed than the user allows
     ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
@@ -29,7 +30,11 @@ class SourceError(UsageError, FileNotFoundError):
 
 
 class ManifestError(UsageError):
-    """A CSV or Parquet list of songs that cannot be used."""
+    """A list of songs that cannot be used."""
+
+
+class SongsMissing(SongbagError, FileNotFoundError):
+    """No file of a manifest is there; probably its paths start elsewhere."""
 
 
 class SongError(SongbagError, ValueError):

@@ -63,6 +63,20 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         35: ("A source is empty, or a manifest cannot be used.", "Refused with line or column; no store is made."),
         36: ("A list has millions of songs.", "It is cut into batches with some bytes of memory a song."),
         37: ("A file has changed since it was extracted.", "The run stops before any work, unless told to update it."),
+        95: (
+            "A folder holds hidden, trash, version, AppleDouble and system entries.",
+            "Left out with one counted note; `--hidden` takes them, albums such as ..But Seriously are kept.",
+        ),
+        96: (
+            "A folder holds links that lead out of it, to each other or back.",
+            "Said with what follows them; followed, each folder is listed once and loops end.",
+        ),
+        97: (
+            "A table, a playlist or a packed file is given as the source.",
+            "TSV and JSON Lines are read; the others are refused with what to do, and nothing is made.",
+        ),
+        98: ("No song could be stored.", "The exit code is 1."),
+        99: ("A manifest has columns for parts of recordings.", "It is refused with their names."),
     },
     "Storage and processes": {
         38: ("The disk fills up.", "Said in words; nothing half-written is visible; the next run goes on."),

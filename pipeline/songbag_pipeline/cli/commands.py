@@ -13,8 +13,9 @@ import typer
 
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_store.cli.options import At, Given, with_location, with_options
+from songbag_store.cli.wording import AsOptions
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.progress import first_notes
+from songbag_store.progress import shown_on
 
 if TYPE_CHECKING:
     from songbag_pipeline.run.summary import Summary
@@ -24,7 +25,7 @@ _KINDS = Literal["mfcc", "mfcc+delta", "mfcc+delta+delta2", "logmel", "logmel+de
 
 
 Source = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="Folder or bucket of songs, or a CSV or Parquet manifest.")
+    str, typer.Argument(metavar="SOURCE", help="Folder or bucket of songs, or a manifest: CSV, TSV, JSONL, Parquet.")
 ]
 NewStore = Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")]
 Features = Annotated[
@@ -40,6 +41,7 @@ _DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 ha
 def extract(
     source: Source,
     store: NewStore,
+    context: typer.Context,
     at: At,
     features: Features = None,
     *,
@@ -59,9 +61,12 @@ def extract(
     if features is not None:
         kind, *deltas = features.split("+")
         spec = dataclasses.replace(spec, fields=spec.fields | {"kind": kind, "deltas": len(deltas)})
-    summary = run(at(source), at(store), partial(_spec, spec), chosen)
+    shown = AsOptions(shown_on(sys.stderr), context.command)
+    summary = run(at(source), at(store), partial(_spec, spec), chosen, progress=shown)
     for line in _report(summary, store):
         print(line)
+    if summary.nothing_stored:
+        raise typer.Exit(1)
 
 
 def _spec(given: Given[FeatureSpec], stored: FeatureSpec | None) -> FeatureSpec:
@@ -74,7 +79,7 @@ def _spec(given: Given[FeatureSpec], stored: FeatureSpec | None) -> FeatureSpec:
 
 def _report(summary: Summary, store: str) -> list[str]:
     """Return a few lines on what a run did; the last one counts the failures."""
-    lines = first_notes(summary.warnings)
+    lines = []
     if summary.n_adopted:
         lines.append(f"{summary.n_adopted:,} songs were taken over from an earlier run that did not commit them.")
     known = f"{max(0, summary.n_known - summary.n_adopted):,} songs were in the store already"

@@ -6,10 +6,12 @@ import dataclasses
 import os
 from pathlib import Path
 
+from songbag_pipeline.sources.selection import Selection
 from songbag_store.errors import UsageError
 from songbag_store.format.declaration import Declared, at_least, declared
 
 _PANEL = "How to run"
+_SOURCE = "What to take of a folder or a bucket"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,18 @@ class ExtractConfig(Declared):
     """
 
     label_from_folder: bool = declared(False, "Put the first folder of each song into a column 'label'.")
+    hidden: bool = declared(
+        False, "Take hidden entries too, and those of trash, version and system folders.", panel=_SOURCE
+    )
+    exclude: tuple[str, ...] = declared(
+        (),
+        "Leave out what this pattern matches, by its name or by its path below the source; may be repeated.",
+        metavar="PATTERN",
+        panel=_SOURCE,
+    )
+    follow_links: bool = declared(
+        False, "Follow links to folders, and links that lead out of the source.", panel=_SOURCE
+    )
     workers: int | None = declared(
         None, "Worker processes on this machine.", rule=at_least(1), absent="one per core", panel=_PANEL
     )
@@ -64,6 +78,11 @@ class ExtractConfig(Declared):
         if self.scheduler is not None and self.scheduler_file is not None:
             what = "`scheduler` and `scheduler_file` both name a cluster"
             raise UsageError(what, place="extract", remedy="Give one of them.")
+        self.selection()
+
+    def selection(self) -> Selection:
+        """Return what to take of a folder or a bucket."""
+        return Selection(hidden=self.hidden, exclude=self.exclude, follow_links=self.follow_links)
 
     @property
     def on_this_machine(self) -> bool:

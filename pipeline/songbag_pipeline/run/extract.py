@@ -10,7 +10,7 @@ from songbag_pipeline.run.summary import Summary
 from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec
 from songbag_store.errors import require_extra
-from songbag_store.progress import Progress, shown_on
+from songbag_store.progress import Progress, first_notes, shown_on
 from songbag_store.storage.location import Location, LocationLike
 from songbag_store.writer import SpecChoice
 
@@ -40,12 +40,20 @@ def extract(
     config : ExtractConfig
         How to run.
     progress : Progress, optional
-        Where to show progress; by default a bar on standard error, or lines if that is no terminal.
+        Where to show what was left out of the source, and then progress; by default notes and a bar on standard error,
+        or lines if that is no terminal.
+
+    Returns
+    -------
+    summary : Summary
+        What was done; `Summary.nothing_stored` says whether no song could be stored.
 
     Raises
     ------
     SourceError, ManifestError
         If the source cannot be used; nothing was done.
+    SongsMissing
+        If it is a manifest, none of its files is there, and the store does not know them; nothing was done.
     SongsChanged
         If files changed and ``config.update_changed`` is not set; nothing was done.
     SpecMismatch
@@ -59,6 +67,9 @@ def extract(
     """
     require_extra("pipeline", "distributed", place="extract")
     work = Work.of(source, Location.of(store).absolute(), spec, config)
+    shown = progress or shown_on(sys.stderr)
+    for note in first_notes(work.summary.warnings):
+        shown.note(note)
     if work.todo.num_rows:
-        Coordinator(work, progress or shown_on(sys.stderr)).execute()
+        Coordinator(work, shown).execute()
     return work.summary

@@ -52,6 +52,11 @@ class Summary(Shown):
         """Songs of this run."""
         return self.n_stored + self.n_failed
 
+    @property
+    def nothing_stored(self) -> bool:
+        """Whether songs were to be stored and none could be, or the store has no song of the source at all."""
+        return self.n_stored == 0 and (self.n_failed > 0 or self.n_known == 0)
+
     def _facts(self) -> Iterator[tuple[str, object]]:
         yield from {"stored": self.n_stored, "failed": self.n_failed, "known": self.n_known}.items()
         yield from {"failed before": self.n_failed_before, "windows": self.n_windows}.items()

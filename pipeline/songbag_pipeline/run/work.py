@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from songbag_pipeline.errors import SongsChanged
 from songbag_pipeline.run.config import ExtractConfig
@@ -14,7 +15,7 @@ from songbag_pipeline.sources.listing import Source
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import finished_parts
-from songbag_store.errors import StoreError
+from songbag_store.errors import StoreError, StoreNotFound
 from songbag_store.format.index import REPLACES, join_rows, user_fields
 from songbag_store.storage.location import Location, LocationLike
 from songbag_store.writer import SpecChoice, commit_parts, open_for_writing, without_index
@@ -49,7 +50,9 @@ class Work:
         cls, source: LocationLike, store: Location, spec: FeatureSpec | SpecChoice | None, config: ExtractConfig
     ) -> Work:
         """Compare source and store; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
-        found = read_source(source, label_from_folder=config.label_from_folder)
+        found = read_source(source, config.selection(), label_from_folder=config.label_from_folder)
+        if found.is_nowhere and config.on_this_machine and not _is_known(found, store):
+            found.refuse_nowhere()
         opened = open_for_writing(store, spec)
         adopted, left_out = _adopt(opened)
         plan = _plan(found, adopted, config)
@@ -62,9 +65,18 @@ class Work:
             n_adopted=adopted.inside.state.content.n_rows - opened.inside.state.content.n_rows,
             snapshot=adopted.snapshot,
             n_duplicates=count_duplicates(adopted),
-            warnings=(*found.warnings, *left_out),
+            warnings=(*found.warnings, *filter(None, [found.missing()]), *left_out),
         )
         return cls(without_index(adopted), found.location, plan.todo.slice(0, config.limit), config, summary)
+
+
+def _is_known(source: Source, store: Location) -> bool:
+    """Return whether a store has all songs of a source, with features or as failures."""
+    try:
+        known = SongStore.open(store).index(["song_id"], arrow=True)["song_id"]
+    except StoreNotFound:
+        return False
+    return bool(pc.all(pc.is_in(source.songs["song_id"], value_set=known.combine_chunks())).as_py())
 
 
 def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:

@@ -55,10 +55,13 @@ def features_of(source: LocationLike, spec: FeatureSpec, *, progress: Progress |
     ------
     SourceError, ManifestError
         If the source cannot be used.
+    SongsMissing
+        If it is a manifest, and none of its files is there.
     """
     found = read_source(source)
+    found.refuse_nowhere()
     shown = progress or shown_on(sys.stdout)
-    for note in first_notes(found.warnings):
+    for note in first_notes([*found.warnings, *filter(None, [found.missing()])]):
         shown.note(note)
     with ContainedReader() as reader:
         for song_id, path in zip(*(found.songs[name].to_pylist() for name in ("song_id", "path")), strict=True):

@@ -8,9 +8,11 @@ import unicodedata
 from collections.abc import Mapping
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from songbag_pipeline.errors import SongsMissing
 from songbag_pipeline.sources.bucket import heads
-from songbag_store.storage.location import Location, is_remote
+from songbag_store.storage.location import Location, absolute_path, is_remote
 from songbag_store.storage.storage import StoredObject
 
 AUDIO_SUFFIXES = frozenset(
@@ -36,11 +38,43 @@ class Source:
         ``song_id`` (unique), ``path`` (absolute), the user's columns, and size and time of the file (null if missing).
     warnings : tuple of str
         What was left out, and why.
+    base : str or None
+        Where the relative paths of a manifest start; None for other sources.
     """
 
     location: Location
     songs: pa.Table
     warnings: tuple[str, ...] = ()
+    base: str | None = None
+
+    @property
+    def is_nowhere(self) -> bool:
+        """Whether this is a manifest, and none of its files is seen from this machine."""
+        return self.base is not None and self.songs["file_bytes"].null_count == self.songs.num_rows
+
+    def missing(self) -> str:
+        """Return how many files of a manifest are not there, and where they were looked for; empty if all are there."""
+        n_missing = self.songs["file_bytes"].null_count
+        if self.base is None or not n_missing:
+            return ""
+        first = self.songs["path"][pc.index(pc.is_null(self.songs["file_bytes"]), True).as_py()].as_py()
+        where = f"relative paths start in {self.base}, and the first of them was looked for at {first}"
+        some = f"none of the {n_missing:,} files of the manifest is there"
+        if n_missing < self.songs.num_rows:
+            some = f"{n_missing:,} of the {self.songs.num_rows:,} files of the manifest are not there"
+        return f"{some}; {where}"
+
+    def refuse_nowhere(self) -> None:
+        """Refuse a manifest none of whose files is there.
+
+        Raises
+        ------
+        SongsMissing
+            With the folder where its paths start.
+        """
+        if self.is_nowhere:
+            remedy = "Move the manifest, correct its paths, or attach the disk that is missing. Nothing was done yet."
+            raise SongsMissing(self.missing(), place=str(self.location), remedy=remedy)
 
     def labelled(self) -> Source:
         """Return the source with a column ``label``: the first folder of each song id."""
@@ -49,16 +83,24 @@ class Source:
         return dataclasses.replace(self, songs=self.songs.add_column(2, "label", label))
 
 
-def table_of(song_ids: pa.ChunkedArray, paths: pa.ChunkedArray, options: Mapping[str, str]) -> pa.Table:
+def suffix_of(name: str) -> str:
+    """Return the suffix of a file name, in lower case and with its dot; empty if there is none."""
+    _, dot, end = name.rpartition(".")
+    return dot + end.lower()
+
+
+def table_of(
+    song_ids: pa.ChunkedArray, paths: pa.ChunkedArray, options: Mapping[str, str], base: str = "."
+) -> pa.Table:
     """Return songs with size and time of their files.
 
-    A relative path starts at the current folder.
+    A relative path starts in the folder `base`.
     """
     blocks = [OWN.empty_table()]
     # A block of rows at a time, because a list may have ten million.
     for start in range(0, len(paths), _ROWS_AT_ONCE):
         block = paths.slice(start, _ROWS_AT_ONCE).to_pylist()
-        files = [path if is_remote(path) else os.path.abspath(path) for path in block]
+        files = [absolute_path(path, base) for path in block]
         remote = [path for path in files if is_remote(path)]
         objects = iter(heads(remote, options) if remote else [])
         facts = [_object_facts(next(objects)) if is_remote(path) else _file_facts(path) for path in files]

@@ -1,8 +1,9 @@
-"""A CSV or Parquet manifest of songs."""
+"""A manifest of songs: CSV, TSV, JSON Lines or Parquet."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,39 +14,76 @@ from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.listing import Source, table_of
 from songbag_store.errors import UsageError
 from songbag_store.format.index import index_schema
-from songbag_store.sql.manifest import fault, load_table, refuse_duplicates, text_column
+from songbag_store.sql.manifest import Manifest
 from songbag_store.storage.location import Location
 
-MANIFEST_SUFFIXES = frozenset({".csv", ".parquet"})
+_PART_COLUMNS = {"start_s", "end_s", "offset"}
+_GAPS = re.compile(r"[\s_-]+")
+_ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*://"
+_KNOWN_ADDRESS = r"^((s3|gs|az)://|(?i:file)://(localhost)?/)"
+_NO_PATHS = "Its first line, or each object, must name the columns, and one of them is `path`: the files of the songs."
 
 
 def read_manifest(location: Location) -> Source:
-    """Read a manifest; its relative paths start at its own folder."""
+    """Read a manifest; its relative paths start at its own folder.
+
+    Raises
+    ------
+    SourceError
+        If the manifest itself cannot be fetched.
+    ManifestError
+        If it cannot be used, with the line or the column.
+    """
     address, options = location.address, location.storage_options
     try:
         with local_copy(address, options, suffix=Path(address).suffix) as copy:
-            ids, paths, user = _columns(Path(copy))
+            manifest = Manifest.load(Path(copy))
+            ids, paths, user = _columns(manifest)
     except SongError as error:
         raise SourceError(error.what, place=address, remedy="Check the address.") from error
     except UsageError as error:
-        place = address if location.is_remote else error.place
-        raise ManifestError(error.what, place=place, remedy=error.remedy) from error
-    is_whole = pc.or_(pc.match_substring(paths, "://"), pc.starts_with(paths, "/"))
-    base = (os.path.dirname(address) or ".").rstrip("/")
-    songs = table_of(ids, pc.if_else(is_whole, paths, pc.binary_join_element_wise(base, paths, "/")), options)
+        raise ManifestError(error.what, place=address, remedy=error.remedy) from error
+    base = os.path.dirname(address) or "."
+    base = base if location.is_remote else os.path.abspath(base)
+    songs = table_of(ids, paths, options, base)
     for position, field in enumerate(user.schema, 2):
         songs = songs.add_column(position, field.name, user[field.name])
-    return Source(location, songs)
+    return Source(location, songs, manifest.notes, base)
 
 
-def _columns(path: Path) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.Table]:
+def _columns(manifest: Manifest) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.Table]:
     """Return song ids, paths and the user's columns."""
-    table = load_table(path)
-    if "path" not in table.column_names:
-        raise fault(path, f"there is no column 'path' (there are: {', '.join(table.column_names) or 'none'})")
-    user = table.select([name for name in table.column_names if name not in ("song_id", "path")])
+    table = manifest.table
+    names = table.column_names
+    if "path" not in names:
+        told = ", ".join(name if len(name) < 60 else f"{name[:60]}..." for name in names[:20]) or "none"
+        raise manifest.fault(f"there is no column 'path' or 'audio_filepath' (there are: {told})", remedy=_NO_PATHS)
+    _refuse_parts(manifest)
+    user = table.select([name for name in names if name not in ("song_id", "path")])
     index_schema(list(user.schema))
-    paths = text_column(path, table, "path")
-    ids = text_column(path, table, "song_id") if "song_id" in table.column_names else paths
-    refuse_duplicates(path, ids)
+    paths = manifest.texts("path")
+    _refuse_schemes(manifest, paths)
+    ids = manifest.texts("song_id") if "song_id" in names else paths
+    manifest.refuse_duplicates(ids)
     return ids, paths, user
+
+
+def _refuse_parts(manifest: Manifest) -> None:
+    """Refuse columns that say which part of a recording is meant: the whole would be taken."""
+    plain = {name: _GAPS.sub("_", name.strip()).casefold() for name in manifest.table.column_names}
+    named = [name for name, word in plain.items() if word in _PART_COLUMNS]
+    if "offset" in plain.values():
+        named += [name for name, word in plain.items() if word == "duration"]
+    if named:
+        columns = ", ".join(map(repr, named))
+        what = f"the columns {columns} name parts of recordings, and only whole recordings are read yet"
+        raise manifest.fault(what, remedy="Cut the parts into files of their own, or leave these columns out.")
+
+
+def _refuse_schemes(manifest: Manifest, paths: pa.ChunkedArray) -> None:
+    """Refuse addresses that cannot be read, such as those of web servers."""
+    other = pc.and_not(pc.match_substring_regex(paths, _ADDRESS), pc.match_substring_regex(paths, _KNOWN_ADDRESS))
+    if (row := pc.index(other, True).as_py()) >= 0:
+        what = f"songbag cannot read from {paths[row].as_py()!r}"
+        remedy = "Give a path, file:///..., s3://..., gs://... or az://...; fetch other files first."
+        raise manifest.fault(what, row, remedy=remedy)

@@ -2,4 +2,4 @@
 
 from songbag_store.cli.root import main
 
-__all__ = ["main", "options"]
+__all__ = ["main", "options", "wording"]

@@ -104,7 +104,8 @@ def _expanded(command: Command, made: Made) -> Command:
 
 def _option(one: Declaration) -> inspect.Parameter:
     """Return the parameter of a field; its default is None, so that what was given can be told from the default."""
-    kind = str if one.choices else next(kind for kind in (bool, int, float, str) if kind in one.types)
+    kind: Any = str if one.choices or one.repeated else next(k for k in (bool, int, float, str) if k in one.types)
+    kind = list[kind] if one.repeated else kind
     default = f" \\[default: {one.default_text}]" if one.default_text else ""  # unescaped it would be markup and vanish
     words = one.help.removesuffix(".") + f", in {one.unit}." if one.unit else one.help
     if not all(choice in words for choice in one.choices):

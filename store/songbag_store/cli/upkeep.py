@@ -12,7 +12,9 @@ from songbag_store.cli.options import At, Store, with_location
 
 commands = typer.Typer()
 
-Labels = Annotated[Path, typer.Argument(metavar="LABELS", help="CSV or Parquet: song_id and columns.")]
+Labels = Annotated[
+    Path, typer.Argument(metavar="LABELS", help="CSV, TSV, JSONL or Parquet: song_id or path, and columns.")
+]
 Where = Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")]
 Release = Annotated[
@@ -24,7 +26,7 @@ Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, wi
 @commands.command()
 @with_location(snapshot=False)
 def relabel(store: Store, at: At, labels: Labels) -> None:
-    """Join new or corrected columns to the songs of a store, by song_id; no feature is touched."""
+    """Join new or corrected columns to the songs of a store, by song_id or path; no feature is touched."""
     from songbag_store.store import SongStore
     from songbag_store.upkeep.change import relabel as run
 

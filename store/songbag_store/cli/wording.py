@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from songbag_store.progress import Progress
+
 _ARGUMENT = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]+))?`")
 
 
@@ -54,3 +56,23 @@ def as_options(text: str, names: Mapping[str, str]) -> str:
         return f"{names[argument]} {shlex.quote(value)}"
 
     return _ARGUMENT.sub(option, text)
+
+
+class AsOptions:
+    """Shows progress with notes that name options in the place of arguments.
+
+    Parameters
+    ----------
+    shown : Progress
+        Where to show it.
+    command : click.Command
+        The command that runs.
+    """
+
+    def __init__(self, shown: Progress, command: Any) -> None:
+        self._shown, self._names = shown, option_names(command)
+        self.begin, self.advance, self.end = shown.begin, shown.advance, shown.end
+
+    def note(self, line: str) -> None:
+        """Show the line."""
+        self._shown.note(as_options(line, self._names))

@@ -76,9 +76,14 @@ class Declaration:
         return self.option if self.option != "" else "--" + self.name.replace("_", "-")
 
     @property
+    def repeated(self) -> bool:
+        """Whether the value is any number of texts, and the option may be given as often."""
+        return get_origin(self.hint) is tuple
+
+    @property
     def types(self) -> tuple[Any, ...]:
         """The types, or the words, that a value may have."""
-        return get_args(self.hint) or (self.hint,)
+        return (tuple,) if self.repeated else get_args(self.hint) or (self.hint,)
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -91,6 +96,7 @@ class Declaration:
         if self.choices:
             return "one of " + ", ".join(self.choices)
         nouns = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", Path: "a path"}
+        nouns[tuple] = "any number of texts"
         words = self.rule.words if self.rule else ""
         number = next((one for one in (float, int) if one in self.types), None)
         return f"{nouns[number]} {words}".strip() if number else words or nouns[self.types[0]]
@@ -98,7 +104,7 @@ class Declaration:
     @property
     def default_text(self) -> str:
         """The default as a user reads it; empty for a switch that is off, and for None unless `absent` explains it."""
-        if self.default is None or self.default is False:
+        if self.default is None or self.default is False or self.default == ():
             return self.absent
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
@@ -112,6 +118,11 @@ class Declaration:
         """
         if value is None and type(None) in self.types:
             return None
+        if self.repeated:
+            # One text alone would otherwise be taken for its letters.
+            value = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else value
+            if not isinstance(value, tuple) or not all(isinstance(one, str) for one in value):
+                raise ValueError(self.wanted)
         if float in self.types and type(value) is int:
             value = float(value)
         fits = value in self.choices if self.choices else isinstance(value, self.types)

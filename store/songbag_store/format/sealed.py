@@ -25,6 +25,7 @@ _DIGEST_KEY = b"songbag.sha256"
 _FACTS_KEY = "songbag.facts"
 _FOREIGN = "it is cut off or not a file of songbag"
 _MOST_UNPACKED = 200
+_SMALL_BYTES = 256 << 20
 _GROUP_ROWS = 1 << 13
 _PARQUET = ds.ParquetFileFormat()
 
@@ -202,7 +203,7 @@ def check_seal(data: bytes) -> str:
 
 def _check_size(footer: pq.FileMetaData, n_bytes: int) -> None:
     """Refuse a file made to exhaust memory, before any of it is decoded."""
-    # Every row of songbag has its own id, which takes more than a byte.
+    # Every row of songbag has its own id, which takes more than a byte. Long texts of the user may be packed well.
     unpacked = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
-    if footer.num_rows > n_bytes or unpacked > _MOST_UNPACKED * n_bytes:
+    if footer.num_rows > n_bytes or unpacked > max(_MOST_UNPACKED * n_bytes, _SMALL_BYTES):
         raise ValueError(f"it says that its {n_bytes:,} bytes are {footer.num_rows:,} rows of {unpacked:,} bytes")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from urllib.parse import unquote
 
 from songbag_store.errors import UsageError
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CACHE_SIZE = "50GB"
 
+_FILE = re.compile(r"file:(//(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)B?")
 
 
@@ -29,7 +32,8 @@ class Location:
     """
 
     address: str
-    """A folder or a file, or ``s3://``, ``gs://`` or ``az://`` with a bucket and a prefix."""
+    """A folder or a file, or ``s3://``, ``gs://`` or ``az://`` with a bucket and a prefix. ``file://`` and ``~`` are
+    resolved."""
     storage_options: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
     """Credentials and endpoint of an object store, used before those of the environment: docs/object-stores.md."""
     cache_dir: str | Path | None = None
@@ -40,8 +44,8 @@ class Location:
     """Number of the store's snapshot to open; None for the newest."""
 
     def __post_init__(self) -> None:
-        # Notebooks have no type checker, and often pass a path.
-        object.__setattr__(self, "address", str(self.address))
+        # Notebooks have no type checker, and often pass a path; no shell resolves their ``~``.
+        object.__setattr__(self, "address", plain_address(str(self.address)))
 
     @classmethod
     def of(cls, place: LocationLike, snapshot: int | None = None) -> Location:
@@ -110,6 +114,34 @@ class Located(Protocol):
 
 LocationLike: TypeAlias = Location | Located | str | Path
 """The forms in which a user may give a location."""
+
+
+def plain_address(address: str) -> str:
+    """Return the path of a ``file://`` address, and a path that begins with ``~/`` with the home folder.
+
+    Raises
+    ------
+    UsageError
+        If the address is of a file of another machine.
+    """
+    if address == "~" or address.startswith("~/"):
+        return os.path.expanduser(address)
+    if (found := _FILE.fullmatch(address)) is None:
+        return address
+    if found["host"] not in (None, "", "localhost"):
+        remedy = "Give a path on this machine: file:///folder/file has three slashes."
+        raise UsageError(f"it names the machine {found['host']!r}", place=address, remedy=remedy)
+    return unquote(found["path"], errors="surrogateescape")
+
+
+def absolute_path(path: str, base: str) -> str:
+    """Return where a path of a table leads, which starts in the folder `base` unless it is absolute or an address."""
+    path = plain_address(path)
+    if is_remote(path):
+        return path
+    if is_remote(base) and not path.startswith("/"):
+        return f"{base.rstrip('/')}/{path}"
+    return os.path.abspath(os.path.join(base, path))
 
 
 def is_remote(address: str | Path) -> bool:

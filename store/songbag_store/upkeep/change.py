@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
 from songbag_store.format.index import OWN_COLUMNS, REPLACES, index_schema, user_fields
-from songbag_store.sql.manifest import fault, line_of, load_table, refuse_duplicates, text_column
+from songbag_store.sql.manifest import Manifest
 from songbag_store.sql.query import filter_songs
+from songbag_store.storage.location import absolute_path, plain_address
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.writer import commit_change
 
 
-def read_labels(path: Path) -> pa.Table:
-    """Read a CSV or Parquet file of labels: `song_id` and at least one column of the user's.
+def read_labels(path: Path) -> Manifest:
+    """Read a table of labels: `song_id`, or `path` in its place, and at least one column of the user's.
 
     Raises
     ------
     UsageError
         If it cannot be used; the message names the line or the column.
     """
-    if path.suffix.lower() not in (".csv", ".parquet"):
-        raise fault(path, "labels are a .csv or .parquet file")
-    table = load_table(path)
-    names = table.column_names
-    if "song_id" not in names:
-        raise fault(path, f"there is no column 'song_id' (there are: {', '.join(names) or 'none'})")
-    if len(set(names)) < len(names):
-        raise fault(path, f"the column {next(n for n in names if names.count(n) > 1)!r} is there twice")
-    if own := sorted(set(names) & (OWN_COLUMNS | {REPLACES}) - {"song_id"}):
-        raise fault(path, f"the column {own[0]!r} is one that songbag fills itself")
-    if len(names) == 1:
-        raise fault(path, "there is no column beside 'song_id'")
-    song_ids = text_column(path, table, "song_id")
-    refuse_duplicates(path, song_ids)
-    return table.set_column(names.index("song_id"), "song_id", song_ids)
+    labels = Manifest.load(path)
+    names = labels.table.column_names
+    key = next((name for name in ("song_id", "path") if name in names), None)
+    if key is None:
+        raise labels.fault(f"there is no column 'song_id' or 'path' (there are: {', '.join(names) or 'none'})")
+    if own := sorted(set(names) & (OWN_COLUMNS | {REPLACES}) - {"song_id", "path"}):
+        raise labels.fault(f"the column {own[0]!r} is one that songbag fills itself")
+    if not set(names) - {"song_id", "path"}:
+        raise labels.fault(f"there is no column beside {key!r}")
+    keys = labels.texts(key)
+    labels.refuse_duplicates(keys, key)
+    # Beside a song_id, a path says nothing new: that of the store stays.
+    table = labels.table.drop_columns([name for name in ("song_id", "path") if name in names])
+    return dataclasses.replace(labels, table=table.append_column(key, keys))
 
 
 def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
-    """Join the columns of a file to the index by song id and commit.
+    """Join the columns of a file to the index by song id, or by path where it has no song ids, and commit.
 
     A song in the file gets the file's values, empty ones too; every other song keeps its own. A song that is computed
     again keeps its labels.
@@ -53,7 +56,9 @@ def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
     store : SongStore, Location, str or pathlib.Path
         The store.
     labels : str or pathlib.Path
-        A CSV or Parquet file: `song_id` and at least one further column.
+        A CSV, TSV, JSON Lines or Parquet file: `song_id` or `path`, and at least one further column. A manifest that
+        was extracted will do. A relative path starts in the folder of the file. A path that the
+        store does not have is looked up among the song ids.
 
     Returns
     -------
@@ -68,32 +73,57 @@ def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
         If the file cannot be used, names a song that the store does not have, or gives a column a type that does not
         fit the values that other songs keep. The store is unchanged then.
     """
-    path = Path(labels)
-    table = read_labels(path)
+    given = read_labels(Path(plain_address(str(labels))))
 
     def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
-        relabelled = _joined(base.index, table, path)
+        relabelled = _joined(base.index, given)
         return None if relabelled.equals(base.index) else (relabelled, base.parts)
 
-    names = ", ".join(name for name in table.column_names if name != "song_id")
-    after = commit_change(SongStore.open(store), change, note=f"relabel {table.num_rows:,} songs: {names}")
-    return after, table.num_rows
+    names = ", ".join(name for name in given.table.column_names if name not in ("song_id", "path"))
+    note = f"relabel {given.table.num_rows:,} songs: {names}"
+    return commit_change(SongStore.open(store), change, note=note), given.table.num_rows
 
 
-def _joined(index: pa.Table, labels: pa.Table, path: Path) -> pa.Table:
-    known = pc.is_in(labels["song_id"], value_set=index["song_id"].combine_chunks())
-    unknown = pc.indices_nonzero(pc.invert(known)).to_pylist()
-    if unknown:
-        line, song_id = line_of(path, unknown[0]), labels["song_id"][unknown[0]].as_py()
-        raise fault(path, f"line {line}: the store has no song {song_id!r} ({len(unknown):,} unknown in all)")
-    position = pc.index_in(index["song_id"], value_set=labels["song_id"].combine_chunks())
+def _joined(index: pa.Table, labels: Manifest) -> pa.Table:
+    position = _rows_of_labels(index, labels)
     named = pc.is_valid(position)
     columns = {field.name: index[field.name] for field in user_fields(index.schema)}
-    for name in labels.drop_columns(["song_id"]).column_names:
-        given, place = labels[name].take(position), f"{path}: the column {name!r}"
-        columns[name] = _merged(columns.get(name), given, named, place)
+    for name in labels.table.column_names:
+        if name not in ("song_id", "path"):
+            given, place = labels.table[name].take(position), f"{labels.path}: the column {name!r}"
+            columns[name] = _merged(columns.get(name), given, named, place)
     schema = index_schema(pa.field(name, column.type) for name, column in columns.items())
     return pa.table([columns[n] if n in columns else index[n] for n in schema.names], schema=schema)
+
+
+def _rows_of_labels(index: pa.Table, labels: Manifest) -> pa.ChunkedArray:
+    """Return for each song of the index its row of the labels, or null.
+
+    Raises
+    ------
+    UsageError
+        If a row is of no song, or two are of one song.
+    """
+    if "song_id" in labels.table.column_names:
+        keys = labels.table["song_id"]
+        position = pc.index_in(index["song_id"], value_set=keys.combine_chunks())
+        what = "the store has no song {!r}"
+    else:
+        keys = labels.table["path"]
+        base = os.path.dirname(os.path.abspath(labels.path))
+        files = pa.chunked_array([[absolute_path(path, base) for path in keys.to_pylist()]], pa.string())
+        labels.refuse_duplicates(files, "path")
+        by_path = pc.index_in(index["path"], value_set=files.combine_chunks())
+        by_id = pc.index_in(index["song_id"], value_set=keys.combine_chunks())
+        position = pc.coalesce(by_path, by_id)
+        what = "the store has no song with the path {!r}"
+    known = np.zeros(len(keys), bool)
+    known[position.drop_null().to_numpy()] = True
+    unknown = np.flatnonzero(~known)
+    if len(unknown):
+        song = what.format(keys[int(unknown[0])].as_py())
+        raise labels.fault(f"{song} ({len(unknown):,} unknown in all)", int(unknown[0]))
+    return position
 
 
 def _merged(old: pa.ChunkedArray | None, new: pa.ChunkedArray, named: pa.ChunkedArray, place: str) -> pa.ChunkedArray:

@@ -34,14 +34,44 @@ def test_failures_are_counted_in_the_last_line_and_explained_by_a_command(tmp_pa
     assert "bad.mp3: the file is empty" in told
 
 
-@pytest.mark.fault(35)
+@pytest.mark.fault(95, 98)
+def test_a_run_that_stores_nothing_ends_with_1_and_notes_come_before_the_work(tmp_path: Path) -> None:
+    songs, store = tmp_path / "songs", tmp_path / "store"
+    songs.mkdir()
+    (songs / "bad.mp3").write_bytes(b"no audio")
+    (songs / ".hidden.mp3").write_bytes(b"no audio")
+    (songs / "x.wav").write_bytes(b"")
+    done = songbag("extract", songs, store, "--workers", "1", "--exclude", "*.wav", "--exclude", "y")
+    assert (done.returncode, done.stdout.splitlines()[-1][:34]) == (1, "0 songs stored, 1 failed; snapshot")
+    first, second, *_ = done.stderr.splitlines()
+    assert first == "note: hidden, trash, version and system entries left out: 1 (.hidden.mp3); --hidden takes them"
+    assert second == "note: entries that --exclude names left out: 1 (x.wav)"
+    again = songbag("extract", songs, store, "--exclude", "*.wav")
+    assert (again.returncode, "Nothing is new" in again.stdout) == (1, True)
+    nowhere = tmp_path / "nowhere.csv"
+    nowhere.write_text("path\nelsewhere/a.mp3\n")
+    missing = songbag("extract", nowhere, tmp_path / "other")
+    assert (missing.returncode, f"start in {tmp_path}," in missing.stderr) == (1, True)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.fault(35, 96, 97)
 @pytest.mark.parametrize(
     ("source", "said"),
-    [("nowhere", "no such folder"), ("empty", "no song"), ("twice.csv", "'x' stands twice, in lines 2 and 3")],
+    [
+        ("nowhere", "no such folder"),
+        ("empty", "no song"),
+        ("twice.csv", "'x' stands twice, in lines 2 and 3"),
+        ("list.m3u8", "it is a playlist"),
+        ("links", "--follow-links follows them"),
+    ],
 )
 def test_a_source_that_cannot_be_used_is_wrong_usage_and_makes_no_store(tmp_path: Path, source: str, said: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "twice.csv").write_text("path,song_id\na.mp3,x\nb.mp3,x\n")
+    (tmp_path / "list.m3u8").write_text("#EXTM3U\na.mp3\n")
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.mp3").symlink_to(tmp_path / "twice.csv")
     done = songbag("extract", tmp_path / source, tmp_path / "store")
     assert done.returncode == 2
     assert said in done.stderr

@@ -147,7 +147,10 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
     folder: Path, s3_url: str, s3_endpoint: str, tmp_path: Path
 ) -> None:
     files = {f"album/{path.name}": path.read_bytes() for path in folder.iterdir()}
-    music = put(s3_url, s3_endpoint, {**files, "cover.jpg": b"x"})
+    hidden = dict.fromkeys(
+        (".Trash/1.wav", "album/#recycle/2.wav", "album/._0.wav", "live/3.wav"), files["album/0.wav"]
+    )
+    music = put(s3_url, s3_endpoint, {**files, **hidden, "cover.jpg": b"x"})
     options = objects.options(s3_endpoint)
 
     def again(**more: bool) -> Summary:
@@ -155,12 +158,18 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
             Location(music, options),
             tmp_path / "store",
             SPEC,
-            ExtractConfig(workers=2, label_from_folder=True, **more),
+            ExtractConfig(workers=2, label_from_folder=True, exclude=("live",), **more),
             progress=Silent(),
         )
 
     first = again()
-    assert (first.n_stored, first.n_failed, first.warnings) == (6, 1, ("1 object(s) left out, no audio suffix",))
+    assert (first.n_stored, first.n_failed) == (6, 1)
+    assert first.warnings == (
+        "hidden, trash, version and system entries left out: 3 (.Trash/1.wav, album/#recycle/2.wav, album/._0.wav);"
+        " `hidden=True` takes them",
+        "entries that `exclude` names left out: 1 (live/3.wav)",
+        "files without the suffix of an audio file left out: 1 (.jpg)",
+    )
     assert (again().n_known, again().n_failed_before) == (6, 1)
     store = SongStore.open(tmp_path / "store")
     assert set(store.songs()["label"]) == {"album"}

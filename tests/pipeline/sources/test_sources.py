@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -7,10 +8,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from songbag_pipeline.errors import ManifestError, SourceError
+from songbag_pipeline.errors import ManifestError, SongsMissing, SourceError
 from songbag_pipeline.sources.listing import Source
 from songbag_pipeline.sources.source import read_source
 from songbag_store.errors import UsageError
+from tests.support.audio import chirp, write
 
 
 def touch(root: Path, *names: str) -> None:
@@ -59,7 +61,14 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     source = read_source(tmp_path)
     assert ids(source) == ["1.mp3", "inside.mp3"]
     said = "\n".join(source.warnings)
-    for reason in ("2 file(s)", "link to a folder", "link to nothing", "link out of", "not a regular file"):
+    for reason in (
+        "files without the suffix of an audio file left out: 3 (.jpg, .txt)",
+        "links to folders left out: 1 (loop)",
+        "links to nothing left out: 1 (dangling.mp3)",
+        "links out of the source left out: 1 (outside.mp3)",
+        "entries that are not a regular file left out: 1 (pipe.mp3)",
+        "songs that are links to a file with another name here: 1",
+    ):
         assert reason in said
 
 
@@ -124,10 +133,10 @@ def test_a_parquet_manifest_does_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "cannot be read"),
+        ("", "it is empty"),
         ("song_id\na\n", "no column 'path'"),
         ("path,song_id\na.mp3,1\nb.mp3,2\nc.mp3,1\n", "'1' stands twice, in lines 2 and 4"),
-        ("path\na.mp3\n\n,\n", "cannot be read"),
+        ("path\na.mp3\n\n,\n", "line 4 has 2 fields, and the first line has 1"),
         ("path,song_id\na.mp3,\n", "line 2: the column 'song_id' is empty"),
         ('path,song_id,note\na.mp3,1,"two\nlines"\n\nb.mp3,,x\n', "line 5: the column 'song_id' is empty"),
         ('path,song_id,"no\nte"\na.mp3,1,"1\n2\n3"\nb.mp3,2,\nc.mp3,1,\n', "'1' stands twice, in lines 3 and 7"),
@@ -163,7 +172,7 @@ def test_columns_of_every_spelling_of_text_become_text(tmp_path: Path) -> None:
 
 def test_text_that_is_not_utf8_and_columns_given_twice_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("path,artist\na.mp3,Bj\xf6rk\n".encode("latin-1"))
-    with pytest.raises(ManifestError, match="'artist' holds bytes that are not UTF-8"):
+    with pytest.raises(ManifestError, match=r"line 2 is not UTF-8.*Björk"):
         read_source(tmp_path / "latin.csv")
     (tmp_path / "twice.csv").write_text("path,a,a\nx.mp3,1,2\n")
     with pytest.raises(ManifestError, match="two columns 'a'"):
@@ -174,3 +183,100 @@ def test_text_that_is_not_utf8_and_columns_given_twice_are_refused(tmp_path: Pat
 def test_ids_that_look_like_paths_stay_text(tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("path,song_id\na.mp3,../../etc/passwd\nb.mp3,/abs\nc.mp3,C:\\x\n")
     assert ids(read_source(tmp_path / "list.csv")) == ["../../etc/passwd", "/abs", "C:\\x"]
+
+
+@pytest.mark.fault(97)
+@pytest.mark.parametrize("name", ["a.wav", "a", "a.data", "a.backup", "a.wav.bak"])
+def test_a_single_file_is_a_song_by_its_suffix_or_by_its_content(tmp_path: Path, name: str) -> None:
+    write(tmp_path / name, chirp(0.1), encoding="wav")
+    assert ids(read_source(tmp_path / name)) == [name]
+
+
+@pytest.mark.fault(97)
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("list.m3u8", b"#EXTM3U\na.ogg\n", "playlist"),
+        ("songs.zip", b"PK\3\4" + b"\xff\xfb\x90\x64" + bytes(413) + b"\xff\xfb\x90\x64", "ZIP archive"),
+        ("songs", b"PK\3\4" + b"\xff\xfb\x90\x64" + bytes(413) + b"\xff\xfb\x90\x64", "ZIP archive"),
+        ("notes.txt", b"Recorded on a Sunday\n", "no audio that songbag knows, and no manifest.*'path'"),
+        ("photo", b"\x89PNG\0\0", "no audio that songbag knows, and no manifest"),
+        ("empty", b"", "empty"),
+        ("list.csv", b"name\nx\n", "no column 'path' or 'audio_filepath' .there are: name"),
+    ],
+)
+def test_a_single_file_that_is_neither_song_nor_manifest_is_refused(
+    tmp_path: Path, name: str, content: bytes, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ManifestError, match=said):
+        read_source(tmp_path / name)
+
+
+def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    with pytest.raises(SourceError, match="neither a folder nor a regular file"):
+        read_source(tmp_path / "pipe.csv")
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        (("start_s",), "'start_s'"),
+        (("End S",), "'End S'"),
+        (("OFFSET",), "'OFFSET'"),
+        (("offset", "duration"), "'offset', 'duration'"),
+        (("start-s", "end_s", "duration"), "'start-s', 'end_s'"),
+    ],
+)
+def test_columns_for_parts_of_recordings_are_refused_by_name(
+    tmp_path: Path, suffix: str, columns: tuple[str, ...], named: str
+) -> None:
+    row = {"path": "a.ogg"} | dict.fromkeys(columns, 2.5)
+    manifest = tmp_path / f"list.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist([row]), manifest)
+    else:
+        csv = f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
+        manifest.write_text(json.dumps(row) if suffix == "jsonl" else csv)
+    with pytest.raises(ManifestError, match=f"the columns {named} name parts of recordings"):
+        read_source(manifest)
+
+
+@pytest.mark.fault(99)
+def test_a_duration_alone_is_a_column_like_any_other(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("path,duration\na.ogg,5.5\n")
+    assert read_source(tmp_path / "list.csv").songs["duration"].to_pylist() == [5.5]
+
+
+def test_paths_of_a_manifest_may_be_addresses_of_files_or_begin_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    touch(tmp_path, "a b.mp3", "home/c.mp3", "sub/d.mp3")
+    text = f"path\nfile://{tmp_path}/a%20b.mp3\n~/c.mp3\n./sub/../sub/d.mp3\n"
+    (tmp_path / "list.csv").write_text(text)
+    source = read_source(f"file://{tmp_path}/list.csv")
+    assert source.songs["path"].to_pylist() == [str(tmp_path / name) for name in ("a b.mp3", "home/c.mp3", "sub/d.mp3")]
+    assert source.songs["file_bytes"].null_count == 0
+
+
+@pytest.mark.parametrize("path", ["https://example.org/a.mp3", "file://other/a.mp3", "S3://x/a.mp3"])
+def test_an_address_that_cannot_be_read_is_refused_with_its_line(tmp_path: Path, path: str) -> None:
+    (tmp_path / "list.csv").write_text(f"path\na.mp3\n{path}\n")
+    with pytest.raises(ManifestError, match="line 3: songbag cannot read from"):
+        read_source(tmp_path / "list.csv")
+
+
+def test_missing_files_are_counted_with_the_folder_where_paths_start(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp3")
+    (tmp_path / "list.csv").write_text("path\na.mp3\nnowhere/b.mp3\n")
+    some = read_source(tmp_path / "list.csv")
+    some.refuse_nowhere()
+    assert some.missing().startswith("1 of the 2 files of the manifest are not there")
+    assert f"start in {tmp_path}, and the first" in some.missing()
+    (tmp_path / "a.mp3").unlink()
+    with pytest.raises(SongsMissing, match="none of the 2 files"):
+        read_source(tmp_path / "list.csv").refuse_nowhere()

@@ -68,3 +68,19 @@ def test_sizes_are_written_as_people_write_them(text: str, n_bytes: int) -> None
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="not a size"):
         parse_size(text)
+
+
+def test_an_address_of_a_file_and_the_home_folder_become_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    for given, address in {
+        "file:///music/a%20b": "/music/a b",
+        "FILE://localhost/music": "/music",
+        "file:/music": "/music",
+        "~/music": "/home/me/music",
+        "~": "/home/me",
+        "music/~": "music/~",
+        "file.csv": "file.csv",
+    }.items():
+        assert Location.of(given).address == address
+    with pytest.raises(UsageError, match="names the machine 'server'"):
+        Location("file://server/music")

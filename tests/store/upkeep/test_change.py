@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -57,17 +58,36 @@ def test_the_same_labels_twice_make_one_snapshot(store: SongStore, tmp_path: Pat
     assert relabel(relabel(store, path)[0], path)[0].snapshot == 2
 
 
+def test_a_manifest_without_song_ids_is_joined_by_path(store: SongStore, tmp_path: Path) -> None:
+    # The store knows a as /music/a; the text "c" is a song id.
+    after, n_matched = relabel(store, labels(tmp_path, "path,genre\n/music/../music/a,blues\nc,polka\n"))
+    assert (n_matched, column(after, "genre")) == (2, {"a": "blues", "b": "jazz", "c": "polka"})
+    (tmp_path / "beside.jsonl").write_text(
+        f'{{"audio_filepath": "{os.path.relpath("/music/b", tmp_path)}", "year": 1}}'
+    )
+    after, _ = relabel(after, tmp_path / "beside.jsonl")
+    assert column(after, "year") == {"a": None, "b": 1, "c": None}
+
+
+def test_a_path_beside_a_song_id_changes_nothing(store: SongStore, tmp_path: Path) -> None:
+    after, _ = relabel(store, labels(tmp_path, "path,song_id,genre\nelsewhere/x,b,polka\n"))
+    assert (column(after, "genre")["b"], column(after, "path")["b"]) == ("polka", "/music/b")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,genre\na,x\n", "no column 'song_id'"),
+        ("id,genre\na,x\n", "no column 'song_id' or 'path'"),
         ("song_id\na\n", "no column beside"),
         ("song_id,status\na,ok\n", "'status' is one that songbag fills"),
         ("song_id,replaces\na,ok\n", "'replaces' is one that songbag fills"),
         ("song_id,genre\na,x\nzz,y\nzzz,y\n", r"line 3: the store has no song 'zz' \(2 unknown"),
         ("song_id,genre\na,x\nb,y\na,z\n", "'a' stands twice, in lines 2 and 4"),
         ("song_id,genre\na,x\n,y\n", "line 3: the column 'song_id' is empty"),
-        ("", "cannot be read"),
+        ("", "it is empty"),
+        ("path,genre\na,x\n./a,y\n", "'.*/a' stands twice, in lines 2 and 3"),
+        ("path,genre\na,x\nzz,y\n", "line 3: the store has no song with the path 'zz'"),
+        ("path\na\n", "no column beside 'path'"),
     ],
 )
 def test_labels_that_cannot_be_used_are_refused_with_line_or_column(

@@ -125,7 +125,7 @@ def test_what_the_source_leaves_out_and_what_failed_is_shown(run: Run, music: Pa
     done = CliRunner().invoke(commands, ["predict", str(run.folder), str(music), "-o", str(tmp_path / "out.csv")])
     assert done.exit_code == 0, done.output
     first, *explained, failed, last = done.output.splitlines()
-    assert first == "note: 1 file(s) left out, no audio suffix (.jpg)"
+    assert first == "note: files without the suffix of an audio file left out: 1 (.jpg)"
     assert len(explained) == 4
     assert failed == "failed: broken.mp3: the file is empty"
     assert last == f"4 songs predicted, 1 failed (see the column error): {tmp_path / 'out.csv'}"

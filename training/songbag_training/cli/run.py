@@ -71,6 +71,8 @@ def predict(
         print(f"failed: {failure}")
     failed = f", {done.n_failed} failed (see the column error)" if done.n_failed else ""
     print(f"{done.n_songs - done.n_failed} songs predicted{failed}: {output}")
+    if done.n_failed == done.n_songs:
+        raise typer.Exit(1)
 
 
 def export(

@@ -1,0 +1,110 @@
+"""A JSON object on each line, as speech toolkits write their manifests."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from songbag_store.sql.text import check_text, encoding_of, fault, shown
+
+_ROWS_AT_ONCE = 1 << 13
+_ONE_TYPE = "Give the values of a column one type."
+
+Row = tuple[int, dict[str, Any]]
+"""A line, counted from 1, and its object."""
+
+
+def read_lines(path: Path) -> pa.Table:
+    """Read a table; a column that a line lacks is null there. A song_id that is a whole number becomes text.
+
+    Raises
+    ------
+    UsageError
+        If a line is no object, or a column holds values of several types; with the line.
+    """
+    with path.open("rb") as file:
+        encoding = encoding_of(file.read(4))
+    check_text(path, encoding)
+    rows = _rows(path, encoding)
+    schema, pieces = pa.schema([]), list[pa.Table]()
+    while block := list(islice(rows, _ROWS_AT_ONCE)):
+        pieces.append(_table(path, block))
+        try:
+            # Joined as it grows, so that the first block of another type is known by its lines.
+            schema = pa.unify_schemas([schema, pieces[-1].schema], promote_options="permissive")
+        except pa.ArrowException as error:
+            what = f"lines {block[0][0]} to {block[-1][0]}: {str(error).splitlines()[0]}"
+            raise fault(path, what, _ONE_TYPE) from error
+    return pa.concat_tables([schema.empty_table(), *pieces], promote_options="permissive")
+
+
+def line_of_object(path: Path, row: int) -> int:
+    """Return the line of a row."""
+    with path.open("rb") as file:
+        encoding = encoding_of(file.read(4))
+    return next(line for number, (line, _) in enumerate(_texts(path, encoding)) if number == row)
+
+
+def _texts(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    with path.open(encoding=encoding) as file:
+        yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+
+
+def _rows(path: Path, encoding: str) -> Iterator[Row]:
+    for number, text in _texts(path, encoding):
+        try:
+            value = json.loads(text, parse_int=_whole, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as error:
+            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+            raise fault(path, f"line {number} is no JSON object that can be read ({reason}): {shown(text)}") from error
+        if not isinstance(value, dict) or not value:
+            raise fault(path, f"line {number} is no JSON object with columns: {shown(text.strip())}")
+        if type(value.get("song_id")) is int:
+            value["song_id"] = str(value["song_id"])
+        yield number, value
+
+
+def _whole(text: str) -> int:
+    number = int(text)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ValueError(f"{shown(text)} is a number above 64 bits; put it between quotation marks")
+    return number
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it names a column twice")
+    return found
+
+
+def _table(path: Path, block: list[Row]) -> pa.Table:
+    """Make a table of some rows, each column by itself so that a fault names its column and line."""
+    names = dict.fromkeys(name for _, row in block for name in row)
+    return pa.table({name: _column(path, name, [(line, row.get(name)) for line, row in block]) for name in names})
+
+
+def _column(path: Path, name: str, values: list[tuple[int, Any]]) -> pa.Array:
+    if (column := _array(values)) is not None:
+        return column
+    # The first value with which the column cannot be made is the one to name: found by halving.
+    fits, breaks = 0, len(values)
+    while breaks - fits > 1:
+        middle = (fits + breaks) // 2
+        fits, breaks = (fits, middle) if _array(values[:middle]) is None else (middle, breaks)
+    line, value = values[breaks - 1]
+    what = f"line {line}: the column {name!r} holds {shown(json.dumps(value))}, which does not go with the lines before"
+    raise fault(path, what, _ONE_TYPE)
+
+
+def _array(values: list[tuple[int, Any]]) -> pa.Array | None:
+    """Return values as a column, None if they are of several types."""
+    try:
+        return pa.array([value for _, value in values])
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError):
+        return None
