@@ -28,6 +28,8 @@ class Plan:
     ----------
     todo : pyarrow.Table
         Songs to compute: the source's columns and ``replaces``, the fragment whose row of the song is to go.
+    again : pyarrow.ChunkedArray
+        For each row of `todo`, whether it is a song that failed before and has not changed since.
     n_known : int
         Songs whose features the store has.
     n_failed_before : int
@@ -39,6 +41,7 @@ class Plan:
     """
 
     todo: pa.Table
+    again: pa.ChunkedArray
     n_known: int
     n_failed_before: int
     changed: tuple[str, ...]
@@ -64,13 +67,14 @@ class Plan:
         same_file = pc.and_(*(_equal(songs[name], present[name]) for name in ("file_bytes", "modified_at")))
         # A file that was missing and still is has not changed.
         same_file = pc.or_(same_file, pc.and_(pc.is_null(songs["file_bytes"]), pc.is_null(present["file_bytes"])))
-        again = failed if retry_failed else pc.and_not(failed, same_file)
+        retried = failed if retry_failed else pc.and_not(failed, same_file)
         changed = _changed_content(source, index, position, pc.and_not(ok, same_file))
-        todo = pc.or_(pc.or_(pc.is_null(position), again), changed)
+        todo = pc.or_(pc.or_(pc.is_null(position), retried), changed)
         return cls(
             todo=keep_rows(songs.append_column(REPLACES, present["fragment"]), todo),
+            again=pc.and_(failed, same_file).filter(todo),
             n_known=_count(pc.and_not(ok, changed)),
-            n_failed_before=_count(pc.and_not(failed, again)),
+            n_failed_before=_count(pc.and_not(failed, retried)),
             changed=tuple(songs["song_id"].filter(changed).to_pylist()),
             n_other_columns=_count(pc.and_not(_other_columns(songs, index, position), todo)),
         )

@@ -27,6 +27,8 @@ class Summary(Shown):
         The store's newest snapshot.
     n_duplicates : int
         Songs of the store that are another one byte for byte; the first of each group is not counted.
+    n_again : int
+        Songs to be tried again that failed before, and whose files have not changed.
     warnings : tuple of str
         What was left out of the source, and why.
     n_stored, n_failed : int
@@ -40,6 +42,7 @@ class Summary(Shown):
     n_adopted: int
     snapshot: int
     n_duplicates: int
+    n_again: int = 0
     warnings: tuple[str, ...] = ()
     n_stored: int = 0
     n_failed: int = 0
@@ -54,8 +57,8 @@ class Summary(Shown):
 
     @property
     def nothing_stored(self) -> bool:
-        """Whether songs were to be stored and none could be, or the store has no song of the source at all."""
-        return self.n_stored == 0 and (self.n_failed > 0 or self.n_known == 0)
+        """Whether there were new songs and none could be stored, or the store has no song of the source at all."""
+        return self.n_stored == 0 and (self.n_failed > self.n_again or self.n_known == 0)
 
     def _facts(self) -> Iterator[tuple[str, object]]:
         yield from {"stored": self.n_stored, "failed": self.n_failed, "known": self.n_known}.items()

@@ -65,6 +65,7 @@ class Work:
             n_adopted=adopted.inside.state.content.n_rows - opened.inside.state.content.n_rows,
             snapshot=adopted.snapshot,
             n_duplicates=count_duplicates(adopted),
+            n_again=int(pc.sum(plan.again.slice(0, config.limit)).as_py() or 0),
             warnings=(*found.warnings, *filter(None, [found.missing()]), *left_out),
         )
         return cls(without_index(adopted), found.location, plan.todo.slice(0, config.limit), config, summary)

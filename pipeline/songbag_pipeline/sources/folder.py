@@ -11,9 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_pipeline.errors import SourceError
-from songbag_pipeline.sources.listing import AUDIO_SUFFIXES, OWN, Source, suffix_of, table_of, twins
-from songbag_pipeline.sources.selection import HIDDEN, LeftOut, Selection
+from songbag_pipeline.audio.files import open_regular
+from songbag_pipeline.audio.sniff import sniff
+from songbag_pipeline.errors import SongError, SourceError
+from songbag_pipeline.sources.leftovers import Leftovers
+from songbag_pipeline.sources.listing import AUDIO_SUFFIXES, OTHER_SUFFIXES, OWN, Source, suffix_of, table_of, twins
+from songbag_pipeline.sources.selection import HIDDEN, Selection
 from songbag_store.storage.location import Location
 from songbag_store.storage.objects import ObjectStorage
 
@@ -25,6 +28,7 @@ _CLOSED = "folders that may not be read, or are gone,"
 _NOT_REGULAR = "entries that are not a regular file"
 _NOT_UTF8 = "files whose name is not UTF-8 (rename them)"
 _NO_SUFFIX = "files without the suffix of an audio file"
+_TEXT = "files with a suffix of audio and another content"
 _HINTS = {
     HIDDEN: "`hidden=True` takes them",
     _LINKED_FOLDERS: "`follow_links=True` follows them",
@@ -40,7 +44,7 @@ def read_folder(location: Location, selection: Selection, *, switches: bool) -> 
     SourceError
         If a folder cannot be listed for another reason than missing rights.
     """
-    left_out = LeftOut(switches=switches)
+    left_out = Leftovers(selection, switches=switches)
     walk = _Walk(location.address, selection, left_out)
     walk.run()
     song_ids = walk.song_ids
@@ -61,7 +65,7 @@ class _Walk:
         The folder; it may be hidden, or a link.
     selection : Selection
         What to take.
-    left_out : LeftOut
+    left_out : Leftovers
         Counts the rest.
 
     Attributes
@@ -70,7 +74,7 @@ class _Walk:
         The paths of the songs below the folder, in order once `run` has ended.
     """
 
-    def __init__(self, root: str, selection: Selection, left_out: LeftOut) -> None:
+    def __init__(self, root: str, selection: Selection, left_out: Leftovers) -> None:
         self._root, self._selection, self._left_out = root, selection, left_out
         # The folders that are listed other than by their parent, by their path below the source.
         self._entrances = {"": os.path.realpath(root)}
@@ -178,8 +182,21 @@ class _Walk:
             is_inside = real.startswith(f"{self._entrances['']}/")
             if not (is_inside or self._selection.follow_links):
                 return _LINKS_OUT
+        if suffix_of(entry.name) in OTHER_SUFFIXES and not _is_audio(entry.path):
+            return _TEXT
+        if is_link:
             self._targets.append(hash(real))
         return None
+
+
+def _is_audio(path: str) -> bool:
+    """Return whether the content of a file is known; a file that cannot be read fails later, with its reason."""
+    try:
+        with open_regular(path) as file:
+            sniff(file)
+    except SongError as error:
+        return error.code != "not-audio"
+    return True
 
 
 def _is(test: Callable[[], bool]) -> bool:
@@ -193,7 +210,7 @@ def _is(test: Callable[[], bool]) -> bool:
 def read_prefix(location: Location, selection: Selection, *, switches: bool) -> Source:
     """List the songs below a prefix; a song id is the part of the key after the prefix."""
     storage = ObjectStorage(location.address, location.storage_options)
-    left_out = LeftOut(switches=switches)
+    left_out = Leftovers(selection, switches=switches)
     songs = []
     for one in sorted(storage.entries(""), key=lambda one: one.key):
         reason = selection.reason_for_key(one.key)

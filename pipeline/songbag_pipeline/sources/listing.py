@@ -21,6 +21,9 @@ AUDIO_SUFFIXES = frozenset(
 )
 """Files of a folder with one of these suffixes are songs; their format is known by their content."""
 
+OTHER_SUFFIXES = frozenset({".dts", ".mts", ".ts"})
+"""Those of them that programs' texts have too: a folder's file is a song only if its content is known."""
+
 _ROWS_AT_ONCE = 1 << 13
 _TIME = pa.timestamp("us", tz="UTC")
 OWN = pa.schema([("song_id", pa.string()), ("path", pa.string()), ("file_bytes", pa.int64()), ("modified_at", _TIME)])

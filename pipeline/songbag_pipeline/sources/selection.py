@@ -1,16 +1,13 @@
-"""What of a folder or a bucket is taken, and a count of what is left out."""
+"""What of a folder or a bucket is taken."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 import unicodedata
-from bisect import insort
-from collections import defaultdict
 from functools import lru_cache
 
 from songbag_store.errors import UsageError
-from songbag_store.sql.output import plain_text
 
 _HIDDEN = re.compile(r"\.[^.]")
 _SYSTEM = frozenset(
@@ -25,7 +22,6 @@ _SYSTEM = frozenset(
 )
 _SYSTEM_KINDS = re.compile(r"found\.[0-9]{3}|~syncthing~.*|.*\.(download|crdownload|part|partial)", re.DOTALL)
 _APPLE_DOUBLE = "._"
-_NAMED = 3
 
 HIDDEN = "hidden, trash, version and system entries"
 APPLE_DOUBLE = "AppleDouble files (._name), which hold no audio,"
@@ -45,6 +41,7 @@ class Selection:
     hidden: bool = False
     exclude: tuple[str, ...] = ()
     follow_links: bool = False
+    _used: set[str] = dataclasses.field(default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         for pattern in self.exclude:
@@ -66,8 +63,9 @@ class Selection:
             return HIDDEN
         if not is_folder and name.startswith(_APPLE_DOUBLE):
             return APPLE_DOUBLE
-        excluded = any(matches(pattern, name, path, is_folder=is_folder) for pattern in self.exclude)
-        return EXCLUDED if excluded else None
+        named = [pattern for pattern in self.exclude if matches(pattern, name, path, is_folder=is_folder)]
+        self._used.update(named)
+        return EXCLUDED if named else None
 
     def reason_for_key(self, key: str) -> str | None:
         """Return why an object of a bucket is left out, by the parts of its key; None if it is taken."""
@@ -76,6 +74,10 @@ class Selection:
             if reason := self.reason(name, "/".join(parts[:end]), is_folder=end < len(parts)):
                 return reason
         return None
+
+    def unused(self) -> list[str]:
+        """Return the patterns that have named nothing so far."""
+        return [pattern for pattern in dict.fromkeys(self.exclude) if pattern not in self._used]
 
 
 def is_hidden(name: str) -> bool:
@@ -114,51 +116,3 @@ def _part(part: str) -> str:
         inside = part[1:-1].replace("\\", r"\\").replace("[", r"\[")
         return f"[^/{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
     return re.escape(part)
-
-
-class LeftOut:
-    """Counts what is left out of a source, by reason, with the first names.
-
-    Parameters
-    ----------
-    switches : bool
-        Whether the user has arguments that change the selection, so that notes may name them.
-    """
-
-    def __init__(self, *, switches: bool) -> None:
-        self._switches = switches
-        self._counts: dict[str, int] = defaultdict(int)
-        self._names: dict[str, list[str]] = defaultdict(list)
-        self._cut: set[str] = set()
-
-    def add(self, reason: str, name: str) -> None:
-        """Count an entry; `reason` is a plural noun."""
-        self._counts[reason] += 1
-        names = self._names[reason]
-        if name not in names:
-            insort(names, name)
-        if len(names) > _NAMED:
-            names.pop()
-            self._cut.add(reason)
-
-    def notes(self, hints: dict[str, str]) -> list[str]:
-        """Return a note for each reason, those with a hint first.
-
-        Parameters
-        ----------
-        hints : dict of str to str
-            By reason, the argument that takes these entries after all.
-        """
-        order = sorted(self._counts, key=lambda reason: (reason not in hints, reason))
-        return [self._note(reason, hints.get(reason, "")) for reason in order]
-
-    def _note(self, reason: str, hint: str) -> str:
-        count, names = self._counts[reason], [_shown(name) for name in self._names[reason]]
-        more = ", ..." if reason in self._cut else ""
-        note = f"{reason} left out: {count:,} ({', '.join(names)}{more})"
-        return f"{note}; {hint}" if hint and self._switches else note
-
-
-def _shown(name: str) -> str:
-    """Return a name on one line, with its bytes that are not UTF-8 escaped."""
-    return plain_text(name.encode("utf-8", "surrogateescape").decode(errors="backslashreplace"))

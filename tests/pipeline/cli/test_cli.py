@@ -43,16 +43,35 @@ def test_a_run_that_stores_nothing_ends_with_1_and_notes_come_before_the_work(tm
     (songs / "x.wav").write_bytes(b"")
     done = songbag("extract", songs, store, "--workers", "1", "--exclude", "*.wav", "--exclude", "y")
     assert (done.returncode, done.stdout.splitlines()[-1][:34]) == (1, "0 songs stored, 1 failed; snapshot")
-    first, second, *_ = done.stderr.splitlines()
+    first, second, third, *_ = done.stderr.splitlines()
     assert first == "note: hidden, trash, version and system entries left out: 1 (.hidden.mp3); --hidden takes them"
     assert second == "note: entries that --exclude names left out: 1 (x.wav)"
-    again = songbag("extract", songs, store, "--exclude", "*.wav")
-    assert (again.returncode, "Nothing is new" in again.stdout) == (1, True)
+    assert third == "note: the pattern 'y' of --exclude names nothing in the source"
     nowhere = tmp_path / "nowhere.csv"
     nowhere.write_text("path\nelsewhere/a.mp3\n")
     missing = songbag("extract", nowhere, tmp_path / "other")
     assert (missing.returncode, f"start in {tmp_path}," in missing.stderr) == (1, True)
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.fault(98)
+@pytest.mark.parametrize(
+    ("counts", "nothing"),
+    [
+        ({"n_known": 0, "n_failed": 5}, True),
+        ({"n_known": 0, "n_failed_before": 5}, True),
+        ({"n_known": 9, "n_failed": 5}, True),
+        ({"n_known": 9, "n_failed": 5, "n_again": 4}, True),
+        ({"n_known": 9, "n_failed": 5, "n_again": 5}, False),
+        ({"n_known": 9, "n_failed_before": 5}, False),
+        ({"n_known": 0, "n_failed": 5, "n_stored": 1}, False),
+    ],
+)
+def test_nothing_could_be_stored_if_all_new_songs_failed_or_the_store_has_none(
+    counts: dict[str, int], nothing: bool
+) -> None:
+    all_counts = {"n_failed_before": 0, "n_adopted": 0, "snapshot": 1, "n_duplicates": 0} | counts
+    assert Summary(**all_counts).nothing_stored is nothing
 
 
 @pytest.mark.fault(35, 96, 97)

@@ -83,10 +83,13 @@ def test_a_pattern_names_names_or_with_a_slash_paths(pattern: str, path: str, ma
 @pytest.mark.fault(95)
 def test_what_a_pattern_names_goes_with_all_below_it_and_is_counted(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp3", "a.wav", "demos/1.mp3", "rock/demos/x/2.mp3", "rock/live/3.mp3", "rock/live/4.mp3")
-    chosen = ExtractConfig(exclude=["*.wav", "demos/", "rock/live/4*"]).selection()  # type: ignore[arg-type]
+    chosen = ExtractConfig(exclude=["*.wav", "demos/", "rock/live/4*", "nothing"]).selection()  # type: ignore[arg-type]
     source = read_source(tmp_path, chosen)
     assert ids(source) == ["a.mp3", "rock/live/3.mp3"]
-    assert source.warnings == ("entries that `exclude` names left out: 4 (a.wav, demos, rock/demos, ...)",)
+    assert source.warnings == (
+        "entries that `exclude` names left out: 4 (a.wav, demos, rock/demos, ...)",
+        "the pattern 'nothing' of `exclude` names nothing in the source",
+    )
     assert ExtractConfig(exclude="*.wav").exclude == ("*.wav",)  # type: ignore[arg-type]
 
 
