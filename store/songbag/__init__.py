@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from songbag_store.upkeep.compact import compact as compact
     from songbag_store.upkeep.garbage import gc as gc
     from songbag_store.upkeep.summary import failures as failures, history as history, info as info
-    from songbag_store.upkeep.verify import repair as repair, verify as verify
+    from songbag_store.upkeep.verify import repair as repair
     from songbag_training.apply.export import export as export
     from songbag_training.apply.predict import predict as predict
     from songbag_training.config import TrainConfig as TrainConfig
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from songbag_training.models.model import song_model as song_model, window_model as window_model
     from songbag_training.runs.evaluate import Evaluation as Evaluation, evaluate as evaluate
     from songbag_training.runs.run import Run as Run
+    from songbag_training.runs.verification import verify as verify
     from songbag_training.songs.bags import BagDataset as BagDataset
     from songbag_training.songs.task import Task as Task
     from songbag_training.splits.division import split as split
@@ -72,7 +73,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_store.upkeep.compact": ("compact",),
         "songbag_store.upkeep.garbage": ("gc",),
         "songbag_store.upkeep.summary": ("failures", "history", "info"),
-        "songbag_store.upkeep.verify": ("repair", "verify"),
+        "songbag_store.upkeep.verify": ("repair",),
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
         "songbag_training.config": ("TrainConfig",),
@@ -81,6 +82,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.models.model": ("song_model", "window_model"),
         "songbag_training.runs.evaluate": ("Evaluation", "evaluate"),
         "songbag_training.runs.run": ("Run",),
+        "songbag_training.runs.verification": ("verify",),
         "songbag_training.songs.bags": ("BagDataset",),
         "songbag_training.songs.task": ("Task",),
         "songbag_training.splits.division": ("split",),

@@ -158,6 +158,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "Memory is too small for a step; a reading process dies.",
             "A clear error; batches are read all the same.",
         ),
+        101: (
+            "One bit of a file of a run changes, or the file is cut off.",
+            "What reads the file refuses it; `verify` names it.",
+        ),
         108: (
             "A run is judged by a column of another task.",
             "Refused; the message names both tasks.",

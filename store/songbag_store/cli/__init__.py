@@ -2,4 +2,4 @@
 
 from songbag_store.cli.root import main
 
-__all__ = ["main", "options", "wording"]
+__all__ = ["main", "options", "upkeep", "wording"]

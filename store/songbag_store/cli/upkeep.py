@@ -1,4 +1,4 @@
-"""The commands that look after a store: relabel, remove, compact, gc, history, verify and repair."""
+"""The commands that look after a store: relabel, remove, compact, gc, history and repair; and verifying one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from songbag_store.cli.options import At, Store, with_location
+from songbag_store.storage.location import Location
 
 commands = typer.Typer()
 
@@ -116,27 +117,25 @@ def history(store: Store, at: At) -> None:
         print(pins_text(pins, store))
 
 
-@commands.command()
-@with_location()
-def verify(store: Store, at: At, full: Full = False) -> None:
-    """Check that everything is there and is what was written; name the songs hit; exit 1 if any is."""
+def verify_store(store: Location, full: bool) -> None:
+    """Verify a store and print what is found; the command `verify` is training's, because it also takes a run."""
     from songbag_store.store import SongStore
-    from songbag_store.upkeep.verify import not_sealed, report, verify as run
+    from songbag_store.upkeep.verify import not_sealed, report, unsealed_text, verify as run
 
-    opened = SongStore.open(at(store))
+    opened = SongStore.open(store)
     damages = run(opened, full=full)
     if unsealed := not_sealed(opened):
-        more = f" and {len(unsealed) - 3:,} more" if len(unsealed) > 3 else ""
-        print(f"not sealed: {', '.join(unsealed[:3])}{more}. Made before there were seals: a changed bit may not show.")
+        print(unsealed_text(unsealed))
     if not damages:
         n_songs, how = opened.inside.places.num_rows, "every byte" if full else "every size"
-        print(f"Snapshot {opened.snapshot} of {store} is whole: {n_songs:,} songs, {how} checked.")
+        print(f"Snapshot {opened.snapshot} of {store.address} is whole: {n_songs:,} songs, {how} checked.")
         return
     print(report(damages))
     hit = {song_id for damage in damages for song_id in damage.song_ids}
     print(f"{len(damages):,} objects damaged, {len(hit):,} songs hit.")
     if hit:
-        print(f"Restore the objects from a copy, or take the songs out: songbag repair {store}{' --full' * full}")
+        command = f"songbag repair {store.address}{' --full' * full}"
+        print(f"Restore the objects from a copy, or take the songs out: {command}")
     raise typer.Exit(1)
 
 

@@ -22,7 +22,9 @@ from songbag_store.format.document import BLANK, T, blank_digest, parse_document
 from songbag_store.format.index import CONTENT
 
 _DIGEST_KEY = b"songbag.sha256"
-_FACTS_KEY = "songbag.facts"
+FACTS_KEY = "songbag.facts"
+"""Where the footer has its facts."""
+
 _FOREIGN = "it is cut off or not a file of songbag"
 _MOST_UNPACKED = 200
 _SMALL_BYTES = 256 << 20
@@ -71,7 +73,7 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any], *, group_rows: int = _
         while (group := next(groups, None)) is not None:
             writer.write_table(group, row_group_size=group_rows)
             del group  # or it would be in memory while the next one is made
-        writer.add_key_value_metadata({_FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): placeholder})
+        writer.add_key_value_metadata({FACTS_KEY: json.dumps(facts), _DIGEST_KEY.decode(): placeholder})
     with buffer.getbuffer() as data:
         # A copy of the footer alone: its size stands before the last four bytes of any Parquet file.
         footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
@@ -134,7 +136,7 @@ class Sealed:
             reader = self._reader()
             _check_size(reader.metadata, len(data))
             self.schema, self.n_rows = reader.schema_arrow.remove_metadata(), int(reader.metadata.num_rows)
-            self.facts = parse_document((reader.metadata.metadata or {})[_FACTS_KEY.encode()])
+            self.facts = parse_document((reader.metadata.metadata or {})[FACTS_KEY.encode()])
 
     def read_facts(self, cls: type[T]) -> T:
         """Return the facts as a dataclass.

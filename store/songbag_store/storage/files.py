@@ -39,9 +39,8 @@ def file_digest(path: Path) -> str:
 
 
 @contextmanager
-def _temporary(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside a file, and remove what is there in the end."""
-    temporary = temporary_beside(path)
+def _temporary(path: Path, temporary: Path) -> Iterator[Path]:
+    """Yield a temporary path, and remove what is there in the end; an error of the system names `path`."""
     try:
         yield temporary
     except SongbagError:
@@ -68,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
     FileError
         If the file cannot be written.
     """
-    with _temporary(path) as temporary:
+    with _temporary(path, temporary_beside(path)) as temporary:
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
@@ -90,7 +89,7 @@ def creating(path: Path) -> Iterator[Path]:
     taken = UsageError("there is something in its place", place=str(path), remedy=remedy)
     if os.path.lexists(path):
         raise taken
-    with _temporary(path) as temporary:
+    with _temporary(path, temporary_beside(path)) as temporary:
         yield temporary
         for made in (*temporary.rglob("*"), temporary):
             sync(made)
@@ -100,6 +99,24 @@ def creating(path: Path) -> Iterator[Path]:
         except OSError as error:
             raise taken if error.errno in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR) else error from error
         sync(path.parent)
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder inside a folder, for files that are moved out of it together; remove it in the end.
+
+    Raises
+    ------
+    FileError
+        If a file cannot be written; it is named by its place in `folder`.
+    """
+    with _temporary(folder, temporary_beside(folder / "staged")) as temporary:
+        temporary.mkdir()
+        try:
+            yield temporary
+        except FileError as error:
+            error.place = error.place.replace(str(temporary), str(folder))
+            raise
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -272,6 +272,12 @@ def _verify_tags(store: SongStore, events: list[Event]) -> Iterator[Damage]:
             yield Damage(keys.tag_key(tag.name), f"pins another snapshot {tag.snapshot} than the one that is there")
 
 
+def unsealed_text(keys: list[str]) -> str:
+    """Return what `not_sealed` found as text."""
+    more = f" and {len(keys) - 3:,} more" if len(keys) > 3 else ""
+    return f"not sealed: {', '.join(keys[:3])}{more}. Made before there were seals: a changed bit may not show."
+
+
 def report(damages: list[Damage]) -> str:
     """Return damages as text, each with the ids of its songs."""
     return "\n".join("\n  song ".join([f"{one.key}: {one.what}", *map(plain_text, one.song_ids)]) for one in damages)

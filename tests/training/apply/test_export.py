@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import FileError, MissingExtra, UsageError
 from songbag_store.format.array import decode
+from songbag_store.storage.files import file_digest
 from songbag_training import evaluate, export, predict
 from songbag_training.apply.export import portable_model, write_model
 from songbag_training.cli import commands
@@ -31,6 +32,7 @@ from songbag_training.models.poolings import POOLINGS
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import save_weights
 from songbag_training.songs.task import Task
+from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 from tests.support.small_files import small_files
 
@@ -195,7 +197,10 @@ def calibrated(run: Run, store: SongStore, tmp_path_factory: pytest.TempPathFact
     copy = Run.open(shutil.copytree(run.folder, tmp_path_factory.mktemp("calibrated") / "run"))
     model = copy.load_model()
     model.get_layer("pooling").temperature.assign([2.0])
-    save_weights(model, copy.folder / "weights.safetensors")
+    save_weights(model, copy.weights_path)
+    files = {**(copy.facts.files or {}), copy.weights_path.name: file_digest(copy.weights_path)}
+    edit_document(copy.folder / "run.json", files=files)
+    copy = Run.open(copy.folder)
     before, after = evaluate(run, store).metrics["train"]["song"], evaluate(copy, store).metrics["train"]["song"]
     assert (before["accuracy"], abs(before["log_loss"] - after["log_loss"]) > 0.01) == (after["accuracy"], True)
     return copy

@@ -20,8 +20,11 @@ from songbag_training import TrainConfig
 from songbag_training.errors import LabelError, SplitMismatch
 from songbag_training.fit.cross_validation import CrossValidation, cross_validate
 from songbag_training.runs.run import Run
+from songbag_training.runs.verification import Verdict, verify_folder
 from songbag_training.splits.split import Split
+from tests.support.damages import damaged, seeded
 from tests.support.documents import edit_document
+from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
@@ -112,6 +115,33 @@ def test_finished_folds_are_kept_and_the_unfinished_ones_trained(
     assert (copy / "fold-1" / "weights.safetensors").stat().st_mtime_ns == kept
     assert sum("finished before" in line for line in lines) == 1
     assert again.metrics == done.metrics
+
+
+@pytest.mark.long
+@pytest.mark.fault(101)
+def test_verify_notices_a_bit_or_a_cut_of_any_file_of_a_cross_validation(copy: Path) -> None:
+    chance = seeded()
+    names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
+    verdict = verify_folder(copy)
+    assert verdict == Verdict(n_files=len(names), damages=[], unsealed=[], notes=[])
+    for name in names:
+        for what in damaged(copy / name, chance, None if LONG else 6):
+            assert [one.key for one in verify_folder(copy).damages] == [name], what
+    (copy / "fold-2" / "run.json").unlink()
+    assert [(one.key, one.what) for one in verify_folder(copy).damages] == [("fold-2/run.json", "is missing")]
+
+
+def test_verify_says_which_folds_are_not_trained_yet(copy: Path) -> None:
+    files = json.loads((copy / "cross-validation.json").read_text())["files"]
+    edit_document(copy / "cross-validation.json", files={"split.parquet": files["split.parquet"]})
+    edit_document(copy / "fold-2" / "run.json", finished_at=None)
+    shutil.rmtree(copy / "fold-3")
+    verdict = verify_folder(copy)
+    assert verdict.damages == []
+    assert verdict.notes == [
+        "fold-2/run.json: the training is not finished; its other files are sealed when it is",
+        "fold-3: was not begun; the same command trains it",
+    ]
 
 
 def test_the_folds_share_one_reading_of_the_store(counted: tuple[CrossValidation, list[int]], store: SongStore) -> None:

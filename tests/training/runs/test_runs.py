@@ -209,6 +209,10 @@ def test_a_run_gives_its_metrics_and_predictions(run: Run, copy: Path) -> None:
 def test_metrics_and_predictions_that_are_missing_or_damaged_are_named(copy: Path) -> None:
     run = Run.open(copy)
     (copy / "predictions.parquet").write_bytes(b"x")
+    with pytest.raises(DamagedRun, match=r"predictions\.parquet: is not what was .*\n.*songbag evaluate RUN"):
+        run.predictions()
+    _edit(copy, files=None)
+    run = Run.open(copy)  # one that was made before there were seals
     with pytest.raises(DamagedRun, match=r"predictions\.parquet: cannot be read .*\n.*songbag evaluate RUN"):
         run.predictions()
     (copy / "metrics.json").write_text("{")

@@ -1,4 +1,4 @@
-"""The commands on a run: `evaluate`, `predict` and `export`. Heavy imports happen inside."""
+"""The commands on a run: `evaluate`, `predict`, `export` and `verify`. Heavy imports happen inside."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from songbag_store.cli.options import At, with_location
+from songbag_store.cli.upkeep import Full, verify_store
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import ExportFormat
 
@@ -89,3 +90,30 @@ def export(
 
         run_export(run, format, output, encoder=encoder)
     print(f"{format} model: {output}; classes, features and shapes: {output}.json")
+
+
+@with_location()
+def verify(
+    place: Annotated[str, typer.Argument(metavar="STORE|RUN", help="A store, or the folder of a run or its folds.")],
+    at: At,
+    full: Full = False,
+) -> None:
+    """Check that everything is there and is what was written; name what is hit; exit 1 if anything is."""
+    from songbag_store.upkeep.verify import report
+    from songbag_training.runs.verification import remedy, sealed_folder, verify_folder
+
+    location = at(place)
+    folder = sealed_folder(location)
+    if folder is None:
+        verify_store(location, full)
+        return
+    verdict = verify_folder(folder)
+    for line in verdict.in_words():
+        print(line)
+    if not verdict.damages:
+        if verdict.n_files:
+            print(f"{place} is whole: {verdict.n_files} files, every byte checked.")
+        return
+    print(report(verdict.damages))
+    print(f"{len(verdict.damages)} files damaged. {remedy(folder, verdict.damages)}")
+    raise typer.Exit(1)

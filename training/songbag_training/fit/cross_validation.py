@@ -2,7 +2,7 @@
 
 ::
 
-    cross-validation.json   what is validated, on what: `Plan`. The same command goes on with it
+    cross-validation.json   what is validated, on what, and digests: `Plan`. The same command goes on with it
     split.parquet           song_id, label, part: the fold of each song
     fold-1/ fold-2/ ...     a run folder each, in the order of the folds
     metrics.json            of each fold, their mean and spread, and of all predictions together
@@ -32,7 +32,7 @@ from songbag_store.errors import UsageError
 from songbag_store.format.document import Count, Digest, Identifier, require, write_fields
 from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.files import claim_folder, is_there, replacing, write_whole
+from songbag_store.storage.files import claim_folder, file_digest, is_there, replacing, write_whole
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.display import format_table
@@ -40,8 +40,9 @@ from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.train import resume, train
-from songbag_training.runs.document import FORMAT, parse_run_document, read_run_document
+from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, parse_run_document, read_run_document
 from songbag_training.runs.run import Run
+from songbag_training.runs.seals import replacing_results
 from songbag_training.songs.labels import Labels
 from songbag_training.splits.deal import carve_validation, choose_split
 from songbag_training.splits.split import Split, SplitLike, check_trainable
@@ -50,7 +51,7 @@ DEFAULT_FOLDS = 5
 MEMORY_BYTES = 10**9
 
 _DEFAULTS = TrainConfig()
-_PLAN = "cross-validation.json"
+_SPLIT = "split.parquet"
 _FOLDS = "a list of two or more different names"
 
 
@@ -74,6 +75,10 @@ class Plan:
     """Their names, in the order of the folders."""
     config: TrainConfig
     """The `TrainConfig` of every fold."""
+    files: dict[str, Digest] | None = None
+    """SHA-256 of every finished file but those of the folds; None if it was begun before there were seals."""
+    replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
+    """SHA-256 of files that are being replaced by those of another call."""
 
     def __post_init__(self) -> None:
         require(len(self.folds) >= 2 and len(set(self.folds)) == len(self.folds), "folds", self.folds, _FOLDS)
@@ -90,6 +95,10 @@ class Plan:
             If it is of another format.
         """
         return read_run_document(path, partial(parse_run_document, cls), "Choose another `output`.")
+
+    def write(self, path: Path) -> None:
+        """Write the file, in place of an earlier one."""
+        write_whole(path, write_fields(self))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -180,7 +189,7 @@ def cross_validate(
     """
     progress = progress or shown_on(sys.stdout)
     folder = Path(output)
-    begun = Plan.read(folder / _PLAN) if is_there(folder / _PLAN) else None
+    begun = Plan.read(folder / CROSS_VALIDATION) if is_there(folder / CROSS_VALIDATION) else None
     opened = SongStore.open(store)
     if begun and begun.store_uuid == opened.uuid:
         opened = SongStore.open(opened, snapshot=begun.snapshot)
@@ -220,11 +229,12 @@ def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split) -> None:
     """Begin in a new folder, and refuse to go on with another cross-validation than the one that a folder holds."""
     if begun is None:
         claim_folder(folder)
-        split.write(folder / "split.parquet")
-        write_whole(folder / _PLAN, write_fields(asked))
+        split.write(folder / _SPLIT)
+        dataclasses.replace(asked, files={_SPLIT: file_digest(folder / _SPLIT)}).write(folder / CROSS_VALIDATION)
         return
     there = dataclasses.asdict(begun)
-    differing = [name for name, value in dataclasses.asdict(asked).items() if value != there[name]]
+    seals = ("files", "replaced")
+    differing = [name for name, own in dataclasses.asdict(asked).items() if own != there[name] and name not in seals]
     if differing:
         what = f"the folder holds another cross-validation (it differs in {', '.join(differing)})"
         remedy = "Give the same options to go on with that one, or choose another `output`."
@@ -234,7 +244,7 @@ def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split) -> None:
 def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progress: Progress) -> Run:
     """Train one fold; go on with a training that an earlier call began, and keep one that it finished."""
     keras.backend.clear_session()
-    if not is_there(folder / "run.json"):
+    if not is_there(folder / RUN):
         # A call that was stopped before the training began may have left a folder.
         shutil.rmtree(folder, ignore_errors=True)
         return train(store, plan.label, folder, plan.config, where=plan.where, split=split, progress=progress)
@@ -255,8 +265,6 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run], progress:
         position = table.column_names.index("part")
         tables[name] = table.set_column(position, "fold", pa.repeat(name, table.num_rows))
     pooled = pa.concat_tables(tables.values()).sort_by("song_id")
-    with replacing(folder / "predictions.parquet") as temporary:
-        pq.write_table(pooled, temporary, compression="zstd")
     of_folds = {name: song_metrics(labels.task, *_answers(table, labels)) for name, table in tables.items()}
     names = [name for name in of_folds[plan.folds[0]] if name != "n"]
     values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in names}
@@ -268,7 +276,11 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run], progress:
         "pooled": song_metrics(labels.task, *everything),
         "intervals": bootstrap_intervals(labels.task, *everything),
     }
-    write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
+    path = folder / CROSS_VALIDATION
+    with replacing_results(folder, lambda: Plan.read(path), lambda plan: plan.write(path)) as staged:
+        write_whole(staged / "metrics.json", json.dumps(metrics, indent=2).encode())
+        with replacing(staged / "predictions.parquet") as temporary:
+            pq.write_table(pooled, temporary, compression="zstd")
     rows = [*of_folds.items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
     progress.note(format_table("fold", rows, names))
     return metrics

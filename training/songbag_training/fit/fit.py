@@ -28,6 +28,8 @@ from songbag_training.runs.run import Run
 from songbag_training.songs.augmentation import augmentation
 from songbag_training.songs.bags import BagDataset
 
+_BEST_EPOCH_LOST = f"Restore it from a copy, or delete {checkpoints.NAME} to train the run from its beginning."
+
 CHECKPOINT_S = 60.0
 """Seconds between checkpoints inside an epoch."""
 
@@ -75,7 +77,7 @@ def fit(run: Run, material: Material, model: keras.Model, *, checkpoint_s: float
         Counted from 1.
     """
     config = material.config
-    reached = read_reached(run.folder / checkpoints.NAME)
+    reached = read_reached(run.folder / checkpoints.NAME, sealed=run.is_sealed)
     songs, targets = material.subset("train")
     bag_size = _bag_size(songs, config)
     bags = BagDataset(material.store, songs, targets, bag_size=bag_size, batch_size=config.batch_size, seed=config.seed)
@@ -90,6 +92,9 @@ def fit(run: Run, material: Material, model: keras.Model, *, checkpoint_s: float
     with stretch(progress, config.epochs, "epochs"):
         keeper = Keeper(run.folder, reached, bags, config, checkpoint_s, progress)
         keeper.restore(model)
+        if reached.rows and (fault := run.weights_fault(run.weights_path)):
+            # The best epoch may be one of those that are not trained again.
+            raise DamagedRun(fault, place=str(run.weights_path), remedy=_BEST_EPOCH_LOST)
         callbacks = [*validation, LossGuard(bags, run.folder), keeper]
         if config.tensorboard:
             callbacks.append(Board(run.folder, keeper.history))

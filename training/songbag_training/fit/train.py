@@ -200,10 +200,10 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
     best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
     # A model in mixed precision is scored as it will be used: in float32.
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
-    load_weights(scored, run.folder / "weights.safetensors")
+    load_weights(scored, run.weights_path, run.weights_fault)
     if config.calibrate:
         temperature = calibrate(scored, material.labels.task, store, *material.subset("validation"))
-        save_weights(scored, run.folder / "weights.safetensors")
+        save_weights(scored, run.weights_path)
         progress.note(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
     metrics = judge_split(run, store, scored).metrics
     run.finish(finished_at=_now(), best_epoch=best_epoch)

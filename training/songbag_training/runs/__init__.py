@@ -1,3 +1,3 @@
 """The run folder: what a training leaves behind, and how good it is."""
 
-__all__ = ["checkpoints", "document", "evaluate", "history", "run", "store", "weights"]
+__all__ = ["checkpoints", "document", "evaluate", "history", "run", "seals", "store", "verification", "weights"]

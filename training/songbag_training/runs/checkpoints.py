@@ -1,8 +1,8 @@
 """Checkpoints: the whole state of a training between two steps, in one safetensors file.
 
-It holds the weights, the optimizer's variables, the states of the random generators of dropout and augmentation and,
-inside an epoch, the sums behind its loss and accuracy. Of the input, epoch and step are enough: with the seed they
-decide which songs and windows a step sees.
+It carries its own digest and holds the weights, the optimizer's variables, the states of the random generators of
+dropout and augmentation and, inside an epoch, the sums behind its loss and accuracy. Of the input, epoch and step are
+enough: with the seed they decide which songs and windows a step sees.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import safetensors.numpy
 
 from songbag_store.format.document import Count, Duration, parse_json, read_fields, reason, require
-from songbag_store.storage.files import is_there, write_whole
+from songbag_store.storage.files import is_there
 from songbag_training.errors import DamagedRun
 from songbag_training.runs.history import COLUMNS, Row
-from songbag_training.runs.weights import opened_tensors, outline_of, read_tensors
+from songbag_training.runs.seals import TENSORS_SEAL, tensors_fault
+from songbag_training.runs.weights import opened_tensors, outline_of, read_tensors, save_tensors
 
 NAME = "checkpoint.safetensors"
 
@@ -57,11 +57,16 @@ def save_checkpoint(path: Path, model: keras.Model, reached: Reached) -> None:
     """
     tensors = {name: np.asarray(variable.numpy()) for name, variable in _state(model, reached.step > 0).items()}
     metadata = {"step": json.dumps(reached.step), "seconds": json.dumps(reached.seconds)}
-    write_whole(path, safetensors.numpy.save(tensors | _columns(reached.rows), metadata))
+    save_tensors(path, tensors | _columns(reached.rows), metadata)
 
 
-def read_reached(path: Path) -> Reached:
+def read_reached(path: Path, *, sealed: bool = False) -> Reached:
     """Read how far the training of a checkpoint has come; where there is no checkpoint, it is at its beginning.
+
+    Parameters
+    ----------
+    sealed : bool
+        Whether the run was begun since checkpoints carry their own digest.
 
     Raises
     ------
@@ -71,12 +76,14 @@ def read_reached(path: Path) -> Reached:
     if not is_there(path):
         return Reached(rows=[], step=0, seconds=0.0)
     with opened_tensors(path, None, "checkpoint", _REMEDY) as file:
+        if fault := tensors_fault(path, sealed=sealed):
+            raise DamagedRun(fault, place=str(path), remedy=_REMEDY)
         metadata = file.metadata() or {}
         names = [name for name in file.keys() if name.startswith(_HISTORY)]  # noqa: SIM118 (not a mapping)
         columns = {name.removeprefix(_HISTORY): file.get_tensor(name).tolist() for name in names}
     try:
         rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-        facts = {name: parse_json(text) for name, text in metadata.items()}
+        facts = {name: parse_json(text) for name, text in metadata.items() if name != TENSORS_SEAL}
         reached = read_fields(Reached, dict(rows=rows, **facts))
         known = columns.keys() <= set(COLUMNS)
         require(known and columns.get("epoch", []) == list(range(1, len(rows) + 1)), "history", list(columns), _EPOCHS)

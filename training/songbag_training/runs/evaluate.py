@@ -123,7 +123,8 @@ def evaluate(
 
 def judge_split(run: Run, store: SongStore, model: keras.Model) -> Evaluation:
     """Judge a run by the songs of its split, with its model at hand; see `evaluate`."""
-    return _judge(run, store, run.split(), model, run.folder)
+    with run.replacing_results() as folder:
+        return _judge(run, store, run.split(), model, folder)
 
 
 def _judge_elsewhere(run: Run, store: SongStore, output: Path, label: str | None, progress: Progress) -> Evaluation:

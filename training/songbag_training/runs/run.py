@@ -2,7 +2,7 @@
 
 ::
 
-    run.json             what was trained, on what, with which songbag: `RunFacts`. Written last when a training ends
+    run.json             what was trained, on what, with which songbag, and digests: `RunFacts`. Written last
     weights.safetensors  of the epoch with the lowest validation loss
     split.parquet        song_id, label, part
     history.csv          one line an epoch
@@ -18,8 +18,9 @@ The column of a class is ``p_`` and its name: names are unique, and no other col
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -42,18 +43,26 @@ from songbag_store.format.document import (
     write_fields,
 )
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.files import claim_folder, write_whole
+from songbag_store.storage.files import claim_folder, file_digest, is_there, write_whole
 from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
-from songbag_training.runs.document import FORMAT, parse_run_document, read_run_document
+from songbag_training.runs.document import FORMAT, RUN, parse_run_document, read_run_document
+from songbag_training.runs.seals import digests, file_fault, replacing_results, tensors_fault
 from songbag_training.runs.weights import load_weights, opened_tensors, outline
 from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
 from songbag_training.types import TaskName
 
+_SPLIT = "split.parquet"
+_WEIGHTS = "weights.safetensors"
+_METRICS = "metrics.json"
+_PREDICTIONS = "predictions.parquet"
+_TRAINED = (_WEIGHTS, "history.csv")
+_RESULTS = (_METRICS, _PREDICTIONS, "windows.parquet", "confusion.png")
+_LOGS = "tensorboard"
 _WRITE_AGAIN = "Write it again with `songbag evaluate RUN`."
 _LARGEST_BATCH_BYTES = 2**37
 
@@ -104,6 +113,10 @@ class RunFacts:
     """Epoch that the weights are of, counted from 1."""
     versions: dict[str, str]
     """Of songbag, Keras, TensorFlow, numpy and Python."""
+    files: dict[str, Digest] | None = None
+    """SHA-256 of every finished file; None if the run was begun before there were seals. See `runs.seals`."""
+    replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
+    """SHA-256 of files that an evaluation is replacing."""
 
     def __post_init__(self) -> None:
         distinct = len(set(self.classes)) == len(self.classes)
@@ -143,9 +156,10 @@ class Run(Shown):
     def create(cls, folder: Path, facts: RunFacts, split: Split) -> Self:
         """Begin a run in a new or empty folder."""
         claim_folder(folder)
-        split.write(folder / "split.parquet")
-        write_whole(folder / "run.json", write_fields(facts))
-        return cls(folder, facts)
+        split.write(folder / _SPLIT)
+        run = cls(folder, facts)
+        run._write(dataclasses.replace(facts, files={_SPLIT: file_digest(folder / _SPLIT)}))
+        return run
 
     @classmethod
     def open(cls, run: RunLike) -> Run:
@@ -174,7 +188,7 @@ class Run(Shown):
         folder = Path(folder)
         remedy = "Restore the file from a copy, or use the songbag that wrote it."
         try:
-            return cls(folder, read_run_document(folder / "run.json", partial(parse_run_document, RunFacts), remedy))
+            return cls(folder, read_run_document(folder / RUN, partial(parse_run_document, RunFacts), remedy))
         except (FileNotFoundError, NotADirectoryError):
             remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
             raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy) from None
@@ -182,7 +196,7 @@ class Run(Shown):
     @property
     def metrics(self) -> dict[str, Any]:
         """The content of `metrics.json`, see `songbag_training.runs.evaluate.Evaluation`."""
-        path = self.folder / "metrics.json"
+        path = self._unchanged(_METRICS)
         try:
             return read_run_document(path, parse_document, _WRITE_AGAIN)
         except FileNotFoundError:
@@ -196,9 +210,9 @@ class Run(Shown):
         Raises
         ------
         DamagedRun
-            If the file is missing or is not a table.
+            If the file is missing, is not a table or has changed.
         """
-        path = self.folder / "predictions.parquet"
+        path = self._unchanged(_PREDICTIONS)
         try:
             table = pq.read_table(path, partitioning=None)
         except (OSError, pa.ArrowException) as error:
@@ -221,10 +235,51 @@ class Run(Shown):
             yield "held-out accuracy", self.metrics["test"]["song"]["accuracy"]
 
     def finish(self, **changes: Any) -> None:
-        """Write `run.json` again, with the results of the training, and delete the checkpoint."""
-        self.facts = dataclasses.replace(self.facts, **changes)
-        write_whole(self.folder / "run.json", write_fields(self.facts))
+        """Write `run.json` again, with the results of the training and every seal, and delete the checkpoint."""
+        files = {name: digest for name, digest in (self.facts.files or {}).items() if name in (_SPLIT, *_RESULTS)}
+        logged = sorted(os.listdir(self.folder / _LOGS)) if is_there(self.folder / _LOGS) else []
+        events = [f"{_LOGS}/{name}" for name in logged if name.startswith("events.out.tfevents.")]
+        for name in (_SPLIT, *_TRAINED, *_RESULTS, *events):
+            if name not in files and is_there(self.folder / name):
+                files[name] = file_digest(self.folder / name)
+        self._write(dataclasses.replace(self.facts, files=files, **changes))
         (self.folder / checkpoints.NAME).unlink(missing_ok=True)
+
+    @contextmanager
+    def replacing_results(self) -> Iterator[Path]:
+        """Yield a folder for new results of the run; see `songbag_training.runs.seals.replacing_results`."""
+        with replacing_results(self.folder, lambda: self.open_unfinished(self.folder).facts, self._write) as staged:
+            yield staged
+
+    @property
+    def weights_path(self) -> Path:
+        """The file of the weights."""
+        return self.folder / _WEIGHTS
+
+    def weights_fault(self, path: Path) -> str | None:
+        """Return what is wrong with the file of the weights, by `run.json` or by its own digest; None if nothing is."""
+        if self.is_sealed and self.facts.finished_at is not None:
+            return file_fault(path, digests(self.facts, path.name))
+        return tensors_fault(path, sealed=self.is_sealed)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the run was begun since there are seals."""
+        return self.facts.files is not None
+
+    def _write(self, facts: RunFacts) -> None:
+        write_whole(self.folder / RUN, write_fields(facts))
+        self.facts = facts
+
+    def _unchanged(self, name: str) -> Path:
+        """Return the path of a file, after comparing it with its digest if it is sealed."""
+        path, wanted = self.folder / name, digests(self.facts, name)
+        if wanted and file_fault(path, wanted):
+            # Perhaps another process has evaluated the run since it was opened.
+            self.facts = self.open_unfinished(self.folder).facts
+            if fault := file_fault(path, digests(self.facts, name)):
+                raise DamagedRun(fault, place=str(path), remedy=_WRITE_AGAIN)
+        return path
 
     def allow_encoder(self, name: str | None) -> Self:
         """Allow the run's encoder to be imported and called, if it is a function outside songbag.
@@ -281,14 +336,14 @@ class Run(Shown):
             If the encoder is a function outside songbag that was not allowed (see `allow_encoder`) or is not there.
         """
         self.require_encoder()
-        path = self.folder / "weights.safetensors"
+        path = self.weights_path
         try:
             with opened_tensors(path, outline(self.build_model)):
                 pass  # the comparison is enough
             model = self.build_model()
         except ModelError as error:
-            raise DamagedRun(f"describes no model ({error.what})", place=str(self.folder / "run.json")) from error
-        load_weights(model, path)
+            raise DamagedRun(f"describes no model ({error.what})", place=str(self.folder / RUN)) from error
+        load_weights(model, path, self.weights_fault)
         return model
 
     def split(self) -> Split:
@@ -299,7 +354,7 @@ class Run(Shown):
         DamagedRun
             If it is not the one that was trained with.
         """
-        path = self.folder / "split.parquet"
+        path = self.folder / _SPLIT
         split = Split.read(path)
         if split.digest != self.facts.split_sha256:
             what, remedy = "is not the split that this run was trained with", "Restore it from a copy, or train again."

@@ -5,9 +5,12 @@ The header of a file is compared with the model before a tensor is read or memor
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -18,13 +21,21 @@ import safetensors.numpy
 import tensorflow as tf
 
 from songbag_store.format.document import reason
-from songbag_store.storage.files import require_regular, write_whole
+from songbag_store.storage.files import require_regular
 from songbag_training.errors import DamagedRun
+from songbag_training.runs.seals import (
+    LONGEST_HEADER_BYTES,
+    TENSORS_SEAL,
+    Fault,
+    tensors_fault,
+    write_sealed_tensors,
+)
 
 Outline = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """Shape and type of every tensor by name."""
 
-_LONGEST_HEADER_BYTES = 2**20
+_SEALED_OR_EARLIER: Fault = partial(tensors_fault, sealed=False)
+_NO_FACTS: Mapping[str, str] = MappingProxyType({})
 _REMEDY = "Restore the file from a copy, or train again."
 
 
@@ -39,7 +50,20 @@ def save_weights(model: keras.Model, path: Path) -> None:
     tensors = {variable.path: variable.numpy() for variable in model.weights}
     if len(tensors) != len(model.weights):
         raise AssertionError("two weights have one name: name every layer")
-    write_whole(path, safetensors.numpy.save(tensors))
+    save_tensors(path, tensors)
+
+
+def save_tensors(path: Path, tensors: dict[str, npt.NDArray[Any]], facts: Mapping[str, str] = _NO_FACTS) -> None:
+    """Write a safetensors file that carries its own digest and perhaps some facts, in place of an earlier one.
+
+    Raises
+    ------
+    FileError
+        If the file cannot be written; the earlier one is then untouched.
+    """
+    # A text that is nowhere else in the header; the digest replaces it.
+    placeholder = secrets.token_hex(32)
+    write_sealed_tensors(path, safetensors.numpy.save(tensors, {**facts, TENSORS_SEAL: placeholder}), placeholder)
 
 
 def outline(build: Callable[[], keras.Model]) -> Outline:
@@ -53,8 +77,14 @@ def outline_of(variables: Mapping[str, Any]) -> Outline:
     return {name: (tuple(one.shape), np.dtype(str(one.dtype))) for name, one in variables.items()}
 
 
-def load_weights(model: keras.Model, path: Path) -> None:
+def load_weights(model: keras.Model, path: Path, fault: Fault = _SEALED_OR_EARLIER) -> None:
     """Read the weights of a model, after checking that the file holds exactly those, in shape and type.
+
+    Parameters
+    ----------
+    fault : Fault
+        Returns what is wrong with the file, see `songbag_training.runs.seals`; by default the digest that the file
+        carries, if it carries one, is compared.
 
     Raises
     ------
@@ -62,14 +92,14 @@ def load_weights(model: keras.Model, path: Path) -> None:
         If it does not, is damaged or holds numbers that are not finite; the model is then unchanged.
     """
     variables = {weight.path: weight for weight in model.weights}
-    for name, tensor in read_tensors(path, outline_of(variables)).items():
+    for name, tensor in read_tensors(path, outline_of(variables), fault=fault).items():
         variables[name].assign(tensor)
 
 
 def read_tensors(
-    path: Path, wanted: Outline, content: str = "weights", remedy: str = _REMEDY
+    path: Path, wanted: Outline, content: str = "weights", remedy: str = _REMEDY, fault: Fault = _SEALED_OR_EARLIER
 ) -> dict[str, npt.NDArray[Any]]:
-    """Read all tensors of a safetensors file; see `opened_tensors`.
+    """Read all tensors of a safetensors file; see `opened_tensors` and `load_weights`.
 
     Raises
     ------
@@ -77,6 +107,8 @@ def read_tensors(
         If they are not those that are wanted, are damaged, or are not all finite.
     """
     with opened_tensors(path, wanted, content, remedy) as file:
+        if what := fault(path):
+            raise DamagedRun(what, place=str(path), remedy=remedy)
         tensors = {name: file.get_tensor(name) for name in wanted}
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
@@ -108,7 +140,7 @@ def opened_tensors(
         require_regular(path)
         with path.open("rb") as file:
             header_bytes = int.from_bytes(file.read(8), "little")
-        if header_bytes > _LONGEST_HEADER_BYTES:
+        if header_bytes > LONGEST_HEADER_BYTES:
             raise ValueError(f"its header claims {header_bytes:,} bytes")
         with safetensors.safe_open(path, framework="numpy") as opened:
             difference = None if wanted is None else _difference(opened, wanted)

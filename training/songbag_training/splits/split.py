@@ -21,8 +21,9 @@ import pyarrow.parquet as pq
 
 from songbag_store.format.document import Digest, parse_document, read_fields, reason
 from songbag_store.format.index import CONTENT
+from songbag_store.format.sealed import FACTS_KEY, check_seal, seal
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.files import replacing
+from songbag_store.storage.files import require_regular, write_whole
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import Labels, require_columns
 from songbag_training.songs.task import Task, classes_of
@@ -32,7 +33,10 @@ from songbag_training.types import Ints, Label
 Subset = Literal["train", "validation", "test"]
 SUBSETS: tuple[Subset, ...] = ("train", "validation", "test")
 
-_METADATA = b"songbag_split"
+_EARLIER_KEY = b"songbag_split"
+"""Where the facts were before splits were sealed."""
+
+_GROUP_ROWS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +106,12 @@ class Split(Shown):
         return {subset: found[subset] for subset in (self.names if self.is_folds else SUBSETS)}
 
     def write(self, path: Path) -> None:
-        """Write the split as Parquet: song_id, label, part; the digest goes into the metadata of the file."""
-        several = not all(isinstance(label, str) for label in self.labels)
-        kind = Task((), several).label_type
-        facts = dataclasses.asdict(_SplitFacts(digest=self.digest, group=list(self.group)))
-        columns = [("song_id", pa.string()), ("label", kind), ("part", pa.string())]
-        schema = pa.schema(columns, {_METADATA: json.dumps(facts).encode()})
+        """Write the split as sealed Parquet: song_id, label, part; the digest of the rows is one of its facts."""
+        kind = Task((), not all(isinstance(label, str) for label in self.labels)).label_type
+        schema = pa.schema([("song_id", pa.string()), ("label", kind), ("part", pa.string())])
         table = pa.table([self.song_ids, self.labels, self.subsets], schema=schema)
-        repeated = ["part"] if several else ["label", "part"]
-        with replacing(path) as temporary:
-            pq.write_table(table, temporary, compression="zstd", use_dictionary=repeated)
+        facts = _SplitFacts(digest=self.digest, group=list(self.group))
+        write_whole(path, seal(table, dataclasses.asdict(facts), group_rows=_GROUP_ROWS))
 
     @classmethod
     def read(cls, split: SplitLike) -> Split:
@@ -125,8 +125,7 @@ class Split(Shown):
         if isinstance(split, Split):
             return split
         try:
-            table = pq.read_table(split, columns=["song_id", "label", "part"], partitioning=None)
-            facts = read_fields(_SplitFacts, parse_document((table.schema.metadata or {})[_METADATA]))
+            facts, table = _read(Path(split))
             ids, names, subsets = (table[name].to_pylist() for name in ("song_id", "label", "part"))
             labels = tuple(name if isinstance(name, str) else tuple(map(str, name)) for name in names)
             made = cls(tuple(map(str, ids)), labels, tuple(map(str, subsets)), tuple(facts.group))
@@ -143,6 +142,18 @@ class Split(Shown):
 
 SplitLike: TypeAlias = Split | str | Path
 """The forms in which a user may give a split; `Split.read` takes them all."""
+
+
+def _read(path: Path) -> tuple[_SplitFacts, pa.Table]:
+    """Read the file of a split; see `Split.read` for its errors."""
+    require_regular(path)
+    data = path.read_bytes()
+    metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
+    key = _EARLIER_KEY if _EARLIER_KEY in metadata else FACTS_KEY.encode()
+    if key != _EARLIER_KEY:
+        check_seal(data)
+    facts = read_fields(_SplitFacts, parse_document(metadata[key]))
+    return facts, pq.read_table(pa.BufferReader(data), columns=["song_id", "label", "part"])
 
 
 def _are_ascending(song_ids: Sequence[str]) -> bool:
