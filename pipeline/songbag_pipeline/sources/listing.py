@@ -99,6 +99,7 @@ def table_of(
 
     A relative path starts in the folder `base`.
     """
+    base = base if is_remote(base) else os.path.abspath(base)
     blocks = [OWN.empty_table()]
     # A block of rows at a time, because a list may have ten million.
     for start in range(0, len(paths), _ROWS_AT_ONCE):

@@ -75,8 +75,8 @@ def _refuse_parts(manifest: Manifest) -> None:
     if "offset" in plain.values():
         named += [name for name, word in plain.items() if word == "duration"]
     if named:
-        columns = ", ".join(map(repr, named))
-        what = f"the columns {columns} name parts of recordings, and only whole recordings are read yet"
+        columns = ("the column " if len(named) == 1 else "the columns ") + ", ".join(map(repr, named))
+        what = f"{columns} would choose parts of recordings, and only whole recordings are read yet"
         raise manifest.fault(what, remedy="Cut the parts into files of their own, or leave these columns out.")
 
 

@@ -23,6 +23,7 @@ _HINT = "sep="  # Excel writes and reads a first line such as `sep=;`
 _BLOCKS = (1 << 20, 1 << 25, (1 << 31) - 1)
 _LARGEST = (1 << 63) - 1
 _LEADING_ZERO = r"^[+-]?0[0-9]"
+_DECIMAL_COMMA = r"^[+-]?(0|[1-9][0-9]*)(,[0-9]+)?$"
 _MANY_DIGITS = r"^[+-]?[0-9]{19,}$"
 
 Record = tuple[int, list[str]]
@@ -133,7 +134,8 @@ class Delimited:
                 n_fields = n_fields or len(fields)
                 if len(fields) != n_fields:
                     what = f"line {line} has {len(fields)} fields, and the first line has {n_fields}"
-                    remedy = f"Put a field that holds {self.separator!r} between quotation marks."
+                    remedy = "Name every column in the first line, and put a field that holds "
+                    remedy += f"{self.separator!r} between quotation marks."
                     raise fault(self.path, what, remedy)
         except csv.Error as error:
             line, reason = error.args
@@ -174,8 +176,12 @@ class Delimited:
                 self._refuse_large(name, column)
         for position, field in enumerate(table.schema):
             # The first column has no separator before it: a file name may begin with a space.
-            if position and pa.types.is_string(field.type) and _all_padded(table[position]):
-                table = table.set_column(position, field, pc.utf8_trim_whitespace(table[position]))
+            if position and pa.types.is_string(field.type):
+                column = table[position]
+                column = pc.utf8_trim_whitespace(column) if _all_match(column, "^ ") else column
+                if self.separator == ";" and field.name not in _TELLING:
+                    column = _with_decimal_point(column)
+                table = table.set_column(position, field.name, column)
         return table
 
     def _parse(self, source: pa.Buffer | None, types: dict[str, pa.DataType], only: list[str]) -> pa.Table:
@@ -203,7 +209,9 @@ class Delimited:
     def _refuse_large(self, name: str, texts: pa.ChunkedArray) -> None:
         for row in pc.indices_nonzero(pc.match_substring_regex(texts, _MANY_DIGITS)).to_pylist():
             text = texts[row].as_py()
-            if abs(int(text)) > _LARGEST:
+            # Python takes a text of thousands of digits for an attack.
+            digits = text.lstrip("+-0")
+            if len(digits) > len(str(_LARGEST)) or not -_LARGEST - 1 <= int(text) <= _LARGEST:
                 what = f"line {self.line_of(row)}: the column {name!r} holds {shown(text)}, a number above 64 bits"
                 raise fault(self.path, what, "If it is a name and no number, write a letter before it.")
 
@@ -216,7 +224,13 @@ class Delimited:
             return pa.py_buffer(target.getvalue())
 
 
-def _all_padded(texts: pa.ChunkedArray) -> bool:
-    """Return whether every text begins with a space."""
-    spaced = pc.starts_with(texts, " ")
-    return bool(pc.all(spaced).as_py()) and texts.null_count < len(texts)
+def _all_match(texts: pa.ChunkedArray, pattern: str) -> bool:
+    """Return whether there are texts, and a pattern is found in all of them."""
+    return texts.null_count < len(texts) and bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
+
+
+def _with_decimal_point(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts as numbers if they are some with a decimal comma, as Excel writes where it writes semicolons."""
+    if _all_match(texts, _DECIMAL_COMMA) and pc.any(pc.match_substring(texts, ",")).as_py():
+        return pc.replace_substring(texts, ",", ".").cast(pa.float64())
+    return texts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +30,7 @@ PLAYLIST_SUFFIXES = frozenset(
 
 _HEAD_BYTES = 1 << 12
 _JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
+_FIRST_OF_MANY = re.compile(r"\{[^\n]*[^}\s][ \t\r]*\n|\{\s*\n")  # an object that does not end in its first line
 _WORKBOOKS = {".ods", ".xls", ".xlsx", ".xlsm", ".numbers"}
 _PACKED = (
     (b"PK\x03\x04", "a ZIP archive"),
@@ -72,8 +74,8 @@ def form_of(path: Path) -> Form:
         raise _playlist(path, suffix)
     if start.lower().startswith(_MARKUP):
         raise _playlist(path, suffix) if "<playlist" in start.lower() else _markup(path)
-    if start.startswith("[") and suffix in _JSON_SUFFIXES:
-        remedy = f"Write one object a line, for instance with: jq -c '.[]' {path.name} > list.jsonl"
+    if suffix in _JSON_SUFFIXES and (start.startswith("[") or _FIRST_OF_MANY.match(start)):
+        remedy = "Write one object a line, for instance with jq: jq -c '.[]' list.json > list.jsonl"
         raise fault(path, "it is one JSON document, and a table has an object on each line", remedy)
     return "lines" if start.startswith("{") or suffix in _JSON_SUFFIXES else "delimited"
 

@@ -56,9 +56,10 @@ def _texts(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
 
 
 def _rows(path: Path, encoding: str) -> Iterator[Row]:
+    decoder = json.JSONDecoder(parse_int=_whole, object_pairs_hook=_once)
     for number, text in _texts(path, encoding):
         try:
-            value = json.loads(text, parse_int=_whole, object_pairs_hook=_once)
+            value = decoder.decode(text)
         except (ValueError, RecursionError) as error:
             reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
             raise fault(path, f"line {number} is no JSON object that can be read ({reason}): {shown(text)}") from error

@@ -72,7 +72,7 @@ def _undecodable(path: Path, encoding: str, line: int, error: UnicodeDecodeError
     if encoding != "utf-8-sig":
         return fault(path, f"line {line} is not valid {encoding.upper()}", "Save it as UTF-8.")
     around = error.object[max(0, error.start - 20) : error.start + 20].decode("cp1252", "replace")
-    word = next((part for part in around.split("\n") if not part.isascii()), around).strip()
+    word = next((part for part in around.splitlines() if not part.isascii()), around).strip()
     what = f"line {line} is not UTF-8 text; as Windows-1252 (Latin-1) it reads ...{shown(word)}..."
     return fault(path, what, _save_as_utf8("WINDOWS-1252"))
 

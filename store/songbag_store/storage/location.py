@@ -126,7 +126,7 @@ def plain_address(address: str) -> str:
     """
     if address == "~" or address.startswith("~/"):
         return os.path.expanduser(address)
-    if (found := _FILE.fullmatch(address)) is None:
+    if address[:5].lower() != "file:" or (found := _FILE.fullmatch(address)) is None:
         return address
     if found["host"] not in (None, "", "localhost"):
         remedy = "Give a path on this machine: file:///folder/file has three slashes."
@@ -135,13 +135,20 @@ def plain_address(address: str) -> str:
 
 
 def absolute_path(path: str, base: str) -> str:
-    """Return where a path of a table leads, which starts in the folder `base` unless it is absolute or an address."""
+    """Return where a path of a table leads.
+
+    Parameters
+    ----------
+    path : str
+        Absolute, an address, or relative.
+    base : str
+        The absolute folder, or the address, where a relative path starts.
+    """
     path = plain_address(path)
     if is_remote(path):
         return path
-    if is_remote(base) and not path.startswith("/"):
-        return f"{base.rstrip('/')}/{path}"
-    return os.path.abspath(os.path.join(base, path))
+    whole = path if path.startswith("/") else f"{base.rstrip('/')}/{path}"
+    return whole if is_remote(whole) else os.path.normpath(whole)
 
 
 def is_remote(address: str | Path) -> bool:

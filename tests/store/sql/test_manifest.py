@@ -77,6 +77,7 @@ def test_row_numbers_are_left_out_with_a_note(tmp_path: Path) -> None:
         ('path,label\na.ogg,x\nb.ogg,"y\nc.ogg,z\n', "line 3: a quotation mark"),
         ('path,label\na.ogg,"x\nb.ogg,"y\nc.ogg,z\n', "line 2: a quotation mark"),
         ("path,code\na.ogg,1\nb.ogg,99999999999999999999999\n", "line 3: the column 'code' holds '9+', a number above"),
+        ("path,code\na.ogg," + "9" * 5000 + "\n", "line 2: the column 'code' holds '9+..."),
         ("path,code\na.ogg,1.5\nb.ogg,-9223372036854775809\n", "line 3: the column 'code' holds '-9"),
         ("path,artist\na.ogg,x\nb.ogg,Bj\u00f6rk\n".encode("latin-1"), "line 3 is not UTF-8 .*Windows-1252.*Björk"),
         ("path,x\na.ogg,1\nb.ogg,2\n".encode("utf-16-le"), "line 1 holds a NUL character; the file may be UTF-16"),
@@ -106,7 +107,8 @@ def test_a_fault_of_a_csv_has_its_line(tmp_path: Path, content: str | bytes, sai
         ('{"path": "a.ogg", "tags": ["x", 1]}\n', "line 1: the column 'tags'"),
         (b'{"path": "a.ogg"}\n{"path": "\xf6.ogg"}\n', "line 2 is not UTF-8"),
         ('[{"path": "a.ogg"}]\n', "one JSON document"),
-        ('{\n"path": "a.ogg"}\n', "line 1 is no JSON object"),
+        ('{\n"path": "a.ogg"}\n', "one JSON document"),
+        ('{"path": "a.ogg",\n "label": "x"}\n', "one JSON document"),
     ],
 )
 def test_a_fault_of_json_lines_has_its_line(tmp_path: Path, content: str | bytes, said: str) -> None:
@@ -144,6 +146,15 @@ def test_quotation_marks_inside_a_field_are_text(tmp_path: Path) -> None:
 def test_a_space_of_some_values_only_is_kept(tmp_path: Path) -> None:
     assert [row["label"] for row in load(tmp_path, "path,label\na.ogg, x\nb.ogg,y\n")] == [" x", "y"]
     assert [row["path"] for row in load(tmp_path, "path,label\n .ogg,x\n")] == [" .ogg"]
+
+
+def test_a_decimal_comma_goes_with_semicolons(tmp_path: Path) -> None:
+    rows = load(tmp_path, "path;bpm;take;tags\na.ogg;120,5;1;x,y\nb.ogg;90;2;z\nc.ogg;;;\n")
+    assert [row["bpm"] for row in rows] == [120.5, 90.0, None]
+    assert [(row["take"], row["tags"]) for row in rows][:2] == [(1, "x,y"), (2, "z")]
+    rows = load(tmp_path, "path;song_id;code;lot\na.ogg;1;007;1,5\nb.ogg;2;12;x\n")
+    assert [(row["song_id"], row["code"], row["lot"]) for row in rows] == [("1", "007", "1,5"), ("2", "12", "x")]
+    assert [row["tags"] for row in load(tmp_path, 'path,tags\na.ogg,"1,2"\n')] == ["1,2"]
 
 
 def test_a_missing_number_behind_a_space_is_null(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from songbag_pipeline import features_of
 from songbag_store import SongStore
-from songbag_store.errors import DamagedStore, MissingExtra, SpecMismatch, StoreNotFound, UsageError
+from songbag_store.errors import DamagedStore, MissingExtra, SongbagError, SpecMismatch, StoreNotFound, UsageError
 from songbag_store.format.array import decode
 from songbag_store.progress import Silent
 from songbag_store.sql.output import writing_table
@@ -129,6 +129,19 @@ def test_what_the_source_leaves_out_and_what_failed_is_shown(run: Run, music: Pa
     assert len(explained) == 4
     assert failed == "failed: broken.mp3: the file is empty"
     assert last == f"4 songs predicted, 1 failed (see the column error): {tmp_path / 'out.csv'}"
+
+
+@pytest.mark.fault(98)
+def test_a_prediction_of_no_song_at_all_ends_with_1(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp3").write_bytes(b"")
+    (tmp_path / "list.csv").write_text("path\nbroken.mp3\n")
+    done = CliRunner().invoke(
+        commands, ["predict", str(run.folder), str(tmp_path / "list.csv"), "-o", str(tmp_path / "out.csv")]
+    )
+    assert (done.exit_code, done.output.splitlines()[-1][:27]) == (1, "0 songs predicted, 1 failed")
+    (tmp_path / "broken.mp3").unlink()
+    with pytest.raises(SongbagError, match=f"paths start in {tmp_path}"):
+        predict(run, tmp_path / "list.csv")
 
 
 def test_audio_without_the_pipeline_names_the_extra(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
