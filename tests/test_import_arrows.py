@@ -28,6 +28,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "storage",
         "format",
         "progress",
+        "terminal",
         "child",
         "door",
         "errors",

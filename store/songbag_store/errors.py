@@ -15,6 +15,7 @@
         ├── StoreInTheWay (FileExistsError)    something else is there already
         ├── NewerFormat                        written by a songbag that this one cannot read
         ├── StoreUnavailable                   an object store does not answer, or only with errors of its own
+        ├── UnusableAddress (ValueError)       an object store's library refuses the address or an option: exit code 2
         ├── BackendRefused                     the place cannot keep the commit protocol
         └── DamagedStore                       bytes missing or changed; names key and song ids
 """
@@ -139,6 +140,10 @@ class NewerFormat(StoreError):
 
 class StoreUnavailable(StoreError):
     """The object store cannot be reached or answers with server errors; a later try may succeed."""
+
+
+class UnusableAddress(StoreError, UsageError):
+    """The address or an option of an object store is wrong in a way that only its library notices."""
 
 
 class BackendRefused(StoreError):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from songbag_store.terminal import encodable, lenient, plain_lines, say
+
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
 
@@ -66,7 +68,7 @@ class Lines(Silent):
         Takes a line without its end.
     """
 
-    def __init__(self, write: Callable[[str], object] = print) -> None:
+    def __init__(self, write: Callable[[str], object] = say) -> None:
         self._write = write
 
     def note(self, line: str) -> None:
@@ -89,7 +91,7 @@ class Bar(Lines):
     """
 
     def __init__(self, stream: TextIO) -> None:
-        super().__init__(lambda line: print(line, file=stream, flush=True))
+        super().__init__(lambda line: say(line, file=stream))
         self._stream = stream
         self._bar: RichProgress | None = None
 
@@ -98,7 +100,7 @@ class Bar(Lines):
         if self._bar is None:
             super().note(line)
         else:
-            self._bar.console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._bar.console.print(plain_lines(line), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, total: float, unit: str) -> None:
         """Draw the bar."""
@@ -107,17 +109,16 @@ class Bar(Lines):
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
         state = TextColumn("{task.description}", markup=False)
-        console = Console(file=self._stream)
-        self._bar = Progress(
-            SpinnerColumn(), BarColumn(), state, TimeRemainingColumn(), console=console, transient=True
-        )
+        console = Console(file=lenient(self._stream))
+        spinner = SpinnerColumn("dots" if encodable("⠋", self._stream) == "⠋" else "line")
+        self._bar = Progress(spinner, BarColumn(), state, TimeRemainingColumn(), console=console, transient=True)
         self._task = self._bar.add_task(f"{total:,.0f} {unit}", total=total)
         self._bar.start()
 
     def advance(self, done: float, state: str, line: str | None = None) -> None:
         """Move the bar."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=state)
+            self._bar.update(self._task, completed=done, description=plain_lines(state))
 
     def end(self) -> None:
         """Remove the bar."""
@@ -150,7 +151,7 @@ class Indented:
 
 def shown_on(stream: TextIO) -> Progress:
     """Return a bar if the stream is a terminal, and plain lines if not."""
-    return Bar(stream) if stream.isatty() else Lines(lambda line: print(line, file=stream, flush=True))
+    return Bar(stream) if stream.isatty() else Lines(lambda line: say(line, file=stream))
 
 
 @contextmanager

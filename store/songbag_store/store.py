@@ -21,7 +21,7 @@ from songbag_store.format.array import decode
 from songbag_store.format.facts import TagFacts
 from songbag_store.format.index import PLACE_COLUMNS, keep_rows
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.sql.query import filter_songs, select
+from songbag_store.sql.query import asking, filter_songs
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.location import Location
 from songbag_store.storage.storage import KeyExists, Storage
@@ -231,13 +231,15 @@ class SongStore(Shown):
     def sql(self, query: str, *, arrow: bool = False) -> Any:
         """Return the result of one SELECT over `songs`, `failures` and `"index"`.
 
+        In pandas a DECIMAL is float64, and a HUGEINT (a sum) is int64 if it fits; Arrow has all digits of both.
+
         Raises
         ------
         QueryError
-            If the text is not one SELECT, or the database refuses it.
+            If the text is not one SELECT, the database refuses it, or the result is too large for memory.
         """
-        table = select(self.inside.state.content.dataset(), query)
-        return table if arrow else table.to_pandas()
+        with asking(self.inside.state.content.dataset(), query) as answer:
+            return answer.table() if arrow else answer.frame()
 
     def windows(self, song_id: str) -> FloatWindows:
         """Return the windows of one song.

@@ -112,6 +112,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "Snapshots are pinned by deleted runs, or left behind by runs.",
             "Pins are listed and can be released; of a run that has ended the last snapshot stays.",
         ),
+        103: (
+            "A link or a file was planted in the folder of a cache.",
+            "It is never followed or read; a folder that others may write to is refused.",
+        ),
     },
     "Damaged and foreign stores": {
         60: ("The fragment or shard of a song is missing.", "An error with the song; never zeros."),
@@ -169,6 +173,14 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         110: (
             "Rare classes count more in the training.",
             "They count as much in the validation that chooses the epoch; `--monitor` names another metric.",
+        ),
+        105: (
+            "An option has a value that makes a library panic, or names a device.",
+            "A usage error that names the option.",
+        ),
+        106: (
+            "The result of a query is larger than memory.",
+            "It is written to a file as it comes; for a table, an error names the limit and the way out.",
         ),
     },
 }

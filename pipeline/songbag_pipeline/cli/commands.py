@@ -16,6 +16,7 @@ from songbag_store.cli.options import At, Given, with_location, with_options
 from songbag_store.cli.wording import AsOptions
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.progress import shown_on
+from songbag_store.terminal import say
 
 if TYPE_CHECKING:
     from songbag_pipeline.run.summary import Summary
@@ -64,7 +65,7 @@ def extract(
     shown = AsOptions(shown_on(sys.stderr), context.command)
     summary = run(at(source), at(store), partial(_spec, spec), chosen, progress=shown)
     for line in _report(summary, store):
-        print(line)
+        say(line)
     if summary.nothing_stored:
         raise typer.Exit(1)
 

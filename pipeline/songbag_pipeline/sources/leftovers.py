@@ -6,7 +6,7 @@ from bisect import insort
 from collections import defaultdict
 
 from songbag_pipeline.sources.selection import Selection
-from songbag_store.sql.output import plain_text
+from songbag_store.terminal import plain_text
 
 _NAMED = 3
 

@@ -5,6 +5,7 @@ Heavy modules are imported inside the commands, so that ``songbag --help`` answe
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -19,10 +20,12 @@ from songbag_store.cli import upkeep as cli_store
 from songbag_store.cli.options import At, Store, with_location
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import MissingExtra, SongbagError
+from songbag_store.terminal import say
 
 Sql = Annotated[str, typer.Argument(metavar="SQL", help='One SELECT over songs, failures or "index".')]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
-Form = Annotated[Literal["table", "csv", "json", "parquet"], typer.Option("--format", help="How to write the result.")]
+_FORM_HELP = "How to write the result, if the suffix of -o does not say it (.csv, .json, .parquet, .txt for a table)."
+Form = Annotated[Literal["table", "csv", "json", "parquet"] | None, typer.Option("--format", help=_FORM_HELP)]
 
 app = typer.Typer(
     name="songbag",
@@ -46,17 +49,20 @@ def info(store: Store, at: At, as_json: Annotated[bool, typer.Option("--json", h
     from songbag_store.upkeep.summary import describe, info
 
     facts = info(SongStore.open(at(store)))
-    print(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
+    say(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
 
 
 @app.command()
 @with_location()
-def query(store: Store, at: At, sql: Sql, form: Form = "table", output: Output = None) -> None:
+def query(store: Store, at: At, sql: Sql, form: Form = None, output: Output = None) -> None:
     """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
-    from songbag_store.sql.output import write_table
+    from songbag_store.sql.output import chosen_format, write_table
+    from songbag_store.sql.query import asking
     from songbag_store.store import SongStore
 
-    write_table(SongStore.open(at(store)).sql(sql, arrow=True), form, output)
+    chosen = chosen_format(form, output)
+    with asking(SongStore.open(at(store)).inside.state.content.dataset(), sql) as answer:
+        write_table(answer, chosen, output)
 
 
 @app.command()
@@ -66,7 +72,7 @@ def failures(store: Store, at: At) -> None:
     from songbag_store.upkeep.summary import failures as run, failures_text
 
     # The remedies name options of `extract`.
-    print(as_options(failures_text(run(at(store), arrow=True)), _options_of("extract")))
+    say(as_options(failures_text(run(at(store), arrow=True)), _options_of("extract")))
 
 
 app.add_typer(cli_store.commands)
@@ -75,6 +81,9 @@ app.add_typer(cli_store.commands)
 def main() -> NoReturn:
     """Run the command line and exit: 0 done, 1 could not do its job, 2 wrong usage, 130 interrupted."""
     signal.signal(signal.SIGINT, lambda number, frame: sys.exit(130))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = "--debug" in sys.argv
     extras = _add_commands()
@@ -84,7 +93,9 @@ def main() -> NoReturn:
         # The reader of the output has gone. Python would report that once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except Exception as error:
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a panic of a native library is no Exception
         extra = next((extras[word] for word in arguments if word in extras), None)
         lacking = getattr(error, "name", None) or "songbag_"
         if extra and isinstance(error, ModuleNotFoundError) and not lacking.startswith("songbag_"):
@@ -101,7 +112,7 @@ def _add_commands() -> dict[str, str]:
         try:
             commands = entry.load()
         except Exception as error:  # the other packages' commands still work
-            print(f"songbag: the commands of {entry.value} cannot be loaded ({error})", file=sys.stderr)
+            say(f"songbag: the commands of {entry.value} cannot be loaded ({error})", file=sys.stderr)
             continue
         app.add_typer(commands)
         for command in commands.registered_commands:
@@ -115,14 +126,14 @@ def _options_of(command: str) -> dict[str, str]:
     return {} if found is None else option_names(found)
 
 
-def _report(error: Exception, debug: bool) -> None:
+def _report(error: BaseException, debug: bool) -> None:
     if debug:
         traceback.print_exception(error)
     elif isinstance(error, SongbagError):
         # The message names Python's arguments; the user knows the options of the command.
         names = _options_of(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
         error.place = names.get(error.place, error.place)
-        print(f"songbag: {as_options(str(error), names)}", file=sys.stderr)
+        say(f"songbag: {as_options(str(error), names)}", file=sys.stderr)
     else:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        print(f"songbag: unexpected error ({reason}).\n  Run again with --debug and report it.", file=sys.stderr)
+        say(f"songbag: unexpected error ({reason}).\n  Run again with --debug and report it.", file=sys.stderr)

@@ -10,6 +10,7 @@ import typer
 
 from songbag_store.cli.options import At, Store, with_location
 from songbag_store.storage.location import Location
+from songbag_store.terminal import say
 
 commands = typer.Typer()
 
@@ -34,10 +35,10 @@ def relabel(store: Store, at: At, labels: Labels) -> None:
     opened = SongStore.open(at(store))
     after, n_matched = run(opened, labels)
     if after.snapshot == opened.snapshot:
-        print(f"{n_matched:,} songs matched; the store has these values already. Snapshot {after.snapshot}.")
+        say(f"{n_matched:,} songs matched; the store has these values already. Snapshot {after.snapshot}.")
     else:
         n_songs = after.inside.state.content.n_rows
-        print(f"{n_matched:,} of {n_songs:,} songs matched; snapshot {after.snapshot} of {store}.")
+        say(f"{n_matched:,} of {n_songs:,} songs matched; snapshot {after.snapshot} of {store}.")
 
 
 @commands.command()
@@ -48,10 +49,10 @@ def remove(store: Store, at: At, where: Where) -> None:
 
     after, n_removed = run(at(store), where)
     if n_removed == 0:
-        print(f"No song matches. Snapshot {after.snapshot}.")
+        say(f"No song matches. Snapshot {after.snapshot}.")
         return
-    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}.")
-    print("An extract that lists them takes them as new. To free their bytes: songbag compact, then songbag gc")
+    say(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}.")
+    say("An extract that lists them takes them as new. To free their bytes: songbag compact, then songbag gc")
 
 
 @commands.command()
@@ -63,11 +64,11 @@ def compact(store: Store, at: At) -> None:
 
     after, done = run(at(store))
     if done.n_before == 0:
-        print(f"There is nothing to compact. Snapshot {after.snapshot}.")
+        say(f"There is nothing to compact. Snapshot {after.snapshot}.")
         return
     freed = f"{bytes_text(done.n_freed_bytes)} of removed windows (uncompressed) left out"
-    print(f"{done.n_before:,} fragments became {done.n_after:,}: {done.n_songs:,} songs copied, {freed}.")
-    print(f"Snapshot {after.snapshot}. Older snapshots use the old fragments until songbag gc deletes them.")
+    say(f"{done.n_before:,} fragments became {done.n_after:,}: {done.n_songs:,} songs copied, {freed}.")
+    say(f"Snapshot {after.snapshot}. Older snapshots use the old fragments until songbag gc deletes them.")
 
 
 @commands.command()
@@ -85,25 +86,25 @@ def gc(store: Store, at: At, release: Release = None, yes: Yes = False) -> None:
     location, released = at(store), release or []
     garbage = run(location, release=released, yes=yes)
     if released:
-        print(f"tags {'released' if yes else 'to release'}: {', '.join(released)}")
+        say(f"tags {'released' if yes else 'to release'}: {', '.join(released)}")
     verb = "deleted" if yes else "to delete"
     if garbage.snapshots:
-        print(f"snapshots {verb}: {', '.join(map(str, garbage.snapshots))}")
-    print(f"{len(garbage.objects):,} objects, {bytes_text(garbage.n_bytes)} {verb}.")
+        say(f"snapshots {verb}: {', '.join(map(str, garbage.snapshots))}")
+    say(f"{len(garbage.objects):,} objects, {bytes_text(garbage.n_bytes)} {verb}.")
     if garbage.n_young:
-        print(f"{garbage.n_young:,} more are not in use, but are kept because they may be younger than 7 days.")
+        say(f"{garbage.n_young:,} more are not in use, but are kept because they may be younger than 7 days.")
     if (garbage.objects or released) and not yes:
         words = ["songbag", "gc", store, *(word for tag in released for word in ("--release", tag)), "--yes"]
-        print(f"Nothing was deleted. To do it: {shlex.join(words)}")
+        say(f"Nothing was deleted. To do it: {shlex.join(words)}")
     if pins := [pin for pin in lost_pins(location.storage()) if pin.tag not in released]:
-        print(pins_text(pins, store))
+        say(pins_text(pins, store))
 
 
 @commands.command()
 @with_location(snapshot=False)
 def history(store: Store, at: At) -> None:
     """List the snapshots, newest first: number, time, songs, what changed, tags."""
-    from songbag_store.sql.output import print_table
+    from songbag_store.sql.drawing import print_table
     from songbag_store.upkeep.pins import lost_pins, pins_text
     from songbag_store.upkeep.summary import history as run
 
@@ -112,9 +113,9 @@ def history(store: Store, at: At) -> None:
     if table.num_rows:
         print_table(table)
     else:
-        print("Nothing was committed yet.")
+        say("Nothing was committed yet.")
     if pins := lost_pins(location.storage()):
-        print(pins_text(pins, store))
+        say(pins_text(pins, store))
 
 
 def verify_store(store: Location, full: bool) -> None:
@@ -125,17 +126,17 @@ def verify_store(store: Location, full: bool) -> None:
     opened = SongStore.open(store)
     damages = run(opened, full=full)
     if unsealed := not_sealed(opened):
-        print(unsealed_text(unsealed))
+        say(unsealed_text(unsealed))
     if not damages:
         n_songs, how = opened.inside.places.num_rows, "every byte" if full else "every size"
-        print(f"Snapshot {opened.snapshot} of {store.address} is whole: {n_songs:,} songs, {how} checked.")
+        say(f"Snapshot {opened.snapshot} of {store.address} is whole: {n_songs:,} songs, {how} checked.")
         return
-    print(report(damages))
+    say(report(damages))
     hit = {song_id for damage in damages for song_id in damage.song_ids}
-    print(f"{len(damages):,} objects damaged, {len(hit):,} songs hit.")
+    say(f"{len(damages):,} objects damaged, {len(hit):,} songs hit.")
     if hit:
         command = f"songbag repair {store.address}{' --full' * full}"
-        print(f"Restore the objects from a copy, or take the songs out: {command}")
+        say(f"Restore the objects from a copy, or take the songs out: {command}")
     raise typer.Exit(1)
 
 
@@ -149,11 +150,11 @@ def repair(store: Store, at: At, full: Full = False) -> None:
     opened = SongStore.open(at(store))
     damages = verify(opened, full=full)
     if not damages:
-        print(f"Nothing is damaged. Snapshot {opened.snapshot}.")
+        say(f"Nothing is damaged. Snapshot {opened.snapshot}.")
         return
-    print(report(damages))
+    say(report(damages))
     after, n_removed = run(opened, damages)
-    print(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}.")
+    say(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}.")
     if n_removed:
-        print("The next extract computes them again. Columns that came by relabel must be given again:")
-        print(f"snapshot {opened.snapshot} still has them.")
+        say("The next extract computes them again. Columns that came by relabel must be given again:")
+        say(f"snapshot {opened.snapshot} still has them.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from contextlib import suppress
 
-from songbag_store.errors import DamagedStore, StoreInTheWay, StoreNotFound
+from songbag_store.errors import DamagedStore, StoreInTheWay, StoreNotFound, UnusableAddress
 from songbag_store.format import keys
 from songbag_store.format.array import GROUP_DOCUMENT
 from songbag_store.format.document import reason
@@ -32,6 +32,8 @@ def read_identity(storage: Storage) -> Identity:
         what = f"there is no songbag store here (no {keys.IDENTITY})"
         remedy = "Check the path; `songbag extract SOURCE STORE` makes a store."
         raise StoreNotFound(what, place=storage.address, remedy=remedy) from None
+    except UnusableAddress:
+        raise
     except ValueError as error:
         what = f"is not what songbag wrote ({reason(error)})"
         raise DamagedStore(what, key=keys.IDENTITY, place=storage.address) from error

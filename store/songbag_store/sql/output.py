@@ -1,79 +1,145 @@
-"""Tables as output: drawn in a terminal, or as CSV, JSON or Parquet."""
+"""Tables as output: drawn in a terminal, or as CSV, JSON or Parquet, written as they come."""
 
 from __future__ import annotations
 
-import datetime
+import codecs
 import io
-import json
-import math
-import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal, Self
+from typing import BinaryIO, Literal, Protocol, Self, TextIO, cast
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from songbag_store.errors import UsageError
-from songbag_store.storage.files import replacing
+from songbag_store.sql.drawing import print_table, table_text
+from songbag_store.sql.texts import flat_table, json_lines
+from songbag_store.storage.files import replacing, require_output
+from songbag_store.terminal import encodable, plain_lines, plain_text
 
 Format = Literal["table", "csv", "json", "parquet"]
 
-_MOST_ROWS = 200
-_NARROWEST = 12
-_GAP = 2
-_PIPE_WIDTH = 10_000
+_SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".txt": "table"}
 _ROWS_AT_ONCE = 100_000
+_BYTES_AT_ONCE = 32_000_000
+_ROWS_IN_PYTHON = 8192
 
 
-def write_table(table: pa.Table, form: Format, output: Path | None) -> None:
-    """Write a query's result to a file, or to standard output.
+class Batches(Protocol):
+    """Rows that come in batches: an Arrow table, or the answer to a query."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Names and types of the columns."""
+
+    def to_batches(self, max_chunksize: int) -> Iterable[pa.RecordBatch]:
+        """Return the rows, at most so many at once."""
+
+    def table(self) -> pa.Table:
+        """Return all rows."""
+
+
+def chosen_format(form: Format | None, output: Path | None) -> Format:
+    """Return the format of a result: the one that was named, or that of the file's suffix, or a table.
 
     Raises
     ------
     UsageError
-        If Parquet would go to a terminal.
+        If the file's suffix is of no format or of another one, the file cannot be written, or Parquet would go to a
+        terminal; before any work is done.
+    """
+    if output is None:
+        if form == "parquet" and sys.stdout.isatty():
+            raise UsageError("Parquet is not for a terminal", place="format", remedy="Give a file with `output`.")
+        return form or "table"
+    by_suffix = _SUFFIXES.get(output.suffix.lower())
+    require_output(output, *(() if form else _SUFFIXES))
+    if form and by_suffix not in (None, form):
+        what = f"the format is {form}, but {output.name!r} ends as a file of the format {by_suffix}"
+        raise UsageError(what, place="format", remedy="Leave `format` out, or give the file another suffix.")
+    return form or by_suffix or "table"
+
+
+def write_table(rows: pa.Table | Batches, form: Format, output: Path | None) -> None:
+    """Write rows to a file, or to standard output: CSV, JSON and Parquet as they come, in little memory.
+
+    Raises
+    ------
+    QueryError
+        If they are the answer to a query, and it fails; a table must fit in memory.
     FileError
         If the file cannot be written; what was there before is untouched.
     """
-    if form == "table" and output is None:
-        print_table(table)
-    elif form == "parquet" and output is None and sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal", place="format", remedy="Give a file with `output`.")
-    elif output is not None:
+    if output is not None:
         with replacing(output) as temporary, temporary.open("wb") as file:
-            _write(table, form, file)
+            _write(rows, form, file)
+    elif form == "table":
+        print_table(_whole(rows))
     else:
-        _write(table, form, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
+        shown = form == "csv" and sys.stdout.isatty()
+        _write(rows, form, cast(BinaryIO, _Terminal(sys.stdout)) if shown else sys.stdout.buffer)
+        sys.stdout.flush()
 
 
-def _write(table: pa.Table, form: Format, file: BinaryIO) -> None:
-    if form == "csv" or form == "parquet":
-        with TableWriter(file, form, table.schema) as writer:
-            writer.add(table)
+def _write(rows: pa.Table | Batches, form: Format, file: BinaryIO) -> None:
+    if form == "table":
+        file.write(table_text(_whole(rows)).encode(errors="backslashreplace"))
+    elif form == "json":
+        _write_json(rows, file)
     else:
-        file.write(_json(table) if form == "json" else _drawn(table, _PIPE_WIDTH)[0].encode())
+        with TableWriter(file, form, rows.schema) as writer:
+            for batch in rows.to_batches(max_chunksize=_ROWS_IN_PYTHON):
+                writer.add(pa.Table.from_batches([batch]))
+
+
+def _write_json(rows: pa.Table | Batches, file: BinaryIO) -> None:
+    """Write an array of objects, one on each line."""
+    shows_all = file is not sys.stdout.buffer or encodable("猫", sys.stdout) == "猫"
+    before = "[\n "
+    for batch in rows.to_batches(max_chunksize=_ROWS_IN_PYTHON):
+        for line in json_lines(batch, ascii_only=not shows_all):
+            file.write(f"{before}{line}".encode())
+            before = ",\n "
+    file.write(b"[]\n" if before.startswith("[") else b"\n]\n")
+
+
+def _whole(rows: pa.Table | Batches) -> pa.Table:
+    return rows if isinstance(rows, pa.Table) else rows.table()
+
+
+class _Terminal(io.RawIOBase):
+    """Shows bytes of UTF-8 on a terminal, without control characters."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: object) -> int:
+        piece = bytes(data)  # type: ignore[call-overload]
+        self._stream.write(encodable(plain_lines(self._decoder.decode(piece)), self._stream))
+        return len(piece)
 
 
 class TableWriter:
-    """Writes tables to one CSV or Parquet file and holds about 100,000 rows at a time; see `writing_table`."""
+    """Writes tables to one CSV or Parquet file; see `writing_table`.
+
+    It holds about 100,000 rows at a time, or 32 MB if these are less.
+    """
 
     def __init__(self, file: Path | BinaryIO, form: Literal["csv", "parquet"], schema: pa.Schema) -> None:
         self._flat = form == "csv"
         if self._flat:
-            self._writer = pyarrow.csv.CSVWriter(file, _flat_table(schema.empty_table()).schema)
+            self._writer = pyarrow.csv.CSVWriter(file, flat_table(schema.empty_table()).schema)
         else:
             self._writer = pyarrow.parquet.ParquetWriter(file, schema, compression="zstd")
         self._held: list[pa.Table] = []
-        self._n_held = 0
+        self._n_held = self._held_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -85,16 +151,19 @@ class TableWriter:
 
     def add(self, table: pa.Table) -> None:
         """Add some rows."""
-        self._held.append(_flat_table(table) if self._flat else table)
+        table = flat_table(table) if self._flat else table
+        self._held.append(table)
         self._n_held += table.num_rows
-        if self._n_held >= _ROWS_AT_ONCE:
+        self._held_bytes += table.nbytes
+        if self._n_held >= _ROWS_AT_ONCE or self._held_bytes >= _BYTES_AT_ONCE:
             self._flush()
 
     def _flush(self) -> None:
         """Write what is held, to Parquet as one row group."""
         if self._held:
             self._writer.write_table(pa.concat_tables(self._held).combine_chunks())
-        self._held, self._n_held = [], 0
+        self._held = []
+        self._n_held = self._held_bytes = 0
 
 
 @contextmanager
@@ -103,90 +172,6 @@ def writing_table(path: Path, schema: pa.Schema) -> Iterator[TableWriter]:
     form: Literal["csv", "parquet"] = "csv" if path.suffix.lower() == ".csv" else "parquet"
     with replacing(path) as temporary, TableWriter(temporary, form, schema) as writer:
         yield writer
-
-
-def _flat_table(table: pa.Table) -> pa.Table:
-    """Return a table for CSV, with lists as JSON."""
-    for position, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type):
-            texts = [None if v is None else json.dumps(v, default=str) for v in table[position].to_pylist()]
-            table = table.set_column(position, field.name, pa.array(texts, pa.string()))
-    return table
-
-
-def print_table(table: pa.Table) -> None:
-    """Print a table; in a terminal, long cells are cut and columns without room are listed below it."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
-    drawn, hidden = _drawn(table, width)
-    print(drawn, end="")
-    if table.num_rows > _MOST_ROWS:
-        print(f"... {table.num_rows - _MOST_ROWS:,} more rows; --format csv gives all of them")
-    if hidden:
-        print(f"... {len(hidden)} more columns: {', '.join(map(_text, hidden))}")
-
-
-def _drawn(table: pa.Table, width: int) -> tuple[str, list[str]]:
-    """Return the table as text, and the names of the columns without room."""
-    head = table.slice(0, _MOST_ROWS)
-    texts = [[_text(name), *map(_text, head[position].to_pylist())] for position, name in enumerate(head.column_names)]
-    numeric = [pa.types.is_integer(t) or pa.types.is_floating(t) for t in table.schema.types]
-    widths = _column_widths([max(map(cell_len, cells)) for cells in texts], numeric, width)
-    grid = Table(box=None, pad_edge=False, header_style="bold")
-    for cells, right, n_cells in zip(texts, numeric, widths, strict=False):
-        justify: Literal["right", "left"] = "right" if right else "left"
-        grid.add_column(Text(cells[0]), no_wrap=True, overflow="ellipsis", justify=justify, width=n_cells)
-    for row in zip(*(cells[1:] for cells in texts[: len(widths)]), strict=True):
-        grid.add_row(*map(Text, row))
-    target = io.StringIO()
-    Console(file=target, width=width, force_terminal=sys.stdout.isatty()).print(grid)
-    text = "\n".join(line.rstrip() for line in target.getvalue().splitlines()) + "\n"
-    return text, table.column_names[len(widths) :]
-
-
-def _column_widths(natural: list[int], numeric: list[bool], width: int) -> list[int]:
-    """Return the widths of the first columns, as many as there is room for.
-
-    A number is never cut. Text is cut, if it must be, to one largest width for all columns, so that a long title does
-    not push out other columns.
-    """
-    least = [n if exact else min(n, _NARROWEST) for n, exact in zip(natural, numeric, strict=True)]
-    n_shown = 1
-    while n_shown < len(least) and sum(least[: n_shown + 1]) + _GAP * n_shown <= width:
-        n_shown += 1
-    room = width - _GAP * (n_shown - 1)
-    shown = list(zip(natural[:n_shown], least, strict=False))
-    widest = _NARROWEST
-    while widest < max(natural) and sum(max(low, min(n, widest + 1)) for n, low in shown) <= room:
-        widest += 1
-    return [min(max(low, min(n, widest)), width) for n, low in shown]
-
-
-def _text(value: object) -> str:
-    """Return a value on one line."""
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, datetime.datetime):
-        return value.isoformat(sep=" ", timespec="seconds")
-    if isinstance(value, list) and len(value) > 4:
-        return f"[{len(value)} values]"
-    return plain_text(str(value))
-
-
-def plain_text(text: str) -> str:
-    """Return text on one line and without control characters: a file name must not control the terminal."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def _json(table: pa.Table) -> bytes:
-    # JSON has neither NaN nor infinity.
-    rows = [{name: _number_or_null(value) for name, value in row.items()} for row in table.to_pylist()]
-    return (json.dumps(rows, ensure_ascii=False, indent=1, default=str) + "\n").encode(errors="backslashreplace")
-
-
-def _number_or_null(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def bytes_text(n_bytes: float) -> str:

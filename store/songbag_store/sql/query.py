@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
@@ -13,6 +11,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from songbag_store.errors import QueryError
+from songbag_store.sql.answer import Answer, Limits, Watch, explained
+from songbag_store.sql.plain_types import plain_relation
 
 Rows: TypeAlias = pa.Table | ds.Dataset
 
@@ -23,62 +23,84 @@ _LOCKED = {
     "python_enable_replacements": "false",
     # No spilling: a query that needs more than memory is stopped, and leaves no files in the user's folder.
     "temp_directory": "",
+    # Texts of more than 2 GB in one batch.
+    "arrow_large_buffer_size": "true",
 }
-_VIEWS = (
+_SETTINGS = (
+    # The bar would be drawn into the CSV on standard output.
+    "set enable_progress_bar = false",
+    # Not the machine's: its name may be unknown to Arrow, and answers would differ from one machine to another.
+    "set timezone = 'UTC'",
     "create view songs as select * from \"index\" where status = 'ok'",
     "create view failures as select * exclude (row_start, n_windows, padded, truncated, feature_sum, feature_sumsq) "
     "from \"index\" where status = 'failed'",
     "set lock_configuration = true",
 )
-_TIME_LIMIT_S = 300.0
-_MEMORY_LIMIT_BYTES = 4_000_000_000
+_ANSWERED = ("SELECT", "FROM", "WITH", "VALUES", "TABLE", "DESCRIBE", "SUMMARIZE", "SHOW", "PIVOT", "UNPIVOT")
 
 
-_ASK = 'Ask only for `songs`, `failures` and "index"; write results with `output`.'
-_REFUSALS = (
-    (duckdb.InterruptException, "took too long and was stopped", "Ask for less at once."),
-    (duckdb.OutOfMemoryException, "needs more memory than a query may take", "Ask for less."),
-    (duckdb.PermissionException, "the index is read-only and cut off from files, extensions and settings", _ASK),
-)
-
-
-def select(
-    index: Rows, sql: str, *, time_limit_s: float = _TIME_LIMIT_S, memory_limit_bytes: int = _MEMORY_LIMIT_BYTES
-) -> pa.Table:
-    """Run one SELECT over the views `songs`, `failures` and `"index"`.
+@contextmanager
+def asking(index: Rows, sql: str, limits: Limits = Limits()) -> Iterator[Answer]:  # noqa: B008 (frozen)
+    """Yield the answer to one SELECT over the views `songs`, `failures` and `"index"`.
 
     Parameters
     ----------
     index : pyarrow.Table or pyarrow.dataset.Dataset
         The index of a snapshot; of a dataset only the columns that the text names are decoded.
     sql : str
-        One statement in DuckDB's dialect.
-    time_limit_s : float
-        The query is stopped after this time.
-    memory_limit_bytes : int
-        The query is stopped if it needs more memory.
+        One statement in DuckDB's dialect that reads.
+    limits : Limits
+        The time and the memory that it may take.
 
     Raises
     ------
     QueryError
-        If the text is not one SELECT, or the database refuses it.
+        If the text is not one statement that reads, or the database refuses it.
     """
-    with _connection(index, sql, time_limit_s, memory_limit_bytes) as connection:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            what = "only one SELECT statement is allowed: the index is read-only"
-            remedy = "New or corrected columns come in with `songbag relabel`, not through SQL."
-            raise QueryError(what, place="query", remedy=remedy)
-        return _with_single_names(connection.sql(sql).to_arrow_table())
+    with _connection(index, sql, limits) as (connection, watch):
+        _require_reading(connection, sql)
+        relation = plain_relation(connection.sql(sql))
+        with watch.working():
+            # As few as DuckDB's own vectors hold: a row may be long.
+            reader = relation.to_arrow_reader(batch_size=2048)
+        yield Answer(reader, watch, connection, limits.memory_bytes)
 
 
-def _with_single_names(table: pa.Table) -> pa.Table:
-    """Number columns of one name, such as two `count(*)`: JSON and Parquet need different names."""
-    names: list[str] = []
-    for name in table.column_names:
-        same = (f"{name}_{number}" for number in itertools.count(1))
-        names.append(name if name not in names else next(n for n in same if n not in {*names, *table.column_names}))
-    return table.rename_columns(names)
+def select(index: Rows, sql: str, limits: Limits = Limits()) -> pa.Table:  # noqa: B008 (frozen)
+    """Return the answer to one SELECT as a table; see `asking`.
+
+    Raises
+    ------
+    QueryError
+        If the text is not one statement that reads, the database refuses it, or the result is too large for memory.
+    """
+    with asking(index, sql, limits) as answer:
+        return answer.table()
+
+
+def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuse a text that is not one statement that reads; say what it is."""
+    kinds = [statement.type.name for statement in connection.extract_statements(sql)]
+    word = _first_word(sql)
+    # A PIVOT that finds its columns by itself is of the type MULTI, and so is a CREATE TABLE of it.
+    if kinds == ["SELECT"] or (kinds == ["MULTI"] and word in _ANSWERED):
+        return
+    what = "only one SELECT is answered, as the index is read-only"
+    if len(kinds) > 1:
+        what = f"there are {len(kinds)} statements: {what}"
+    elif kinds:
+        what = f"{word} is not answered: {what}"
+    remedy = f"Begin with {', '.join(_ANSWERED)}. New or corrected columns come in with `songbag relabel`."
+    raise QueryError(what, place="query", remedy=remedy)
+
+
+def _first_word(sql: str) -> str:
+    """Return the first word of a statement, behind comments and brackets."""
+    text = sql.encode()
+    for offset, kind in duckdb.tokenize(sql):
+        if kind not in (duckdb.token_type.comment, duckdb.token_type.operator):
+            return text[offset:].decode(errors="replace").split(None, 1)[0].partition("(")[0].upper()
+    return ""
 
 
 def filter_songs(
@@ -98,7 +120,7 @@ def filter_songs(
     QueryError
         If the text is not one expression over the columns of the view.
     """
-    with _connection(index, where) as connection:
+    with _connection(index, where, Limits()) as (connection, watch), watch.working():
         # A relation's filter is parsed as an expression: it cannot end the statement and begin another.
         rows = connection.view(view).filter(where)
         if columns is not None:
@@ -107,32 +129,17 @@ def filter_songs(
 
 
 @contextmanager
-def _connection(
-    index: Rows, text: str, time_limit_s: float = _TIME_LIMIT_S, memory_limit_bytes: int = _MEMORY_LIMIT_BYTES
-) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yield a locked connection for one text; DuckDB's errors become a `QueryError`."""
+def _connection(index: Rows, text: str, limits: Limits) -> Iterator[tuple[duckdb.DuckDBPyConnection, Watch]]:
+    """Yield a locked connection for one text, and what stops it; DuckDB's errors become a `QueryError`."""
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text):
         raise QueryError("the text is not valid Unicode, or holds a NUL character", place="query")
-    with duckdb.connect(":memory:", config={**_LOCKED, "memory_limit": f"{memory_limit_bytes}B"}) as connection:
-        connection.register("index", index)
-        for statement in _VIEWS:
-            connection.execute(statement)
-        timer = threading.Timer(time_limit_s, connection.interrupt)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield connection
-        except duckdb.Error as error:
-            raise _explained(error) from error
-        finally:
-            timer.cancel()
-
-
-def _explained(error: duckdb.Error) -> QueryError:
-    """Return the error for one of DuckDB's, with what the user can ask for instead."""
-    for kind, what, remedy in _REFUSALS:
-        if isinstance(error, kind):
-            return QueryError(what, place="query", remedy=remedy)
-    what = " ".join(str(error).split("\n\nLINE")[0].split()).rstrip(".")
-    remedy = 'The views are `songs`, `failures` and "index"; `describe songs` lists their columns.'
-    return QueryError(what, place="query", remedy=remedy)
+    config: dict[str, str | bool | int | float | list[str]] = {**_LOCKED, "memory_limit": f"{limits.memory_bytes}B"}
+    try:
+        with duckdb.connect(":memory:", config=config) as connection:
+            connection.register("index", index)
+            for statement in _SETTINGS:
+                connection.execute(statement)
+            with Watch(connection, limits.time_s) as watch:
+                yield connection, watch
+    except (duckdb.Error, MemoryError) as error:
+        raise explained(error, limits.memory_bytes) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator
 
-from songbag_store.sql.output import plain_text
+from songbag_store.terminal import plain_text
 
 
 class Shown:

@@ -64,10 +64,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises
     ------
+    UsageError
+        If there is a folder or a device in its place.
     FileError
         If the file cannot be written.
     """
     with _temporary(path, temporary_beside(path)) as temporary:
+        _refuse_device(path)
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
@@ -187,15 +190,34 @@ def require_output(path: Path, *suffixes: str, new: bool = False) -> None:
     Raises
     ------
     UsageError
-        If it has another suffix, its folder is missing, or it exists already.
+        If it has another suffix, its folder is missing, it is no file, or it exists already.
     """
     if suffixes and path.suffix.lower() not in suffixes:
         remedy = f"End it in {' or '.join(suffixes)}."
         raise UsageError("the suffix is of another format", place=str(path), remedy=remedy)
-    if new and path.exists():
-        raise UsageError("is there already", place=str(path), remedy="Choose another `output`, or remove it first.")
-    if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {str(path.parent)!r}", place=str(path), remedy="Make it first.")
+    try:
+        if new and path.exists():
+            raise UsageError("is there already", place=str(path), remedy="Choose another `output`, or remove it first.")
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder {str(path.parent)!r}", place=str(path), remedy="Make it first.")
+        _refuse_device(path)
+    except OSError as error:
+        what = f"is not the name of a file ({error.strerror})"
+        raise UsageError(what, place=str(path), remedy="Choose another `output`.") from error
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse what is there and is no file: putting a file in the place of ``/dev/null`` breaks the machine.
+
+    Raises
+    ------
+    UsageError
+        If it is a folder, a device, a pipe, or one of the system's links to them.
+    """
+    at = path.absolute().parent
+    of_system = path.is_symlink() and any(one in (at, *at.parents) for one in (Path("/dev"), Path("/proc")))
+    if of_system or (path.exists() and not path.is_file()):
+        raise UsageError("is no file", place=str(path), remedy="Choose another `output`: it is written as a whole.")
 
 
 def claim_folder(folder: Path) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_CACHE_SIZE = "50GB"
 
 _FILE = re.compile(r"file:(//(?P<host>[^/]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
+_LARGEST_BYTES = 10**18
 _SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kMGT]?)B?")
 
 
@@ -183,6 +184,8 @@ def parse_size(text: str) -> int:
     UsageError
         If it is not a size.
     """
-    if not (found := _SIZE.fullmatch(text.strip())):
-        raise UsageError(f"{text!r} is not a size", place="cache_size", remedy="Write it like 50GB.")
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+    found = _SIZE.fullmatch(text.strip())
+    n_bytes = float(found[1]) * 1000 ** " kMGT".index(found[2] or " ") if found else -1
+    if not 0 <= n_bytes < _LARGEST_BYTES:
+        raise UsageError(f"{text[:40]!r} is not a size", place="cache_size", remedy="Write it like 50GB.")
+    return int(n_bytes)

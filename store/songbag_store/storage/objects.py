@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from zarr.storage import ObjectStore, WrapperStore
 from songbag_store.errors import StoreError, StoreUnavailable, UsageError
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.storage.options import settings
-from songbag_store.storage.refusals import explained, is_lost_place, is_too_short
+from songbag_store.storage.refusals import explained, is_lost_place, is_too_short, panics_explained, wrong_option
 from songbag_store.storage.storage import KeyExists, NewArray, StoredObject
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _PIECE_BYTES = 4 << 20
 
 _T = TypeVar("_T")
 _Backend = S3Store | GCSStore | AzureStore
+_BUCKET = re.compile(r"[A-Za-z0-9$_][A-Za-z0-9$._-]{0,254}")
 _BACKENDS: dict[str, type[_Backend]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 
 
@@ -56,9 +58,23 @@ class ObjectStorage:
         """Return obstore's view of what lies below a key."""
         prefix = "/".join(part for part in (self._prefix, key) if part) or None
         try:
-            return _BACKENDS[self._scheme](self._bucket, prefix=prefix, **self._arguments)
+            with panics_explained(self.address):
+                return _BACKENDS[self._scheme](self._bucket, prefix=prefix, **self._arguments)
         except (BaseError, ValueError, TypeError) as error:
-            raise explained(error, self.address) from error
+            if isinstance(error, UsageError):
+                raise
+            raise wrong_option(error, self._culprit(), self.address) from error
+
+    def _culprit(self) -> str | None:
+        """Return the name of the option without which the options are accepted; None if no single one is."""
+        for kind in ("config", "client_options"):
+            given = self._arguments[kind]
+            for name in given:
+                others = {other: value for other, value in given.items() if other != name}
+                with suppress(BaseError, ValueError, TypeError):
+                    _BACKENDS[self._scheme](self._bucket, **(self._arguments | {kind: others}))
+                    return str(name)
+        return None
 
     def create(self, key: str, data: bytes) -> None:
         """Put an object if there is none of this name; it is durable and whole on return.
@@ -165,7 +181,8 @@ class ObjectStorage:
         pause_s = 0.1
         while True:
             try:
-                return request()
+                with panics_explained(self.address):
+                    return request()
             except (BaseError, FileNotFoundError) as error:
                 if isinstance(error, FileNotFoundError) and not is_lost_place(error):
                     raise
@@ -198,7 +215,8 @@ class _RemoteArray(WrapperStore[ObjectStore[Any]]):
         data = value.as_buffer_like()
         self._written[f"{self._key}/{key}"] = {"bytes": len(value), "sha256": hashlib.sha256(data).hexdigest()}
         try:
-            await super().set(key, value)
+            with panics_explained(self._place):
+                await super().set(key, value)
         except (BaseError, FileNotFoundError) as error:
             raise explained(error, self._place) from error
 
@@ -213,4 +231,6 @@ def _parse(address: str) -> tuple[str, str, str]:
         raise UsageError(f"{scheme}:// is not a kind of place for a store", place=address, remedy=remedy)
     if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
         raise UsageError("is not an address of the form s3://bucket/prefix", place=address)
+    if not _BUCKET.fullmatch(bucket) or any(ord(c) < 32 or ord(c) == 127 for c in prefix):
+        raise UsageError("has letters that no bucket has in its name, or a control character", place=address)
     return scheme, bucket, prefix

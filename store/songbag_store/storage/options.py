@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from songbag_store.errors import UsageError
+from songbag_store.storage.option_values import checked, refused, require_environment
 
 _CLIENT_OPTIONS = frozenset(
-    {"allow_http", "allow_invalid_certificates", "connect_timeout", "proxy_url", "proxy_ca_certificate"}
-    | {"proxy_excludes", "read_timeout", "root_certificate", "timeout", "user_agent"}
+    {"allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout"}
+    | {"pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes", "proxy_url", "randomize_addresses"}
+    | {"read_timeout", "root_certificate", "timeout", "user_agent"}
 )
+_VARIABLES = {"s3": ("AWS_",), "gs": ("GOOGLE_",), "az": ("AZURE_",)}
 _PATIENCE_S = 60.0
 _TIMEOUT_S = 120.0
 _PROFILE_KEYS = {
@@ -47,13 +50,14 @@ def settings(scheme: str, options: Mapping[str, str], *, place: str) -> tuple[di
     Raises
     ------
     UsageError
-        If the profile is missing or has no keys, or `patience_s` is not a number.
+        If the value of an option is not of its kind, or the profile is missing or has no keys.
     """
-    config: dict[str, Any] = dict(options)
-    patience_s = _seconds(config.pop("patience_s", _PATIENCE_S), place)
+    require_environment(_VARIABLES[scheme])
+    config: dict[str, Any] = checked(options)
+    patience_s = _seconds(config.pop("patience_s", _PATIENCE_S))
     client: dict[str, Any] = {name: config.pop(name) for name in sorted(_CLIENT_OPTIONS & config.keys())}
     if scheme == "s3":
-        config = _profile(config.pop("profile", None), config, place) | config
+        config = checked(_profile(config.pop("profile", None), config, place)) | config
     client.setdefault("timeout", timedelta(seconds=_TIMEOUT_S))
     if _endpoint(scheme, config).startswith("http://"):
         client.setdefault("allow_http", "true")
@@ -62,13 +66,13 @@ def settings(scheme: str, options: Mapping[str, str], *, place: str) -> tuple[di
     return {"config": config, "client_options": client, "retry_config": retry}, patience_s
 
 
-def _seconds(value: str | float, place: str) -> float:
+def _seconds(value: str | float) -> float:
     try:
         seconds = float(value)
     except ValueError:
         seconds = -1
     if not 0 <= seconds < 86_400:
-        raise UsageError("patience_s is not a number of seconds below a day", place=place)
+        raise refused("patience_s", "is not a number of seconds below a day", "Write it like 60.")
     return seconds
 
 

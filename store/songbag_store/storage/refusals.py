@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from obstore.exceptions import BaseError
 
-from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable
+from songbag_store.errors import BackendRefused, StoreError, StoreUnavailable, UnusableAddress
 
 _AGAIN = "Run the same command again later: what was committed is safe, and finished songs are kept."
 
@@ -74,9 +76,44 @@ def explained(error: Exception, place: str) -> StoreError:
         return BackendRefused(what, place=place, remedy=remedy)
     if _UNREACHABLE.search(text):
         return StoreUnavailable(f"the object store does not answer as it should ({first})", place=place, remedy=_AGAIN)
-    if kind == "UnknownConfigurationKeyError" or "must be specified" in text:
-        return StoreError(first, place=place, remedy="docs/object-stores.md lists the options.")
     return StoreError(f"the object store refused a request ({first})", place=place)
+
+
+def wrong_option(error: Exception, name: str | None, place: str) -> UnusableAddress:
+    """Return the error for options that obstore refuses; the message shows no value, which may be a secret.
+
+    Parameters
+    ----------
+    name : str or None
+        The option that is wrong; None if obstore misses one, or if it is a variable of the environment.
+    """
+    remedy = "docs/object-stores.md lists the options, and the variables of the environment that stand for them."
+    if type(error).__name__ == "UnknownConfigurationKeyError" and name:
+        return UnusableAddress(
+            f"there is no option {name!r} for this kind of address", place="storage_options", remedy=remedy
+        )
+    if name:
+        return UnusableAddress(f"the option {name!r} has a wrong value", place="storage_options", remedy=remedy)
+    missing = re.search(r"[A-Za-z_ ]+ must be specified", str(error))
+    what = f"the options are refused ({missing[0].strip() if missing else 'a variable of the environment is wrong'})"
+    return UnusableAddress(what, place=place, remedy=remedy)
+
+
+@contextmanager
+def panics_explained(place: str) -> Iterator[None]:
+    """Turn a panic of a Rust library into an error that says where to look.
+
+    A panic is raised as an exception that is no `Exception`, so code that handles errors does not see it. The panics
+    that are known come from values that cannot stand in a URL or in a header of HTTP.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        what = "the address, an option, or a variable of the environment that stands for one, cannot be used"
+        remedy = "Look for a line break at the end of a key, and at endpoint, region and bucket."
+        raise UnusableAddress(what, place=place, remedy=remedy) from error
 
 
 def is_lost_place(error: Exception) -> bool:

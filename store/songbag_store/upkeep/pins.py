@@ -10,9 +10,9 @@ from pathlib import Path
 from songbag_store.commits.history import Tag, read_tags
 from songbag_store.format import keys
 from songbag_store.format.document import parse_document
-from songbag_store.sql.output import plain_text
 from songbag_store.storage.files import read_bounded
 from songbag_store.storage.storage import Storage
+from songbag_store.terminal import plain_text
 
 _LARGEST_BYTES = 32 << 20
 

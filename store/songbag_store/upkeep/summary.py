@@ -14,8 +14,9 @@ from songbag_store.commits.history import history_table
 from songbag_store.format.failure_codes import remedy_for
 from songbag_store.format.index import user_fields
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.sql.output import bytes_text, plain_text
+from songbag_store.sql.output import bytes_text
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.terminal import plain_text
 from songbag_store.writer import open_identity
 
 if TYPE_CHECKING:

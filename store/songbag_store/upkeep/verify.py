@@ -18,8 +18,8 @@ from songbag_store.format import keys
 from songbag_store.format.array import GROUP_DOCUMENT, decode, read_layout
 from songbag_store.format.document import unseal_document
 from songbag_store.format.facts import ObjectFacts
-from songbag_store.sql.output import plain_text
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.terminal import plain_text
 from songbag_store.upkeep.change import drop_songs
 from songbag_store.windows.spans import Spans
 

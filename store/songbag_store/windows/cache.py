@@ -1,4 +1,4 @@
-"""A cache of remote shards in a folder of this machine, which several processes may share.
+"""A cache of remote shards in a folder of this machine, which several processes of one user may share.
 
 ::
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from songbag_store.errors import DamagedStore, StoreError, UsageError
 from songbag_store.format import keys
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.spec import FeatureSpec
+from songbag_store.storage.own_folder import OwnFolder, digest_of
 from songbag_store.storage.storage import Storage
 from songbag_store.windows.memory import KeptOpen
 
@@ -41,26 +41,28 @@ class FragmentCache:
     Parameters
     ----------
     folder : pathlib.Path
-        Made if it is not there. Its disk must have locks, as disks of this machine do.
+        Made if it is not there. It must be this user's, and others may not write to it. Its disk must have locks, as
+        disks of this machine do.
     limit_bytes : int
         The most that all shards take together.
 
     Raises
     ------
     UsageError
-        If the folder cannot be made or written to.
+        If the folder cannot be made or written to, or others may write to it.
     """
 
     def __init__(self, folder: Path, limit_bytes: int) -> None:
-        self._folder = folder
+        self._path = folder
         self._limit_bytes = limit_bytes
         # The shards that this process has used, with the inodes of files that were compared with their digests.
         self._used: dict[str, int] = {}
         self._facts: KeptOpen[dict[str, ObjectFacts]] = KeptOpen(1024)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with self._alone():
+            with OwnFolder.opened(folder, place="cache_dir") as own, _alone(own):
                 pass
+        except UsageError:
+            raise
         except OSError as error:
             what, remedy = f"the cache cannot be used ({error.strerror})", "Give `cache_dir` on a disk of this machine."
             raise UsageError(what, place=str(folder), remedy=remedy) from error
@@ -85,64 +87,55 @@ class FragmentCache:
         except (DamagedStore, KeyError):
             return None
         try:
-            with self._fetching(name) as part:
+            # Opened each time: the user may delete the folder while this process runs.
+            with OwnFolder.opened(self._path, place="cache_dir") as own, _fetching(own, name) as part:
                 # Looked up under the lock: another process may have fetched it while this one waited.
-                descriptor = self._found(name)
-                if descriptor is None and self._make_room(name, n_bytes, part):
+                descriptor = self._found(own, name)
+                if descriptor is None and self._make_room(own, name, n_bytes, part):
                     for start in range(0, n_bytes, _PIECE_BYTES):
                         piece = storage.read_range(key, start, min(start + _PIECE_BYTES, n_bytes))
                         if os.pwrite(part, piece, start) < len(piece):
                             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                    if _digest(part) != name:
+                    if digest_of(part) != name:
                         raise ValueError("a shard is not what was written: its digest is another")
-                    # Opened again, because a duplicate of `part` would keep its lock.
-                    descriptor = os.open(self._folder / f"{name}.part", os.O_RDONLY)
-                    os.rename(self._folder / f"{name}.part", self._folder / name)
-                    self._used[name] = os.fstat(descriptor).st_ino
+                    descriptor = self._kept(own, name, part)
             return descriptor
         except StoreError:
             raise
+        except UsageError as error:  # callers take a ValueError for damage of the store
+            raise StoreError(error.what, place=str(self._path), remedy=error.remedy) from error
         except OSError as error:
-            raise StoreError(f"the cache cannot be used ({error.strerror})", place=str(self._folder)) from error
+            raise StoreError(f"the cache cannot be used ({error.strerror})", place=str(self._path)) from error
 
-    def _found(self, name: str) -> int | None:
-        """Open a shard that is here; delete it if its bytes do not match its name."""
-        path = self._folder / name
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return None
-        inode = os.fstat(descriptor).st_ino
-        if self._used.get(name) != inode and _digest(descriptor) != name:
-            os.close(descriptor)
-            path.unlink(missing_ok=True)
-            return None
-        self._used[name] = inode
-        with suppress(FileNotFoundError):
-            os.utime(path)
+    def _kept(self, own: OwnFolder, name: str, part: int) -> int | None:
+        """Give a shard that was fetched its name; return it opened again, as a duplicate would keep its lock."""
+        descriptor = own.open(f"{name}.part", os.O_RDONLY)
+        if descriptor is None or not os.path.samestat(os.fstat(descriptor), os.fstat(part)):
+            if descriptor is not None:
+                os.close(descriptor)
+            raise OSError(errno.ESTALE, "another program has replaced a file in it")
+        own.rename(f"{name}.part", name)
+        self._used[name] = os.fstat(descriptor).st_ino
         return descriptor
 
-    @contextmanager
-    def _fetching(self, name: str) -> Iterator[int]:
-        """Hold the lock of a shard's ``.part``, and delete the file at the end if it is still there."""
-        path = self._folder / f"{name}.part"
-        while True:
-            part = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-            fcntl.flock(part, fcntl.LOCK_EX)
-            if _is_file(part, path):
-                break
-            os.close(part)  # its owner has renamed or deleted it in the meantime
-        try:
-            yield part
-        finally:
-            if _is_file(part, path):
-                path.unlink(missing_ok=True)
-            os.close(part)
+    def _found(self, own: OwnFolder, name: str) -> int | None:
+        """Open a shard that is here; delete it if its bytes do not match its name."""
+        descriptor = own.open(name, os.O_RDONLY)
+        if descriptor is None:
+            return None
+        inode = os.fstat(descriptor).st_ino
+        if self._used.get(name) != inode and digest_of(descriptor) != name:
+            os.close(descriptor)
+            own.delete(name)
+            return None
+        self._used[name] = inode
+        os.utime(descriptor)
+        return descriptor
 
-    def _make_room(self, name: str, n_bytes: int, part: int) -> bool:
+    def _make_room(self, own: OwnFolder, name: str, n_bytes: int, part: int) -> bool:
         """Reserve room in a ``.part``; return False if there is too little."""
-        with self._alone():
-            kept, taken = self._survey(f"{name}.part")
+        with _alone(own):
+            kept, taken = _survey(own, f"{name}.part")
             # A shard that this process has used is not deleted: if a store is larger than the cache and songs come in
             # random order, each shard would be deleted before it is read again.
             victims = sorted(stamp_size_name for stamp_size_name in kept if stamp_size_name[2] not in self._used)
@@ -152,7 +145,7 @@ class FragmentCache:
             for _, size, victim in victims:
                 if needed <= 0:
                     break
-                (self._folder / victim).unlink(missing_ok=True)
+                own.delete(victim)
                 needed -= size
             os.ftruncate(part, 0)
             try:
@@ -163,50 +156,69 @@ class FragmentCache:
                 raise
             return True
 
-    def _survey(self, own: str) -> tuple[list[tuple[int, int, str]], int]:
-        """Return (time of use, size, name) of the shards here, and the bytes that other processes are fetching."""
-        kept, taken = [], 0
-        for entry in os.scandir(self._folder):
-            if not _ENTRY.fullmatch(entry.name) or entry.name == own:
-                continue
-            with suppress(FileNotFoundError):
-                status = entry.stat()
-                if not entry.name.endswith(".part"):
-                    kept.append((status.st_mtime_ns, status.st_size, entry.name))
-                elif not _delete_if_left(Path(entry.path)):
-                    taken += status.st_size
-        return kept, taken
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Hold the lock under which room is made: one process and one thread at a time."""
-        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+@contextmanager
+def _fetching(own: OwnFolder, name: str) -> Iterator[int]:
+    """Hold the lock of a shard's ``.part``, and delete the file at the end if it is still there."""
+    partial = f"{name}.part"
+    with _locked(own, partial) as part:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+            yield part
         finally:
-            os.close(lock)
+            if own.is_file(part, partial):
+                own.delete(partial)
 
 
-def _digest(descriptor: int) -> str:
-    with os.fdopen(os.dup(descriptor), "rb") as file:
-        file.seek(0)
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def _alone(own: OwnFolder) -> Iterator[None]:
+    """Hold the lock under which room is made: one process and one thread at a time."""
+    with _locked(own, "lock"):
+        yield
 
 
-def _is_file(descriptor: int, path: Path) -> bool:
-    """Return whether a path still is that of an open file."""
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    return False
+@contextmanager
+def _locked(own: OwnFolder, name: str) -> Iterator[int]:
+    """Hold the lock of a file that is made if it is not there."""
+    while True:
+        descriptor = own.open(name, os.O_RDWR | os.O_CREAT)
+        if descriptor is None:
+            continue  # something that is no file of this user had the name
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if own.is_file(descriptor, name):
+                yield descriptor
+                return
+            # Its owner has renamed or deleted it in the meantime.
+        finally:
+            os.close(descriptor)
 
 
-def _delete_if_left(path: Path) -> bool:
+def _survey(own: OwnFolder, partial: str) -> tuple[list[tuple[int, int, str]], int]:
+    """Return (time of use, size, name) of the shards here, and the bytes that other processes are fetching.
+
+    `partial` is the name of a file that is not counted: the one that room is made for.
+    """
+    kept, taken = [], 0
+    for name in own.names():
+        if not _ENTRY.fullmatch(name) or name == partial:
+            continue
+        with suppress(FileNotFoundError):
+            status = own.status(name)
+            if not name.endswith(".part"):
+                kept.append((status.st_mtime_ns, status.st_size, name))
+            elif not _delete_if_left(own, name):
+                taken += status.st_size
+    return kept, taken
+
+
+def _delete_if_left(own: OwnFolder, name: str) -> bool:
     """Delete a ``.part`` without a lock; return whether it was one."""
-    part = os.open(path, os.O_RDWR)
+    part = own.open(name, os.O_RDWR)
+    if part is None:
+        return True
     try:
         fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink(missing_ok=True)
+        own.delete(name)
     except BlockingIOError:
         return False
     finally:

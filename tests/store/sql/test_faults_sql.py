@@ -10,6 +10,7 @@ import pytest
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import QueryError
+from songbag_store.sql.answer import Limits
 from songbag_store.sql.query import select
 from songbag_store.upkeep.change import remove
 from tests.support.stores import MakeStore, sixteenths
@@ -106,7 +107,7 @@ def test_a_condition_is_an_expression_or_nothing(store: SongStore, where: str) -
 )
 def test_a_query_without_end_is_stopped(store: SongStore, sql: str) -> None:
     with pytest.raises(QueryError, match="took too long"):
-        select(store.index(arrow=True), sql, time_limit_s=1.0)
+        select(store.index(arrow=True), sql, Limits(time_s=1.0))
 
 
 @pytest.mark.fault(77)
@@ -118,7 +119,7 @@ def test_a_query_that_needs_too_much_memory_is_stopped_and_leaves_no_file(
     monkeypatch.chdir(place)
     sql = "select list(n order by n % 7, n) from range(100000000) t(n)"
     with pytest.raises(QueryError, match="more memory"):
-        select(store.index(arrow=True), sql, memory_limit_bytes=100_000_000)
+        select(store.index(arrow=True), sql, Limits(memory_bytes=100_000_000))
     assert os.listdir(place) == []
 
 

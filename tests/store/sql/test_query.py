@@ -5,6 +5,7 @@ import pytest
 
 from songbag_store.errors import QueryError
 from songbag_store.format.index import index_schema
+from songbag_store.sql.answer import Limits
 from songbag_store.sql.query import filter_songs, select
 
 ROWS = [
@@ -61,7 +62,7 @@ def test_columns_that_share_a_name_are_numbered() -> None:
 def test_a_query_without_end_is_stopped() -> None:
     endless = "with recursive t(n) as (select 1 union all select n + 1 from t) select max(n) from t"
     with pytest.raises(QueryError, match="too long"):
-        select(INDEX, endless, time_limit_s=0.5)
+        select(INDEX, endless, Limits(time_s=0.5))
 
 
 def test_an_expression_filters_the_songs_in_the_order_of_the_index() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -97,3 +99,32 @@ def test_only_what_does_not_exist_is_not_there(tmp_path: Path) -> None:
     ]  # fmt: skip
     with pytest.raises(FileError, match=r"loop: cannot be looked at \(Too many levels"):
         is_there(tmp_path / "loop")
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def plug(path: Path) -> None:
+    path.symlink_to("pipe")
+    os.mkfifo(path.with_name("pipe"))
+
+
+@pytest.mark.fault(105)
+@pytest.mark.parametrize("make", [pipe, plug, Path.mkdir])
+def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    path = tmp_path / "a.csv"
+    make(path)
+    before = path.lstat()
+    with pytest.raises(UsageError, match="is no file"):
+        require_output(path, ".csv")
+    with pytest.raises(UsageError, match="is no file"):
+        write_table(TABLE, "csv", path)
+    assert os.path.samestat(before, path.lstat())
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith(".tmp")]
+
+
+@pytest.mark.fault(105)
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not the name of a file"):
+        require_output(tmp_path / ("x" * 300 + ".csv"), ".csv")

@@ -14,10 +14,11 @@ import pyarrow as pa
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
-from songbag_store.sql.output import plain_text, writing_table
+from songbag_store.sql.output import writing_table
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_output
 from songbag_store.store import StoreLike
+from songbag_store.terminal import plain_text
 from songbag_training.apply.source import SongGroup, SourceSong, audio_groups, open_source, stored_groups
 from songbag_training.evaluation.predictions import (
     probability_columns,

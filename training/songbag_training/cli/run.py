@@ -9,6 +9,7 @@ import typer
 
 from songbag_store.cli.options import At, with_location
 from songbag_store.cli.upkeep import Full, verify_store
+from songbag_store.terminal import say
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import ExportFormat
 
@@ -42,10 +43,10 @@ def evaluate(
     opened = Run.open(run)
     place = at(store or opened.facts.store_location) if store or output is None else None
     result = evaluate_run(opened, place, output, label=label, encoder=encoder)
-    print(format_metrics(result.metrics), end="\n\n")
+    say(format_metrics(result.metrics), end="\n\n")
     if result.confusion is not None:
-        print(format_confusion(result.confusion, opened.facts.classes), end="\n\n")
-    print(format_judgement(result.metrics[result.judged]))
+        say(format_confusion(result.confusion, opened.facts.classes), end="\n\n")
+    say(format_judgement(result.metrics[result.judged]))
 
 
 @with_location(cache=True)
@@ -67,11 +68,11 @@ def predict(
         from songbag_training.apply.predict import predict as run_prediction
     done = run_prediction(run, at(source), output, windows=windows, encoder=encoder)
     if done.n_songs - done.n_failed <= len(done.explanations):
-        print(*done.explanations, sep="\n")
+        say(*done.explanations)
     for failure in done.failures:
-        print(f"failed: {failure}")
+        say(f"failed: {failure}")
     failed = f", {done.n_failed} failed (see the column error)" if done.n_failed else ""
-    print(f"{done.n_songs - done.n_failed} songs predicted{failed}: {output}")
+    say(f"{done.n_songs - done.n_failed} songs predicted{failed}: {output}")
     if done.n_failed == done.n_songs:
         raise typer.Exit(1)
 
@@ -89,7 +90,7 @@ def export(
         from songbag_training.apply.export import export as run_export
 
         run_export(run, format, output, encoder=encoder)
-    print(f"{format} model: {output}; classes, features and shapes: {output}.json")
+    say(f"{format} model: {output}; classes, features and shapes: {output}.json")
 
 
 @with_location()
@@ -109,11 +110,11 @@ def verify(
         return
     verdict = verify_folder(folder)
     for line in verdict.in_words():
-        print(line)
+        say(line)
     if not verdict.damages:
         if verdict.n_files:
-            print(f"{place} is whole: {verdict.n_files} files, every byte checked.")
+            say(f"{place} is whole: {verdict.n_files} files, every byte checked.")
         return
-    print(report(verdict.damages))
-    print(f"{len(verdict.damages)} files damaged. {remedy(folder, verdict.damages)}")
+    say(report(verdict.damages))
+    say(f"{len(verdict.damages)} files damaged. {remedy(folder, verdict.damages)}")
     raise typer.Exit(1)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from songbag_store.storage.files import replacing
+from songbag_store.terminal import plain_text
 from songbag_training.types import Ints
 
 _MOST_CLASSES = 40
@@ -53,7 +54,8 @@ def format_judgement(metrics: Mapping[str, Any]) -> str:
         lines += ["", "surest mistakes:"]
     for one in mistakes:
         label = one["label"] if isinstance(one["label"], str) else ", ".join(one["label"]) or "none"
-        lines.append(f"  {one['song_id']}: {label}, said to be {one['said']} ({one['probability']:.0%})")
+        song_id, label, said = map(plain_text, (one["song_id"], label, one["said"]))
+        lines.append(f"  {song_id}: {label}, said to be {said} ({one['probability']:.0%})")
     return "\n".join(lines)
 
 
@@ -64,6 +66,7 @@ def format_confusion(matrix: Ints, classes: Sequence[str]) -> str:
     """
     if len(classes) > _MOST_CLASSES:
         return f"{len(classes)} classes: see confusion.png, and confusion in metrics.json"
+    classes = [plain_text(name) for name in classes]
     width = max(map(len, classes))
     cell = max(4, len(str(int(matrix.max(initial=0)))) + 1, len(str(len(classes))) + 1)
     numbers = "".join(f"{number:>{cell}}" for number in range(1, len(classes) + 1))

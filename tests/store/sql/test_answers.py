@@ -1,0 +1,381 @@
+"""Answers of any size and of any type: streamed, or refused with the way out; exact in every format."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import json
+import resource
+import subprocess
+import sys
+import time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from songbag_store.errors import QueryError, UsageError
+from songbag_store.format.index import index_schema
+from songbag_store.sql.answer import Limits
+from songbag_store.sql.output import Format, chosen_format, write_table
+from songbag_store.sql.query import asking, select
+from tests.support.long import LONG
+from tests.support.patience import PATIENCE_S
+
+EMPTY = index_schema([pa.field("genre", pa.string())]).empty_table()
+SONGS = pa.Table.from_pylist(
+    [
+        {"song_id": name, "status": "ok", "genre": genre, "n_windows": n, "fragment": "f", "run_id": "r"}
+        for name, genre, n in (("a", "rock", 3), ("b", "jazz", 1), ("c", "rock", 2))
+    ],
+    schema=EMPTY.schema,
+)
+FORMS: list[Format] = ["csv", "json", "parquet"]
+
+
+def written(sql: str, path: Path, limits: Limits = Limits()) -> Path:  # noqa: B008 (frozen)
+    """Ask, and write the answer to a file as its suffix says."""
+    with asking(SONGS, sql, limits) as answer:
+        write_table(answer, chosen_format(None, path), path)
+    return path
+
+
+# What a result may take
+
+
+@pytest.mark.fault(106)
+def test_a_result_that_is_too_large_names_the_limit_and_the_way_out() -> None:
+    large = Limits(memory_bytes=100_000_000)
+    sql = "select i, repeat('x', 20) from range(10000000) t(i)"
+    with pytest.raises(QueryError, match=r"the result needs more memory than the 100\.0 MB") as refusal:
+        select(SONGS, sql, large)
+    assert "-o x.parquet" in refusal.value.remedy
+    fits = "select i, repeat('x', 20) from range(2000000) t(i)"
+    assert select(SONGS, fits, large).num_rows == 2_000_000
+    # pandas needs the rows a second time.
+    with pytest.raises(QueryError, match=r"more memory"), asking(SONGS, fits, large) as answer:
+        answer.frame()
+
+
+@pytest.mark.fault(106)
+def test_what_the_database_needs_counts_with_the_result() -> None:
+    sql = "select i from range({}) t(i) order by hash(i)"
+    with pytest.raises(QueryError, match=r"more memory than the 100\.0 MB"):
+        select(SONGS, sql.format(5_000_000), Limits(memory_bytes=100_000_000))
+    assert select(SONGS, sql.format(10_000), Limits(memory_bytes=100_000_000)).num_rows == 10_000
+
+
+_STREAM = """
+import resource, sys
+from pathlib import Path
+import pyarrow as pa, pyarrow.parquet, pyarrow.csv
+from songbag_store.sql.output import chosen_format, write_table
+from songbag_store.sql.query import asking, select
+sql, paths = sys.argv[1], list(map(Path, sys.argv[3:]))
+views = "row_start n_windows padded truncated feature_sum feature_sumsq".split()
+index = pa.table({"status": ["ok"], **{name: [1] for name in views}})
+select(index, "select 1")
+if room := int(sys.argv[2]):
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + room
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in paths:
+    with asking(index, sql) as answer:
+        write_table(answer, chosen_format(None, path), path)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def streamed_kb(sql: str, paths: list[Path], room_bytes: int = 0) -> int:
+    """Write the answer to files in a process of its own, with so much room for more; return how its peak grew."""
+    command = [sys.executable, "-c", _STREAM, sql, str(room_bytes), *map(str, paths)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20 * PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+@pytest.mark.fault(106)
+def test_a_result_that_goes_to_a_file_takes_memory_for_a_part_of_it(tmp_path: Path) -> None:
+    paths = [tmp_path / f"t.{form}" for form in FORMS]
+    n_rows, n_letters = 50_000, 4_000
+    kb = streamed_kb(f"select i, repeat('x', {n_letters}) as text from range({n_rows}) t(i)", paths)
+    assert kb * 1000 < 170_000_000 < n_rows * n_letters
+    assert pq.ParquetFile(paths[2]).metadata.num_rows == n_rows
+    with paths[0].open() as file:
+        assert sum(1 for _ in file) == n_rows + 1
+    with paths[1].open() as file:
+        assert sum(1 for _ in file) == n_rows + 2
+
+
+@pytest.mark.long
+@pytest.mark.fault(106)
+def test_a_result_goes_to_a_file_in_an_address_space_that_could_not_hold_it(tmp_path: Path) -> None:
+    # 20 kB a row: 1 GB, or 10 GB, and room for 500 MB.
+    n_rows = 500_000 if LONG else 50_000
+    sql = f"select i, repeat('x', 20000) as text from range({n_rows}) t(i)"
+    streamed_kb(sql, [tmp_path / "t.parquet"], 500_000_000)
+    assert pq.ParquetFile(tmp_path / "t.parquet").metadata.num_rows == n_rows
+
+
+@pytest.mark.fault(106)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_query_that_fails_halfway_leaves_what_was_there(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"t.{form}"
+    path.write_bytes(b"first")
+    with pytest.raises(QueryError, match="boom"):
+        written("select case when i = 500000 then error('boom') else i end as n from range(1000000) t(i)", path)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"first"]
+
+
+@pytest.mark.fault(77)
+def test_a_query_is_stopped_while_it_streams_but_not_because_its_reader_is_slow() -> None:
+    endless = asking(SONGS, "select * from range(100000000000)", Limits(time_s=0.3))
+    with pytest.raises(QueryError, match="took too long"), endless as streaming:
+        sum(batch.num_rows for batch in streaming.to_batches(8192))
+    with asking(SONGS, "select * from range(100000)", Limits(time_s=1.0)) as answer:
+        n_rows = 0
+        for number, batch in enumerate(answer.to_batches(8192)):
+            n_rows += batch.num_rows
+            if number == 1:
+                time.sleep(1.2)
+    assert n_rows == 100_000
+
+
+@pytest.mark.fault(106)
+def test_memory_that_the_system_refuses_is_an_error_of_the_query() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    used = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_DATA, (used + 300_000_000, hard))
+    try:
+        with pytest.raises(QueryError, match="more memory than this process gets"):
+            select(SONGS, "select i, repeat('x', 100) from range(100000000) t(i)")
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+# What may be asked
+
+
+@pytest.mark.parametrize(
+    ("sql", "columns", "n_rows"),
+    [
+        ("describe songs", "column_name", 23),
+        ("desc songs", "column_name", 23),
+        ("show songs", "column_name", 23),
+        ("show tables", "name", 3),
+        ("summarize songs", "column_name", 23),
+        ("summarize select n_windows from songs", "column_name", 1),
+        ("select column_name from (describe songs)", "column_name", 23),
+        ("pivot songs on genre using sum(n_windows) group by status", "status", 1),
+        ("pivot songs on genre in ('rock') using count(*) group by status", "status", 1),
+        ("with p as (pivot songs on genre using count(*)) select count(*) n from p", "n", 1),
+        ("-- which\n/* words */ (pivot songs on genre using count(*) group by status)", "status", 1),
+        ("unpivot (select n_windows, row_start from songs) on n_windows", "row_start", 3),
+        ("from songs", "song_id", 3),
+        ("from songs select song_id", "song_id", 3),
+        ("table songs", "song_id", 3),
+        ("values (1), (2)", "col0", 2),
+        ("with a as (select 1 as x) select * from a", "x", 1),
+        ("select song_id from songs union all select song_id from failures", "song_id", 3),
+        ("select song_id from songs except select 'a'", "song_id", 2),
+        ("(select 1 as x)", "x", 1),
+        ("select 1 as x; -- done", "x", 1),
+        ("select * from range(3)", "range", 3),
+        ("select unnest([1, 2]) as x", "x", 2),
+        ("select * from query_table('songs')", "song_id", 3),
+        ("select name from pragma_table_info('songs')", "name", 23),
+    ],
+)
+def test_every_way_to_read_is_answered(sql: str, columns: str, n_rows: int) -> None:
+    table = select(SONGS, sql)
+    assert (table.column_names[0], table.num_rows) == (columns, n_rows)
+
+
+@pytest.mark.parametrize(
+    ("sql", "word"),
+    [
+        ("explain select 1", "EXPLAIN"),
+        ("explain analyze select 1", "EXPLAIN"),
+        ("pragma table_info('songs')", "PRAGMA"),
+        ("PRAGMA version", "PRAGMA"),
+        ("call pragma_version()", "CALL"),
+        ("set threads = 1", "SET"),
+        ("use memory", "USE"),
+        ("prepare p as select 1", "PREPARE"),
+        ("execute p", "EXECUTE"),
+        ("insert into songs values (1)", "INSERT"),
+        ("update songs set genre = 1", "UPDATE"),
+        ("delete from songs", "DELETE"),
+        ("create table x as select 1", "CREATE"),
+        ("create table x as pivot songs on genre using count(*)", "CREATE"),
+        ("copy (pivot songs on genre using count(*)) to 'x.csv'", "COPY"),
+        ("explain pivot songs on genre using count(*)", "EXPLAIN"),
+        ("drop view songs", "DROP"),
+        ("-- é\nbegin", "BEGIN"),
+        ("checkpoint", "CHECKPOINT"),
+        ("vacuum", "VACUUM"),
+        ("attach 'x'", "ATTACH"),
+        ("select 1; select 2", "there are 2 statements"),
+    ],
+)
+def test_everything_else_is_refused_by_its_name(sql: str, word: str) -> None:
+    with pytest.raises(QueryError, match=rf"{word}.*read-only") as refusal:
+        select(SONGS, sql)
+    assert "DESCRIBE, SUMMARIZE, SHOW, PIVOT" in refusal.value.remedy
+
+
+# What an answer holds
+
+VALUES: list[tuple[str, str, str]] = [
+    ("170141183460469231731687303715884105727::hugeint", "170141183460469231731687303715884105727", ""),
+    ("9007199254740993::hugeint", "9007199254740993", ""),
+    ("9007199254740993::uhugeint", "9007199254740993", ""),
+    ("18446744073709551615::ubigint", "18446744073709551615", ""),
+    ("(select sum(n_windows) from songs)", "6", ""),
+    ("1.50", "1.50", ""),
+    ("12345678901234567890123456789.012345678", "12345678901234567890123456789.012345678", ""),
+    ("0.1::double", "0.1", ""),
+    ("1e300::double", "1e+300", ""),
+    ("'nan'::double", "null", "nan"),
+    ("'-inf'::float", "null", "-inf"),
+    ("true", "true", ""),
+    ("null", "null", "<empty>"),
+    ("date '2026-01-02'", '"2026-01-02"', ""),
+    ("timestamp '2026-01-02 03:04:05.5'", '"2026-01-02T03:04:05.500000"', "2026-01-02 03:04:05.500000"),
+    ("timestamptz '2026-01-02 03:04:05+02'", '"2026-01-02T01:04:05+00:00"', "2026-01-02 01:04:05.000000Z"),
+    ("time '12:34:56'", '"12:34:56"', "12:34:56.000000"),
+    ("timetz '12:34:56+02'", '"12:34:56+02"', ""),
+    ("time_ns '12:00:00.123456789'", '"12:00:00.123456789"', ""),
+    ("interval '1 month 2 days 3 seconds'", '"1 month 2 days 00:00:03"', ""),
+    ("'3f9b1c1e-9c0a-4a53-8f7a-0f6c9f1d2e3b'::uuid", '"3f9b1c1e-9c0a-4a53-8f7a-0f6c9f1d2e3b"', ""),
+    ("'\\x00ab'::blob", r'"\\x00ab"', r"\x00ab"),
+    ("'101'::bit", '"101"', ""),
+    ("'rock'::enum('rock', 'jazz')", '"rock"', ""),
+    ("'123456789012345678901234567890123456789012'::bignum", '"123456789012345678901234567890123456789012"', ""),
+    ("[1, null]", "[1, null]", ""),
+    ("array_value(1.5, 2)", "[1.5, 2.0]", ""),
+    ("{'a': 1, 'b': [interval 1 day]}", '{"a": 1, "b": ["1 day"]}', ""),
+    ("map {'k': 1.50}", '{"k": 1.50}', ""),
+    ("union_value(k := 1)", '"1"', ""),
+    ("'猫 \"quoted\" \x1b[31m'", '"猫 \\"quoted\\" \\u001b[31m"', '猫 "quoted" \x1b[31m'),
+]
+
+
+def value_as_json(text: str) -> Any:
+    """Read JSON with all digits."""
+    return json.loads(text, parse_float=str, parse_int=str)
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder where one row with all values is, in every format."""
+    folder = tmp_path_factory.mktemp("answered")
+    items = ", ".join(f"{value} as v{n}" for n, (value, _, _) in enumerate(VALUES))
+    for form in [*FORMS, "txt"]:
+        written(f"select {items}", folder / f"t.{form}")
+    return folder
+
+
+@pytest.mark.parametrize("number", range(len(VALUES)), ids=[value for value, _, _ in VALUES])
+def test_json_and_csv_hold_every_value_exactly(answered: Path, number: int) -> None:
+    _, as_json, as_csv = VALUES[number]
+    (row,) = value_as_json((answered / "t.json").read_text())
+    assert row[f"v{number}"] == value_as_json(as_json)
+    assert f'"v{number}": {as_json}' in (answered / "t.json").read_text()
+    with (answered / "t.csv").open(newline="") as file:
+        (cells,) = csv.DictReader(file)
+    expected = {"": as_json.strip('"'), "<empty>": ""}.get(as_csv, as_csv)
+    assert cells[f"v{number}"] == expected
+
+
+def test_parquet_and_the_table_hold_every_value(answered: Path) -> None:
+    (row,) = pq.read_table(answered / "t.parquet").to_pylist()
+    assert row["v1"] == Decimal(9007199254740993)
+    assert row["v13"] == datetime.date(2026, 1, 2)
+    assert row["v19"] == "1 month 2 days 00:00:03"
+    head, cells = (answered / "t.txt").read_text().splitlines()
+    assert "\x1b" not in cells
+    assert "170141183460469231731687303715884105727" in cells
+    assert head.split()[0] == "v0"
+
+
+def test_numbers_of_every_kind_stand_right(tmp_path: Path) -> None:
+    sql = "select * from (values (1::hugeint, 1.5, 'a', 1), (1000::hugeint, 1000.25, 'bcd', 1000)) t(h, d, text, n)"
+    lines = written(sql, tmp_path / "t.txt").read_text().splitlines()
+    assert lines == ["   h        d  text     n", "   1     1.50  a        1", "1000  1000.25  bcd   1000"]
+
+
+def test_pandas_gets_plain_numbers_and_arrow_all_digits() -> None:
+    sql = "select sum(n_windows) as n, 1.5 as half, 12345678901234567890123::hugeint as large from songs"
+    with asking(SONGS, sql) as answer:
+        frame = answer.frame()
+    assert [str(kind) for kind in frame.dtypes] == ["int64", "float64", "object"]
+    assert frame.iloc[0].tolist() == [6, 1.5, Decimal(12345678901234567890123)]
+    assert [str(kind) for kind in select(SONGS, sql).schema.types] == [
+        "decimal128(38, 0)",
+        "decimal128(2, 1)",
+        "decimal128(38, 0)",
+    ]
+
+
+@pytest.mark.parametrize("value", ["'infinity'::timestamp", "date '294247-01-10'", "[date '0044-03-15 (BC)']"])
+def test_a_date_that_python_lacks_is_refused_with_the_way_out(tmp_path: Path, value: str) -> None:
+    sql = f'select {value} as "the day"'
+    for form in ("json", "txt"):
+        with pytest.raises(QueryError, match=r'the day.*Python does not have.*\n.*"the day"::varchar'):
+            written(sql, tmp_path / f"t.{form}")
+    written(sql, tmp_path / "t.parquet")
+    written(f'select "the day"::varchar from ({sql})', tmp_path / "t.json")
+
+
+def test_an_empty_answer_is_valid_in_every_format(tmp_path: Path) -> None:
+    for form in FORMS:
+        written("select song_id, n_windows from songs where false", tmp_path / f"t.{form}")
+    assert json.loads((tmp_path / "t.json").read_text()) == []
+    assert (tmp_path / "t.csv").read_text() == '"song_id","n_windows"\n'
+    assert pq.read_table(tmp_path / "t.parquet").num_rows == 0
+
+
+# Where an answer goes
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "chosen"),
+    [
+        (None, None, "table"),
+        ("json", None, "json"),
+        (None, "t.parquet", "parquet"),
+        (None, "t.CSV", "csv"),
+        (None, "t.json", "json"),
+        (None, "t.txt", "table"),
+        ("csv", "t.csv", "csv"),
+        ("csv", "t.dat", "csv"),
+        ("json", "t", "json"),
+    ],
+)
+def test_the_suffix_decides_the_format(tmp_path: Path, form: Format | None, name: str | None, chosen: str) -> None:
+    assert chosen_format(form, name and tmp_path / name) == chosen  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "said"),
+    [
+        (None, "t.xls", "suffix is of another format.*\n.*.csv or .json or .parquet or .txt"),
+        (None, "t", "suffix is of another format"),
+        ("json", "t.parquet", "format: the format is json, but 't.parquet'"),
+        ("table", "t.csv", "the format is table"),
+        ("csv", "none/t.csv", "there is no folder"),
+    ],
+)
+def test_a_format_that_contradicts_the_suffix_is_refused(
+    tmp_path: Path, form: Format | None, name: str, said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        chosen_format(form, tmp_path / name)
+
+
+def test_the_database_draws_no_bar_into_the_answer() -> None:
+    assert select(SONGS, "select current_setting('enable_progress_bar') as bar").to_pylist() == [{"bar": False}]
