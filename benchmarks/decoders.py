@@ -7,7 +7,6 @@ python -m benchmarks.decoders
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,9 @@ from typing import get_args
 
 from benchmarks.extraction import KINDS, decode_alone
 from benchmarks.measuring import measure, music, pin_to_one_core, write_song
-from songbag_pipeline.audio import decode as decoding
-from songbag_pipeline.audio.sniff import Decoder
+from songbag_pipeline.audio.formats import Decoder
+from songbag_pipeline.audio.sniff import sniff
 
-CONTAINERS = {"mp3": "mp3", "flac": "flac", "ogg": "ogg", "opus": "ogg", "wav": "wav"}
 ROUNDS = 5
 
 
@@ -30,22 +28,11 @@ def main() -> None:
         for suffix, kind in KINDS.items():
             rate_hz = 48000 if suffix == "opus" else 44100
             path = write_song(Path(folder, f"x.{suffix}"), music(60, rate_hz), rate_hz, kind)
-            fitting = [name for name in get_args(Decoder) if name != "frames" or suffix in ("mp3", "flac")]
-            times = measure({name: partial(run, str(path), suffix, name) for name in fitting}, ROUNDS)
-            shown = (times[name].milliseconds() if name in times else "-" for name in get_args(Decoder))
             with path.open("rb") as file:
-                chosen = decoding.sniff(file).decoder
-            print(f"{suffix:18}", *(f"{one:>22}" for one in shown), f"  {chosen}", flush=True)
-
-
-def run(path: str, suffix: str, decoder: Decoder) -> None:
-    """Decode a file with one decoder, whatever songbag would choose."""
-    ordinary = decoding.sniff
-    decoding.sniff = lambda file: dataclasses.replace(ordinary(file), decoder=decoder, container=CONTAINERS[suffix])
-    try:
-        decode_alone(path)
-    finally:
-        decoding.sniff = ordinary
+                decoders = sniff(file).decoders
+            times = measure({name: partial(decode_alone, str(path), name) for name in decoders}, ROUNDS)
+            shown = (times[name].milliseconds() if name in times else "-" for name in get_args(Decoder))
+            print(f"{suffix:18}", *(f"{one:>22}" for one in shown), f"  {decoders[0]}", flush=True)
 
 
 if __name__ == "__main__":

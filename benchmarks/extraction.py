@@ -29,6 +29,8 @@ from benchmarks.measuring import measure, music, pin_to_one_core, write_song
 from songbag_pipeline import ExtractConfig, extract
 from songbag_pipeline.audio.decode import decode
 from songbag_pipeline.audio.files import open_regular
+from songbag_pipeline.audio.formats import Decoder
+from songbag_pipeline.audio.sniff import sniff
 from songbag_pipeline.run.batch import Job, run_batch
 from songbag_pipeline.run.plan import Plan
 from songbag_pipeline.songs.song import read_song
@@ -105,11 +107,13 @@ def libsndfile_alone(path: str) -> None:
             pass
 
 
-def decode_alone(path: str) -> None:
-    """Decode and mix to mono with the decoder that songbag chooses."""
-    with open_regular(path) as file, decode(file) as (_, blocks):
-        for _ in blocks:
-            pass
+def decode_alone(path: str, decoder: Decoder | None = None) -> None:
+    """Decode and mix to mono with the decoder that songbag tries first, or with another."""
+    with open_regular(path) as file:
+        form = sniff(file)
+        with decode(file, form, decoder or form.decoders[0]) as (_, blocks):
+            for _ in blocks:
+                pass
 
 
 def store_batch(store: SongStore, todo: pa.Table) -> None:

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from songbag_pipeline.run.config import ExtractConfig as ExtractConfig
     from songbag_pipeline.run.extract import extract as extract
     from songbag_pipeline.run.summary import Summary as Summary
-    from songbag_pipeline.songs.direct import SongFeatures as SongFeatures, features_of as features_of
-    from songbag_pipeline.songs.song import read_audio as read_audio
+    from songbag_pipeline.songs.direct import (
+        SongFeatures as SongFeatures,
+        features_of as features_of,
+        read_audio as read_audio,
+    )
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -25,7 +28,6 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_pipeline.run.config": ("ExtractConfig",),
         "songbag_pipeline.run.extract": ("extract",),
         "songbag_pipeline.run.summary": ("Summary",),
-        "songbag_pipeline.songs.direct": ("SongFeatures", "features_of"),
-        "songbag_pipeline.songs.song": ("read_audio",),
+        "songbag_pipeline.songs.direct": ("SongFeatures", "features_of", "read_audio"),
     },
 )

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from songbag_pipeline.run.config import ExtractConfig as ExtractConfig
     from songbag_pipeline.run.extract import extract as extract
     from songbag_pipeline.run.summary import Summary as Summary
-    from songbag_pipeline.songs.direct import features_of as features_of
-    from songbag_pipeline.songs.song import read_audio as read_audio
+    from songbag_pipeline.songs.direct import features_of as features_of, read_audio as read_audio
     from songbag_store import __version__ as __version__
     from songbag_store.errors import SongbagError as SongbagError
     from songbag_store.format.spec import FeatureSpec as FeatureSpec
@@ -62,8 +61,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_pipeline.run.config": ("ExtractConfig",),
         "songbag_pipeline.run.extract": ("extract",),
         "songbag_pipeline.run.summary": ("Summary",),
-        "songbag_pipeline.songs.direct": ("features_of",),
-        "songbag_pipeline.songs.song": ("read_audio",),
+        "songbag_pipeline.songs.direct": ("features_of", "read_audio"),
         "songbag_store.errors": ("SongbagError",),
         "songbag_store.format.spec": ("FeatureSpec",),
         "songbag_store.progress": ("Progress",),

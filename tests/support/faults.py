@@ -49,6 +49,23 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "Its process is replaced; this song alone fails: `decoder-crash`, `decoder-hang`, `out-of-memory`.",
         ),
         28: ("A file changes while it is read, or is gone.", "`changed-while-read` or `missing`."),
+        89: (
+            "A file has any number of channels up to 64, in any codec that carries so many.",
+            "It gives the mix that the same audio gives as a WAV; no file can end the process that calls `read_audio`.",
+        ),
+        90: ("A decoder refuses a file.", "Another one tries it; a song fails only if all refuse it."),
+        91: (
+            "The sample rate, the channels or the layout change on the way.",
+            "The stream is followed to its end, which is noted in `audio_note`.",
+        ),
+        92: (
+            "Tags, zeros or something else stand in front of the audio.",
+            "They are skipped; the audio is searched in 16 MiB. Else the song fails: `not-audio` or `no-audio`.",
+        ),
+        93: (
+            "A file has several audio streams.",
+            "The one flagged as default is read, else the first, which is noted in `audio_note`.",
+        ),
     },
     "Names and lists of songs": {
         29: (

@@ -1,3 +1,3 @@
 """Audio files as streams of mono samples."""
 
-__all__ = ["decode", "files", "flac_frames", "frames", "mpeg_frames", "recording", "sniff"]
+__all__ = ["decode", "files", "flac_frames", "formats", "frames", "mpeg_frames", "recording", "resampler", "sync"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,19 +11,49 @@ from songbag_pipeline.audio.decoders.ffmpeg import open_ffmpeg
 from songbag_pipeline.audio.decoders.frames import open_frames
 from songbag_pipeline.audio.decoders.libsndfile import open_libsndfile
 from songbag_pipeline.audio.files import RegularFile
-from songbag_pipeline.audio.recording import Recording
+from songbag_pipeline.audio.formats import AudioFormat, Decoder
+from songbag_pipeline.audio.recording import Channels, Recording, Undecodable, cut, mono
 from songbag_pipeline.audio.sniff import sniff
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.types import FloatArray
 
-MAX_CHANNELS = 64
-SAMPLE_RATES_HZ = (1_000, 768_000)
 _OPENERS = {"libsndfile": open_libsndfile, "ffmpeg": open_ffmpeg, "frames": open_frames}
+# Of what the decoders say, the most telling comes first; but before all, if one has decoded something.
+_TELLING = ("unsupported-codec", "no-audio", "corrupt", "unreadable-header")
+
+
+def with_any_decoder(file: RegularFile, use: Callable[[AudioFormat, Decoder], Recording]) -> None:
+    """Use a file with one decoder after the other, until one reads it: what one refuses is not damaged yet.
+
+    Parameters
+    ----------
+    file : RegularFile
+        An open file.
+    use : callable
+        Decodes the file with `decode`, and returns the recording. It is called again if it raises `Undecodable`.
+
+    Raises
+    ------
+    SongError
+        If no decoder reads it: what the most telling of them says.
+    """
+    form = sniff(file)
+    refusals: list[Undecodable] = []
+    for decoder in form.decoders:
+        try:
+            recording = use(form, decoder)
+        except Undecodable as refusal:
+            refusals.append(refusal)
+            continue
+        # A decoder that passes over a damaged part in silence must not hide what another one has found.
+        if all(recording.decoded_s >= refusal.whole_s for refusal in refusals):
+            return
+    raise min(reversed(refusals), key=lambda refusal: (-refusal.whole_s, _TELLING.index(refusal.code)))
 
 
 @contextmanager
 def decode(
-    file: RegularFile, max_duration_s: float | None = None, *, leniently: bool = False
+    file: RegularFile, form: AudioFormat, decoder: Decoder, max_duration_s: float | None = None
 ) -> Iterator[tuple[Recording, Iterator[FloatArray]]]:
     """Decode an open file as a stream.
 
@@ -32,55 +61,45 @@ def decode(
     ----------
     file : RegularFile
         Read from its beginning, and hashed on the way if `hash_while_read` was called.
+    form : AudioFormat
+        What `sniff` returned.
+    decoder : str
+        One of the format's.
     max_duration_s : float, optional
         Stop after this much of the recording, in seconds.
-    leniently : bool
-        Leave out the damaged parts of a FLAC or MP3 file if they are few.
 
     Yields
     ------
     recording : Recording
         The header; filled in while blocks are drawn.
     blocks : iterator of float32, shape (S,)
-        Mono samples at the recording's rate, in order; all finite.
+        Mono samples at `Recording.block_rate_hz`, in order; all finite.
 
     Raises
     ------
-    Damaged
-        If a FLAC or MP3 file has a damaged part; decoding leniently may help.
+    Undecodable
+        If this decoder cannot read the file, here or while drawing blocks; another one may.
     SongError
-        If the file cannot be used, here or while drawing blocks.
+        If the file cannot be used.
     """
-    form = sniff(file)
-    if leniently:
-        form = dataclasses.replace(form, decoder="ffmpeg")
-    with _OPENERS[form.decoder](file, form) as (recording, blocks):
-        _check_header(recording)
-        limit = None if max_duration_s is None else int(max_duration_s * recording.sample_rate_hz)
-        yield recording, _counted(recording, blocks(recording), limit)
+    with _OPENERS[decoder](file, form) as (recording, blocks):
+        recording.check(recording.sample_rate_hz, recording.channels)
+        if form.skipped:
+            recording.notes.append(f"the first {form.start:,} bytes are no audio and were left out")
+        yield recording, _mixed(recording, blocks(recording), max_duration_s)
 
 
-def _check_header(recording: Recording) -> None:
-    low, high = SAMPLE_RATES_HZ
-    if not low <= recording.sample_rate_hz <= high:
-        raise SongError("bad-sample-rate", f"the header gives {recording.sample_rate_hz} Hz, outside {low} to {high}")
-    if recording.channels > MAX_CHANNELS:
-        raise SongError("too-many-channels", f"the header gives {recording.channels} channels, above {MAX_CHANNELS}")
-    if recording.channels < 1:
-        raise SongError("unreadable-header", "the header gives no channel")
-
-
-def _counted(recording: Recording, blocks: Iterator[FloatArray], limit: int | None) -> Iterator[FloatArray]:
-    """Pass blocks on up to a limit in frames; count them and refuse NaN and infinity."""
+def _mixed(recording: Recording, blocks: Iterator[Channels], end_s: float | None) -> Iterator[FloatArray]:
+    """Mix blocks to mono up to some time; count them and refuse NaN and infinity."""
     for block in blocks:
-        kept = block if limit is None else block[: limit - recording.decoded_frames]
-        if not recording.integers and not np.isfinite(kept).all():
-            at_s = recording.decoded_frames / recording.sample_rate_hz
-            raise SongError("non-finite", f"there are NaN or infinite samples after {at_s:.1f} s")
-        recording.decoded_frames += len(kept)
-        yield kept
-        if limit is not None and recording.decoded_frames >= limit:
+        kept = block if end_s is None else cut(block, 0, max(0, recording.frames_until(end_s)))
+        mixed = mono(kept)
+        if not recording.integers and not np.isfinite(mixed).all():
+            raise SongError("non-finite", f"there are NaN or infinite samples after {recording.decoded_s:.1f} s")
+        recording.count(len(mixed))
+        yield mixed
+        if end_s is not None and recording.frames_until(end_s) <= 0:
             recording.truncated = False
             return
-    if recording.decoded_frames == 0:
-        raise SongError("no-audio", "the file has a header and no samples")
+    if not recording.decoded_s:
+        raise Undecodable("no-audio", "the file has a header and no samples")

@@ -57,6 +57,57 @@ class RegularFile(io.BufferedReader):
             self._hashed += len(data)
 
 
+class FilePart(io.RawIOBase):
+    """A part of a file, for decoders that must not see what stands in front of the audio or behind it.
+
+    Parameters
+    ----------
+    file : RegularFile
+        The file; its own position does not change.
+    start : int
+        Where the part begins, in bytes.
+    end : int, optional
+        Where it ends; by default with the file.
+
+    Attributes
+    ----------
+    n_bytes : int
+        Its length.
+    """
+
+    def __init__(self, file: RegularFile, start: int, end: int | None = None) -> None:
+        self._descriptor, self._start, self._at = file.fileno(), start, 0
+        self.n_bytes = max(0, (os.fstat(self._descriptor).st_size if end is None else end) - start)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def read_at(self, n_bytes: int, at: int) -> bytes:
+        """Return at most so many bytes from a place in the part."""
+        return os.pread(self._descriptor, max(0, min(n_bytes, self.n_bytes - at)), self._start + at)
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self.read_at(self.n_bytes if size < 0 else size, self._at)
+        self._at += len(data)
+        return data
+
+    def readinto(self, buffer: Any, /) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.n_bytes}
+        self._at = max(0, begin[whence] + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+
 @contextmanager
 def open_regular(path: str) -> Iterator[RegularFile]:
     """Open a regular file for reading, without waiting for a pipe or a device.

@@ -29,7 +29,7 @@ def mpeg_frame_bytes(header: bytes) -> int:
 
 def _adts_length(header: bytes) -> int:
     """Return the length in bytes of an ADTS frame (ISO 13818-7, 6.2); 0 if it is none."""
-    if len(header) < 7 or header[0] != 0xFF or header[1] & 0xF6 != 0xF0:
+    if len(header) < 7 or header[0] != 0xFF or not is_adts(header):
         return 0
     length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
     return length if length > 7 else 0
@@ -63,6 +63,11 @@ def _mpeg_length(header: bytes) -> int:
         return (12 * bit_rate // sample_rate + padding) * 4
     samples = 72 if layer == 3 and generation == 2 else 144
     return samples * bit_rate // sample_rate + padding
+
+
+def is_adts(header: bytes) -> bool:
+    """Return whether the header of a frame is one of ADTS, and not of MPEG audio."""
+    return header[1] & 0xF6 == 0xF0
 
 
 def is_layer_3(header: bytes) -> bool:

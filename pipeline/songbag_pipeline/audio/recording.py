@@ -1,10 +1,11 @@
-"""What a decoder gives: a recording, and its samples as mono blocks."""
+"""What a decoder gives: a recording, and its samples as blocks of channels."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +16,24 @@ from songbag_pipeline.types import FloatArray
 BLOCK_FRAMES = 1 << 16
 """Frames decoded at once: so many that the call costs little, so few that they stay in the cache."""
 
+MAX_CHANNELS = 64
+SAMPLE_RATES_HZ = (1_000, 768_000)
+
 _TRUNCATED_BEYOND = 0.01
 
 
-class Damaged(SongError):
-    """A damaged part where this decoder stops; another one may go on."""
+class Undecodable(SongError):
+    """What a decoder says of a file that another one may still read.
+
+    Attributes
+    ----------
+    whole_s : float
+        How much of the recording is there, as far as this decoder knows, in seconds.
+    """
+
+    def __init__(self, code: str, what: str, *, whole_s: float = 0.0) -> None:
+        super().__init__(code, what)
+        self.whole_s = whole_s
 
 
 @dataclasses.dataclass(slots=True)
@@ -34,62 +48,170 @@ class Recording:
         As in the header.
     declared_frames : int or None
         Length in the header; None if it has none. It may be wrong, and may be known only at the end.
-    decoded_frames : int
-        Frames decoded so far.
     truncated : bool
         Whether the end of the file is missing; known after the last block.
     integers : bool
         Whether the format has only integer samples, so that none is NaN or infinite.
+    block_rate_hz : int
+        Sample rate of the last block; another one than the header's if it changes within the recording.
+    notes : list of str
+        What decoders left out or chose.
     """
 
     source_format: str
     sample_rate_hz: int
     channels: int
     declared_frames: int | None
-    decoded_frames: int = 0
     truncated: bool = False
     integers: bool = False
+    block_rate_hz: int = 0
+    notes: list[str] = dataclasses.field(default_factory=list)
+    _change: str = ""
+    _n_changes: int = 0
+    _frames: int = 0
+    _rate_hz: int = 0
+    _earlier_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.block_rate_hz = self._rate_hz = self.sample_rate_hz
 
     @property
     def declared_s(self) -> float | None:
-        """The length in the header, in seconds."""
-        return None if self.declared_frames is None else self.declared_frames / self.sample_rate_hz
+        """The length in the header, in seconds; None if it has none, or a length that the recording exceeds."""
+        if self.declared_frames is None or self.declared_frames <= 0:
+            return None
+        declared_s = self.declared_frames / self.sample_rate_hz
+        return None if falls_short(declared_s, self.decoded_s) else declared_s
+
+    @property
+    def decoded_s(self) -> float:
+        """The length decoded so far, in seconds."""
+        return self._earlier_s + self._frames / self._rate_hz
+
+    @property
+    def decoded_frames(self) -> int:
+        """The length decoded so far, in frames at the rate of the header."""
+        return round(self.decoded_s * self.sample_rate_hz)
+
+    @property
+    def note(self) -> str | None:
+        """What a user should know who wonders about the features."""
+        times = f", and {self._n_changes - 1} times more" if self._n_changes > 1 else ""
+        changes = [f"the stream changes: {self._change}{times}"] if self._n_changes else []
+        return "; ".join(self.notes + changes) or None
+
+    def check(self, sample_rate_hz: int, channels: int) -> None:
+        """Refuse what no recording has.
+
+        Raises
+        ------
+        SongError
+            ``bad-sample-rate``, ``too-many-channels`` or ``unreadable-header``.
+        """
+        if sample_rate_hz < 1 or channels < 1:
+            raise Undecodable("unreadable-header", "the header gives no sample rate, or no channel")
+        low, high = SAMPLE_RATES_HZ
+        if not low <= sample_rate_hz <= high:
+            raise SongError("bad-sample-rate", f"the header gives {sample_rate_hz} Hz, outside {low} to {high}")
+        if channels > MAX_CHANNELS:
+            raise SongError("too-many-channels", f"the header gives {channels} channels, above {MAX_CHANNELS}")
+
+    def change(self, sample_rate_hz: int, channels: int) -> None:
+        """Note that the stream goes on with another rate or number of channels, and check them."""
+        self.check(sample_rate_hz, channels)
+        self._n_changes += 1
+        self._change = self._change or f"from {self.decoded_s:.1f} s on, {sample_rate_hz} Hz and {channels} channel(s)"
+
+    def declare_more(self, n_frames: int | None, rate_hz: int) -> None:
+        """Add the length of the next of several recordings in one file."""
+        if self.declared_frames is not None and n_frames is not None:
+            self.declared_frames += round(n_frames * self.sample_rate_hz / rate_hz)
+
+    def count(self, n_frames: int) -> None:
+        """Count the frames of a block."""
+        if self.block_rate_hz != self._rate_hz:
+            self._earlier_s, self._frames, self._rate_hz = self.decoded_s, 0, self.block_rate_hz
+        self._frames += n_frames
+
+    def frames_until(self, end_s: float) -> int:
+        """Return how many frames at the rate of the last block are left until a time; it may be negative."""
+        if self.block_rate_hz != self._rate_hz:
+            return int((end_s - self.decoded_s) * self.block_rate_hz)
+        return int((end_s - self._earlier_s) * self._rate_hz) - self._frames
 
     def ended(self, noted: bool) -> None:
         """Note the end of the stream: truncated if the decoder says so, or more than 1 % is missing."""
-        self.truncated = noted or falls_short(self.decoded_frames, self.declared_frames or 0)
+        self.truncated = noted or falls_short(self.decoded_s, self.declared_s or 0)
 
-    def corrupt(self, reason: str, kind: type[SongError] = SongError) -> SongError:
+    def corrupt(self, reason: str) -> Undecodable:
         """Return the error for a recording that cannot be decoded from here on."""
-        at_s = self.decoded_frames / self.sample_rate_hz
         whole = f" of {self.declared_s:.1f} s" if self.declared_s else ""
-        return kind("corrupt", f"decoding stopped at {at_s:.1f} s{whole} ({reason.rstrip('.')})")
+        what = f"decoding stopped at {self.decoded_s:.1f} s{whole} ({reason.rstrip('.')})"
+        return Undecodable("corrupt", what, whole_s=self.decoded_s)
 
 
-Blocks = Callable[[Recording], Iterator[FloatArray]]
-"""Decodes a recording to mono blocks, float32 of shape (S,), and notes on it what is found."""
+AnyArray: TypeAlias = npt.NDArray[Any]
+Channels: TypeAlias = Sequence[AnyArray] | AnyArray
+"""The samples of each channel, of shape (S,): floats of which 1 is full scale, or integers that fill their type."""
+Blocks = Callable[[Recording], Iterator[Channels]]
+"""Decodes a recording to blocks, which are valid until the next one is drawn, and notes on it what is found."""
 
 
-def falls_short(present: int, declared: int) -> bool:
+def falls_short(present: float, declared: float) -> bool:
     """Return whether more than 1 % of the declared length is missing."""
     return present < declared * (1 - _TRUNCATED_BEYOND)
 
 
-def mono(channels: Sequence[npt.NDArray[Any]] | npt.NDArray[Any]) -> FloatArray:
-    """Return the mean of channels in [-1, 1], each of shape (S,), of floats or of full-scale integers."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scale:
+    """How samples of a type stand for [-1, 1].
+
+    Attributes
+    ----------
+    middle, full : float
+        The number that stands for 0, and the distance from it to the one that stands for -1.
+    bits : int
+        Resolution: 8 for integers of 8 bits, else 16, because files with more often hold what once had 16.
+    low, high : float
+        Samples at full scale: up to the one and from the other on, which are one step of this resolution inside it.
+    """
+
+    middle: float
+    full: float
+    bits: int
+    low: float
+    high: float
+
+
+@cache
+def scale_of(kind: np.dtype[Any]) -> Scale:
+    """Return the scale of a type of samples."""
+    bits = 8 if kind.itemsize == 1 else 16
+    if kind.kind not in "iu":
+        return Scale(0.0, 1.0, bits, 2.0 ** (1 - bits) - 1, 1 - 2.0 ** (1 - bits))
+    full = 1 << (8 * kind.itemsize - 1)
+    middle, step = full if kind.kind == "u" else 0, full >> (bits - 1)
+    # Integers stay integers: an array is compared with a float ten times slower.
+    return Scale(middle, full, bits, middle - full + step, middle + full - step)
+
+
+def cut(channels: Channels, start: int, stop: int | None) -> Channels:
+    """Return a part of a block."""
+    if start == 0 and (stop is None or stop >= len(channels[0])):
+        return channels
+    return [channel[start:stop] for channel in channels]
+
+
+def mono(channels: Channels) -> FloatArray:
+    """Return the mean of the channels of a block, in [-1, 1]."""
     # Channel by channel this is 20 times faster than a mean over an axis.
     first, *others = channels
-    scale = 1 / len(channels)
-    middle = 0
-    if first.dtype.kind in "iu":
-        info = np.iinfo(first.dtype)
-        middle = (info.max + 1) >> 1 if info.min == 0 else 0
-        scale /= middle or info.max + 1
+    scale = scale_of(first.dtype)
     total = first.astype(np.float32)
     for channel in others:
         total += channel.astype(np.float32)  # adding integers directly would convert them in small pieces
-    if middle:
-        total -= np.float32(middle * len(channels))
-    if scale != 1:
-        total *= np.float32(scale)
+    if scale.middle:
+        total -= np.float32(scale.middle * len(channels))
+    if len(channels) * scale.full != 1:
+        total *= np.float32(1 / (len(channels) * scale.full))
     return total

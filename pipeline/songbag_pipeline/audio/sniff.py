@@ -1,128 +1,117 @@
-"""The format of a file, by its first bytes: its name may be wrong."""
+"""The format of a file, by its content: its name may be wrong, and tags or padding may stand in front of it."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from io import BufferedReader
-from typing import Literal
 
-from songbag_pipeline.audio.mpeg_frames import Mp3Frames, frame_bytes, is_layer_3
+from songbag_pipeline.audio.formats import AudioFormat, by_magic, foreign
+from songbag_pipeline.audio.sync import SYNC, run_at
 from songbag_pipeline.errors import SongError
 
-Decoder = Literal["libsndfile", "ffmpeg", "frames"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AudioFormat:
-    """A known format: its name in the index, its decoder, and FFmpeg's name of the container."""
-
-    name: str
-    decoder: Decoder
-    container: str = ""
-    start: int = 0
-    """Where it begins after tags, in bytes."""
-
+SEARCHED_BYTES = 16 << 20
+"""How far the audio is searched behind the begin of the last tag in front of it, or of the file."""
 
 _HEAD_BYTES = 1 << 16
-_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
-# Each format goes to its fastest decoder (docs/speed.md). FFmpeg takes half of libsndfile's time for Vorbis and Opus,
-# and also less for FLAC and MP3 if it gets many frames at once.
-_OGG_CODECS = (
-    (b"\x01vorbis", AudioFormat("ogg-vorbis", "ffmpeg", "ogg")),
-    (b"OpusHead", AudioFormat("ogg-opus", "ffmpeg", "ogg")),
-    (b"\x7fFLAC", AudioFormat("ogg-flac", "libsndfile")),
-    (b"Speex   ", AudioFormat("ogg-speex", "ffmpeg", "ogg")),
+_MAGIC_BYTES = 2048
+_MOST_TAGS = 100
+_FRAMES_AT_START = 2
+_FRAMES_ANYWHERE = 6
+"""Frames in a row that are no chance, wherever they are found."""
+# Begins that are so long that they are no chance either.
+_BEGIN = re.compile(
+    rb"(?:RIF[FX]|RF64|BW64)....WAVE|fLaC\0\0\0\x22|OggS\0\x02|FORM....AIF[FC]|\0\0\0.ftyp[a-zA-Z0-9]|caff\0\x01"
+    rb"|wvpk....[\x02-\x10]\x04|TTA1[\x01-\x03]\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x1aE\xdf\xa3[\x80-\xff]\x42|"
+    + SYNC,
+    re.DOTALL,
 )
 
 
 def sniff(file: BufferedReader) -> AudioFormat:
-    """Return the format of an open file.
+    """Return the format of an open file, and where it begins.
+
+    Tags and zeros in front of it are skipped. If something else follows, the first known format, or several frames
+    in a row, are searched in `SEARCHED_BYTES`.
 
     Raises
     ------
     SongError
         ``empty-file``, ``no-audio`` if there are only tags, or ``not-audio``.
     """
-    start, head = _head(file)
-    found = _by_magic(head) or _by_frames(head)
-    if found is None:
-        raise SongError("not-audio", f"the content is no audio known here (it begins with {head[:12]!r})")
-    return dataclasses.replace(found, start=start + found.start)
-
-
-def _head(file: BufferedReader) -> tuple[int, bytes]:
-    """Return where tags end, and the first bytes after them."""
-    file.seek(0)
-    head = file.read(_HEAD_BYTES)
+    n_bytes = os.fstat(file.fileno()).st_size
+    tag = start = 0
+    head = _read(file, 0, _HEAD_BYTES)
     if not head:
         raise SongError("empty-file", "the file is empty")
-    start = 0
-    while head[:3] == b"ID3" and len(head) >= 10:
-        start += _id3_bytes(head)
-        file.seek(start)
-        head = file.read(_HEAD_BYTES)
-        if not head.strip(b"\0"):
-            raise SongError("no-audio", "the file holds an ID3 tag and nothing else")
-    return start, head
+    for _ in range(_MOST_TAGS):
+        found = _directly(head, start, n_bytes)
+        if found is not None:
+            return found
+        tag_bytes = _tag_bytes(head)
+        zeros = _leading_zeros(file, start, tag + SEARCHED_BYTES) if head[:1] == b"\0" else 0
+        if not tag_bytes and not zeros:
+            break
+        if tag_bytes:
+            tag = start
+        # A format may begin with up to three zeros.
+        for place in range(max(start, start + zeros - 3), start + zeros):
+            found = _directly(_read(file, place, _MAGIC_BYTES), place, n_bytes)
+            if found is not None:
+                return found
+        start += tag_bytes + zeros
+        head = _read(file, start, _HEAD_BYTES)
+    what = foreign(head)
+    if what is not None and start == 0:
+        raise SongError("not-audio", f"the file is {what}")
+    return _searched(file, tag, start, n_bytes)
 
 
-def _id3_bytes(head: bytes) -> int:
-    """Return the length of an ID3v2 tag: four bytes of seven bits, plus header and footer (ID3v2.4, section 3.1)."""
-    size = 0
-    for byte in head[6:10]:
-        size = size << 7 | byte & 0x7F
-    return size + (20 if head[5] & 0x10 else 10)
+def _directly(head: bytes, start: int, n_bytes: int) -> AudioFormat | None:
+    """Return the format that begins here."""
+    found = by_magic(head, n_bytes - start)
+    found = found or run_at(head, 0, _FRAMES_AT_START, whole=start + len(head) >= n_bytes)
+    return found and dataclasses.replace(found, start=start)
 
 
-def _by_magic(head: bytes) -> AudioFormat | None:
-    if head[:4] in (b"RIFF", b"RIFX", b"RF64") and head[8:12] in (b"WAVE", b""):
-        return AudioFormat("wav", "libsndfile", "wav")
-    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
-        return AudioFormat("aiff", "libsndfile")
-    if head[:4] == b"OggS":
-        known = (form for mark, form in _OGG_CODECS if mark in head[27:600])
-        return next(known, AudioFormat("ogg", "libsndfile"))
-    for start, mark, form in (
-        (0, b"fLaC", AudioFormat("flac", "frames", "flac")),
-        (0, b"caff", AudioFormat("caf", "ffmpeg", "caf")),
-        (0, b".snd", AudioFormat("au", "libsndfile")),
-        (4, b"ftyp", AudioFormat("mp4", "ffmpeg", "mov")),
-        (0, _ASF, AudioFormat("asf", "ffmpeg", "asf")),
-        (0, b"\x1aE\xdf\xa3", AudioFormat("matroska", "ffmpeg", "matroska")),
-    ):
-        if head[start : start + len(mark)] == mark:
-            return form
-    return None
+def _searched(file: BufferedReader, tag: int, start: int, n_bytes: int) -> AudioFormat:
+    """Return the first format that begins anywhere: a tag may give a wrong length."""
+    data = _read(file, tag, SEARCHED_BYTES + _HEAD_BYTES)
+    for match in _BEGIN.finditer(data, 0, SEARCHED_BYTES):
+        at = match.start()
+        found = by_magic(data[at : at + _MAGIC_BYTES], n_bytes - tag - at)
+        found = found or run_at(data, at, _FRAMES_ANYWHERE)
+        if found is not None:
+            return dataclasses.replace(found, start=tag + at, skipped=max(0, tag + at - start))
+    seen = data[:SEARCHED_BYTES]
+    if _tag_bytes(seen) and not seen[start - tag :].strip(b"\0"):
+        raise SongError("no-audio", "the file holds a tag and nothing else")
+    if not seen.strip(b"\0"):
+        place = "file holds" if n_bytes - tag <= SEARCHED_BYTES else f"first {SEARCHED_BYTES >> 20} MiB hold"
+        raise SongError("not-audio", f"the {place} zeros and nothing else")
+    begin = data[start - tag : start - tag + 12]
+    raise SongError("not-audio", f"the content is no audio known here (it begins with {begin!r})")
 
 
-def _by_frames(head: bytes) -> AudioFormat | None:
-    start, length = _first_frame(head)
-    if not length:
-        return None
-    if head[start + 1] & 0xF6 == 0xF0:
-        return AudioFormat("aac", "ffmpeg", "aac")
-    first = head[start : start + length]
-    if not is_layer_3(first):
-        return AudioFormat("mp3", "ffmpeg", "mp3")
-    # FFmpeg knows from few encoders how many samples at both ends are no music; libsndfile knows it from more.
-    return AudioFormat("mp3", "frames" if Mp3Frames.of(first, 0) else "libsndfile", "mp3", start)
+def _tag_bytes(head: bytes) -> int:
+    """Return the length of the ID3v2 or APEv2 tag that begins here; 0 if none does."""
+    if head[:3] == b"ID3" and len(head) >= 10:
+        # Four bytes of seven bits, plus header and footer (ID3v2.4, section 3.1).
+        size = 0
+        for byte in head[6:10]:
+            size = size << 7 | byte & 0x7F
+        return size + (20 if head[5] & 0x10 else 10)
+    if head[:8] == b"APETAGEX" and len(head) >= 32:
+        return 32 + int.from_bytes(head[12:16], "little")
+    return 0
 
 
-def _first_frame(head: bytes) -> tuple[int, int]:
-    """Find a frame of MPEG audio or ADTS that is followed by another of its kind, or by the end of the file.
+def _leading_zeros(file: BufferedReader, start: int, stop: int) -> int:
+    """Return how many zeros begin at a place, up to another place."""
+    data = _read(file, start, max(0, stop - start))
+    return len(data) - len(data.lstrip(b"\0"))
 
-    Returns
-    -------
-    start, length : int
-        Where it is, in bytes; length 0 if there is none.
-    """
-    start = head.find(b"\xff")
-    while 0 <= start < len(head) - 6:
-        length = frame_bytes(head[start : start + 7])
-        if length:
-            after = head[start + length : start + length + 2]
-            alike = len(after) == 2 and after[0] == 0xFF and after[1] & 0xFE == head[start + 1] & 0xFE
-            if alike or (len(after) < 2 and start == 0):
-                return start, length
-        start = head.find(b"\xff", start + 1)
-    return 0, 0
+
+def _read(file: BufferedReader, start: int, n_bytes: int) -> bytes:
+    return os.pread(file.fileno(), n_bytes, start)

@@ -13,8 +13,10 @@ import resource
 import socket
 from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
 from songbag_pipeline.songs.facts import Reader
+from songbag_pipeline.songs.samples import read_samples
 from songbag_store import FeatureSpec
 from songbag_store.child import serve
 from songbag_store.errors import StoreError
@@ -44,17 +46,20 @@ def main() -> None:
         _, files, _, _ = socket.recv_fds(channel, 1, 1)
         if not files:
             return
-        path, spec = json.loads(messages.recv_bytes())
-        _answer(messages, _read(reader, path, FeatureSpec.from_dict(spec), files[0]))
+        path, wanted = json.loads(messages.recv_bytes())
+        _answer(messages, _read(reader, path, wanted, files[0]))
 
 
 def _answer(messages: Connection, document: dict[str, object]) -> None:
     messages.send_bytes(json.dumps(document).encode())
 
 
-def _read(reader: Reader, path: str, spec: FeatureSpec, file: int) -> dict[str, object]:
+def _read(reader: Reader, path: str, wanted: dict[str, Any], file: int) -> dict[str, object]:
+    sink = partial(write_windows, file)
     try:
-        return {"facts": reader(path, spec, partial(write_windows, file)).to_dict()}
+        if "spec" in wanted:
+            return {"facts": reader(path, FeatureSpec.from_dict(wanted["spec"]), sink).to_dict()}
+        return {"facts": read_samples(path, wanted["sample_rate_hz"], wanted["max_duration_s"], sink).to_dict()}
     except StoreError as error:
         return {"what": error.what, "place": error.place, "remedy": error.remedy}
     except MemoryError:

@@ -1,7 +1,8 @@
 """Songs are read in another process, so that a crash, an endless loop or a huge allocation costs one song.
 
 Every worker keeps such a process, `songs.contained`. For each song it gets a path and a spec as JSON, and the file of
-the batch as an open descriptor. It writes the song's windows to that file and answers with the song's facts.
+the batch as an open descriptor. It writes the song's windows to that file and answers with the song's facts. For
+`songbag.read_audio` it writes samples.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.connection import Connection
 from typing import Any
@@ -103,20 +104,46 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         """
         try:
             with local_copy(address, storage_options or {}) as path:
-                is_used = self._songs_read > 0
-                facts = self._attempt(path, spill)
-                if is_used and facts.error_code in ("decoder-crash", "out-of-memory"):
-                    # An earlier song may be to blame, or the process ended because it was idle: try a fresh one.
-                    self.close()
-                    facts = self._attempt(path, spill)
+                return self._fairly(lambda: self._windows(path, spill))
         except SongError as error:
             return SongFacts(status="failed", error_code=error.code, error=error.what)
+
+    def read_samples(self, path: str, sample_rate_hz: int, max_duration_s: float | None, file: int) -> SongFacts:
+        """Decode a file to samples, float32, and write them to an open descriptor."""
+
+        def attempt() -> SongFacts:
+            os.ftruncate(file, os.lseek(file, 0, os.SEEK_SET))
+            return self._attempt(path, {"sample_rate_hz": sample_rate_hz, "max_duration_s": max_duration_s}, file)
+
+        return self._fairly(attempt)
+
+    def _fairly(self, attempt: Callable[[], SongFacts]) -> SongFacts:
+        """Try a song, and once more in a fresh process if an earlier song may be to blame."""
+        is_used = self._songs_read > 0
+        facts = attempt()
+        if is_used and facts.error_code in ("decoder-crash", "out-of-memory"):
+            # The process may also have ended because it was idle.
+            self.close()
+            facts = attempt()
         if facts.error_code == "out-of-memory":
             self.close()
         return facts
 
-    def _attempt(self, path: str, spill: WindowSpill) -> SongFacts:
+    def _windows(self, path: str, spill: WindowSpill) -> SongFacts:
         """Have the process read a song; cut its windows off again if it fails."""
+        try:
+            facts = self._attempt(path, {"spec": spill.spec.to_dict()}, spill.fileno())
+            if facts.status == "ok" and facts.n_windows != spill.n_pending():
+                what = f"{spill.n_pending()} windows were written, and {facts.n_windows} computed"
+                facts.fail("internal-error", what)
+            if facts.status == "ok":
+                spill.end_song()
+            return facts
+        finally:
+            spill.drop_song()
+
+    def _attempt(self, path: str, wanted: Mapping[str, object], file: int) -> SongFacts:
+        """Have the process read a song, and write what is wanted of it to a file."""
         facts = SongFacts()
         with suppress(OSError, ValueError):  # the reader says what is wrong
             status = os.stat(path)
@@ -125,25 +152,18 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         try:
             self._child = child = self._child or self._started()
             self._songs_read += 1
-            answer = _ask(child, timeout_s, (path, spill.spec.to_dict()), spill.fileno())
+            answer = _ask(child, timeout_s, (path, wanted), file)
             if "what" in answer:
                 raise StoreError(**answer)
             if "facts" in answer:
                 facts = SongFacts.from_dict(answer["facts"])
             else:
                 facts.fail(*answer["failed"])
-            if facts.status == "ok" and facts.n_windows != spill.n_pending():
-                what = f"{spill.n_pending()} windows were written, and {facts.n_windows} computed"
-                facts.fail("internal-error", what)
-            if facts.status == "ok":
-                spill.end_song()
         except TimeoutError:
             self.close()
             facts.fail("decoder-hang", f"decoding had come to no end after {timeout_s:.0f} s")
         except (EOFError, ConnectionError):
             facts.fail("decoder-crash", f"the decoder died on this file ({self.close(_LAST_MOMENT_S)})")
-        finally:
-            spill.drop_song()
         return facts
 
     def _started(self) -> Child:
@@ -185,6 +205,18 @@ def _not_started(reason: str) -> ContainmentError:
 
 _idle: list[ContainedReader] = []
 _idle_lock = threading.Lock()
+_of_the_parent: list[ContainedReader] = []
+
+
+def _forget_after_fork() -> None:
+    """Leave the processes to the process that started them: two that talk to one would get each other's answers."""
+    global _idle_lock
+    _idle_lock = threading.Lock()
+    _of_the_parent.extend(_idle)
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_forget_after_fork)
 
 
 @contextmanager

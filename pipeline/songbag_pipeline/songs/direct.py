@@ -1,13 +1,19 @@
-"""Features straight from audio files, without a store: for predicting on new songs."""
+"""Features and samples straight from audio files, without a store."""
 
 from __future__ import annotations
 
 import dataclasses
+import mmap
+import os
 import sys
 from collections.abc import Iterator
 
-from songbag_pipeline.songs.containment import ContainedReader
+import numpy as np
+
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.sources.source import read_source
+from songbag_pipeline.types import FloatArray
 from songbag_store import FeatureSpec
 from songbag_store.progress import Progress, first_notes, shown_on
 from songbag_store.storage.location import LocationLike
@@ -69,3 +75,33 @@ def features_of(source: LocationLike, spec: FeatureSpec, *, progress: Progress |
                 facts = reader.read(path, spill, found.location.storage_options)
                 windows = spill.windows() if facts.status == "ok" else None
                 yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)
+
+
+def read_audio(path: str, *, sample_rate_hz: int = 22050, max_duration_s: float | None = None) -> FloatArray:
+    """Decode a file to mono at one sample rate, as songbag does before it windows.
+
+    It is decoded in a process of its own, which serves later calls too: no file can end the process that calls.
+
+    Returns
+    -------
+    samples : float32, shape (S,)
+        In [-1, 1]; ``S = ceil(frames * sample_rate_hz / source_rate)``, as ``librosa.load`` gives.
+
+    Raises
+    ------
+    SongError
+        If the file cannot be used.
+    """
+    file = os.memfd_create("songbag-samples")
+    try:
+        with contained_reader(Containment()) as reader:
+            facts = reader.read_samples(os.path.abspath(path), sample_rate_hz, max_duration_s, file)
+        if facts.status != "ok":
+            raise SongError(facts.error_code or "internal-error", facts.error or "", place=str(path))
+        n_bytes = os.fstat(file).st_size
+        if n_bytes == 0:
+            return np.empty(0, np.float32)
+        # The memory is the array's own: a fork that writes to it gets its own pages.
+        return np.frombuffer(mmap.mmap(file, n_bytes, flags=mmap.MAP_PRIVATE), np.float32)
+    finally:
+        os.close(file)

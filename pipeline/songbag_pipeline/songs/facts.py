@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self
 
+from songbag_pipeline.errors import SongError
 from songbag_store import FeatureSpec
-from songbag_store.types import StoredWindows
+from songbag_store.errors import StoreError
+from songbag_store.format.array import UnencodableFeatures
 
 
 @dataclasses.dataclass(slots=True)
@@ -25,6 +28,7 @@ class SongFacts:
     source_format: str | None = None
     truncated: bool | None = None
     padded: bool | None = None
+    audio_note: str | None = None
     content_sha256: str | None = None
     file_bytes: int | None = None
     modified_at: datetime | None = None
@@ -48,7 +52,53 @@ class SongFacts:
         return cls(**fields | {"modified_at": time and datetime.fromisoformat(time)})
 
 
-Sink = Callable[[StoredWindows], None]
-"""Takes windows of a song as they come, shape (N, C, T)."""
+Sink = Callable[[Any], None]
+"""Takes windows of a song as they come, shape (N, C, T), or its samples, shape (S,)."""
 Reader = Callable[[str, FeatureSpec, Sink], SongFacts]
 """Computes the windows of the song at a path, as `songbag_pipeline.songs.song.read_song`."""
+
+
+class Fresh:
+    """Passes things on, but none a second time when another decoder begins again.
+
+    Attributes
+    ----------
+    n_items : int
+        How many were passed on.
+    """
+
+    def __init__(self, sink: Sink) -> None:
+        self._sink = sink
+        self.n_items = self._seen = 0
+
+    def again(self) -> None:
+        """Expect the song from its beginning."""
+        self._seen = 0
+
+    def pass_on(self, items: Any) -> Any:
+        """Pass on, and return, those that come for the first time."""
+        fresh = items[max(0, self.n_items - self._seen) :]
+        self._seen += len(items)
+        if len(fresh):
+            self.n_items = self._seen
+            self._sink(fresh)
+        return fresh
+
+
+@contextmanager
+def failures_of(facts: SongFacts) -> Iterator[None]:
+    """Turn what goes wrong with a song into its facts."""
+    try:
+        yield
+    except SongError as error:
+        facts.fail(error.code, error.what)
+    except StoreError:
+        raise  # there is no room for the windows: the song is not to blame
+    except UnencodableFeatures as error:
+        facts.fail("out-of-range", str(error))
+    except MemoryError:
+        facts.fail("out-of-memory", "decoding took more memory than it may")
+    except OSError as error:
+        facts.fail("unreadable-file", f"reading failed ({error.strerror or error})")
+    except Exception as error:  # a file may hit any bug of a library; the other songs go on
+        facts.fail("internal-error", f"{type(error).__name__}: {error}")

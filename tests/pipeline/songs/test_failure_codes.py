@@ -14,11 +14,11 @@ MODULES = sorted(Path(songbag_pipeline.__file__).parent.rglob("*.py"))
 
 
 def reasons(module: Path) -> Iterator[str]:
-    """Codes in calls of `SongError` and `corrupt` and of `fail`, and in what the contained process answers."""
+    """Codes in calls of `SongError`, `Undecodable` and `fail`, and in what the contained process answers."""
     for node in ast.walk(ast.parse(module.read_text())):
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-            if name in ("SongError", "kind", "fail"):
+            if name in ("SongError", "Undecodable", "fail"):
                 yield str(node.args[0].value)
         elif isinstance(node, ast.Dict) and isinstance(node.values[0] if node.values else None, ast.List):
             answer = node.values[0]

@@ -1,200 +1,191 @@
-"""Vorbis, Opus, formats that only FFmpeg reads, and damaged MP3 and FLAC files, through PyAV."""
+"""Vorbis, Opus, formats that only FFmpeg reads, and what other decoders refuse, through PyAV."""
 
 from __future__ import annotations
 
-import os
-import struct
-from collections.abc import Generator, Iterable, Iterator
+import math
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from itertools import pairwise
 from typing import Any
 
 import av
-import numpy as np
+from av.stream import Disposition
 
-from songbag_pipeline.audio.mpeg_frames import frame_bytes
-from songbag_pipeline.audio.recording import BLOCK_FRAMES, Blocks, Recording, mono
-from songbag_pipeline.audio.sniff import AudioFormat
-from songbag_pipeline.errors import SongError
-from songbag_pipeline.types import FloatArray
+from songbag_pipeline.audio.decoders.ends import counts_its_length, ends_after_header, ends_early
+from songbag_pipeline.audio.decoders.joiner import Joiner
+from songbag_pipeline.audio.decoders.links import link_starts
+from songbag_pipeline.audio.files import FilePart, RegularFile
+from songbag_pipeline.audio.formats import AudioFormat
+from songbag_pipeline.audio.recording import Blocks, Channels, Recording, Undecodable
+from songbag_pipeline.audio.sync import frame_length
 
-CODEC_OPTIONS = {"err_detect": "crccheck+explode"}
-"""Without them FFmpeg returns a FLAC frame with a wrong checksum as noise."""
+CHECKED = {"err_detect": "crccheck+explode"}
+"""Options of a decoder: without them FFmpeg returns a FLAC frame with a wrong checksum as noise."""
+# Elsewhere there are encoders that write wrong checksums.
+_CHECKED_CODECS = ("flac", "wavpack", "tta", "tak", "ape")
 
 _PACKET_ERRORS_BEYOND = 0.05
-_SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-_OGG_PAGE_BYTES = 27 + 255 + 255 * 255
-_LAST_HEADERS = (b"\x05vorbis", b"OpusTags")
-_HEADER_BYTES = 64
+_LONGEST_S = 1e8
+_ERRORS = (av.FFmpegError, IndexError, ValueError)
 
 
 @contextmanager
-def open_ffmpeg(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
+def open_ffmpeg(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
     """Open with FFmpeg as the format that was recognised: no playlist, no other file, no network."""
-    cut_off, counted = _ends_early(file, form), _counts_its_length(file, form)
-    file.seek(0)
-    options = {"format_whitelist": f"{form.container},mov,mp4,m4a,3gp,3g2,mj2,webm", "protocol_whitelist": "file"}
-    try:
-        container = av.open(file, format=form.container, options=options)
-    except (av.FFmpegError, IndexError, ValueError, OSError) as error:
-        head = os.pread(file.fileno(), _OGG_PAGE_BYTES, 0)
-        if form.container == "ogg" and any(mark in head for mark in _LAST_HEADERS):
-            raise SongError("no-audio", "the file ends, or is damaged, after its header") from error
-        raise SongError("unreadable-header", f"the {form.name} header cannot be read ({error})") from error
-    with container:
-        if not container.streams.audio:
-            raise SongError("no-audio", "the file has no audio stream")
-        stream = container.streams.audio[0]
+    whole = FilePart(file, form.start)
+    starts = link_starts(whole, form.container)
+    links = [FilePart(file, form.start + a, form.start + b) for a, b in pairwise([*starts, whole.n_bytes])]
+    with _opened(links[0], form) as (container, stream):
+        declared = _declared_frames(container, stream) if counts_its_length(links[0], form.container) else None
         codec = stream.codec_context
-        if codec is None or not codec.sample_rate:
-            raise SongError("unsupported-codec", f"FFmpeg has no decoder for the audio in this {form.name} file")
-        codec.thread_count = 1
-        codec.options = CODEC_OPTIONS
-        declared_s = _declared_s(container, stream) if counted else None
-        declared = None if declared_s is None else round(declared_s * codec.sample_rate)
+        recording = Recording(form.name, codec.sample_rate, _plain_layout(codec), declared)
+        recording.notes += _note(container, stream)
 
-        def blocks(recording: Recording) -> Iterator[FloatArray]:
-            last, decoded = yield from _packets(container, stream, recording)
+        def blocks(recording: Recording) -> Iterator[Channels]:
+            joiner = Joiner(recording)
+            last, decoded = yield from _packets(links[0], container, stream, recording, joiner)
+            for link in links[1:]:
+                last, decoded = yield from _next_link(link, form, recording, joiner)
             # Some encoders leave out the end of the last frame, so it means nothing if the length is known.
-            cut_within = declared is None and frame_bytes(last[:7]) > len(last)
-            recording.ended(noted=cut_off or cut_within or (form.container == "flac" and not decoded))
+            cut_within = declared is None and frame_length(last) > len(last)
+            cut_off = ends_early(links[-1], form.container) or (form.container == "flac" and not decoded)
+            recording.ended(noted=cut_off or cut_within)
 
-        yield Recording(form.name, codec.sample_rate, codec.channels, declared), blocks
+        yield recording, blocks
 
 
-def _declared_s(container: Any, stream: Any) -> float | None:
-    """Return the duration in the header, in seconds."""
+@contextmanager
+def _opened(part: FilePart, form: AudioFormat) -> Iterator[tuple[Any, Any]]:
+    """Open a part of a file; yield the container and its audio stream."""
+    options = {"format_whitelist": form.container, "protocol_whitelist": "file"}
+    try:
+        container = av.open(part, format=form.container, options=options)
+    except _ERRORS as error:
+        if ends_after_header(part, form.container):
+            raise Undecodable("no-audio", "the file ends, or is damaged, after its header") from error
+        what = f"the {form.name} header cannot be read ({reason(error)})"
+        raise Undecodable("unreadable-header", what) from error
+    with container:
+        stream = _chosen(container, form)
+        if not stream.codec_context.sample_rate:
+            raise Undecodable("unreadable-header", f"the {form.name} header gives no sample rate")
+        stream.codec_context.thread_count = 1
+        stream.codec_context.options = CHECKED if stream.codec_context.name in _CHECKED_CODECS else {}
+        yield container, stream
+
+
+def _next_link(
+    part: FilePart, form: AudioFormat, recording: Recording, joiner: Joiner
+) -> Generator[Channels, None, tuple[bytes, bool]]:
+    """Decode the next recording of several in one file."""
+    try:
+        with _opened(part, form) as (container, stream):
+            _plain_layout(stream.codec_context)
+            recording.declare_more(_declared_frames(container, stream), stream.codec_context.sample_rate)
+            return (yield from _packets(part, container, stream, recording, joiner))
+    except Undecodable as error:
+        # Other decoders see only the first recording.
+        raise Undecodable("corrupt", f"{recording.corrupt(error.what).what}", whole_s=math.inf) from error
+
+
+def reason(error: Exception) -> str:
+    """Return what an error of FFmpeg's says, without its number, which is none of the system's.
+
+    Raises
+    ------
+    MemoryError
+        If that is what it is.
+    """
+    if isinstance(error, MemoryError):
+        raise error
+    return str(error.strerror if isinstance(error, av.FFmpegError) else error)
+
+
+def _chosen(container: Any, form: AudioFormat) -> Any:
+    """Return the audio stream flagged as default, else the first."""
+    streams = container.streams.audio
+    if not streams:
+        raise Undecodable("no-audio", "the file has no audio stream")
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
+        raise Undecodable("unsupported-codec", f"FFmpeg has no decoder for the audio in this {form.name} file")
+    return next((stream for stream in readable if _is_default(stream)), readable[0])
+
+
+def _is_default(stream: Any) -> bool:
+    return bool(stream.disposition & Disposition.default)
+
+
+def _note(container: Any, stream: Any) -> list[str]:
+    """Say which of several audio streams is read."""
+    streams = container.streams.audio
+    if len(streams) == 1:
+        return []
+    why = "it is flagged as the default" if _is_default(stream) else "the first that can be decoded"
+    return [f"of {len(streams)} audio streams, number {streams.index(stream) + 1} was read: {why}"]
+
+
+def _plain_layout(codec: Any) -> int:
+    """Return the number of channels, and forget where they are.
+
+    PyAV frees a layout with its own order of channels once for every object that shows it, and so more than once. Here
+    the only such object is `layout`.
+    """
+    layout = codec.layout
+    n_channels: int = layout.nb_channels
+    if n_channels > 0:
+        codec.layout = f"{n_channels} channels"
+    return n_channels
+
+
+def _declared_frames(container: Any, stream: Any) -> int | None:
+    """Return the length in the header, in frames."""
+    rate_hz = stream.codec_context.sample_rate
     if stream.name.startswith("pcm_") and stream.frames:
-        return float(stream.frames / stream.codec_context.sample_rate)
+        return int(stream.frames)
     if stream.duration and stream.time_base:
-        return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+        declared_s = float(stream.duration * stream.time_base)
+    else:
+        declared_s = (container.duration or 0) / av.time_base
+    return round(declared_s * rate_hz) if 0 < declared_s < _LONGEST_S else None
 
 
-def _counts_its_length(file: BufferedReader, form: AudioFormat) -> bool:
-    """Return whether the header has a length; if not, FFmpeg guesses it from the size of the file."""
-    if form.container == "matroska":
-        return _segment_end(file) is not None
-    return form.container not in ("aac", "mp3")
-
-
-def _ends_early(file: BufferedReader, form: AudioFormat) -> bool:
-    """Return whether the container shows that the end of the file is missing."""
-    if form.container == "ogg":
-        return _lacks_last_page(file)
-    ends = {"matroska": _segment_end, "caf": _chunks_end}
-    end = ends[form.container](file) if form.container in ends else None
-    return end is not None and os.fstat(file.fileno()).st_size < end
-
-
-def _lacks_last_page(file: BufferedReader) -> bool:
-    """Return whether an Ogg file ends before the page that is marked as the last (RFC 3533, section 6)."""
-    size = os.fstat(file.fileno()).st_size
-    end = os.pread(file.fileno(), _OGG_PAGE_BYTES, max(0, size - _OGG_PAGE_BYTES))
-    page = end.rfind(b"OggS")
-    return page < 0 or len(end) < page + 6 or not end[page + 5] & 4
-
-
-def _chunks_end(file: BufferedReader) -> int | None:
-    """Return where the samples of a CAF file end; None if it does not say (Apple's CAF specification 1.0)."""
-    start = 8
-    while len(head := os.pread(file.fileno(), 12, start)) == 12:
-        kind, n_bytes = struct.unpack(">4sq", head)
-        if kind == b"data" or n_bytes < 0:
-            return None if n_bytes < 0 else start + 12 + n_bytes
-        start += 12 + n_bytes
-    return start
-
-
-def _segment_end(file: BufferedReader) -> int | None:
-    """Return where a Matroska file's segment ends; None if it does not say (RFC 8794, 4 and 6.2)."""
-    head = os.pread(file.fileno(), _HEADER_BYTES, 0)
-    header_bytes, start = _element_size(head, 4)
-    if header_bytes is None:
-        return None
-    segment_bytes, begin = _element_size(head, start + header_bytes + 4)
-    return None if segment_bytes is None else begin + segment_bytes
-
-
-def _element_size(data: bytes, start: int) -> tuple[int | None, int]:
-    """Read an EBML element's size at a place: the size, None if unknown, and where its content begins."""
-    first = data[start] if start < len(data) else 0
-    if first == 0:
-        return None, start
-    length = 9 - first.bit_length()
-    value = int.from_bytes(data[start : start + length]) & ((1 << 7 * length) - 1)
-    return (None if value == (1 << 7 * length) - 1 else value), start + length
-
-
-def _packets(container: Any, stream: Any, recording: Recording) -> Generator[FloatArray, None, tuple[bytes, bool]]:
-    """Decode packet by packet; return the last, and whether it could be decoded.
+def _packets(
+    part: FilePart, container: Any, stream: Any, recording: Recording, joiner: Joiner
+) -> Generator[Channels, None, tuple[bytes, bool]]:
+    """Decode packet by packet; return the last, and whether the end could be read and decoded.
 
     A few packets that cannot be decoded are left out; many are an error.
     """
     packets = errors = 0
-    last, decoded = None, True
-    joiner = Joiner(recording)
-    try:
-        for packet in container.demux(stream):
-            packets += 1
-            last = packet if packet.size else last
-            try:
-                frames = packet.decode()
-            except (av.FFmpegError, ValueError) as error:
-                if "decode unknown codec" in str(error):
-                    raise SongError("unsupported-codec", "FFmpeg has no decoder for this codec") from error
-                errors += 1
-                decoded = False
-                continue
-            decoded = decoded or packet.size > 0
-            yield from joiner.add_all(frames)
-        yield from joiner.rest()
-    except (av.FFmpegError, IndexError) as error:
-        raise recording.corrupt(str(error)) from error
+    last, whole = None, True
+    demuxed = container.demux(stream)
+    while True:
+        try:
+            packet = next(demuxed, None)
+        except _ERRORS as error:
+            if part.tell() < part.n_bytes or not packets:
+                raise recording.corrupt(reason(error)) from error
+            packet, whole = None, False  # a file that is cut off
+        if packet is None:
+            break
+        packets += 1
+        last = packet if packet.size else last
+        try:
+            frames = packet.decode()
+        except _ERRORS as error:
+            if "decode unknown codec" in str(error):
+                raise Undecodable("unsupported-codec", "FFmpeg has no decoder for this codec") from error
+            reason(error)
+            errors += 1
+            whole = False
+            continue
+        whole = whole or packet.size > 0
+        yield from joiner.add_all(frames)
+    yield from joiner.rest()
     if errors > max(1, packets * _PACKET_ERRORS_BEYOND):
-        raise SongError("corrupt", f"{errors} of {packets} packets could not be decoded")
-    return b"" if last is None else bytes(last), decoded
-
-
-class Joiner:
-    """Joins FFmpeg's frames of a thousand samples to mono blocks, before Python works on them.
-
-    The type of the samples and the number of channels may change within a file.
-    """
-
-    def __init__(self, recording: Recording) -> None:
-        self._rate_hz = recording.sample_rate_hz
-        self._fifo = av.AudioFifo()
-        self._kind = ("", 0, 0)
-
-    def add_all(self, frames: Iterable[av.AudioFrame]) -> Iterator[FloatArray]:
-        """Add frames; yield a block whenever there is enough for one."""
-        for frame in frames:
-            kind = frame.format.name, frame.layout.nb_channels, frame.sample_rate
-            if kind != self._kind:
-                yield from self._begin(kind)
-            # Time stamps may jump, which the fifo refuses.
-            frame.pts = None
-            self._fifo.write(frame)
-            if self._fifo.samples >= BLOCK_FRAMES:
-                yield _mixed(self._fifo.read())
-
-    def _begin(self, kind: tuple[str, int, int]) -> Iterator[FloatArray]:
-        """Yield the samples so far, and start a fifo for frames of another kind."""
-        if kind[2] != self._rate_hz:
-            raise SongError("corrupt", "the sample rate changes within the file")
-        yield from self.rest()
-        self._fifo, self._kind = av.AudioFifo(), kind
-
-    def rest(self) -> Iterator[FloatArray]:
-        """Yield the samples that are left, if any."""
-        frame = self._fifo.read()
-        if frame is not None:
-            yield _mixed(frame)
-
-
-def _mixed(frame: Any) -> FloatArray:
-    kind, n_channels = np.dtype(_SAMPLES[frame.format.packed.name]), frame.layout.nb_channels
-    if frame.format.is_planar:
-        return mono([np.frombuffer(memoryview(plane), kind, frame.samples) for plane in frame.planes])
-    return mono(np.frombuffer(memoryview(frame.planes[0]), kind, frame.samples * n_channels).reshape(-1, n_channels).T)
+        # What these packets last, another decoder must give too.
+        whole_s = recording.decoded_s / max(1, packets - errors) * packets * (1 - _PACKET_ERRORS_BEYOND)
+        what = f"{errors} of {packets} packets could not be decoded"
+        raise Undecodable("corrupt", what, whole_s=whole_s)
+    return b"" if last is None else bytes(last), whole

@@ -1,8 +1,8 @@
 """MP3 and FLAC: FFmpeg's decoders get many frames at once.
 
 FFmpeg's demuxers look at every byte for the begin of a frame and pass frames on one at a time; that is a fifth of their
-time. Here frames are found by the lengths in their headers. If that fails, the file is `Damaged` and read again with
-the demuxer, which gives the same samples and goes on after the damage.
+time. Here frames are found by the lengths in their headers. If that fails, the file is read again with the demuxer: it
+gives the same samples and goes on after the damage.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 
 import av
 
-from songbag_pipeline.audio.decoders.ffmpeg import CODEC_OPTIONS, Joiner, open_ffmpeg
+from songbag_pipeline.audio.decoders.ffmpeg import CHECKED, reason
+from songbag_pipeline.audio.decoders.joiner import Joiner
 from songbag_pipeline.audio.files import RegularFile
 from songbag_pipeline.audio.flac_frames import FlacFrames
+from songbag_pipeline.audio.formats import AudioFormat
 from songbag_pipeline.audio.frames import Frames
 from songbag_pipeline.audio.mpeg_frames import Mp3Frames
-from songbag_pipeline.audio.recording import Blocks, Damaged, Recording
-from songbag_pipeline.audio.sniff import AudioFormat
-from songbag_pipeline.types import FloatArray
+from songbag_pipeline.audio.recording import Blocks, Channels, Recording, Undecodable, cut
+from songbag_pipeline.errors import SongError
 
 _LARGEST_FRAME_BYTES = 4 << 20
 
@@ -34,37 +35,35 @@ def open_frames(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recordin
     kind = FlacFrames if form.name == "flac" else Mp3Frames
     frames = kind.read(file, form.start)
     if frames is None:
-        with open_ffmpeg(file, form) as opened:
-            yield opened
-        return
+        raise Undecodable("unreadable-header", f"the {form.name} file has no frames that can be counted")
     recording = Recording(form.name, frames.sample_rate_hz, frames.channels, frames.declared_frames)
     recording.integers = form.name == "flac"
     yield recording, partial(_music, file, frames)
 
 
-def _music(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[FloatArray]:
+def _music(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[Channels]:
     """Leave out the samples that an encoder put before and after the music."""
     seen = 0
     for block in _decoded(file, frames, recording):
-        kept = block[max(0, frames.start - seen) : None if frames.stop is None else max(0, frames.stop - seen)]
-        seen += len(block)
+        kept = cut(block, max(0, frames.start - seen), None if frames.stop is None else max(0, frames.stop - seen))
+        seen += len(block[0])
         if frames.n_samples is not None and seen > frames.n_samples:
-            raise recording.corrupt("there are more frames than the first one counts", Damaged)
-        if len(kept):
+            raise recording.corrupt("there are more frames than the first one counts")
+        if len(kept[0]):
             yield kept
 
 
-def _decoded(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[FloatArray]:
+def _decoded(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[Channels]:
     codec: Any = av.CodecContext.create(frames.codec, "r")
     codec.thread_count = 1
     # Planar channels are mixed twice as fast as interleaved ones.
-    codec.options = CODEC_OPTIONS | {"request_sample_fmt": "s16p"}
+    codec.options = CHECKED | {"request_sample_fmt": "s16p"}
     if frames.extradata:
         codec.extradata = frames.extradata
     joiner, rest = Joiner(recording), b""
     at, end = frames.first, _end(file)
     try:
-        while piece := file.read_at(min(frames.bytes_at_once, end - at), at):
+        while piece := file.read_at(min(frames.bytes_at_once, max(0, end - at)), at):
             at += len(piece)
             data, begin = rest + piece, 0
             for stop, n_frames in frames.cuts(data):
@@ -80,14 +79,16 @@ def _decoded(file: RegularFile, frames: Frames, recording: Recording) -> Iterato
             if len(rest) > _LARGEST_FRAME_BYTES:
                 raise ValueError("no frame begins where one should")
         yield from _last(codec, frames, joiner, rest)
+    except SongError:
+        raise
     except (av.FFmpegError, ValueError) as error:
-        raise recording.corrupt(str(error), Damaged) from error
+        raise recording.corrupt(reason(error)) from error
     if frames.ends_whole and recording.decoded_frames < (frames.declared_frames or 0):
-        raise recording.corrupt("the end is not there, or is damaged", Damaged)
+        raise recording.corrupt("the end is not there, or is damaged")
     recording.ended(noted=bool(rest) and not frames.ends_whole and frames.declared_frames is None)
 
 
-def _last(codec: Any, frames: Frames, joiner: Joiner, rest: bytes) -> Iterator[FloatArray]:
+def _last(codec: Any, frames: Frames, joiner: Joiner, rest: bytes) -> Iterator[Channels]:
     """Decode the data after the last cut: a whole frame, or the begin of one that is cut off."""
     if rest:
         try:

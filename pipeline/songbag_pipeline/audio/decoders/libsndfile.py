@@ -7,17 +7,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from io import BufferedReader
 
 import numpy as np
 import soundfile
 
-from songbag_pipeline.audio.recording import BLOCK_FRAMES, Blocks, Damaged, Recording, falls_short, mono
-from songbag_pipeline.audio.sniff import AudioFormat
-from songbag_pipeline.errors import SongError
-from songbag_pipeline.types import FloatArray
+from songbag_pipeline.audio.files import FilePart, RegularFile
+from songbag_pipeline.audio.formats import AudioFormat
+from songbag_pipeline.audio.recording import BLOCK_FRAMES, Blocks, Channels, Recording, Undecodable, falls_short
 
-_SHORT = ("PCM_16", "PCM_S8", "PCM_U8")
+_BYTES = ("PCM_S8", "PCM_U8")
+_SHORT = ("PCM_16", *_BYTES)
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ships no types
@@ -28,30 +27,28 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ships
 
 
 @contextmanager
-def open_libsndfile(file: BufferedReader, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
+def open_libsndfile(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
     """Open a file with libsndfile; see `songbag_pipeline.audio.decode.decode`."""
-    file.seek(0)
     os.lseek(file.fileno(), 0, os.SEEK_SET)
     try:
-        sound = _Sequential(file.fileno(), closefd=False)
+        sound = _Sequential(FilePart(file, form.start) if form.start else file.fileno(), closefd=False)
     except soundfile.LibsndfileError as error:
-        raise _header_error(form, str(error)) from error
+        raise _header_error(form, error.error_string.rstrip(".")) from error
     with sound:
         declared = sound.frames if 0 < sound.frames < 2**62 else None
         yield Recording(form.name, sound.samplerate, sound.channels, declared), partial(_blocks, sound)
 
 
-def _header_error(form: AudioFormat, text: str) -> SongError:
-    reason = text.rpartition("': ")[2].rstrip(".")
+def _header_error(form: AudioFormat, reason: str) -> Undecodable:
     if form.name in ("wav", "aiff", "caf", "au") and ("unimplemented" in reason or "not supported" in reason):
-        return SongError("unsupported-codec", f"the {form.name} file holds a codec that libsndfile does not decode")
+        return Undecodable("unsupported-codec", f"the {form.name} file holds a codec that libsndfile does not decode")
     if "not exist" in reason:
         # libsndfile says this about an MP3 without a whole frame.
         reason = "no whole frame"
-    return SongError("unreadable-header", f"the {form.name} header cannot be read ({reason})")
+    return Undecodable("unreadable-header", f"the {form.name} header cannot be read ({reason})")
 
 
-def _blocks(sound: soundfile.SoundFile, recording: Recording) -> Iterator[FloatArray]:
+def _blocks(sound: soundfile.SoundFile, recording: Recording) -> Iterator[Channels]:
     # Fewer frames if there are many channels: 64 channels must not take 64 times the memory.
     frames = max(1024, BLOCK_FRAMES * 2 // max(2, recording.channels))
     # libsndfile turns short samples into floats five times slower than numpy.
@@ -62,22 +59,20 @@ def _blocks(sound: soundfile.SoundFile, recording: Recording) -> Iterator[FloatA
             block = sound.read(out=space)
         except soundfile.LibsndfileError as error:
             if "END_OF_STREAM" not in sound.extra_info:
-                kind = Damaged if recording.source_format == "mp3" else SongError
-                raise recording.corrupt(str(error), kind) from error
+                raise recording.corrupt(error.error_string) from error
             recording.ended(noted=True)
             return
         if not len(block):
             break
-        # A single channel is copied, because the next block goes to the same space.
-        yield mono(block.T) if recording.channels > 1 or short else block[:, 0].copy()
+        yield (block >> 8).astype(np.int8).T if sound.subtype in _BYTES else block.T
     if recording.decoded_frames == 0 and recording.source_format == "wav":
         # A recorder that was interrupted may leave a length of 0, which libsndfile believes.
-        raise recording.corrupt("the header gives a length of 0", Damaged)
+        raise Undecodable("no-audio", "the header gives a length of 0")
     _end(recording, sound.extra_info)
 
 
-# The length of the samples of a WAV, AIFF or AU file, and of a whole RF64.
-_TOO_LONG = re.compile(r"^ *(?:data|SSND|Data Size|Riff size) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+# The length of the samples of a WAV, AIFF or AU file, and of a whole RF64 or W64.
+_TOO_LONG = re.compile(r"^ *(?:data|SSND|Data Size|Riff size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
 
 def _end(recording: Recording, log: str) -> None:

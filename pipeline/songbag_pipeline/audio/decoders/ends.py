@@ -1,0 +1,82 @@
+"""Whether the end of a file is missing, and whether its header has a length: what FFmpeg does not say."""
+
+from __future__ import annotations
+
+import struct
+
+from songbag_pipeline.audio.files import FilePart
+
+_OGG_PAGE_BYTES = 27 + 255 + 255 * 255
+_LAST_HEADERS = (b"\x05vorbis", b"OpusTags")
+_HEADER_BYTES = 64
+_MOST_CHUNKS = 1000
+_UNCOUNTED = frozenset({"aac", "ac3", "dts", "eac3", "mp3", "mpeg", "mpegts", "amr"})
+
+
+def ends_after_header(part: FilePart, container: str) -> bool:
+    """Return whether an Ogg file that FFmpeg cannot open has a whole header all the same."""
+    head = part.read_at(_OGG_PAGE_BYTES, 0)
+    return container == "ogg" and any(mark in head for mark in _LAST_HEADERS)
+
+
+def counts_its_length(part: FilePart, container: str) -> bool:
+    """Return whether the header has a length; if not, FFmpeg guesses it from the size of the file."""
+    if container == "matroska":
+        return _segment_end(part) is not None
+    return container not in _UNCOUNTED
+
+
+def ends_early(part: FilePart, container: str) -> bool:
+    """Return whether the container shows that the end of the file is missing."""
+    if container == "ogg":
+        return _lacks_last_page(part)
+    ends = {"matroska": _segment_end, "caf": _chunks_end, "avi": _riff_end}
+    end = ends[container](part) if container in ends else None
+    return end is not None and part.n_bytes < end
+
+
+def _lacks_last_page(part: FilePart) -> bool:
+    """Return whether an Ogg file ends before the page that is marked as the last (RFC 3533, section 6)."""
+    end = part.read_at(_OGG_PAGE_BYTES, max(0, part.n_bytes - _OGG_PAGE_BYTES))
+    page = end.rfind(b"OggS")
+    return page < 0 or len(end) < page + 6 or not end[page + 5] & 4
+
+
+def _riff_end(part: FilePart) -> int | None:
+    """Return where the first RIFF chunk of an AVI ends; None if it does not say."""
+    n_bytes = int.from_bytes(part.read_at(4, 4), "little")
+    return None if n_bytes in (0, 0xFFFFFFFF) else 8 + n_bytes
+
+
+def _chunks_end(part: FilePart) -> int | None:
+    """Return where the samples of a CAF file end; None if it does not say (Apple's CAF specification 1.0)."""
+    start = 8
+    for _ in range(_MOST_CHUNKS):
+        head = part.read_at(12, start)
+        if len(head) < 12:
+            return start
+        kind, n_bytes = struct.unpack(">4sq", head)
+        if kind == b"data" or n_bytes < 0:
+            return None if n_bytes < 0 else start + 12 + n_bytes
+        start += 12 + n_bytes
+    return None
+
+
+def _segment_end(part: FilePart) -> int | None:
+    """Return where a Matroska file's segment ends; None if it does not say (RFC 8794, 4 and 6.2)."""
+    head = part.read_at(_HEADER_BYTES, 0)
+    header_bytes, start = _element_size(head, 4)
+    if header_bytes is None:
+        return None
+    segment_bytes, begin = _element_size(head, start + header_bytes + 4)
+    return None if segment_bytes is None else begin + segment_bytes
+
+
+def _element_size(data: bytes, start: int) -> tuple[int | None, int]:
+    """Read an EBML element's size at a place: the size, None if unknown, and where its content begins."""
+    first = data[start] if start < len(data) else 0
+    if first == 0:
+        return None, start
+    length = 9 - first.bit_length()
+    value = int.from_bytes(data[start : start + length]) & ((1 << 7 * length) - 1)
+    return (None if value == (1 << 7 * length) - 1 else value), start + length
