@@ -46,6 +46,24 @@ def fill(
     return fragment
 
 
+def fail(store: SongStore, song_ids: list[str]) -> str:
+    """Write the part of a batch whose songs all failed, without committing; return its fragment."""
+    fragment = uuid.uuid4().hex
+    failed = {
+        "status": "failed",
+        "error_code": "not-audio",
+        "error": "it is text",
+        "fragment": fragment,
+        "n_windows": 0,
+    }
+    rows = [{"song_id": song_id, "path": f"/music/{song_id}", **failed, "run_id": "test"} for song_id in song_ids]
+    table = pa.Table.from_pylist(rows, schema=index_schema([])).append_column(
+        REPLACES, pa.nulls(len(rows), pa.string())
+    )
+    write_part(store.inside.storage, store.uuid, store.spec, fragment, table, {})
+    return fragment
+
+
 def _row(song_id: str, fragment: str, start: int, windows: Windows) -> dict[str, Any]:
     return {
         "song_id": song_id,

@@ -196,5 +196,11 @@ def _follows_the_newest(storage: Storage, store_uuid: str, number: int, sha256: 
 
 def make_snapshot_durable(storage: Storage, number: int) -> None:
     """Force a snapshot to disk: its writer may have died before it did so."""
-    if number:
+    if not number:
+        return
+    try:
         storage.make_durable(keys.snapshot_key(number))
+    except StoreError as error:
+        # If gc has deleted it since it was read, there is a newer one.
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise

@@ -194,7 +194,7 @@ def walk(folder: Path) -> Iterator[tuple[Path, list[os.DirEntry[str]]]]:
 
 def unlisted(folder: str | Path, error: OSError) -> StoreError:
     """Return the error for a folder that cannot be listed; it may hold anything, so it is not an empty one."""
-    remedy = "Nothing was deleted. When the folder can be read, run the same command again."
+    remedy = "When the folder can be read, run the same command again."
     return StoreError(f"cannot be listed ({error.strerror or error})", place=str(folder), remedy=remedy)
 
 

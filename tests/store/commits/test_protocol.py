@@ -71,6 +71,7 @@ class Protocol(RuleBasedStateMachine):
         self.seen: dict[int, bytes] = {}
         self.states: dict[int, dict[str, str]] = {0: {}}
         self.parts: dict[int, frozenset[str]] = {0: frozenset()}
+        self.collecting = False
 
     def writer(self, number: int) -> Writer:
         """Return a writer that is running, or start it: it reads the newest snapshot."""
@@ -115,6 +116,24 @@ class Protocol(RuleBasedStateMachine):
             self.finish_batch(1, second, [])
         self.commit(0, ["overtaken", *faults])
 
+    @rule(faults=faults)
+    def race_beside_gc(self, faults: list[Fault]) -> None:
+        """As `race`, but the other commits twice, and gc deletes all snapshots but the last."""
+        for number in (0, 1, 1):
+            self.finish_batch(number, {f"song {len(self.batches) + 10}": None}, [])
+        self.collecting = True
+        self.commit(0, ["overtaken", *faults])
+        self.collecting = False
+
+    @rule()
+    def collect(self) -> None:
+        """Delete all snapshots but the last, as gc may when a run has ended."""
+        self.snapshots_never_change_and_are_what_the_model_says()
+        for number in snapshot_numbers(self.storage)[:-1]:
+            self.storage.delete(snapshot_key(number))
+            del self.seen[number]
+            self.acknowledged.pop(number, None)
+
     @rule(number=writers, faults=faults)
     def restart_and_adopt(self, number: int, faults: list[Fault]) -> None:
         """Begin as a new run does: take in the complete parts that no snapshot names."""
@@ -140,16 +159,18 @@ class Protocol(RuleBasedStateMachine):
             del self.seen[number], self.states[number], self.parts[number]
         assert self.parts[newest] <= part_names(self.storage)
 
-    def commit_pending(self, writer: Writer) -> None:
-        names = list(writer.pending)
+    def commit_pending(self, writer: Writer, names: list[str] | None = None) -> None:
+        names = list(writer.pending) if names is None else names
         self.attempts.append(names)
         before, self.busy = self.busy, writer
         try:
-            writer.store = commit_parts(writer.store, writer.pending)
+            writer.store = commit_parts(writer.store, {name: writer.pending[name] for name in names})
         finally:
             self.busy = before
-        writer.pending = {}
-        self.acknowledged[writer.store.snapshot] = writer.store.inside.state.sha256
+        for name in names:
+            del writer.pending[name]
+        if snapshot_key(writer.store.snapshot) in self.storage.visible:  # or gc has deleted it since
+            self.acknowledged[writer.store.snapshot] = writer.store.inside.state.sha256
         self.acknowledged_songs |= {song for name in names for song in self.batches[name]}
 
     def somebody_else_commits(self) -> None:
@@ -157,8 +178,11 @@ class Protocol(RuleBasedStateMachine):
         waiting, self.storage.faults = self.storage.faults, []
         for other in self.writers.values():
             if other is not self.busy and other.pending:
-                self.commit_pending(other)
+                for names in [[name] for name in other.pending] if self.collecting else [list(other.pending)]:
+                    self.commit_pending(other, names)
                 break
+        if self.collecting:
+            self.collect()
         self.storage.faults = waiting
 
     def under(self, faults: list[Fault], number: int) -> Faults:

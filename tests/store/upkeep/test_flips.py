@@ -16,22 +16,24 @@ from songbag_store.upkeep.verify import not_sealed, verify
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.listings import contents
 from tests.support.long import LONG
-from tests.support.stores import fill, sixteenths
+from tests.support.stores import fail, fill, sixteenths
 
 SPEC = FeatureSpec(sample_rate_hz=8000, n_fft=256, hop_length=256, n_mels=20, n_mfcc=4, window_s=0.5)
 SEED = 102
-N_BITS, N_CUTS = (2000, 200) if LONG else (4, 1)
+N_BITS, N_CUTS = (400, 60) if LONG else (4, 1)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with songs that failed, an old fragment, four snapshots, two tags and a part that waits for a commit."""
+    """A store with songs that failed, an old fragment, five snapshots, two tags and a part that waits for a commit."""
     rng, folder = np.random.default_rng(1), tmp_path_factory.mktemp("flips") / "store"
     store = open_for_writing(folder, SPEC)
     for names in ("ab", "c"):
         fragment = fill(store, {name: sixteenths(rng, 2, SPEC.window_shape) for name in names}, {"genre": [*names]})
         rows = read_part(store.inside.storage, store.uuid, store.spec, fragment)
         store = commit_parts(store, {fragment: rows}, run="r", ended=names == "c")
+    fragment = fail(store, ["bad"])
+    store = commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
     store.tag("run-1", {"run": "/runs/1", "label": "genre", "host": "here"})
     store, _ = compact(remove(store, "song_id = 'a'")[0])
     store.tag("paper")

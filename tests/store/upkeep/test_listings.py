@@ -125,7 +125,7 @@ def test_a_listing_that_fails_is_an_error_that_names_the_folder_and_nothing_is_d
             # Only the tags, which gc looks at again after each snapshot, are listed after something was deleted.
             spent = {key for key in before if key.startswith(("index/", "tags/"))} if "/tags" in folder else set()
             assert {key for key, data in before.items() if after.get(key) != data} <= spent
-            if after != before:
+            if after != before or "/tags" in folder:  # a snapshot that was put back is young
                 shutil.rmtree(copy)
 
 

@@ -15,7 +15,7 @@ from songbag_store.upkeep.verify import Damage, repair, report, verify
 from songbag_store.writer import commit_change, commit_parts, open_for_writing
 from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
-from tests.support.stores import fill, sixteenths
+from tests.support.stores import fail, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
 
@@ -150,6 +150,20 @@ def test_metadata_of_the_group_that_are_not_as_written_are_found(store: SongStor
     path.write_bytes(path.read_bytes().replace(b"{}", b"{ }"))
     (damage,) = verify(store)
     assert (damage.key, damage.what) == ("features.zarr/zarr.json", "is not what songbag wrote")
+
+
+@pytest.mark.fault(102)
+def test_the_part_of_songs_that_failed_is_looked_at_by_the_full_way_and_repair_has_them_tried_again(
+    store: SongStore,
+) -> None:
+    fragment = fail(store, ["bad", "worse"])
+    store = commit_parts(store, {fragment: read_part(store.inside.storage, store.uuid, store.spec, fragment)})
+    assert verify(store, full=True) == []
+    flip(Path(store.address, "parts", f"{fragment}.parquet"), 99)
+    (damage,) = verify(store, full=True)
+    assert damage.song_ids == ("bad", "worse")
+    after, n_removed = repair(store, full=True)
+    assert (n_removed, verify(after, full=True)) == (2, [])
 
 
 @pytest.mark.fault(102)
