@@ -316,6 +316,23 @@ def test_the_command_says_that_what_was_made_before_seals_is_not_sealed() -> Non
         assert "is whole" not in said
 
 
+def test_a_run_made_before_seals_stays_as_it_is_when_it_is_judged_again(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(OLD / "run", tmp_path / "run"))
+    with Run.open(folder).replacing_results() as staged:
+        (staged / "metrics.json").write_text('{"test": 1}')
+    assert Run.open(folder).metrics == {"test": 1}
+    assert (folder / "run.json").read_bytes() == (OLD / "run" / "run.json").read_bytes()
+    assert verify_folder(folder).unsealed == ["run.json"]
+
+
+def test_verifying_a_run_needs_no_tensorflow(copy: Path) -> None:
+    code = "import sys, songbag; print(songbag.verify(sys.argv[1])); print(*{m.split('.')[0] for m in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code, copy], capture_output=True, text=True, check=True)
+    damages, loaded = done.stdout.splitlines()
+    assert damages == "[]"
+    assert not {"tensorflow", "keras", "safetensors", "sklearn", "matplotlib"} & set(loaded.split())
+
+
 @pytest.mark.parametrize("name", ["../split.parquet", "/etc/passwd", ""])
 def test_a_file_outside_the_folder_is_not_looked_at(copy: Path, name: str) -> None:
     edit_document(copy / "run.json", files={name: "0" * 64})
