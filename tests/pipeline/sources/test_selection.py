@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,18 @@ def test_a_folder_that_may_not_be_read_is_counted(tmp_path: Path) -> None:
     source = read_source(tmp_path)
     (tmp_path / "closed").chmod(0o755)
     assert source.warnings == ("folders that may not be read, or are gone, left out: 1 (closed)",)
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error_and_can_be_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp3")
+    folder, name = os.open(tmp_path, os.O_RDONLY), "x" * 250
+    for _ in range(20):  # longer than any path may be
+        os.mkdir(name, dir_fd=folder)
+        below = os.open(name, os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = below
+    os.close(folder)
+    with pytest.raises(SourceError, match=r"cannot be listed \(File name too long\)"):
+        read_source(tmp_path)
+    assert ids(read_source(tmp_path, Selection(exclude=(name,)))) == ["a.mp3"]
+    shutil.rmtree(tmp_path)
