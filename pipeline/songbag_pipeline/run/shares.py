@@ -19,7 +19,9 @@ _ROUNDS = 4
 _ROWS_AT_ONCE = 1 << 13
 
 _BYTES_PER_S = {".flac": 90_000, ".opus": 14_000, ".m4b": 8_000, ".spx": 4_000}
-_BYTES_PER_S |= dict.fromkeys((".aif", ".aifc", ".aiff", ".au", ".caf", ".snd", ".wav", ".wave"), 176_400)
+_BYTES_PER_S |= dict.fromkeys(
+    (".aif", ".aifc", ".aiff", ".au", ".caf", ".rf64", ".snd", ".w64", ".wav", ".wave"), 176_400
+)
 _SUFFIXES = pa.array(list(_BYTES_PER_S))
 _RATES = np.array([*_BYTES_PER_S.values(), 24_000], np.float64)  # the last for all other suffixes
 

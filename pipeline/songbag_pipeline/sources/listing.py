@@ -18,11 +18,16 @@ from songbag_store.storage.storage import StoredObject
 AUDIO_SUFFIXES = frozenset(
     {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2"}
     | {".mp3", ".mp4", ".oga", ".ogg", ".opus", ".snd", ".spx", ".wav", ".wave", ".webm", ".wma"}
+    | {".3g2", ".3gp", ".8svx", ".ac3", ".adts", ".amr", ".ape", ".asf", ".avi", ".avr", ".awb", ".bwf", ".dsf"}
+    | {".dts", ".eac3", ".ec3", ".f4a", ".f4v", ".flv", ".ircam", ".m2ts", ".m4r", ".m4v", ".mlp", ".mp1", ".mpa"}
+    | {".mpc", ".mpeg", ".mpg", ".mpga", ".mts", ".nist", ".ogm", ".ogv", ".ogx", ".paf", ".pvf", ".qt", ".ra"}
+    | {".rf64", ".rm", ".rmvb", ".sph", ".svx", ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".weba"}
+    | {".wmv", ".wv"}
 )
 """Files of a folder with one of these suffixes are songs; their format is known by their content."""
 
-OTHER_SUFFIXES = frozenset({".dts", ".mts", ".ts"})
-"""Those of them that programs' texts have too: a folder's file is a song only if its content is known."""
+OTHER_SUFFIXES = frozenset({".dts", ".mts", ".ts", ".voc"})
+"""Those of them that texts have too (TypeScript, vocabularies): in a folder, such a file is a song by its content."""
 
 _ROWS_AT_ONCE = 1 << 13
 _TIME = pa.timestamp("us", tz="UTC")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from songbag_store.sql.text import check_text, encoding_of, fault, shown
+from songbag_store.sql.encoding import check_text, encoding_of, fault, shown
 
 _SEPARATORS = ",;\t|"
 _TELLING = {"path", "audio_filepath", "song_id"}

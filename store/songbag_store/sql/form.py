@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from songbag_store.errors import UsageError
-from songbag_store.sql.text import encoding_of, fault
+from songbag_store.sql.encoding import encoding_of, fault
 from songbag_store.storage.files import require_regular
 
 Form = Literal["parquet", "lines", "delimited"]

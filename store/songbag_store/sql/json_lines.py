@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from songbag_store.sql.text import check_text, encoding_of, fault, shown
+from songbag_store.sql.encoding import check_text, encoding_of, fault, shown
 
 _ROWS_AT_ONCE = 1 << 13
 _ONE_TYPE = "Give the values of a column one type."

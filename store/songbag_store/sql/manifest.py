@@ -14,9 +14,9 @@ import pyarrow.parquet
 from songbag_store.errors import UsageError
 from songbag_store.format.check import repeated
 from songbag_store.sql.delimited import Delimited
+from songbag_store.sql.encoding import CORRECT, fault
 from songbag_store.sql.form import form_of
 from songbag_store.sql.json_lines import line_of_object, read_lines
-from songbag_store.sql.text import CORRECT, fault
 
 _PATH_COLUMNS = ("path", "audio_filepath")  # speech toolkits use the second name
 _PANDAS_INDEX = "__index_level_0__"

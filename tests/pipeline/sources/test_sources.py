@@ -8,11 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from songbag_pipeline import features_of
 from songbag_pipeline.errors import ManifestError, SongsMissing, SourceError
 from songbag_pipeline.sources.listing import Source
 from songbag_pipeline.sources.source import read_source
+from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
 from tests.support.audio import chirp, write
+from tests.support.encoders import encoded
 
 
 def touch(root: Path, *names: str) -> None:
@@ -280,3 +283,26 @@ def test_missing_files_are_counted_with_the_folder_where_paths_start(tmp_path: P
     (tmp_path / "a.mp3").unlink()
     with pytest.raises(SongsMissing, match="none of the 2 files"):
         read_source(tmp_path / "list.csv").refuse_nowhere()
+
+
+@pytest.mark.fault(97)
+def test_every_suffix_is_tried_and_one_of_texts_is_a_song_by_its_content(tmp_path: Path) -> None:
+    kinds = {
+        "wv": ("wavpack", "wv"),
+        "tta": ("tta", "tta"),
+        "w64": ("pcm_s16le", "w64"),
+        "ac3": ("ac3", "ac3"),
+        "ts": ("mp2", "mpegts"),
+        "mpg": ("mp2", "mpeg"),
+        "avi": ("mp2", "avi"),
+        "voc": ("pcm_s16le", "voc"),
+    }
+    for suffix, (codec, form) in kinds.items():
+        (tmp_path / f"a.{suffix}").write_bytes(encoded(chirp(0.5, 48000, 2), 48000, codec, form))
+    (tmp_path / "code.ts").write_text("export const songs: string[] = []\n")
+    (tmp_path / "words.voc").write_text("do re mi\n")
+    source = read_source(tmp_path)
+    assert ids(source) == sorted(f"a.{suffix}" for suffix in kinds)
+    assert source.warnings == ("files with a suffix of audio and another content left out: 2 (code.ts, words.voc)",)
+    failed = [song.song_id for song in features_of(tmp_path, FeatureSpec(window_s=0.25)) if song.error]
+    assert failed == []

@@ -1,4 +1,4 @@
-"""The text of a table that a user wrote: its encoding, and what in it is no text."""
+"""The encoding of a table that a user wrote, and what in it is no text."""
 
 from __future__ import annotations
 
