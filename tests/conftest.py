@@ -17,7 +17,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support import objects
-from tests.support.command import songbag
+from tests.support.command import foreign, songbag
 from tests.support.stores import MakeStore, Windows, fill
 
 # No test may depend on how quick the machine is.
@@ -60,6 +60,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not (shared / "demo-is-whole").exists():
             done = songbag("demo", shared / "demo")
             assert done.returncode == 0, done.stdout + done.stderr
+            assert foreign(done.stderr) == ""
             (shared / "demo.txt").write_text(done.stdout)
             (shared / "demo-is-whole").touch()
     return shared / "demo"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from songbag_store.cli import root as cli
-from tests.support.command import songbag
+from tests.support.command import foreign, songbag
 from tests.support.pages import ROOT, arguments, blocks, demo_sections, printed
 from tests.support.patience import PATIENCE_S
 
@@ -26,7 +26,7 @@ def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_pa
     done = subprocess.run(
         [sys.executable, "block.py"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, foreign(done.stderr)) == (0, "")
     assert done.stdout
 
 
@@ -50,7 +50,7 @@ def test_the_commands_of_the_readme_run_in_order_and_print_what_it_shows(demo: P
         text = of_the_demo.pop(command.removeprefix("$ "), None)
         if text is None:
             done = songbag(*arguments(command), cwd=tmp_path)
-            assert done.returncode == 0, done.stderr
+            assert (done.returncode, foreign(done.stderr)) == (0, "")
             text = done.stdout
         lines_are_in(shown, text, command)
 

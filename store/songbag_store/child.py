@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -78,6 +78,10 @@ class Child:
             os.close(lifeline)
         self.pid = self._process.pid
 
+    def has_ended(self) -> bool:
+        """Return whether the process is gone."""
+        return self._process.poll() is not None
+
     def stop(self, patience_s: float = 0.0) -> str:
         """End the process, after a moment to end by itself; return how it ended. A fork of the owner does nothing."""
         if os.getpid() != self._owner:
@@ -107,10 +111,15 @@ class Child:
 
 def serve() -> tuple[socket.socket, list[str]]:
     """Return the socket of requests and the arguments; a module that a `Child` runs calls this first."""
+    import fcntl
+
     channel, lifeline, arguments = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     # The kernel kills this process when its owner is gone, even if a decoder is in an endless loop. PR_SET_PDEATHSIG
     # follows the thread that started the process, and a worker's threads come and go.
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+    # The owner may have gone before the kernel was asked to tell.
+    if select.select([lifeline], [], [], 0.0)[0]:
+        raise SystemExit
     return socket.socket(fileno=channel), arguments

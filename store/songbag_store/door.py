@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 
 
 def attach(
@@ -30,7 +31,10 @@ def attach(
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         home = home_of[name]
         try:
-            value = getattr(importlib.import_module(home), name)
+            # A package whose libraries write to the terminal names a context in which they do not.
+            quietly = getattr(importlib.import_module(home.partition(".")[0]), "quietly", nullcontext)
+            with quietly():
+                value = getattr(importlib.import_module(home), name)
         except ModuleNotFoundError as error:
             if (error.name or "").startswith("songbag"):
                 raise

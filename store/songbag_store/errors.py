@@ -10,6 +10,7 @@
     ├── SpecMismatch (ValueError)              features of two different specs would be mixed
     ├── FileError (OSError)                    a file of results that cannot be written or looked at
     ├── MissingExtra (ImportError)             a part of songbag that is not installed
+    ├── UnsupportedSystem (NotImplementedError)  the operating system is not Linux
     └── StoreError (OSError)
         ├── StoreNotFound (FileNotFoundError)  nothing there that is a store
         ├── StoreInTheWay (FileExistsError)    something else is there already
@@ -113,6 +114,10 @@ def require_extra(extra: str, module: str, *, place: str) -> None:
     """
     if importlib.util.find_spec(module) is None:
         raise MissingExtra(extra, module, place=place)
+
+
+class UnsupportedSystem(SongbagError, NotImplementedError):
+    """What this operating system does not give to songbag."""
 
 
 class StoreError(SongbagError, OSError):

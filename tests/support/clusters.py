@@ -44,6 +44,13 @@ def extract_inside(
 Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
+def credentials(client: Any) -> dict[str, str]:
+    """Return the settings of Dask with which others come into the local cluster of a client."""
+    keys = client.security
+    tls = {"ca-file": keys.tls_ca_file, "client.key": keys.tls_client_key, "client.cert": keys.tls_client_cert}
+    return {f"distributed.comm.tls.{name}": value for name, value in tls.items()}
+
+
 def importable(*before: Path) -> dict[str, str]:
     """Return the variable that lets a process started anywhere import what this one can."""
     return {"PYTHONPATH": os.pathsep.join([*map(str, before), *map(os.path.abspath, sys.path)])}

@@ -125,6 +125,8 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A folder or a bucket cannot be listed.",
             "An error that names it, at each listing of each command; gc deletes nothing.",
         ),
+        104: ("Another user of the machine calls the local cluster.", "Refused: each run has a TLS key of its own."),
+        113: ("`extract` is called by a script without a main guard.", "It works: no worker imports the script."),
         114: (
             "Snapshots are pinned by deleted runs, or left behind by runs.",
             "Pins are listed and can be released; of a run that has ended the last snapshot stays.",
@@ -133,6 +135,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A link or a file was planted in the folder of a cache.",
             "It is never followed or read; a folder that others may write to is refused.",
         ),
+        115: ("A library has something to say.", "Standard error holds songbag's own message, or nothing."),
     },
     "Damaged and foreign stores": {
         60: ("The fragment or shard of a song is missing.", "An error with the song; never zeros."),

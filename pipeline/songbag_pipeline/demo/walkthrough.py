@@ -3,6 +3,7 @@
 import csv
 import json
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -55,7 +56,7 @@ def walk(folder: Path, *, songs_per_genre: int = SONGS_PER_GENRE) -> int:
     for shows, words in _steps(run, predictions).items():
         typed = shlex.join(("songbag", *words))
         print(f"\n# {shows}\n$ {typed}", flush=True)
-        code = subprocess.run([sys.executable, "-m", "songbag", *words], cwd=folder, check=False).returncode
+        code = _run(words, folder)
         if code:
             print(
                 f"demo folder '{folder}': `{typed}` ended with exit code {code}; its own message is above.\n"
@@ -65,6 +66,18 @@ def walk(folder: Path, *, songs_per_genre: int = SONGS_PER_GENRE) -> int:
             return code if code >= 0 else 128 - code
     _sum_up(folder, run, predictions)
     return 0
+
+
+def _run(words: list[str], folder: Path) -> int:
+    """Run a command; if this process is stopped, wait for the command, which is stopped too."""
+    with subprocess.Popen([sys.executable, "-m", "songbag", *words], cwd=folder) as process:
+        try:
+            return process.wait()
+        except SystemExit as stop:
+            # A terminal sends Ctrl-C to both processes.
+            if stop.code == 128 + signal.SIGTERM:
+                process.terminate()
+            raise
 
 
 def _make_songs(folder: Path, songs_per_genre: int) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 import songbag_store
 from songbag_pipeline.errors import SongError
+from songbag_pipeline.run.tally import Teller
 from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.songs.facts import SongFacts
 from songbag_store import FeatureSpec
@@ -49,6 +50,8 @@ class Job:
     versions: Mapping[str, str] = dataclasses.field(default_factory=software)
     fragment_bytes: int = 384 << 20
     """Size of the windows, before compression, at which a fragment ends."""
+    tell_every_s: float = 1.0
+    """Least time between two messages of a worker about its batch."""
 
 
 def run_batch(job: Job, songs: pa.Table) -> dict[str, pa.Table]:
@@ -69,20 +72,22 @@ def run_batch(job: Job, songs: pa.Table) -> dict[str, pa.Table]:
     """
     done: dict[str, pa.Table] = {}
     n_done = 0
+    teller = Teller(job.run_id, job.tell_every_s)
     with contained_reader(job.containment) as reader:
         while n_done < songs.num_rows:
-            done |= _run_fragment(job, songs.slice(n_done), reader)
+            done |= _run_fragment(job, songs.slice(n_done), reader, teller)
             n_done = sum(rows.num_rows for rows in done.values())
     return done
 
 
-def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader) -> dict[str, pa.Table]:
+def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader, teller: Teller) -> dict[str, pa.Table]:
     """Compute songs, the first ones first, until the fragment is large enough."""
     fragment, facts = uuid.uuid4().hex, list[dict[str, Any]]()
     with WindowSpill(job.spec) as spill:
         for path in songs["path"].to_pylist():
             start = spill.n_windows
             song = reader.read(path, spill, job.source_options)
+            teller.count(song)
             facts.append(dataclasses.asdict(song) | {"row_start": start if song.status == "ok" else None})
             if spill.n_windows * job.spec.window_bytes >= job.fragment_bytes:
                 break

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-import importlib.util
+import json
 import logging
-import os
-import signal
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from songbag_pipeline.errors import ClusterError
 from songbag_pipeline.run.config import LIMITS, ExtractConfig
+from songbag_store.child import ONE_THREAD, Child
 
-_LOST_AFTER = "8 s"
+_LOOK_S = 0.1
 _LOGGERS = ("distributed", "asyncio", "tornado")
+_SETTINGS = {
+    # A worker's log would break into the progress bar; errors of songs come back as rows.
+    "distributed.logging.distributed": "critical",
+    "distributed.logging.asyncio": "critical",
+    # The profiler would look a hundred times a second at a worker that only waits for its decoding process.
+    "distributed.worker.profile.enabled": False,
+    # Every user of this machine could read these pages.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    # Dask keeps the last thousand messages of every connection, and each holds a batch or its rows.
+    "distributed.admin.low-level-log-length": 10,
+}
+_ENVIRONMENT = {**ONE_THREAD, "MALLOC_TRIM_THRESHOLD_": "65536"}
+"""As Dask's own workers have it."""
 
 
 @contextmanager
@@ -27,14 +42,13 @@ def connected(config: ExtractConfig, connect_s: float = LIMITS.connect_s) -> Ite
     Raises
     ------
     ClusterError
-        If no scheduler answers at the address given.
+        If no scheduler answers at the address given, or no worker can be started here.
     """
     import dask
     import distributed  # noqa: F401  # its defaults, if loaded inside of `set`, would be lost after it
 
     cluster = _local_cluster(config.n_workers) if config.on_this_machine else _existing_cluster(config, connect_s)
-    # Dask keeps the last thousand messages of every connection, and each holds a batch or its rows.
-    with dask.config.set({"distributed.admin.low-level-log-length": 10}), _safe_path(), cluster as client:
+    with dask.config.set({"distributed.admin.low-level-log-length": 10}), cluster as client:
         yield client
 
 
@@ -78,59 +92,84 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _safe_path() -> Iterator[None]:
-    """Keep new Python processes from importing files of the current folder, which may hold a random.py."""
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
-    try:
-        yield
-    finally:
-        del os.environ["PYTHONSAFEPATH"]
-        os.environ |= {} if before is None else {"PYTHONSAFEPATH": before}
-
-
-@contextmanager
 def _local_cluster(n_workers: int) -> Iterator[Any]:
-    """Start a cluster on this machine: one process per worker, one song at a time in each."""
+    """Start a cluster on this machine, closed to its other users: docs/decisions/0026."""
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Security
 
-    settings = {
-        # A worker's log would break into the progress bar; errors of songs come back as rows.
-        "distributed.logging.distributed": "critical",
-        "distributed.logging.asyncio": "critical",
-        # The profiler would look a hundred times a second at a worker that only waits for its decoding process.
-        "distributed.worker.profile.enabled": False,
-    }
-    with dask.config.set(settings), _sigint_blocked():
-        cluster = LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.CRITICAL
+    temporary = tempfile.TemporaryDirectory(prefix="songbag-workers-")
+    with temporary as folder, dask.config.set(_SETTINGS | {"temporary-directory": folder}), _quiet():
+        keys = Security.temporary()
+        scheduler = LocalCluster(
+            n_workers=0,
+            processes=True,
+            host="127.0.0.1",
+            security=keys,
+            dashboard_address="127.0.0.1:0",
+            scheduler_kwargs={"dashboard": False},
+            silence_logs=logging.CRITICAL,
         )
-    # A nanny ends when its worker exits, or dies during a restart: `adapt` starts another, after this time.
-    heal = dask.config.set({"distributed.deploy.lost-worker-timeout": _LOST_AFTER})
-    with heal, _quiet(), cluster, Client(cluster, set_as_default=False) as client:
-        cluster.adapt(minimum=n_workers, maximum=n_workers)
-        yield client
+        workers = _local_workers(n_workers, scheduler.scheduler_address, folder, keys)
+        with scheduler, Client(scheduler, set_as_default=False) as client, workers:
+            yield client
 
 
 @contextmanager
-def _sigint_blocked() -> Iterator[None]:
-    """Keep Ctrl-C from the workers: it reaches every process of the terminal, but only this one handles it.
+def _local_workers(count: int, address: str, folder: str, keys: Any) -> Iterator[None]:
+    """Start the workers of a scheduler here, each a process with one thread; one that ends is replaced.
 
-    A signal mask is inherited by threads and through exec: by the event loop of a cluster that is started here, and by
-    every worker that the loop starts now or later.
+    They are started as commands, and not by `multiprocessing`, which would import the user's script in each of them.
     """
-    # If the resource tracker of multiprocessing started inside, it would unblock the signal.
-    resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    names = ("tls_ca_file", "tls_worker_cert", "tls_worker_key")
+    given = {"settings": _SETTINGS, "security": {name: getattr(keys, name) for name in names}}
+    over, children = threading.Event(), list[Child]()
+    start = partial(_start_worker, address, folder, json.dumps(given).encode() + b"\n")
+    keeper = threading.Thread(target=_keep, args=(children, start, over), daemon=True)
     try:
+        for _ in range(count):
+            children.append(start())
+        _require_start(children[0])
+        keeper.start()
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        over.set()
+        if keeper.is_alive():
+            keeper.join()
+        for child in children:
+            child.close()
 
 
-def dashboard(client: Any, config: ExtractConfig) -> str:
-    """Return the address of the cluster's dashboard, or how to get one."""
-    if config.on_this_machine and importlib.util.find_spec("bokeh") is None:
-        return "none here (it needs: pip install bokeh)"
-    return str(client.dashboard_link)
+def _start_worker(address: str, folder: str, first_message: bytes) -> Child:
+    try:
+        child = Child("songbag_pipeline.run.worker", address, folder, environment=_ENVIRONMENT, heard=True)
+    except OSError as error:
+        raise _not_started(error.strerror or str(error)) from error
+    with suppress(OSError):  # it has ended already
+        child.channel.sendall(first_message)
+    return child
+
+
+def _require_start(child: Child) -> None:
+    """Wait until a worker works; raise `ClusterError` if it ends instead."""
+    child.channel.settimeout(LIMITS.first_worker_s)
+    try:
+        works = child.channel.recv(1)
+    except TimeoutError as error:
+        raise _not_started(f"it took over {LIMITS.first_worker_s:.0f} s") from error
+    if not works:
+        raise _not_started(child.last_words())
+
+
+def _keep(children: list[Child], start: Callable[[], Child], over: threading.Event) -> None:
+    """Start another worker for each that has ended."""
+    while not over.wait(_LOOK_S):
+        for number, child in enumerate(children):
+            if child.has_ended():
+                child.close()
+                with suppress(ClusterError):  # tried again at the next look
+                    children[number] = start()
+
+
+def _not_started(reason: str) -> ClusterError:
+    remedy = "Check the installation of songbag[pipeline] and the free memory. Nothing was done yet."
+    return ClusterError(f"a worker could not be started ({reason})", place="extract", remedy=remedy)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
 
 from songbag_pipeline.sources.selection import Selection
 from songbag_store.errors import UsageError
 from songbag_store.format.declaration import Declared, at_least, declared
+from songbag_store.machine import n_cores
 
 _PANEL = "How to run"
 _SOURCE = "What to take of a folder or a bucket"
@@ -92,4 +92,4 @@ class ExtractConfig(Declared):
     @property
     def n_workers(self) -> int:
         """Worker processes on this machine."""
-        return self.workers or len(os.sched_getaffinity(0))
+        return self.workers or n_cores()

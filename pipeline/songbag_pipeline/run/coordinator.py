@@ -6,7 +6,7 @@ import dataclasses
 import queue
 import time
 import uuid
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pyarrow as pa
@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 from songbag_pipeline.errors import ClusterLost, Interrupted, SongError, TooManyFailures, UnfitWorker
 from songbag_pipeline.run.batch import Job, fail_batch, run_batch
-from songbag_pipeline.run.cluster import connected, dashboard
+from songbag_pipeline.run.cluster import connected
 from songbag_pipeline.run.config import LIMITS, Limits
 from songbag_pipeline.run.plan import count_duplicates
 from songbag_pipeline.run.shares import shares
-from songbag_pipeline.run.signals import StopRequest
 from songbag_pipeline.run.summary import RunProgress
+from songbag_pipeline.run.tally import Tally, topic
 from songbag_pipeline.run.work import Work
 from songbag_pipeline.run.workers import Crew, Task, check_workers
 from songbag_pipeline.songs.containment import Containment
@@ -27,6 +27,7 @@ from songbag_store import SongStore
 from songbag_store.commits.parts import PackedParts
 from songbag_store.errors import SongbagError
 from songbag_store.progress import Progress, stretch
+from songbag_store.stop import StopRequest, doing
 from songbag_store.writer import commit_parts
 
 _COMMIT_EVERY_S = 120.0
@@ -34,6 +35,8 @@ _COMMIT_EVERY_SONGS = 20_000
 _IN_FLIGHT_PER_WORKER = 2
 _POLL_S = 0.5
 _RESULT_S = 10.0
+_MESSAGES_PER_S = 50
+"""What all workers together tell of batches that are not done."""
 _CONTAINMENT = Containment()
 _ALL_DIED = SongError("decoder-crash", "every worker that was given this file died, of a crash or for want of memory")
 
@@ -88,18 +91,34 @@ class Coordinator:
         pa.default_memory_pool().release_unused()
         n_songs, config, limits = self._work.todo.num_rows, self._work.config, self._limits
         config = dataclasses.replace(config, workers=min(config.n_workers, n_songs))
-        songs = stretch(self._shown, n_songs, "songs")
-        with StopRequest() as stop, songs, connected(config, limits.connect_s) as client:
-            self._shown.note(f"Dashboard of the cluster: {dashboard(client, config)}")
-            check_workers(client, self._job, limits.first_worker_s)
-            try:
-                self._loop(Crew(client, self._job, self._shown, self._limits), stop)
-            finally:
-                newest = self._commit(ended=True)
+        songs, starting = stretch(self._shown, n_songs, "songs"), ExitStack()
+        with StopRequest(self._answer) as stop, songs, starting:
+            starting.enter_context(doing("the workers start"))
+            self._shown.advance(0, "the workers start")
+            with connected(config, limits.connect_s) as client:
+                if not config.on_this_machine:
+                    self._shown.note(f"Dashboard of the cluster: {client.dashboard_link}")
+                check_workers(client, self._job, limits.first_worker_s, lambda: stop.signal_number is not None)
+                starting.close()
+                try:
+                    with doing("songs are computed"):
+                        self._loop(self._crew(client), stop)
+                finally:
+                    newest = self._commit(ended=True)
         if stop.signal_number is not None:
             raise Interrupted(stop.signal_number, f"stopped by a signal with {self._progress}")
         self._work.summary.n_duplicates = count_duplicates(newest or self._work.store.at())
         self._progress.stop_clock()
+
+    def _answer(self, line: str) -> None:
+        self._shown.note(f"{line}. What is finished is committed, and songs under way are given up.")
+
+    def _crew(self, client: Any) -> Crew:
+        """Return the workers, which tell of their batches from now on."""
+        n_threads = sum(client.nthreads().values())
+        self._job = dataclasses.replace(self._job, tell_every_s=max(1.0, n_threads / _MESSAGES_PER_S))
+        client.subscribe_topic(topic(self._job.run_id), lambda event: self._finished.put(Tally(*event[1])))
+        return Crew(client, self._job, self._shown, self._limits)
 
     def _loop(self, crew: Crew, stop: StopRequest) -> None:
         batches = shares(self._work.todo, self._job.spec, lambda: crew.n_threads)
@@ -116,7 +135,7 @@ class Coordinator:
                 suspect = self._suspects.pop()
                 self._await(crew.submit(self._task, suspect), suspect)
             with suppress(queue.Empty):
-                self._take(self._finished.get(timeout=_POLL_S), crew)
+                self._hear(self._finished.get(timeout=_POLL_S), crew)
             crew.look()
             due = self._n_pending >= _COMMIT_EVERY_SONGS or time.monotonic() - self._committed_at > _COMMIT_EVERY_S
             # Of the last batch nothing is committed here, so that the run ends with a commit, which says so.
@@ -126,6 +145,14 @@ class Coordinator:
     def _await(self, future: Any, batch: pa.Table) -> None:
         self._in_flight[future] = batch
         future.add_done_callback(self._finished.put)
+
+    def _hear(self, heard: Any, crew: Crew) -> None:
+        """Take in a finished batch, or what a worker tells of one that is not done."""
+        if not isinstance(heard, Tally):
+            self._progress.forget(heard.key)
+            self._take(heard, crew)
+        elif any(future.key == heard.batch for future in self._in_flight):
+            self._progress.tell(heard)
 
     def _take(self, future: Any, crew: Crew) -> None:
         """Take in a finished batch, or arrange for it to be done again."""
@@ -187,7 +214,8 @@ class Coordinator:
         """Commit what is finished; return the store at the new snapshot, None if there is nothing to commit."""
         committed = None
         if self._pending:
-            committed = commit_parts(self._work.store, self._pending, run=self._job.run_id, ended=ended)
+            with doing(f"{self._n_pending:,} songs are committed"):
+                committed = commit_parts(self._work.store, self._pending, run=self._job.run_id, ended=ended)
             self._work.summary.snapshot = committed.snapshot
             self._pending, self._n_pending = PackedParts(), 0
             # Otherwise Arrow keeps the memory that the commit took.

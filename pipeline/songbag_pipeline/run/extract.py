@@ -10,6 +10,7 @@ from songbag_pipeline.run.summary import Summary
 from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec
 from songbag_store.errors import require_extra
+from songbag_store.machine import require_linux
 from songbag_store.progress import Progress, first_notes, shown_on
 from songbag_store.storage.location import Location, LocationLike
 from songbag_store.writer import SpecChoice
@@ -50,6 +51,8 @@ def extract(
 
     Raises
     ------
+    UnsupportedSystem
+        If this machine does not run Linux.
     SourceError, ManifestError
         If the source cannot be used; nothing was done.
     SongsMissing
@@ -65,6 +68,7 @@ def extract(
     Interrupted
         After SIGINT or SIGTERM, when what was finished is committed.
     """
+    require_linux("extract")
     require_extra("pipeline", "distributed", place="extract")
     work = Work.of(source, Location.of(store).absolute(), spec, config)
     shown = progress or shown_on(sys.stderr)

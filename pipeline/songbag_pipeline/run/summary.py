@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from songbag_pipeline.run.tally import Tally
 from songbag_store.progress import Progress
 from songbag_store.sql.shown import Shown
 
@@ -85,6 +86,7 @@ class RunProgress:
     def __init__(self, n_songs: int, summary: Summary, progress: Progress, line_every_s: float = 10.0) -> None:
         self._n_songs, self._summary, self._progress = n_songs, summary, progress
         self._line_every_s = line_every_s
+        self._under_way: dict[str, Tally] = {}
         self._started = self._last_line = time.monotonic()
 
     def __str__(self) -> str:
@@ -94,6 +96,15 @@ class RunProgress:
         """Note the time that the run has taken so far."""
         self._summary.elapsed_s = max(time.monotonic() - self._started, 1e-3)
 
+    def tell(self, tally: Tally) -> None:
+        """Show how far a batch is that is not done."""
+        self._under_way[tally.batch] = tally
+        self._show()
+
+    def forget(self, batch: str) -> None:
+        """Leave out what was told of a batch: it is done, or begins again."""
+        self._under_way.pop(batch, None)
+
     def advance(self, rows: pa.Table) -> None:
         """Count the rows of a finished batch and show the new state."""
         n_failed = int(pc.sum(pc.equal(rows["status"], "failed")).as_py() or 0)
@@ -102,11 +113,19 @@ class RunProgress:
         run.n_stored += rows.num_rows - n_failed
         run.n_windows += int(pc.sum(rows["n_windows"]).as_py() or 0)
         run.audio_s += float(pc.sum(rows["duration_s"]).as_py() or 0)
+        self._show()
+
+    def _show(self) -> None:
+        """Show songs that are done and songs of batches that are not."""
         self.stop_clock()
-        state = f"{run.n_done} of {self._n_songs} songs, {run.n_done / run.elapsed_s:.1f} songs/s"
-        state += f", {run.audio_s / run.elapsed_s:,.0f} x real time, {run.n_failed} failed"
+        run, told = self._summary, self._under_way.values()
+        n_songs = run.n_done + sum(tally.n_songs for tally in told)
+        n_failed = run.n_failed + sum(tally.n_failed for tally in told)
+        audio_s = run.audio_s + sum(tally.audio_s for tally in told)
+        state = f"{n_songs} of {self._n_songs} songs, {n_songs / run.elapsed_s:.1f} songs/s"
+        state += f", {audio_s / run.elapsed_s:,.0f} x real time, {n_failed} failed"
         line = None
         if time.monotonic() - self._last_line > self._line_every_s:
             self._last_line = time.monotonic()
-            line = f"{state}, {run.elapsed_s / max(run.n_done, 1) * (self._n_songs - run.n_done):.0f} s left"
-        self._progress.advance(run.n_done, state, line)
+            line = f"{state}, {run.elapsed_s / max(n_songs, 1) * (self._n_songs - n_songs):.0f} s left"
+        self._progress.advance(n_songs, state, line)

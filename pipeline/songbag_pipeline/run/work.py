@@ -17,6 +17,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import StoreError, StoreNotFound
 from songbag_store.format.index import REPLACES, join_rows, user_fields
+from songbag_store.stop import doing
 from songbag_store.storage.location import Location, LocationLike
 from songbag_store.writer import SpecChoice, commit_parts, open_for_writing, without_index
 
@@ -50,12 +51,14 @@ class Work:
         cls, source: LocationLike, store: Location, spec: FeatureSpec | SpecChoice | None, config: ExtractConfig
     ) -> Work:
         """Compare source and store; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
-        found = read_source(source, config.selection(), label_from_folder=config.label_from_folder)
-        if found.is_nowhere and config.on_this_machine and not _is_known(found, store):
-            found.refuse_nowhere()
-        opened = open_for_writing(store, spec)
-        adopted, left_out = _adopt(opened)
-        plan = _plan(found, adopted, config)
+        with doing("the songs are listed"):
+            found = read_source(source, config.selection(), label_from_folder=config.label_from_folder)
+        with doing("the songs are compared with the store"):
+            if found.is_nowhere and config.on_this_machine and not _is_known(found, store):
+                found.refuse_nowhere()
+            opened = open_for_writing(store, spec)
+            adopted, left_out = _adopt(opened)
+            plan = _plan(found, adopted, config)
         if plan.n_other_columns:
             what = f"{plan.n_other_columns} songs have other columns in the store than the source gives"
             left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")

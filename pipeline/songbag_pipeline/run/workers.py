@@ -71,19 +71,33 @@ def _is_readable(song: str, job: Job) -> bool:
         return False
 
 
-def check_workers(client: Any, job: Job, first_worker_s: float = LIMITS.first_worker_s) -> None:
+def check_workers(
+    client: Any, job: Job, first_worker_s: float = LIMITS.first_worker_s, is_over: Callable[[], bool] = lambda: False
+) -> None:
     """Make sure, before any work, that every worker can do it.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        The cluster.
+    job : Job
+        Says what each must have.
+    first_worker_s : float
+        How long to wait for a worker.
+    is_over : callable
+        Whether to stop waiting.
 
     Raises
     ------
     ClusterError
         If no worker comes, or one has other software, does not see the store, or does not see the songs.
     """
-    try:
-        client.wait_for_workers(1, timeout=first_worker_s)
-    except TimeoutError as error:
-        what = f"no worker joined the cluster within {first_worker_s:.0f} s"
-        raise ClusterError(what, place="cluster", remedy="Start workers. Nothing was done yet.") from error
+    deadline = time.monotonic() + first_worker_s
+    while not client.nthreads() and not is_over():
+        if time.monotonic() > deadline:
+            what = f"no worker joined the cluster within {first_worker_s:.0f} s"
+            raise ClusterError(what, place="cluster", remedy="Start workers. Nothing was done yet.")
+        time.sleep(0.05)
     for unfit in _find_unfit(client, job, sorted(client.nthreads())):
         unfit.remedy += " Nothing was done yet."
         raise unfit

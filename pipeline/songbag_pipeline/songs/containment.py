@@ -25,6 +25,7 @@ from songbag_pipeline.songs.facts import SongFacts
 from songbag_pipeline.sources.bucket import local_copy
 from songbag_store.child import ONE_THREAD, Child
 from songbag_store.errors import StoreError
+from songbag_store.machine import require_linux
 from songbag_store.windows.spill import WindowSpill
 
 _LAST_MOMENT_S = 5.0
@@ -101,6 +102,8 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
             If there is no room for the windows.
         ContainmentError
             If the process cannot be started.
+        UnsupportedSystem
+            If this machine does not run Linux.
         """
         try:
             with local_copy(address, storage_options or {}) as path:
@@ -167,6 +170,7 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         return facts
 
     def _started(self) -> Child:
+        require_linux("decoding audio")
         arguments = self.containment.reader, str(self.containment.memory_bytes)
         environment = {**ONE_THREAD, **_KEEP_MEMORY}
         try:

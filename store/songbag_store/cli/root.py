@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import signal
 import sys
 import traceback
 from importlib import metadata
@@ -20,6 +19,7 @@ from songbag_store.cli import upkeep as cli_store
 from songbag_store.cli.options import At, Store, with_location
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import MissingExtra, SongbagError
+from songbag_store.stop import StopRequest
 from songbag_store.terminal import say
 
 Sql = Annotated[str, typer.Argument(metavar="SQL", help='One SELECT over songs, failures or "index".')]
@@ -79,13 +79,16 @@ app.add_typer(cli_store.commands)
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 could not do its job, 2 wrong usage, 130 interrupted."""
-    signal.signal(signal.SIGINT, lambda number, frame: sys.exit(130))
+    """Run the command line and exit: 0 done, 1 could not do its job, 2 wrong usage, 130 or 143 stopped by a signal."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
-    debug = "--debug" in sys.argv
+    with StopRequest(_answer, lambda number: sys.exit(128 + number)):
+        _run([argument for argument in sys.argv[1:] if argument != "--debug"], "--debug" in sys.argv)
+    sys.exit(0)
+
+
+def _run(arguments: list[str], debug: bool) -> None:
     extras = _add_commands()
     try:
         app(arguments, prog_name="songbag")
@@ -102,7 +105,15 @@ def main() -> NoReturn:
             error = MissingExtra(extra, lacking, place=f"songbag {arguments[0]}")
         _report(error, debug)
         sys.exit(getattr(error, "exit_code", 1))
-    sys.exit(0)
+
+
+def _answer(line: str) -> None:
+    say(f"songbag {_command()}: {line}. What is finished is kept.", file=sys.stderr)
+
+
+def _command() -> str:
+    """Return the command that was given."""
+    return next((word for word in sys.argv[1:] if not word.startswith("-")), "")
 
 
 def _add_commands() -> dict[str, str]:
@@ -131,7 +142,7 @@ def _report(error: BaseException, debug: bool) -> None:
         traceback.print_exception(error)
     elif isinstance(error, SongbagError):
         # The message names Python's arguments; the user knows the options of the command.
-        names = _options_of(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))
+        names = _options_of(_command())
         error.place = names.get(error.place, error.place)
         say(f"songbag: {as_options(str(error), names)}", file=sys.stderr)
     else:

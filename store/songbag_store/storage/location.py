@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 from urllib.parse import unquote
 
 from songbag_store.errors import UsageError
+from songbag_store.machine import require_unix
 
 if TYPE_CHECKING:
     from songbag_store.storage.storage import Storage
@@ -95,7 +96,10 @@ class Location:
         ------
         UsageError
             If the address or an option is wrong.
+        UnsupportedSystem
+            On Windows.
         """
+        require_unix(self.address)
         if self.is_remote:
             from songbag_store.storage.objects import ObjectStorage
 

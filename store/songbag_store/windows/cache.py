@@ -12,7 +12,6 @@ If a process is killed, its ``.part`` has no lock. The next process that needs r
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from songbag_store.errors import DamagedStore, StoreError, UsageError
 from songbag_store.format import keys
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.spec import FeatureSpec
+from songbag_store.machine import lock_file, reserve
 from songbag_store.storage.own_folder import OwnFolder, digest_of
 from songbag_store.storage.storage import Storage
 from songbag_store.windows.memory import KeptOpen
@@ -149,7 +149,7 @@ class FragmentCache:
                 needed -= size
             os.ftruncate(part, 0)
             try:
-                os.posix_fallocate(part, 0, max(1, n_bytes))
+                reserve(part, n_bytes)
             except OSError as error:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     return False
@@ -184,7 +184,7 @@ def _locked(own: OwnFolder, name: str) -> Iterator[int]:
         if descriptor is None:
             continue  # something that is no file of this user had the name
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_file(descriptor)
             if own.is_file(descriptor, name):
                 yield descriptor
                 return
@@ -217,7 +217,7 @@ def _delete_if_left(own: OwnFolder, name: str) -> bool:
     if part is None:
         return True
     try:
-        fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(part, wait=False)
         own.delete(name)
     except BlockingIOError:
         return False

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from songbag_store.machine import IS_LINUX
 from songbag_store.types import Bytes
 
 _T = TypeVar("_T")
@@ -90,7 +91,8 @@ class BatchMemory:
     """Hands out memory that is not in use. Safe for threads.
 
     Memory is in use as long as an array, tensor or memoryview of it is alive. At most 128 MB are kept. They are in a
-    file without a name that is only in memory, so that other processes can write into it. All other memory is new.
+    file without a name that is only in memory, so that other processes can write into it; only Linux has such files.
+    All other memory is new.
     """
 
     # New memory takes time of reading, because the system clears each of its pages.
@@ -109,7 +111,7 @@ class BatchMemory:
 
     @cached_property
     def _shared(self) -> Bytes:
-        return np.frombuffer(mmap.mmap(self.file, _KEPT_BYTES), np.uint8)
+        return np.frombuffer(mmap.mmap(self.file if IS_LINUX else -1, _KEPT_BYTES), np.uint8)
 
     def take(self, n_bytes: int) -> Bytes:
         """Return memory with any content. It is aligned to 64 bytes, so TensorFlow takes it without a copy."""

@@ -22,6 +22,7 @@ import numpy as np
 
 from songbag_store.child import ONE_THREAD, Child
 from songbag_store.format.spec import FeatureSpec
+from songbag_store.machine import IS_LINUX, n_cores
 from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.spans import Spans
 
@@ -35,7 +36,7 @@ _LONGEST_STEP_S = 0.1
 class ProcessRule:
     """How many processes read a folder, and when they start."""
 
-    n_processes: int = dataclasses.field(default_factory=lambda: min(4, len(os.sched_getaffinity(0))))
+    n_processes: int = dataclasses.field(default_factory=lambda: min(4, n_cores()) if IS_LINUX else 0)
     """One for each core; fewer than two do not start."""
 
     after_bytes: int = 256 << 20

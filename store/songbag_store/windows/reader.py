@@ -21,6 +21,7 @@ from songbag_store.errors import DamagedStore, StoreError
 from songbag_store.format import keys
 from songbag_store.format.array import read_layout
 from songbag_store.format.spec import FeatureSpec
+from songbag_store.machine import n_cores
 from songbag_store.storage.storage import Storage
 from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.memory import BatchMemory, ChunkMemory, KeptOpen
@@ -87,7 +88,7 @@ class FragmentReader:
     def __post_init__(self) -> None:
         self._folder = self.storage.local_path("")
         # Requests to an object store mostly wait for answers, so they may be more than the cores.
-        self._n_threads = _REQUESTS_AT_ONCE if self._folder is None else len(os.sched_getaffinity(0))
+        self._n_threads = _REQUESTS_AT_ONCE if self._folder is None else n_cores()
         self._arrays: KeptOpen[ShardedArray] = KeptOpen(self.open_arrays)
         self._shards: KeptOpen[Shard] = KeptOpen(self.open_shards)
         self._begin_here()

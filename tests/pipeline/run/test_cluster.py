@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
+import re
 import signal
+import tempfile
 import time
+from http.client import HTTPException
 from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
+import dask
 import psutil
+import pyarrow as pa
 import pytest
+from distributed import Client, Security
 
 from songbag_pipeline import extract
 from songbag_pipeline.errors import ClusterError
+from songbag_pipeline.run import batch as batches
 from songbag_pipeline.run.cluster import connected
 from songbag_pipeline.run.config import ExtractConfig, Limits
 from songbag_store import SongStore
@@ -23,6 +34,7 @@ from tests.support.clusters import (
     SPEC,
     Start,
     command,
+    credentials,
     extract_inside,
     kill_tree,
     slow_songs,
@@ -79,12 +91,18 @@ def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
 
     class KillsAfterTheFirstBatch(Silent):
         def advance(self, done: float, state: str, line: str | None = None) -> None:
-            kill_tree(worker)
+            if done:
+                kill_tree(worker)
 
-    said = r"no worker has been there for 2 s.*\n.*run the same command again"
-    with pytest.raises(ClusterError, match=said):
-        extract_inside(songs, tmp_path / "store", config, limits=limits, progress=KillsAfterTheFirstBatch())
+    inside: dict[str, Any] = {"limits": limits, "progress": KillsAfterTheFirstBatch(), "task": done_in_silence}
+    with pytest.raises(ClusterError, match=r"no worker has been there for 2 s.*\n.*run the same command again"):
+        extract_inside(songs, tmp_path / "store", config, **inside)
     assert 0 < len(songs_in(tmp_path / "store")) < len(list(songs.iterdir()))
+
+
+def done_in_silence(job: batches.Job, songs: pa.Table) -> dict[str, pa.Table]:
+    """Do a batch as always, but tell the run nothing of its songs before all are done."""
+    return batches.run_batch(dataclasses.replace(job, run_id="another"), songs)
 
 
 @pytest.mark.fault(41)
@@ -126,12 +144,36 @@ def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_
 def test_workers_that_die_at_random_lose_no_song(tmp_path: Path, songs: Path, mode: str) -> None:
     from distributed.chaos import KillWorker
 
-    with connected(ExtractConfig(workers=2)) as client:
+    with connected(ExtractConfig(workers=2)) as client, dask.config.set(credentials(client)):
         client.register_plugin(KillWorker(delay="4 s", mode=mode))
         config = ExtractConfig(scheduler=client.scheduler.address)
         summary = extract(songs, tmp_path / "store", SPEC, config, progress=Silent())
     assert summary.n_stored == N_SONGS
     assert SongStore.open(tmp_path / "store").songs(arrow=True).num_rows == N_SONGS
+
+
+@pytest.mark.fault(104)
+def test_the_local_cluster_admits_no_other_client_and_listens_to_this_machine_alone(tmp_path: Path) -> None:
+    kept = set(Path(tempfile.gettempdir()).glob("songbag-workers-*"))
+    with connected(ExtractConfig(workers=1)) as client:
+        client.wait_for_workers(1, timeout=PATIENCE_S)
+        (worker,), scheduler = client.nthreads(), client.scheduler.address
+        assert re.fullmatch(r"(tls://127\.0\.0\.1:\d+ ?){2}", f"{scheduler} {worker}")
+        for address, keys in ((scheduler.replace("tls", "tcp"), Security()), (scheduler, Security.temporary())):
+            with pytest.raises(OSError, match=r"reset|closed|Timed out|TLS certificate"):
+                Client(address, security=keys, timeout=1, set_as_default=False)
+        family = [psutil.Process(), *psutil.Process().children()]
+        listening = {
+            one.laddr for process in family for one in process.net_connections("tcp") if one.status == "LISTEN"
+        }
+        assert {address.ip for address in listening} == {"127.0.0.1"}
+        for address in listening:
+            # Dask's pages need no key; those ports that speak TLS do not answer at all.
+            with pytest.raises((HTTPError, OSError, HTTPException)):
+                urlopen(f"http://127.0.0.1:{address.port}/json/counts.json", timeout=PATIENCE_S)
+        (folder,) = set(Path(tempfile.gettempdir()).glob("songbag-workers-*")) - kept
+        assert folder.stat().st_mode & 0o77 == 0
+    assert not folder.exists()
 
 
 @pytest.mark.fault(41)
@@ -141,7 +183,7 @@ def test_workers_killed_again_and_again_while_they_start_are_back_in_the_end() -
         while time.monotonic() < stop:
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    if "spawn_main" in " ".join(child.cmdline()):
+                    if "songbag_pipeline.run.worker" in child.cmdline():
                         child.kill()
             time.sleep(0.3)
         client.wait_for_workers(2, timeout=PATIENCE_S)

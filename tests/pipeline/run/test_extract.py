@@ -283,7 +283,9 @@ def test_a_signal_commits_what_is_finished_and_says_how_to_go_on(
     (os.killpg if to_group else os.kill)(process.pid, number)
     _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 128 + number
-    assert "done and committed" in err
+    answer, last = err.partition("once more ends it at once")[::2]
+    assert answer.endswith(("stopping while songs are computed; ", " songs are committed; "))
+    assert "done and committed" in last
     assert "Traceback" not in err
     assert 0 < SongStore.open(tmp_path / "store").index(arrow=True).num_rows < 24
     run(long_folder, tmp_path / "store", None)
@@ -302,29 +304,47 @@ def test_a_file_named_as_a_module_of_python_where_the_run_is_started_harms_nothi
     assert "6 songs stored, 2 failed" in done.stdout
 
 
-def test_one_process_may_extract_twice_and_dask_keeps_its_settings(folder: Path, tmp_path: Path) -> None:
-    code = """
-import sys
+@pytest.mark.fault(113)
+@pytest.mark.parametrize("how", ["script", "stdin"])
+def test_extract_needs_no_main_guard_however_python_runs_it(folder: Path, tmp_path: Path, how: str) -> None:
+    """And one process may extract twice, also in a thread; Dask keeps its settings; nothing is left behind."""
+    code = f"""
+import sys, threading
 from songbag_pipeline import ExtractConfig, extract
-if __name__ == "__main__":
-    for store in sys.argv[2:]:
-        extract(sys.argv[1], store, config=ExtractConfig(workers=1, limit=1))
-    import dask
-    assert dask.config.get("distributed.comm.timeouts.connect")
+print("run")
+config = ExtractConfig(workers=1, limit=1)
+def in_a_thread():
+    print(extract({str(folder)!r}, {str(tmp_path / "a")!r}, config=config).n_done)
+thread = threading.Thread(target=in_a_thread)
+thread.start()
+thread.join()
+if {how == "script"}:
+    print(extract({str(folder)!r}, {str(tmp_path / "b")!r}, config=config).n_done)
+import dask, psutil, tempfile
+assert dask.config.get("distributed.comm.timeouts.connect")
+assert psutil.Process().children() == []
 """
-    script = tmp_path / "twice.py"
-    script.write_text(code)
-    command = [sys.executable, str(script), str(folder), str(tmp_path / "a"), str(tmp_path / "b")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 0, done.stderr
+    (tmp_path / "work.py").write_text(code)
+    (tmp_path / "temporary").mkdir()
+    done = subprocess.run(
+        [sys.executable, str(tmp_path / "work.py") if how == "script" else "-"],
+        input=code,
+        env=os.environ | {"TMPDIR": str(tmp_path / "temporary")},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split() == ["run", *["1"] * (2 if how == "script" else 1)]
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.fault(47)
 def test_the_second_signal_ends_the_run_at_once(long_folder: Path, tmp_path: Path) -> None:
     process = start(long_folder, tmp_path / "store")
     wait_for_parts(tmp_path / "store", 1)
-    # A run that is stopped waits half a second for what is coming in, and then for its workers to end. Two signals that
-    # come while Python is busy in native code are one to it.
+    # Two signals that come at the same moment are one.
     while process.poll() is None:
         process.send_signal(signal.SIGINT)
         time.sleep(0.05)

@@ -42,16 +42,6 @@ def test_the_command_line_answers_without_loading_a_network() -> None:
     assert not {"tensorflow", "keras", "numpy", "pyarrow", "sklearn", "pandas"} & set(loaded)
 
 
-def test_tensorflow_says_nothing_on_the_terminal(store: SongStore, tmp_path: Path) -> None:
-    code = "from songbag_training.cli import commands; commands()"
-    options = ["--label", "label", "-o", tmp_path / "run", "--epochs", "1", "--bag-size", "2"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, "train", store.address, *options], capture_output=True, text=True, check=True
-    )
-    assert done.stderr == ""
-    assert len(done.stdout.splitlines()) == 3
-
-
 def test_the_command_resumes_with_the_options_of_the_run_and_refuses_others(run: Run, store: SongStore) -> None:
     command = ("train", store.address, "--label", "label", "-o", run.folder, "--resume")
     assert "nothing is left to resume" in _run(*command)

@@ -37,7 +37,7 @@ CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, ear
 """12 steps an epoch; the compact encoder has dropout and batch normalisation."""
 
 
-class _Killed(BaseException):
+class _Killed(KeyboardInterrupt):
     """Ends a training as suddenly as a signal would, as far as files are concerned."""
 
 
@@ -46,6 +46,10 @@ class Stopping(Silent):
 
     def __init__(self, n_checkpoints: int) -> None:
         self._n_left = n_checkpoints
+        self.said: list[str] = []
+
+    def note(self, line: str) -> None:
+        self.said.append(line)
 
     def advance(self, done: float, state: str, line: str | None = None) -> None:
         self._n_left -= 1
@@ -117,9 +121,12 @@ def test_a_training_goes_on_inside_an_epoch_and_between_two(
     options: dict[str, Any],
 ) -> None:
     config = dataclasses.replace(CONFIG, **options)
+    stopping = Stopping(n_checkpoints)
     with pytest.raises(_Killed):
-        train(store, "label", tmp_path / "run", config=config, checkpoint_s=0, progress=Stopping(n_checkpoints))
+        train(store, "label", tmp_path / "run", config=config, checkpoint_s=0, progress=stopping)
     reached = read_reached(tmp_path / "run" / NAME)
+    where = f"step {reached.step} in epoch {reached.epoch + 1}" if reached.step else f"epoch {reached.epoch}"
+    assert stopping.said[-1].startswith(f"stopped; the same command with --resume goes on after {where} of 4: ")
     assert reached.epoch * 12 + reached.step == n_steps
     lines: list[str] = []
     resume(tmp_path / "run", progress=Lines(lines.append))

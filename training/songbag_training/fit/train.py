@@ -25,6 +25,8 @@ from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
+from songbag_training.runs import checkpoints
+from songbag_training.runs.checkpoints import read_reached
 from songbag_training.runs.evaluate import judge_split
 from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.store import open_store
@@ -197,7 +199,11 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
     """Train what is left to train, evaluate, and end the run."""
     store, config = material.store, material.config
     _pin(run, store, progress)
-    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
+    try:
+        best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
+    except (KeyboardInterrupt, SystemExit):
+        progress.note(f"stopped; the same command with --resume {_next(run)} of {config.epochs}: {run.folder}")
+        raise
     # A model in mixed precision is scored as it will be used: in float32.
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.weights_path, run.weights_fault)
@@ -213,6 +219,14 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
         f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {run.folder}"
     )
     return run
+
+
+def _next(run: Run) -> str:
+    """Say where a training that was stopped goes on."""
+    reached = read_reached(run.folder / checkpoints.NAME)
+    if reached.step:
+        return f"goes on after step {reached.step} in epoch {reached.epoch + 1}"
+    return f"goes on after epoch {reached.epoch}" if reached.rows else "begins again with epoch 1"
 
 
 def _note_songs(material: Material, progress: Progress) -> None:

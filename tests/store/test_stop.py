@@ -1,0 +1,75 @@
+"""Signals that ask a process to stop."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from songbag_store.stop import StopRequest, doing
+from tests.support.patience import PATIENCE_S
+
+COMMAND = """
+import ctypes, time
+from songbag_store.cli import root
+
+@root.app.command()
+def wait(native: bool = False) -> None:
+    print("ready", flush=True)
+    lock = ctypes.create_string_buffer(64)  # a mutex of the C library
+    while native:  # the second time it waits for ever, whatever signals come
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
+    time.sleep(1000)
+
+root.main()
+"""
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")])
+def test_the_first_signal_is_noted_and_answered_with_what_is_done(number: signal.Signals, name: str) -> None:
+    said: list[str] = []
+    before = signal.getsignal(number)
+    with StopRequest(said.append) as stop, doing("the run works"), doing("songs are listed"):
+        signal.raise_signal(number)
+        deadline = time.monotonic() + PATIENCE_S
+        while not said and time.monotonic() < deadline:
+            time.sleep(0.001)
+    assert stop.signal_number == number
+    assert said == [f"{name}: stopping while songs are listed; once more ends it at once"]
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.fault(47)
+@pytest.mark.parametrize("words", [["wait"], ["wait", "--native"]])
+def test_a_command_answers_the_first_signal_wherever_it_is_and_ends_with_the_second(words: list[str]) -> None:
+    command = [sys.executable, "-c", COMMAND, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        answer = "songbag wait: SIGTERM: stopping; once more ends it at once. What is finished is kept.\n"
+        assert process.stderr.readline() == answer
+        if "--native" in words:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
+        assert process.stderr.read() == ""
+
+
+def test_outside_of_the_main_thread_signals_are_left_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    found: list[object] = []
+
+    def look() -> None:
+        with StopRequest(print):
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    assert found == [before]
