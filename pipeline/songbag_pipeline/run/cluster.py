@@ -120,7 +120,7 @@ def _local_workers(count: int, address: str, folder: str, keys: Any) -> Iterator
 
     They are started as commands, and not by `multiprocessing`, which would import the user's script in each of them.
     """
-    names = ("tls_ca_file", "tls_worker_cert", "tls_worker_key")
+    names = ("require_encryption", "tls_ca_file", "tls_worker_cert", "tls_worker_key")
     given = {"settings": _SETTINGS, "security": {name: getattr(keys, name) for name in names}}
     over, children = threading.Event(), list[Child]()
     start = partial(_start_worker, address, folder, json.dumps(given).encode() + b"\n")

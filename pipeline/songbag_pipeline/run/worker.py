@@ -22,10 +22,10 @@ def main() -> None:
     asyncio.run(_work(channel, address, folder, given["security"]))
 
 
-async def _work(channel: socket.socket, address: str, folder: str, security: dict[str, str]) -> None:
+async def _work(channel: socket.socket, address: str, folder: str, security: dict[str, Any]) -> None:
     from distributed import Security, Worker
 
-    keys = Security(require_encryption=True, **security)
+    keys = Security(**security)
     # Without a limit of memory, because a worker needs little, and what it reads songs with has its own.
     options: dict[str, Any] = {"local_directory": folder, "memory_limit": 0, "dashboard_address": "127.0.0.1:0"}
     async with Worker(address, nthreads=1, host="127.0.0.1", security=keys, **options) as worker:

@@ -26,6 +26,7 @@ from songbag_store.progress import Silent
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.audio import chirp, write
 from tests.support.clusters import extract_inside
+from tests.support.command import foreign
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
@@ -335,7 +336,7 @@ assert psutil.Process().children() == []
         timeout=PATIENCE_S,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, foreign(done.stderr)) == (0, "")
     assert done.stdout.split() == ["run", *["1"] * (2 if how == "script" else 1)]
     assert list((tmp_path / "temporary").iterdir()) == []
 
