@@ -2,6 +2,7 @@
 
 python -m benchmarks.extraction            # one core: decoding, one song after the other
 python -m benchmarks.extraction --workers  # `songbag extract` with one worker and with two
+python -m benchmarks.extraction --meter    # one core: reading a song with and without measuring its sound
 
 The second one also times two processes that do nothing but read songs, each on a core of its own, beside one: what the
 machine itself gives.
@@ -9,6 +10,7 @@ machine itself gives.
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import statistics
@@ -20,8 +22,10 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from subprocess import PIPE, Popen
+from unittest.mock import patch
 
 import librosa
+import numpy as np
 import pyarrow as pa
 import soundfile
 
@@ -30,6 +34,7 @@ from songbag_pipeline import ExtractConfig, extract
 from songbag_pipeline.audio.decode import decode
 from songbag_pipeline.audio.files import open_regular
 from songbag_pipeline.audio.formats import Decoder
+from songbag_pipeline.audio.meter import Meter
 from songbag_pipeline.audio.sniff import sniff
 from songbag_pipeline.run.batch import Job, run_batch
 from songbag_pipeline.run.plan import Plan
@@ -59,6 +64,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if sys.argv[1:] == ["--workers"]:
             compare_workers(Path(folder))
+        elif sys.argv[1:] == ["--meter"]:
+            compare_meters(Path(folder))
         else:
             compare_with_decoding(Path(folder))
 
@@ -126,6 +133,32 @@ def librosa_whole(path: str) -> None:
     samples, rate_hz = librosa.load(path, sr=SPEC.sample_rate_hz)
     for window in librosa.util.frame(samples, frame_length=110250, hop_length=55125).T:
         librosa.feature.mfcc(y=window, sr=rate_hz, n_mfcc=13, hop_length=512, n_fft=1024)
+
+
+def compare_meters(folder: Path) -> None:
+    """For every format: the share of reading a song that measuring takes; of long and short songs, some clipped."""
+    pin_to_one_core()
+    print("share of a song's time, from file to windows, that measuring its sound takes")
+    for (suffix, kind), duration_s, gain in itertools.product(KINDS.items(), (60, 5), (1, 4)):
+        rate_hz = 48000 if suffix == "opus" else 44100
+        path = folder / f"{duration_s}-{gain}.{suffix}"
+        write_song(path, np.clip(gain * music(duration_s, rate_hz), -1, 1), rate_hz, kind)
+        paths = [str(path)] * (300 // duration_s)
+        times = measure({"with": partial(each, read_alone, paths), "without": partial(unmeasured, paths)}, 4 * ROUNDS)
+        share = 1 - 1 / times["with"].over(times["without"])
+        name = f"{suffix}, {duration_s} s{', clipped' if gain > 1 else ''}"
+        print(f"{name:20} {share:6.1%} of {times['with'].milliseconds(len(paths))}", flush=True)
+
+
+def read_alone(path: str) -> None:
+    """Read a song and drop its windows."""
+    read_song(path, SPEC, lambda windows: None)
+
+
+def unmeasured(paths: list[str]) -> None:
+    """Read songs with a meter that does nothing."""
+    with patch.object(Meter, "add", lambda *block: None):
+        each(read_alone, paths)
 
 
 def compare_workers(folder: Path) -> None:

@@ -63,19 +63,25 @@ def write_aac(path: Path, samples: Audio, rate_hz: int = 44100, container_format
 
 def mux(path: Path, codec: str, form: str) -> None:
     """Write 6 s with an encoder of FFmpeg's into a container of FFmpeg's."""
+    encode(path, chirp(6.0, 48000, 2), 48000, codec, form)
+
+
+def encode(path: Path, samples: Audio, rate_hz: int, codec: str, form: str, bit_rate: int = 128_000) -> Path:
+    """Write stereo with an encoder of FFmpeg's into a container of FFmpeg's."""
     with av.open(str(path), "w", format=form) as container:
-        stream = container.add_stream(codec, rate=48000, layout="stereo")
-        stream.bit_rate = 128_000
-        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(chirp(6.0, 48000, 2).T), "fltp", "stereo")
-        frame.sample_rate = 48000
+        stream = container.add_stream(codec, rate=rate_hz, layout="stereo")
+        stream.bit_rate = bit_rate
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), "fltp", "stereo")
+        frame.sample_rate = rate_hz
         fifo = av.AudioFifo()
-        for piece in av.AudioResampler(stream.format.name, "stereo", 48000).resample(frame):
+        for piece in av.AudioResampler(stream.format.name, "stereo", rate_hz).resample(frame):
             piece.pts = None
             fifo.write(piece)
         for piece in fifo.read_many(stream.codec_context.frame_size, partial=True):
             piece.pts = None
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
+    return path
 
 
 def silent_mp4(path: Path) -> None:

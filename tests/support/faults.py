@@ -48,6 +48,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A decoder crashes, hangs or takes all memory.",
             "Its process is replaced; this song alone fails: `decoder-crash`, `decoder-hang`, `out-of-memory`.",
         ),
+        94: (
+            "The channels are in opposite phase, so that nothing is left of them in the mix to mono.",
+            "The song is used; `info` counts it, `failures` names it, `cancelled_share` is 1.",
+        ),
         28: ("A file changes while it is read, or is gone.", "`changed-while-read` or `missing`."),
         89: (
             "A file has any number of channels up to 64, in any codec that carries so many.",

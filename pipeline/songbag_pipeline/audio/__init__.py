@@ -6,6 +6,7 @@ __all__ = [
     "flac_frames",
     "formats",
     "frames",
+    "meter",
     "mpeg_frames",
     "recording",
     "resampler",

@@ -12,6 +12,7 @@ from songbag_pipeline.audio.decoders.frames import open_frames
 from songbag_pipeline.audio.decoders.libsndfile import open_libsndfile
 from songbag_pipeline.audio.files import RegularFile
 from songbag_pipeline.audio.formats import AudioFormat, Decoder
+from songbag_pipeline.audio.meter import Meter
 from songbag_pipeline.audio.recording import Channels, Recording, Undecodable, cut, mono
 from songbag_pipeline.audio.sniff import sniff
 from songbag_pipeline.errors import SongError
@@ -53,7 +54,12 @@ def with_any_decoder(file: RegularFile, use: Callable[[AudioFormat, Decoder], Re
 
 @contextmanager
 def decode(
-    file: RegularFile, form: AudioFormat, decoder: Decoder, max_duration_s: float | None = None
+    file: RegularFile,
+    form: AudioFormat,
+    decoder: Decoder,
+    max_duration_s: float | None = None,
+    *,
+    meter: Meter | None = None,
 ) -> Iterator[tuple[Recording, Iterator[FloatArray]]]:
     """Decode an open file as a stream.
 
@@ -67,6 +73,8 @@ def decode(
         One of the format's.
     max_duration_s : float, optional
         Stop after this much of the recording, in seconds.
+    meter : Meter, optional
+        Measures what is yielded, before it is mixed to mono.
 
     Yields
     ------
@@ -86,13 +94,17 @@ def decode(
         recording.check(recording.sample_rate_hz, recording.channels)
         if form.skipped:
             recording.notes.append(f"the first {form.start:,} bytes are no audio and were left out")
-        yield recording, _mixed(recording, blocks(recording), max_duration_s)
+        yield recording, _mixed(recording, blocks(recording), max_duration_s, meter)
 
 
-def _mixed(recording: Recording, blocks: Iterator[Channels], end_s: float | None) -> Iterator[FloatArray]:
-    """Mix blocks to mono up to some time; count them and refuse NaN and infinity."""
+def _mixed(
+    recording: Recording, blocks: Iterator[Channels], end_s: float | None, meter: Meter | None
+) -> Iterator[FloatArray]:
+    """Mix blocks to mono up to some time; count and measure them, and refuse NaN and infinity."""
     for block in blocks:
         kept = block if end_s is None else cut(block, 0, max(0, recording.frames_until(end_s)))
+        if meter is not None:
+            meter.add(kept, recording.block_rate_hz)
         mixed = mono(kept)
         if not recording.integers and not np.isfinite(mixed).all():
             raise SongError("non-finite", f"there are NaN or infinite samples after {recording.decoded_s:.1f} s")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self
 
+from songbag_pipeline.audio.meter import Sound
 from songbag_pipeline.errors import SongError
 from songbag_store import FeatureSpec
 from songbag_store.errors import StoreError
@@ -28,6 +29,12 @@ class SongFacts:
     source_format: str | None = None
     truncated: bool | None = None
     padded: bool | None = None
+    sample_peak: float | None = None
+    clipped_share: float | None = None
+    silent_share: float | None = None
+    cancelled_share: float | None = None
+    side_share: float | None = None
+    highest_hz: float | None = None
     audio_note: str | None = None
     content_sha256: str | None = None
     file_bytes: int | None = None
@@ -40,6 +47,12 @@ class SongFacts:
         """Turn these into the facts of a failed song, which has no windows."""
         self.status, self.error_code, self.error = "failed", code, what
         self.n_windows, self.feature_sum, self.feature_sumsq = 0, None, None
+        self.take(Sound())
+
+    def take(self, sound: Sound) -> None:
+        """Take in what a meter found."""
+        for name, value in dataclasses.asdict(sound).items():
+            setattr(self, name, value)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the facts as JSON values."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from songbag_pipeline.audio.decode import decode, with_any_decoder
 from songbag_pipeline.audio.files import RegularFile, modification_time, open_regular
 from songbag_pipeline.audio.formats import AudioFormat, Decoder
+from songbag_pipeline.audio.meter import Meter
 from songbag_pipeline.audio.recording import Recording
 from songbag_pipeline.audio.resampler import resampled
 from songbag_pipeline.errors import SongError
@@ -94,7 +95,8 @@ def _windows_of(
     windower = Windower(spec)
     at_once = max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
     step = spec.window_hop_samples * at_once
-    with decode(file, form, decoder, spec.max_duration_s) as (recording, blocks):
+    meter = Meter()
+    with decode(file, form, decoder, spec.max_duration_s, meter=meter) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
         facts.declared_duration_s = recording.declared_s
@@ -117,6 +119,7 @@ def _windows_of(
             shortest_s = spec.window_s if spec.short_songs == "reject" else spec.n_fft / spec.sample_rate_hz
             raise SongError("too-short", f"the song lasts {facts.duration_s:.3f} s, less than {shortest_s:.3f} s")
         sink(encode(windower.pad(), spec))
+    facts.take(meter.sound())
     return recording
 
 

@@ -68,11 +68,16 @@ def query(store: Store, at: At, sql: Sql, form: Form = None, output: Output = No
 @app.command()
 @with_location()
 def failures(store: Store, at: At) -> None:
-    """List the songs that failed, why, and what to do about each."""
+    """List the songs that failed, why, and what to do about each; and the songs that the mix to mono silences."""
+    from songbag_store.store import SongStore
+    from songbag_store.upkeep.sound import lost_songs_text
     from songbag_store.upkeep.summary import failures as run, failures_text
 
+    opened = SongStore.open(at(store))
     # The remedies name options of `extract`.
-    say(as_options(failures_text(run(at(store), arrow=True)), _options_of("extract")))
+    say(as_options(failures_text(run(opened, arrow=True)), _options_of("extract")))
+    if note := lost_songs_text(opened.inside.state.content):
+        say(note)
 
 
 app.add_typer(cli_store.commands)

@@ -14,6 +14,19 @@ _UTC = pa.timestamp("us", tz="UTC")
 CONTENT = "content_sha256"
 """Column of the digest of the recording: equal for byte-identical files."""
 
+SOUND_FIELDS: tuple[pa.Field, ...] = (
+    pa.field("sample_peak", pa.float32()),
+    pa.field("clipped_share", pa.float32()),
+    pa.field("silent_share", pa.float32()),
+    pa.field("cancelled_share", pa.float32()),
+    pa.field("side_share", pa.float32()),
+    pa.field("highest_hz", pa.float32()),
+)
+"""What a song sounds like, measured before the mix to mono; null for a failed song."""
+
+ADDED_FIELDS: tuple[pa.Field, ...] = (*SOUND_FIELDS, pa.field("audio_note", pa.string()))
+"""Columns that files of earlier versions lack; they are read as null. New ones go to the end."""
+
 OWN_FIELDS: tuple[pa.Field, ...] = (
     pa.field("song_id", pa.string(), nullable=False),
     pa.field("path", pa.string()),
@@ -27,6 +40,7 @@ OWN_FIELDS: tuple[pa.Field, ...] = (
     pa.field("source_format", pa.string()),
     pa.field("truncated", pa.bool_()),
     pa.field("padded", pa.bool_()),
+    *ADDED_FIELDS,
     pa.field(CONTENT, pa.string()),
     pa.field("file_bytes", pa.int64()),
     pa.field("modified_at", _UTC),
@@ -70,6 +84,15 @@ def index_schema(user_fields: Iterable[pa.Field]) -> pa.Schema:
             raise UsageError(what, place="index", remedy="Rename one of them in the manifest.")
         seen.add(name.casefold())
     return pa.schema([*OWN_FIELDS[:2], *fields, *OWN_FIELDS[2:]])
+
+
+def completed(schema: pa.Schema) -> pa.Schema:
+    """Return the schema of an index or a part with the columns that its version did not have yet."""
+    absent = [field for field in ADDED_FIELDS if field.name not in schema.names]
+    if not absent or CONTENT not in schema.names:
+        return schema
+    fields, place = list(schema), schema.names.index(CONTENT)
+    return pa.schema([*fields[:place], *absent, *fields[place:]])
 
 
 def user_fields(schema: pa.Schema) -> list[pa.Field]:

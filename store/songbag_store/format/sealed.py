@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from songbag_store.errors import DamagedStore
 from songbag_store.format.document import BLANK, T, blank_digest, parse_document, read_fields, reason
-from songbag_store.format.index import CONTENT
+from songbag_store.format.index import CONTENT, completed
 
 _DIGEST_KEY = b"songbag.sha256"
 FACTS_KEY = "songbag.facts"
@@ -105,6 +105,8 @@ def _groups(pieces: Iterable[pa.Table], group_rows: int) -> Iterator[pa.Table]:
 class Sealed:
     """A sealed file whose digest has been checked; its columns are decoded on request.
 
+    Columns that songbag has added since the file was written are null.
+
     Parameters
     ----------
     data : bytes
@@ -135,7 +137,8 @@ class Sealed:
             self.sha256 = check_seal(data)
             reader = self._reader()
             _check_size(reader.metadata, len(data))
-            self.schema, self.n_rows = reader.schema_arrow.remove_metadata(), int(reader.metadata.num_rows)
+            self.schema, self.n_rows = completed(reader.schema_arrow.remove_metadata()), int(reader.metadata.num_rows)
+            self._absent = set(self.schema.names) - set(reader.schema_arrow.names)
             self.facts = parse_document((reader.metadata.metadata or {})[FACTS_KEY.encode()])
 
     def read_facts(self, cls: type[T]) -> T:
@@ -159,19 +162,35 @@ class Sealed:
         """
         with self._damage():
             # No threads for a few rows: a process that ends while Arrow starts them is aborted.
-            table = self._reader(repetitive).read(columns, use_threads=self.n_rows > self._group_rows)
-            return table.unify_dictionaries().replace_schema_metadata()
+            table = self._reader(repetitive).read(self._read(columns), use_threads=self.n_rows > self._group_rows)
+            return self._completed(table.unify_dictionaries(), columns)
 
     def pieces(self, columns: list[str] | None = None) -> Iterator[pa.Table]:
         """Decode some columns a group at a time, or all, an eighth of a group at a time; errors are those of `read`."""
         at_once = self._group_rows if columns else max(1, self._group_rows // 8)
         with self._damage():
-            for batch in self._reader().iter_batches(at_once, columns=columns, use_threads=False):
-                yield pa.Table.from_batches([batch]).replace_schema_metadata()
+            for batch in self._reader().iter_batches(at_once, columns=self._read(columns), use_threads=False):
+                yield self._completed(pa.Table.from_batches([batch]), columns)
 
     def dataset(self) -> ds.Dataset:
         """Return the rows as a dataset, for an engine that decodes only the columns of its query."""
         return ds.FileSystemDataset([_PARQUET.make_fragment(pa.BufferReader(self._buffer))], self.schema, _PARQUET)
+
+    def _read(self, columns: list[str] | None) -> list[str] | None:
+        """Return which columns to decode, at least one, because it tells how many rows there are."""
+        if columns is None or not self._absent:
+            return columns
+        return [name for name in columns if name not in self._absent] or self.schema.names[:1]
+
+    def _completed(self, table: pa.Table, columns: list[str] | None) -> pa.Table:
+        """Return decoded columns together with those that the file lacks."""
+        names = self.schema.names if columns is None else columns
+        if self._absent.isdisjoint(names):
+            return table.replace_schema_metadata()
+        fields = {field.name: field for field in (*(self.schema.field(n) for n in self._absent), *table.schema)}
+        schema = pa.schema([fields[name] for name in names if name in fields])
+        filled = [pa.nulls(len(table), f.type) if f.name in self._absent else table[f.name] for f in schema]
+        return pa.table(filled, schema=schema)
 
     def _reader(self, repetitive: list[str] | None = None) -> pq.ParquetFile:
         # No check of page checksums: the digest covers every byte. They are for other readers.

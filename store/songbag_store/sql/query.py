@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from songbag_store.errors import QueryError
+from songbag_store.format.index import ADDED_FIELDS
 from songbag_store.sql.answer import Answer, Limits, Watch, explained
 from songbag_store.sql.plain_types import plain_relation
 
@@ -26,14 +27,18 @@ _LOCKED = {
     # Texts of more than 2 GB in one batch.
     "arrow_large_buffer_size": "true",
 }
+_OF_SONGS = (
+    *("row_start", "n_windows", "padded", "truncated", "feature_sum", "feature_sumsq"),
+    *(field.name for field in ADDED_FIELDS),
+)
+"""Columns that say nothing of a song that failed."""
 _SETTINGS = (
     # The bar would be drawn into the CSV on standard output.
     "set enable_progress_bar = false",
     # Not the machine's: its name may be unknown to Arrow, and answers would differ from one machine to another.
     "set timezone = 'UTC'",
     "create view songs as select * from \"index\" where status = 'ok'",
-    "create view failures as select * exclude (row_start, n_windows, padded, truncated, feature_sum, feature_sumsq) "
-    "from \"index\" where status = 'failed'",
+    f"create view failures as select * exclude ({', '.join(_OF_SONGS)}) from \"index\" where status = 'failed'",
     "set lock_configuration = true",
 )
 _ANSWERED = ("SELECT", "FROM", "WITH", "VALUES", "TABLE", "DESCRIBE", "SUMMARIZE", "SHOW", "PIVOT", "UNPIVOT")

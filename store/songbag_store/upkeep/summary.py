@@ -17,6 +17,7 @@ from songbag_store.format.spec import FeatureSpec
 from songbag_store.sql.output import bytes_text
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.terminal import plain_text
+from songbag_store.upkeep.sound import describe_sound, sound_counts
 from songbag_store.writer import open_identity
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _LONGEST_CLASS = 60
 
 
 def info(store: StoreLike) -> dict[str, Any]:
-    """Return songs, windows, hours, bytes, classes, spec and snapshots of a store, as JSON types."""
+    """Return songs, windows, hours, bytes, sound, classes, spec and snapshots of a store, as JSON types."""
     store = SongStore.open(store)
     own = user_fields(store.inside.state.content.schema)
     songs = store.inside.songs(["n_windows", "duration_s", "truncated", "padded", *(field.name for field in own)])
@@ -45,6 +46,7 @@ def info(store: StoreLike) -> dict[str, Any]:
         "padded": _sum(songs["padded"]),
         "bytes": sum(entry.n_bytes for entry in objects),
         "objects": len(objects),
+        "sound": sound_counts(store.inside.state.content),
         "columns": [field.name for field in own],
         "classes": {field.name: counts for field in own if (counts := _classes(songs[field.name]))},
         "spec": store.spec.to_dict(),
@@ -130,6 +132,7 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for flag in ("truncated", "padded"):
         if facts[flag]:
             yield flag, f"{facts[flag]:,} songs"
+    yield from describe_sound(facts["sound"])
     numbers = facts["snapshots"]
     yield "snapshot", f"{facts['snapshot']} of {numbers[0]} to {numbers[-1]}" if numbers else "none yet"
     yield "fingerprint", facts["fingerprint"]

@@ -8,17 +8,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits.parts import read_part
 from songbag_store.errors import DamagedStore, NewerFormat
-from songbag_store.upkeep.change import remove
+from songbag_store.format.index import ADDED_FIELDS, index_schema, user_fields
+from songbag_store.upkeep.change import relabel, remove
+from songbag_store.upkeep.compact import compact
+from songbag_store.upkeep.summary import info
 from songbag_store.upkeep.verify import not_sealed, verify
-from songbag_store.writer import open_for_writing
+from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.command import songbag
 from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
-from tests.support.stores import MakeStore, Windows, sixteenths
+from tests.support.stores import MakeStore, Windows, fill, sixteenths
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 OLD = FIXTURES / "store-format-1"
@@ -65,6 +70,38 @@ def test_the_old_store_takes_a_commit_of_today(tmp_path: Path) -> None:
     shutil.copytree(OLD, copy)
     after, n_removed = remove(SongStore.open(copy), "song_id = 'later.mp3'")
     assert (after.snapshot, n_removed) == (4, 1)
+
+
+def test_columns_that_came_later_are_null_in_the_old_store_however_it_is_read(tmp_path: Path) -> None:
+    shutil.copytree(OLD, tmp_path / "store")
+    store = SongStore.open(tmp_path / "store")
+    names = [field.name for field in ADDED_FIELDS]
+    content = store.inside.state.content
+    assert store.index(arrow=True).schema == index_schema(user_fields(content.schema))
+    assert store.index(names, arrow=True).schema == pa.schema(ADDED_FIELDS)
+    pieces = pa.concat_tables(content.pieces(["highest_hz", "song_id"]))
+    for table in (store.index(names, arrow=True), pieces.select(["highest_hz"])):
+        assert table.num_rows == 5
+        assert all(column.null_count == 5 for column in table.columns)
+    assert store.sql("select count(*) n, count(highest_hz) h from songs")["h"].tolist() == [0]
+    assert store.songs(where="highest_hz is null", columns=["song_id", "highest_hz"])["song_id"].size == 4
+    assert info(store)["sound"]["measured"] == 0
+
+
+def test_the_old_store_is_changed_and_extended_by_rows_with_the_columns_that_came_later(tmp_path: Path) -> None:
+    shutil.copytree(OLD, tmp_path / "store")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("song_id,mood\nrock/b.wav,calm\n")
+    store, _ = relabel(tmp_path / "store", labels)
+    store, done = compact(store)
+    assert done.n_songs
+    fragment = fill(store, {"new": fixed_windows("later.mp3")}, {"mood": ["wild"]})
+    rows = read_part(store.inside.storage, store.uuid, store.spec, fragment)
+    measured = rows.set_column(rows.column_names.index("highest_hz"), "highest_hz", pa.array([16000.0], pa.float32()))
+    store = commit_parts(store, {fragment: measured})
+    found = store.sql("select song_id, mood, highest_hz from songs where mood is not null order by 1").astype(object)
+    assert found.values.tolist()[0] == ["new", "wild", 16000.0]
+    assert not verify(store, full=True)
 
 
 def test_the_old_store_is_small() -> None:

@@ -1,0 +1,92 @@
+"""What the index says of the songs' sound: summed up for `info`, and the notes of `failures`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow.compute as pc
+
+from songbag_store.format.sealed import Sealed
+from songbag_store.terminal import plain_text
+
+LOST_FROM = 0.9
+CLIPPED_FROM = 0.001
+SILENT_FROM = 0.5
+SAME_BELOW = 1e-3
+LOSSLESS = ("flac", "ogg-flac", "wav", "w64", "aiff", "wavpack", "tta", "ape", "tak")
+FULL_RATE_HZ = 44_100
+LOW_HZ = 18_000
+
+_CONDITIONS = {
+    "measured": pc.is_valid(pc.field("sample_peak")),
+    "lost_in_mono": pc.field("cancelled_share") >= LOST_FROM,
+    "clipped": pc.field("clipped_share") > CLIPPED_FROM,
+    "mostly_silent": pc.field("silent_share") > SILENT_FROM,
+    "several_channels": pc.is_valid(pc.field("side_share")),
+    "same_in_all": pc.field("side_share") < SAME_BELOW,
+    "lossless": pc.field("source_format").isin(LOSSLESS)
+    & (pc.field("source_sample_rate_hz") >= FULL_RATE_HZ)
+    & pc.is_valid(pc.field("highest_hz")),
+}
+_CONDITIONS["nothing_high"] = _CONDITIONS["lossless"] & (pc.field("highest_hz") < LOW_HZ)
+_MOST_NAMED = 20
+
+
+def sound_counts(index: Sealed) -> dict[str, int]:
+    """Count songs by their sound. Only the columns in question are decoded, a group of rows at a time.
+
+    Parameters
+    ----------
+    index : Sealed
+        A snapshot's file.
+
+    Returns
+    -------
+    counts : dict of str to int
+        Songs that were `measured`; that are `lost_in_mono` (at least 90 % of their sound is cancelled in the mix),
+        `clipped` (in more than 0.1 % of their samples) or `mostly_silent`; that have `several_channels`, and of these
+        `same_in_all`; files in `lossless` formats of at least 44.1 kHz, and of these with `nothing_high`: no content
+        above 18 kHz.
+    """
+    songs, is_song = index.dataset(), pc.field("status") == "ok"
+    return {name: songs.count_rows(filter=is_song & one, use_threads=False) for name, one in _CONDITIONS.items()}
+
+
+def describe_sound(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
+    """Yield what `sound_counts` returned, as names and values to read; nothing for what no song has."""
+    if n := counts["lost_in_mono"]:
+        yield "lost in mono", f"{_songs(n)}: the channels cancel each other in the mix; songbag failures names them"
+    if n := counts["clipped"]:
+        yield "clipped", f"{_songs(n)}, in more than {CLIPPED_FROM:.1%} of the samples"
+    if n := counts["mostly_silent"]:
+        yield "silent", f"{_songs(n)}, for more than half of the time"
+    if n := counts["same_in_all"]:
+        yield "mono", f"{n:,} of {_songs(counts['several_channels'])} with several channels: they are all the same"
+    if n := counts["nothing_high"]:
+        files = f"{n:,} of {counts['lossless']:,} lossless files"
+        yield "perhaps lossy", f"{files}: nothing above {LOW_HZ // 1000} kHz, as if made from MP3"
+
+
+def lost_songs_text(index: Sealed) -> str:
+    """Return a note with the songs that were stored and that the mix to mono silences; empty if there are none."""
+    named: list[str] = []
+    n_lost = 0
+    for piece in index.pieces(["song_id", "status", "cancelled_share"]):
+        lost = piece.filter((pc.field("status") == "ok") & _CONDITIONS["lost_in_mono"])["song_id"]
+        n_lost += len(lost)
+        named += lost.slice(0, _MOST_NAMED - len(named)).to_pylist()
+    if not n_lost:
+        return ""
+    lines = [
+        f"Stored, but lost in the mix to mono ({n_lost:,}): the channels cancel each other, so that the features are "
+        "those of silence or of what is left. Invert one channel of the file, or leave the song out."
+    ]
+    lines += [f"  {plain_text(song_id)}" for song_id in named]
+    if n_lost > len(named):
+        query = f"select song_id from songs where cancelled_share >= {LOST_FROM}"
+        lines.append(f'  ... and {n_lost - len(named):,} more: songbag query STORE "{query}"')
+    return "\n".join(lines)
+
+
+def _songs(count: int) -> str:
+    return "1 song" if count == 1 else f"{count:,} songs"
