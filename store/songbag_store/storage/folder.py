@@ -113,7 +113,8 @@ class LocalStorage:
         except FileNotFoundError:
             names = []
         except NotADirectoryError:
-            names = [self.root.name]
+            # Below a file there is nothing; making something there says so.
+            names = [self.root.name] if self.root.is_file() else []
         except OSError as error:
             raise unlisted(self.root, error) from error
         return {name for name in names if not name.startswith(TEMPORARY)}
