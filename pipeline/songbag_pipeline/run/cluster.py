@@ -16,6 +16,7 @@ from typing import Any
 from songbag_pipeline.errors import ClusterError
 from songbag_pipeline.run.config import LIMITS, ExtractConfig
 from songbag_store.child import ONE_THREAD, Child
+from songbag_store.storage.files import is_there
 
 _LOOK_S = 0.1
 _LOGGERS = ("distributed", "asyncio", "tornado")
@@ -60,7 +61,7 @@ def _existing_cluster(config: ExtractConfig, connect_s: float) -> Iterator[Any]:
     file = config.scheduler_file
     # A scheduler that was just started needs time to write its file; the client would wait forever.
     deadline = time.monotonic() + connect_s
-    while file is not None and not Path(file).is_file():
+    while file is not None and not is_there(Path(file)):
         if time.monotonic() > deadline:
             raise ClusterError("there is no such scheduler file", place=str(file), remedy="Is the scheduler running?")
         time.sleep(0.1)

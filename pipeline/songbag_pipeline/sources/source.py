@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -67,12 +68,16 @@ def _is_file(location: Location) -> bool:
     address = location.address
     if location.is_remote:
         return suffix_of(PurePosixPath(address).name) in _NO_SONGS | AUDIO_SUFFIXES
-    if os.path.isfile(address):
-        return True
-    if os.path.isdir(address):
-        return False
-    what = "it is neither a folder nor a regular file" if os.path.exists(address) else "there is no such folder or file"
-    raise SourceError(what, place=address, remedy="Check the path.")
+    try:
+        mode = os.stat(address).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise SourceError("there is no such folder or file", place=address, remedy="Check the path.") from None
+    except OSError as error:
+        what, remedy = f"it cannot be looked at ({error.strerror})", "Check the path and the rights to it."
+        raise SourceError(what, place=address, remedy=remedy) from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise SourceError("it is neither a folder nor a regular file", place=address, remedy="Check the path.")
+    return stat.S_ISREG(mode)
 
 
 def _is_song(location: Location) -> bool:

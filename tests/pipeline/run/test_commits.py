@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from songbag_pipeline import extract
 from songbag_pipeline.run import coordinator, shares
 from songbag_pipeline.run.config import ExtractConfig
+from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.history import read_events
+from songbag_store.errors import StoreError
 from songbag_store.progress import Silent
+from songbag_store.storage.location import Location
 from songbag_store.upkeep.garbage import gc
 from songbag_store.upkeep.verify import verify
 from tests.support.audio import chirp, write
+from tests.support.listings import Listings, contents
+from tests.support.long import LONG
+from tests.support.stores import MakeStore, fill, sixteenths
+
+SPEC = FeatureSpec(window_s=0.5)
+
+
+@pytest.mark.fault(100)
+def test_an_extract_stops_at_each_listing_of_its_store_that_fails(
+    tmp_path: Path, make_store: MakeStore, rng: np.random.Generator
+) -> None:
+    store = make_store({"a.wav": sixteenths(rng, 1, SPEC.window_shape)}, spec=SPEC)
+    fill(store, {"waits.wav": sixteenths(rng, 1, SPEC.window_shape)})
+    write(tmp_path / "songs" / "new.wav", chirp(1.0))
+    run, folder = extract if LONG else Work.of, Path(store.address)
+    arguments = tmp_path / "songs", Location(store.address), SPEC, ExtractConfig(workers=1)
+    shutil.copytree(folder, tmp_path / "kept")
+    with Listings(folder) as counted:
+        run(*arguments)
+    assert len(counted.listed) > 2
+    for number, _ in enumerate(counted.listed):
+        shutil.rmtree(folder)
+        shutil.copytree(tmp_path / "kept", folder)
+        code = (errno.EACCES, errno.EIO, errno.ESTALE)[number % 3]
+        with Listings(folder, number, code), pytest.raises(StoreError, match="cannot be listed"):
+            run(*arguments)
+        after = contents(folder)
+        assert contents(tmp_path / "kept").items() <= after.items()
 
 
 @pytest.mark.fault(114)

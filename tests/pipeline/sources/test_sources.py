@@ -306,3 +306,13 @@ def test_every_suffix_is_tried_and_one_of_texts_is_a_song_by_its_content(tmp_pat
     assert source.warnings == ("files with a suffix of audio and another content left out: 2 (code.ts, words.voc)",)
     failed = [song.song_id for song in features_of(tmp_path, FeatureSpec(window_s=0.25)) if song.error]
     assert failed == []
+
+
+@pytest.mark.fault(100)
+def test_a_source_that_cannot_be_looked_at_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(SourceError, match=r"loop: it cannot be looked at \(Too many levels"):
+        read_source(tmp_path / "loop")
+    for name in ("absent", "absent/x", "a\0b"):
+        with pytest.raises(SourceError, match="there is no such folder or file"):
+            read_source(tmp_path / name)
