@@ -15,8 +15,8 @@ demo: $(VENV)/installed-all
 	$(BIN)/songbag demo demo
 
 test: lint
-	@echo "songbag: running the tests, two at a time"
-	$(BIN)/pytest -n 2 --dist worksteal
+	@echo "songbag: running the tests, three at a time: many of them wait for other processes"
+	$(BIN)/pytest -n 3 --dist worksteal
 
 test-long: $(VENV)/installed-dev
 	@echo "songbag: the protocol in 20,000 schedules, 200 rounds of killed writers, 10 of killed trainings, long songs"
