@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 from songbag_pipeline.sources.selection import Selection
 from songbag_store.errors import UsageError
-from songbag_store.format.declaration import Declared, at_least, declared
+from songbag_store.format.declaration import Declared, Rule, at_least, between, declared
 from songbag_store.machine import n_cores
 
 _PANEL = "How to run"
+_ADDRESS = re.compile(r"([a-z]+://)?(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]*)(:[0-9]{1,5})?(/[A-Za-z0-9./_-]*)?")
 _SOURCE = "What to take of a folder or a bucket"
 
 
@@ -55,7 +57,7 @@ class ExtractConfig(Declared):
         False, "Follow links to folders, and links that lead out of the source.", panel=_SOURCE
     )
     workers: int | None = declared(
-        None, "Worker processes on this machine.", rule=at_least(1), absent="one per core", panel=_PANEL
+        None, "Worker processes on this machine.", rule=between(1, 4096), absent="one per core", panel=_PANEL
     )
     limit: int | None = declared(None, "Compute at most this many songs.", rule=at_least(1), absent="all", panel=_PANEL)
     retry_failed: bool = declared(
@@ -68,7 +70,11 @@ class ExtractConfig(Declared):
         None, "Stop when more songs than this have failed.", rule=at_least(0), absent="never", panel=_PANEL
     )
     scheduler: str | None = declared(
-        None, "Dask cluster to use, by its address: tcp://host:8786.", metavar="ADDRESS", panel=_PANEL
+        None,
+        "Dask cluster to use, by its address: tcp://host:8786.",
+        rule=Rule(lambda value: _ADDRESS.fullmatch(value) is not None, "an address like tcp://host:8786"),
+        metavar="ADDRESS",
+        panel=_PANEL,
     )
     scheduler_file: str | Path | None = declared(
         None, "Dask cluster to use, by the file that its scheduler has written.", metavar="FILE", panel=_PANEL

@@ -28,9 +28,10 @@ def at_least(low: float) -> Rule:
     return Rule(lambda value: value >= low, f"from {low:g}")
 
 
-def above(low: float) -> Rule:
-    """Return the rule that a number is above `low`."""
-    return Rule(lambda value: value > low, f"above {low:g}")
+def above(low: float, most: float = math.inf) -> Rule:
+    """Return the rule that a number is above `low`, and at most another one."""
+    words = f"above {low:g}" if math.isinf(most) else f"above {low:g} and at most {most:.10g}"
+    return Rule(lambda value: low < value <= most, words)
 
 
 def between(low: float, high: float) -> Rule:

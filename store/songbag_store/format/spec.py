@@ -19,6 +19,7 @@ Encoding = Literal["int16", "float32"]
 INT16_STEP = 1 / 16
 """The step of the int16 encoding; the rounding error is at most half of it."""
 
+_LONGEST_S = 1e9
 _PANEL = "What to compute"
 _option = partial(declared, panel=_PANEL)
 _LOG_FLOOR_DB = 100.0
@@ -70,7 +71,12 @@ class FeatureSpec(Declared):
     )
     window_s: float = _option(5.0, "Length of a window.", rule=between(0, 3600), unit="seconds", option="--window")
     window_hop_s: float | None = _option(
-        None, "Distance of two windows.", rule=above(0), unit="seconds", absent="half a window", option="--window-hop"
+        None,
+        "Distance of two windows.",
+        rule=above(0, _LONGEST_S),
+        unit="seconds",
+        absent="half a window",
+        option="--window-hop",
     )
     top_db: float = declared(
         80.0, "Power is clamped this far below the loudest point of its window.", rule=above(0), unit="dB", option=None
@@ -78,7 +84,7 @@ class FeatureSpec(Declared):
     max_duration_s: float | None = _option(
         None,
         "Use only this much of the start of a song.",
-        rule=above(0),
+        rule=above(0, _LONGEST_S),
         unit="seconds",
         absent="all",
         option="--max-duration",
@@ -106,6 +112,8 @@ class FeatureSpec(Declared):
         self._require(self.kind == "logmel" or 1 <= self.n_mfcc <= self.n_mels, "n_mfcc", "from 1 to `n_mels`")
         self._require(self.n_fft <= self.window_samples, "window_s", "at least one frame (`n_fft` samples)")
         self._require(self.window_hop_samples >= 1, "window_hop_s", "at least one sample")
+        heard = self.max_duration_s is None or self.max_duration_s * self.sample_rate_hz >= 1
+        self._require(heard, "max_duration_s", "at least one sample")
         self._require(self.deltas == 0 or self.n_frames >= 9, "deltas", "0 for windows of fewer than 9 frames")
         # The largest coefficient there can be: silence, where every band lies on the floor.
         reach = _LOG_FLOOR_DB * (math.sqrt(self.n_mels) if self.kind == "mfcc" else 1.0)

@@ -27,6 +27,8 @@ _IN_A_FILE = "Ask for less, or have it written to a file, which takes little mem
 _ASK = 'Ask only for `songs`, `failures` and "index"; write results with `output`.'
 _REFUSALS = {
     "INTERRUPT Error": ("took too long and was stopped", "Ask for less at once."),
+    # What DuckDB's Python package raises when it is interrupted before the first row.
+    "Query interrupted": ("took too long and was stopped", "Ask for less at once."),
     "Out of Memory Error": ("needs more memory than the {} that a query may take", "Ask for less."),
     "Permission Error": ("the index is read-only and cut off from files, extensions and settings", _ASK),
 }

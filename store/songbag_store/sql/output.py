@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from songbag_store.errors import UsageError
+from songbag_store.errors import FileError, SongbagError, UsageError
 from songbag_store.sql.drawing import print_table, table_text
 from songbag_store.sql.texts import flat_table, json_lines
 from songbag_store.storage.files import replacing, require_output
@@ -76,12 +76,19 @@ def write_table(rows: pa.Table | Batches, form: Format, output: Path | None) -> 
     if output is not None:
         with replacing(output) as temporary, temporary.open("wb") as file:
             _write(rows, form, file)
-    elif form == "table":
-        print_table(_whole(rows))
-    else:
-        shown = form == "csv" and sys.stdout.isatty()
-        _write(rows, form, cast(BinaryIO, _Terminal(sys.stdout)) if shown else sys.stdout.buffer)
+        return
+    table = _whole(rows) if form == "table" else rows
+    try:
+        if form == "table":
+            print_table(table)
+        else:
+            shown = form == "csv" and sys.stdout.isatty()
+            _write(table, form, cast(BinaryIO, _Terminal(sys.stdout)) if shown else sys.stdout.buffer)
         sys.stdout.flush()
+    except (BrokenPipeError, SongbagError):
+        raise
+    except OSError as error:
+        raise FileError(f"cannot be written ({error.strerror or error})", place="standard output") from error
 
 
 def _write(rows: pa.Table | Batches, form: Format, file: BinaryIO) -> None:

@@ -148,3 +148,7 @@ def _connection(index: Rows, text: str, limits: Limits) -> Iterator[tuple[duckdb
                 yield connection, watch
     except (duckdb.Error, MemoryError) as error:
         raise explained(error, limits.memory_bytes) from error
+    except RuntimeError as error:
+        if str(error) != "Query interrupted":
+            raise
+        raise explained(error, limits.memory_bytes) from error

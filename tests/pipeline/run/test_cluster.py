@@ -75,6 +75,18 @@ def test_a_scheduler_that_is_not_there_is_an_error_with_its_address(
         ExtractConfig(workers=1, scheduler="tcp://127.0.0.1:9", scheduler_file="x")
 
 
+@pytest.mark.fault(105)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [*(("scheduler", text) for text in ("", "../x", "a b", "tcp://", "tcp://h:port", "\n")), ("workers", 2**31)],
+)
+def test_no_address_and_no_number_of_workers_that_cannot_be_is_tried(field: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=field):
+        ExtractConfig(**{field: value})
+    for right in ("tcp://host:8786", "host:8786", "tls://10.0.0.1:8786", "tcp://[::1]:8786", "wss://host/path"):
+        assert ExtractConfig(scheduler=right).scheduler == right
+
+
 def test_a_run_without_any_worker_ends_instead_of_waiting_for_ever(
     tmp_path: Path, songs: Path, scheduler_file: Path
 ) -> None:

@@ -83,6 +83,10 @@ def test_a_spec_survives_json(spec: FeatureSpec) -> None:
         ({"deltas": 3}, "deltas"),
         ({"n_mels": 500}, "float32"),
         ({"max_duration_s": -1.0}, "max_duration_s"),
+        ({"max_duration_s": 1e308}, "max_duration_s"),
+        ({"max_duration_s": 1e-320}, "max_duration_s"),
+        ({"window_hop_s": 1e308}, "window_hop_s"),
+        ({"window_s": 1e308}, "window_s"),
         ({"definition": 2}, "definition"),
     ],
 )

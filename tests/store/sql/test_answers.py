@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from songbag_store.errors import QueryError, UsageError
+from songbag_store.errors import FileError, QueryError, UsageError
 from songbag_store.format.index import index_schema
 from songbag_store.sql.answer import Limits
 from songbag_store.sql.output import Format, chosen_format, write_table
@@ -142,6 +143,12 @@ def test_a_query_is_stopped_while_it_streams_but_not_because_its_reader_is_slow(
             if number == 1:
                 time.sleep(1.2)
     assert n_rows == 100_000
+
+
+@pytest.mark.fault(77)
+def test_a_query_is_stopped_before_its_first_row() -> None:
+    with pytest.raises(QueryError, match="took too long"):
+        select(SONGS, "select count(*) from range(100000000000) t(i) where hash(i) % 7 = 1", Limits(time_s=0.3))
 
 
 @pytest.mark.fault(106)
@@ -379,3 +386,18 @@ def test_a_format_that_contradicts_the_suffix_is_refused(
 
 def test_the_database_draws_no_bar_into_the_answer() -> None:
     assert select(SONGS, "select current_setting('enable_progress_bar') as bar").to_pylist() == [{"bar": False}]
+
+
+@pytest.mark.fault(38)
+@pytest.mark.parametrize("form", ["table", "csv", "json"])
+def test_a_full_disk_behind_standard_output_is_said(monkeypatch: pytest.MonkeyPatch, form: Format) -> None:
+    full = open("/dev/full", "w")  # noqa: SIM115 (closing it fails too)
+    monkeypatch.setattr(sys, "stdout", full)
+    with (
+        pytest.raises(FileError, match=r"standard output: cannot be written \(No space left"),
+        asking(SONGS, "select i from range(10) t(i)") as answer,
+    ):
+        write_table(answer, form, None)
+    monkeypatch.undo()
+    with suppress(OSError):
+        full.close()
