@@ -37,6 +37,19 @@ def test_every_single_bit_flip_is_found() -> None:
             Sealed(bytes(flipped), key="index/1", place="store")
 
 
+@pytest.mark.fault(102)
+def test_no_changed_bit_of_the_footer_comes_to_arrow_which_may_crash_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = seal(TABLE, {"parts": ["songbag.sha256"]})
+    footer = 8 + int.from_bytes(data[-8:-4], "little")
+    monkeypatch.delattr("pyarrow.parquet.ParquetFile")
+    monkeypatch.delattr("pyarrow.parquet.read_metadata")
+    for position in range(8 * (len(data) - footer), 8 * len(data)):
+        flipped = bytearray(data)
+        flipped[position // 8] ^= 1 << (position % 8)
+        with pytest.raises(DamagedStore):
+            Sealed(bytes(flipped), key="key", place="store")
+
+
 @pytest.mark.parametrize("damage", [lambda d: b"", lambda d: d[:-1], lambda d: d[: len(d) // 2], lambda d: b"x" * 99])
 def test_a_file_cut_off_or_foreign_is_damage(damage: object) -> None:
     with pytest.raises(DamagedStore, match="key"):

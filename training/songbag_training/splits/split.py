@@ -148,6 +148,8 @@ def _read(path: Path) -> tuple[_SplitFacts, pa.Table]:
     """Read the file of a split; see `Split.read` for its errors."""
     require_regular(path)
     data = path.read_bytes()
+    if _EARLIER_KEY not in data:
+        check_seal(data)  # before Arrow reads the footer
     metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
     key = _EARLIER_KEY if _EARLIER_KEY in metadata else FACTS_KEY.encode()
     if key != _EARLIER_KEY:
