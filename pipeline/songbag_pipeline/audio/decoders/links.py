@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from songbag_pipeline.audio.files import FilePart
 
-_SEARCHED_AT_ONCE = 1 << 20
-_FIRST_PAGE = b"OggS\0\x02"
+_READ_AT_ONCE = 1 << 20
 _FLAC_HEADER = b"fLaC\0\0\0\x22"
-_PAGE_HEADER_BYTES = 27
+_HEADER = 27
+_FIRST_PAGE = 2
 _BLOCK_HEADER_BYTES = 32
 _FIRST_OF_ITS_FRAMES = 0x800
 
@@ -20,36 +20,40 @@ def link_starts(part: FilePart, container: str) -> list[int]:
     return [0, *starts[container](part)] if container in starts else [0]
 
 
-def _found(part: FilePart, mark: bytes) -> Iterator[int]:
-    """Yield where these bytes are."""
-    for at in range(0, part.n_bytes, _SEARCHED_AT_ONCE):
-        data = part.read_at(_SEARCHED_AT_ONCE + len(mark) - 1, at)
-        place = data.find(mark)
-        while place >= 0:
-            yield at + place
-            place = data.find(mark, place + 1)
-
-
 def _ogg_starts(part: FilePart) -> Iterator[int]:
-    """Yield where the chain goes on: at first pages of streams behind pages of others (RFC 3533, section 4)."""
-    beyond = 0
-    for place in _found(part, _FIRST_PAGE):
-        if place > beyond:
+    """Yield where the chain goes on: at first pages of streams behind other pages (RFC 3533, section 4)."""
+    is_first = _FIRST_PAGE
+    for place, flags in _ogg_pages(part):
+        before, is_first = is_first, flags & _FIRST_PAGE
+        if is_first and not before:
             yield place
-        # First pages of several streams of one recording follow each other.
-        beyond = place + _page_bytes(part, place)
+
+
+def _ogg_pages(part: FilePart) -> Iterator[tuple[int, int]]:
+    """Yield place and flags of each page (RFC 3533, section 6)."""
+    at = 0
+    while len(data := part.read_at(_READ_AT_ONCE, at)) > _HEADER:
+        page = 0
+        while page <= len(data) - _HEADER:
+            if data[page : page + 4] == b"OggS":
+                yield at + page, data[page + 5]
+                body = page + _HEADER + data[page + _HEADER - 1]
+                page = body + sum(data[page + _HEADER : body])
+            else:
+                page = data.find(b"OggS", page + 1)
+                page = len(data) - 3 if page < 0 else page
+        at += page
 
 
 def _flac_starts(part: FilePart) -> Iterator[int]:
     """Yield where further headers are (RFC 9639, section 8)."""
-    return (place for place in _found(part, _FLAC_HEADER) if place)
-
-
-def _page_bytes(part: FilePart, start: int) -> int:
-    """Return the length of an Ogg page by the lengths of its segments (RFC 3533, section 6)."""
-    header = part.read_at(_PAGE_HEADER_BYTES + 255, start)
-    n_segments = header[26] if len(header) > 26 else 0
-    return _PAGE_HEADER_BYTES + n_segments + sum(header[_PAGE_HEADER_BYTES : _PAGE_HEADER_BYTES + n_segments])
+    for at in range(0, part.n_bytes, _READ_AT_ONCE):
+        data = part.read_at(_READ_AT_ONCE + len(_FLAC_HEADER) - 1, at)
+        place = data.find(_FLAC_HEADER)
+        while place >= 0:
+            if at + place:
+                yield at + place
+            place = data.find(_FLAC_HEADER, place + 1)
 
 
 def _wavpack_starts(part: FilePart) -> Iterator[int]:
