@@ -54,6 +54,8 @@ class Recording:
         Whether the format has only integer samples, so that none is NaN or infinite.
     block_rate_hz : int
         Sample rate of the last block; another one than the header's if it changes within the recording.
+    slack_s : float
+        How much of the length in the header may be what an encoder puts around the music.
     notes : list of str
         What decoders left out or chose.
     """
@@ -65,6 +67,7 @@ class Recording:
     truncated: bool = False
     integers: bool = False
     block_rate_hz: int = 0
+    slack_s: float = 0.0
     notes: list[str] = dataclasses.field(default_factory=list)
     _change: str = ""
     _n_changes: int = 0
@@ -141,7 +144,7 @@ class Recording:
 
     def ended(self, noted: bool) -> None:
         """Note the end of the stream: truncated if the decoder says so, or more than 1 % is missing."""
-        self.truncated = noted or falls_short(self.decoded_s, self.declared_s or 0)
+        self.truncated = noted or falls_short(self.decoded_s + self.slack_s, self.declared_s or 0)
 
     def corrupt(self, reason: str) -> Undecodable:
         """Return the error for a recording that cannot be decoded from here on."""

@@ -68,16 +68,18 @@ def query(store: Store, at: At, sql: Sql, form: Form = None, output: Output = No
 @app.command()
 @with_location()
 def failures(store: Store, at: At) -> None:
-    """List the songs that failed, why, and what to do about each; and the songs that the mix to mono silences."""
+    """List the songs that failed, why, and what to do about each; and those with a note, or lost in the mix to mono."""
     from songbag_store.store import SongStore
+    from songbag_store.upkeep.notes import noted_songs_text
     from songbag_store.upkeep.sound import lost_songs_text
     from songbag_store.upkeep.summary import failures as run, failures_text
 
     opened = SongStore.open(at(store))
     # The remedies name options of `extract`.
     say(as_options(failures_text(run(opened, arrow=True)), _options_of("extract")))
-    if note := lost_songs_text(opened.inside.state.content):
-        say(note)
+    for text_of in (lost_songs_text, noted_songs_text):
+        if text := text_of(opened.inside.state.content):
+            say(text)
 
 
 app.add_typer(cli_store.commands)

@@ -17,6 +17,7 @@ from songbag_store.format.spec import FeatureSpec
 from songbag_store.sql.output import bytes_text
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.terminal import plain_text
+from songbag_store.upkeep.notes import n_noted
 from songbag_store.upkeep.sound import describe_sound, sound_counts
 from songbag_store.writer import open_identity
 
@@ -47,6 +48,7 @@ def info(store: StoreLike) -> dict[str, Any]:
         "bytes": sum(entry.n_bytes for entry in objects),
         "objects": len(objects),
         "sound": sound_counts(store.inside.state.content),
+        "noted": n_noted(store.inside.state.content),
         "columns": [field.name for field in own],
         "classes": {field.name: counts for field in own if (counts := _classes(songs[field.name]))},
         "spec": store.spec.to_dict(),
@@ -133,6 +135,8 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         if facts[flag]:
             yield flag, f"{facts[flag]:,} songs"
     yield from describe_sound(facts["sound"])
+    if facts["noted"]:
+        yield "noted", f"{facts['noted']:,} songs; songbag failures gives the notes"
     numbers = facts["snapshots"]
     yield "snapshot", f"{facts['snapshot']} of {numbers[0]} to {numbers[-1]}" if numbers else "none yet"
     yield "fingerprint", facts["fingerprint"]

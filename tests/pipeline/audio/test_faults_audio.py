@@ -20,7 +20,7 @@ from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.format.failure_codes import REMEDIES
 from songbag_store.upkeep.summary import failures, failures_text
-from tests.support.audio import ENCODINGS, chirp, silent_mp4, sparse_wav, write, write_aac
+from tests.support.audio import ENCODINGS, Audio, chirp, silent_mp4, sparse_wav, write, write_aac
 from tests.support.broken_audio import (
     broken_flac,
     cut,
@@ -32,10 +32,11 @@ from tests.support.broken_audio import (
     write_claiming_4_gb,
 )
 from tests.support.clusters import extract_inside
+from tests.support.encoders import encoded
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=30.0)
 Make = Callable[[Path], object]
-OK, FLAGGED = "ok", "ok, truncated"
+OK, FLAGGED, NOTED = "ok", "ok, truncated", "ok, noted"
 
 
 def beginning(n_bytes: int) -> Make:
@@ -70,6 +71,21 @@ def sound(rate_hz: int = 22050, channels: int = 1, subtype: str = "PCM_16", dura
 
 def as_if(encoding: str) -> Make:
     return lambda path: write(path, chirp(2.0), encoding=encoding)
+
+
+def of_ffmpeg(codec: str, form: str, *tracks: Audio, default: int | None = None, **options: str) -> Make:
+    return lambda path: path.write_bytes(
+        encoded(tracks[0], 48000, codec, form, *tracks[1:], default=default, options=options)
+    )
+
+
+def chained(path: Path) -> None:
+    links = [write(path, chirp(1.0, rate_hz), rate_hz).read_bytes() for rate_hz in (44100, 22050)]
+    path.write_bytes(b"".join(links))
+
+
+def behind(lead: bytes) -> Make:
+    return lambda path: path.write_bytes(lead + write(path, chirp(2.0)).read_bytes())
 
 
 BAD_AUDIO: list[tuple[str, Make, str]] = [
@@ -116,6 +132,13 @@ BAD_AUDIO: list[tuple[str, Make, str]] = [
     ("allocate-x.wav", as_if("wav"), "out-of-memory"),
     ("gone.wav", lambda p: None, "missing"),
     ("touch-x.wav", as_if("wav"), "changed-while-read"),
+    ("8-channels.flac", sound(channels=8), OK),
+    ("8-channels.opus", of_ffmpeg("libopus", "ogg", chirp(1.0, 48000, 8), mapping_family="255"), OK),
+    ("ogg-flac.ogg", of_ffmpeg("flac", "ogg", chirp(1.0, 48000, 2)), OK),
+    ("chained.ogg", chained, NOTED),
+    ("two-streams.mka", of_ffmpeg("aac", "matroska", chirp(1.0, 48000), chirp(1.0, 48000), default=1), NOTED),
+    ("behind-zeros.mp3", behind(b"ID3\x04\0\0\0\0\0\x20" + bytes(32 + 100_000)), OK),
+    ("behind-junk.mp3", behind(b"?" * 100_000), NOTED),
     ("good.wav", sound(44100, 2), OK),
     ("good.mp3", as_if("mp3"), OK),
 ]
@@ -137,7 +160,39 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> SongStore:
 
 
 @pytest.mark.fault(
-    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    15,
+    16,
+    17,
+    18,
+    19,
+    20,
+    21,
+    22,
+    23,
+    24,
+    25,
+    26,
+    27,
+    28,
+    89,
+    90,
+    91,
+    92,
+    93,
 )
 @pytest.mark.parametrize(("name", "expected"), [(name, expected) for name, _, expected in BAD_AUDIO])
 def test_a_bad_file_fails_or_is_used_as_its_fault_allows(store: SongStore, name: str, expected: str) -> None:
@@ -148,6 +203,7 @@ def test_a_bad_file_fails_or_is_used_as_its_fault_allows(store: SongStore, name:
         return
     assert (row["status"], row["error"]) == ("ok", None)
     assert (bool(row["truncated"]), bool(row["padded"])) == (expected == FLAGGED, "padded" in name)
+    assert bool(row["audio_note"]) == (expected == NOTED)
     windows = store.windows(name)
     assert len(windows) == row["n_windows"] > 0
     assert np.isfinite(windows).all()

@@ -93,6 +93,15 @@ def test_of_several_streams_the_one_flagged_as_default_is_read(tmp_path: Path, f
     )
 
 
+@pytest.mark.parametrize(
+    ("codec", "form"), [("libopus", "ogg"), ("aac", "matroska"), ("aac", "ipod"), ("mp2", "mpegts")]
+)
+def test_what_an_encoder_puts_around_a_short_song_is_not_missing(tmp_path: Path, codec: str, form: str) -> None:
+    (tmp_path / "x").write_bytes(link(codec, form, 400, 48000, 1, 1.0))
+    facts, _ = read(tmp_path / "x")
+    assert (facts.status, facts.truncated) == ("ok", False)
+
+
 @pytest.mark.fault(93)
 def test_of_several_streams_without_a_flag_the_first_is_read(tmp_path: Path) -> None:
     tracks = [tone(400, 2.0, 48000), tone(600, 2.0, 48000)]

@@ -26,6 +26,8 @@ _CHECKED_CODECS = ("flac", "wavpack", "tta", "tak", "ape")
 
 _PACKET_ERRORS_BEYOND = 0.05
 _LONGEST_S = 1e8
+# HE-AAC has the most, 5,000 samples at 44.1 kHz.
+_PADDING_S = 0.12
 _ERRORS = (av.FFmpegError, IndexError, ValueError)
 
 
@@ -38,7 +40,7 @@ def open_ffmpeg(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recordin
     with _opened(links[0], form) as (container, stream):
         declared = _declared_frames(container, stream) if counts_its_length(links[0], form.container) else None
         codec = stream.codec_context
-        recording = Recording(form.name, codec.sample_rate, _plain_layout(codec), declared)
+        recording = Recording(form.name, codec.sample_rate, _plain_layout(codec), declared, slack_s=_PADDING_S)
         recording.notes += _note(container, stream)
 
         def blocks(recording: Recording) -> Iterator[Channels]:
