@@ -17,7 +17,7 @@ from tests.support.encoders import encoded, sound_file
 RATE_HZ = 48000
 
 
-def tones(n_channels: int, duration_s: float = 0.5) -> Audio:
+def tones(n_channels: int, duration_s: float = 0.3) -> Audio:
     """Every channel another rising tone, all of the same level; shape (S, channels)."""
     t = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
     pitches_hz = 220 * 2 ** (np.arange(n_channels) % 32 / 12)

@@ -32,7 +32,6 @@ WRITTEN = {
     "ac3": ("ac3", "ac3"),
     "mpeg-ts": ("aac", "mpegts"),
     "avi": ("libmp3lame", "avi"),
-    "wma": ("wmav2", "asf"),
     "mov": ("pcm_s16le", "mov"),
 }
 ALSO = {"wav": ("WAV", "PCM_16"), "aiff": ("AIFF", "PCM_24"), "caf": ("CAF", "ALAC_16"), "vorbis": ("OGG", "VORBIS")}
@@ -95,12 +94,12 @@ def outcome(path: Path) -> tuple[str, str]:
 
 
 def fits(codec: str, channels: int) -> bool:
-    return channels <= 2 or codec not in ("libmp3lame", "wmav2")
+    return channels <= 2 or codec != "libmp3lame"
 
 
 @pytest.mark.fault(89)
 def test_a_decoder_that_dies_is_an_error_and_the_next_file_is_read(tmp_path: Path) -> None:
-    long, song = sparse_wav(tmp_path / "long.wav", hours=0.5), write(tmp_path / "song.wav", chirp(1.0))
+    long, song = sparse_wav(tmp_path / "long.wav", hours=0.2), write(tmp_path / "song.wav", chirp(1.0))
     read_audio(str(song))
     reader = "songbag_pipeline.songs.song:read_song"
     decoder = next(process for process in psutil.Process().children() if reader in process.cmdline())
@@ -108,7 +107,7 @@ def test_a_decoder_that_dies_is_an_error_and_the_next_file_is_read(tmp_path: Pat
 
     def kill_while_it_decodes() -> None:
         while not done.wait(0.01):
-            if decoder.cpu_times().user > begun_s + 0.05:
+            if decoder.cpu_times().user > begun_s + 0.03:
                 decoder.kill()
                 return
 
@@ -119,7 +118,7 @@ def test_a_decoder_that_dies_is_an_error_and_the_next_file_is_read(tmp_path: Pat
     done.set()
     killer.join()
     assert not decoder.is_running() or decoder.status() == psutil.STATUS_ZOMBIE
-    assert len(samples) == 0.5 * 3600 * 22050
+    assert len(samples) == 0.2 * 3600 * 22050
     assert len(read_audio(str(song))) == 22050
 
 

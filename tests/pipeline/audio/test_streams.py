@@ -11,6 +11,7 @@ import pytest
 
 from songbag_pipeline.audio.sniff import SEARCHED_BYTES
 from songbag_pipeline.songs.direct import read_audio
+from songbag_store import FeatureSpec
 from tests.support.audio import Audio, chirp, write
 from tests.support.broken_audio import music_alone
 from tests.support.encoders import encoded, sound_file
@@ -68,6 +69,29 @@ def test_a_stream_that_changes_is_followed_to_its_end(
     assert facts.duration_s == pytest.approx(len(samples) / 22050, abs=0.001)
     assert facts.declared_duration_s is None or facts.declared_duration_s <= (facts.duration_s or 0) * 1.01
     assert "the stream changes: from 3.0 s on" in (facts.audio_note or "") or codec == "libopus"
+
+
+@pytest.mark.fault(91)
+def test_of_a_stream_that_changes_only_the_seconds_asked_for_are_decoded(tmp_path: Path) -> None:
+    links = [link("libvorbis", "ogg", 400, rate_hz, 2) for rate_hz in (44100, 22050, 44100)]
+    (tmp_path / "x.ogg").write_bytes(b"".join(links))
+    for duration_s in (2.0, 3.0, 4.0, 6.5):
+        facts, _ = read(tmp_path / "x.ogg", FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=duration_s))
+        assert facts.duration_s == pytest.approx(duration_s, abs=1e-3)
+        assert len(read_audio(str(tmp_path / "x.ogg"), max_duration_s=duration_s)) == pytest.approx(
+            22050 * duration_s, abs=2
+        )
+
+
+@pytest.mark.fault(5, 91)
+@pytest.mark.parametrize("n_bytes", [30, 200, 2000])
+def test_a_chain_that_is_cut_off_soon_after_a_new_header_is_used_and_flagged(tmp_path: Path, n_bytes: int) -> None:
+    first, then = (link("libvorbis", "ogg", pitch_hz, 44100, 2, 12.0) for pitch_hz in (400, 600))
+    (tmp_path / "x.ogg").write_bytes(first + then[:n_bytes])
+    facts, _ = read(tmp_path / "x.ogg")
+    assert (facts.status, facts.truncated) == ("ok", True)
+    assert facts.duration_s == pytest.approx(12.0, abs=0.1)
+    assert "what follows 12.0 s could not be read" in (facts.audio_note or "")
 
 
 @pytest.mark.fault(91)

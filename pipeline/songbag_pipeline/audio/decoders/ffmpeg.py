@@ -24,7 +24,10 @@ CHECKED = {"err_detect": "crccheck+explode"}
 # Elsewhere there are encoders that write wrong checksums.
 _CHECKED_CODECS = ("flac", "wavpack", "tta", "tak", "ape")
 
-_PACKET_ERRORS_BEYOND = 0.05
+_ERRORS_BEYOND = 0.05
+"""Share of the packets, or of the bytes of a chain, above which a file is damaged."""
+# A chain may be cut off within the headers of its last recording.
+_HEADERS_BYTES = 1 << 14
 _LONGEST_S = 1e8
 # HE-AAC has the most, 5,000 samples at 44.1 kHz.
 _PADDING_S = 0.12
@@ -47,11 +50,11 @@ def open_ffmpeg(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recordin
             joiner = Joiner(recording)
             last, decoded = yield from _packets(links[0], container, stream, recording, joiner)
             for link in links[1:]:
-                last, decoded = yield from _next_link(link, form, recording, joiner)
+                last, decoded = yield from _next_link(link, form, recording, joiner, whole.n_bytes)
             # Some encoders leave out the end of the last frame, so it means nothing if the length is known.
             cut_within = declared is None and frame_length(last) > len(last)
-            cut_off = ends_early(links[-1], form.container) or (form.container == "flac" and not decoded)
-            recording.ended(noted=cut_off or cut_within)
+            lost_end = not decoded and (form.container == "flac" or len(links) > 1)
+            recording.ended(noted=lost_end or cut_within or ends_early(links[-1], form.container))
 
         yield recording, blocks
 
@@ -77,17 +80,21 @@ def _opened(part: FilePart, form: AudioFormat) -> Iterator[tuple[Any, Any]]:
 
 
 def _next_link(
-    part: FilePart, form: AudioFormat, recording: Recording, joiner: Joiner
+    part: FilePart, form: AudioFormat, recording: Recording, joiner: Joiner, file_bytes: int
 ) -> Generator[Channels, None, tuple[bytes, bool]]:
-    """Decode the next recording of several in one file."""
+    """Decode the next recording of several in one file; leave it out if it cannot be read and is a small part."""
     try:
         with _opened(part, form) as (container, stream):
             _plain_layout(stream.codec_context)
             recording.declare_more(_declared_frames(container, stream), stream.codec_context.sample_rate)
             return (yield from _packets(part, container, stream, recording, joiner))
     except Undecodable as error:
-        # Other decoders see only the first recording.
-        raise Undecodable("corrupt", f"{recording.corrupt(error.what).what}", whole_s=math.inf) from error
+        if part.n_bytes > max(_HEADERS_BYTES, file_bytes * _ERRORS_BEYOND):
+            # Other decoders see only the first recording.
+            what = error.what if error.code == "corrupt" else recording.corrupt(error.what).what
+            raise Undecodable("corrupt", what, whole_s=math.inf) from error
+        recording.notes.append(f"what follows {recording.decoded_s:.1f} s could not be read ({error.what})")
+        return b"", False
 
 
 def reason(error: Exception) -> str:
@@ -185,9 +192,9 @@ def _packets(
         whole = whole or packet.size > 0
         yield from joiner.add_all(frames)
     yield from joiner.rest()
-    if errors > max(1, packets * _PACKET_ERRORS_BEYOND):
+    if errors > max(1, packets * _ERRORS_BEYOND):
         # What these packets last, another decoder must give too.
-        whole_s = recording.decoded_s / max(1, packets - errors) * packets * (1 - _PACKET_ERRORS_BEYOND)
+        whole_s = recording.decoded_s / max(1, packets - errors) * packets * (1 - _ERRORS_BEYOND)
         what = f"{errors} of {packets} packets could not be decoded"
         raise Undecodable("corrupt", what, whole_s=whole_s)
     return b"" if last is None else bytes(last), whole
