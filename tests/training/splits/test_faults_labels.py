@@ -101,6 +101,9 @@ def test_fewer_songs_than_folds_are_refused(tmp_path: Path, make_store: Any, son
     store = make_store(tmp_path / "store", songs_of_classes({"a": 8, "b": 4}))
     with pytest.raises(LabelError, match="too few recordings in a class for 5 folds: 'b' has 4"):
         cross_validate(store, "label", tmp_path / "cv", folds=5, config=TINY)
+    # As many as these would be made one by one.
+    with pytest.raises(UsageError, match="12 labelled songs for 2,147,483,648 folds"):
+        cross_validate(store, "label", tmp_path / "cv", folds=2**31, config=TINY)
     assert not (tmp_path / "cv").exists()
 
 

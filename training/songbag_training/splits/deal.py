@@ -83,6 +83,9 @@ def make_split(
         return _given_split(labels, column, fold_column, group)
     if folds is not None and folds < 2:
         raise UsageError(f"{folds} folds divide nothing", place="folds", remedy="Give 2 or more.")
+    if folds is not None and folds > len(labels.names):
+        what = f"there are {len(labels.names):,} labelled songs for {folds:,} folds"
+        raise UsageError(what, place="folds", remedy="Give fewer folds.")
     shares = SHARES if folds is None else {str(number): Fraction(1, folds) for number in range(1, folds + 1)}
     return _deal(labels, column, shares, seed=seed, group=group)
 

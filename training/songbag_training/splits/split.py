@@ -24,6 +24,7 @@ from songbag_store.format.index import CONTENT
 from songbag_store.format.sealed import FACTS_KEY, check_seal, seal
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_regular, write_whole
+from songbag_store.terminal import plain_text
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import Labels, require_columns
 from songbag_training.songs.task import Task, classes_of
@@ -298,7 +299,7 @@ def format_balance(split: Split, classes: Sequence[str]) -> str:
     """Return the balance as a table: a row for each class, a column for each subset."""
     widths = {subset: max(7, len(subset) + 2) for subset in split.counts()}
     rows: dict[str, Mapping[str, object]] = {"class": {subset: subset for subset in widths}}
-    rows |= {**balance(split, classes), "songs": split.counts()}
+    rows |= {plain_text(name): own for name, own in balance(split, classes).items()} | {"songs": split.counts()}
     wide = max(map(len, rows))
     return "\n".join(
         f"{name:<{wide}}" + "".join(f"{own.get(subset, 0):>{w}}" for subset, w in widths.items())
