@@ -19,10 +19,9 @@ from songbag_store.cli import root
 
 @root.app.command()
 def wait(native: bool = False) -> None:
+    if native:  # waits until standard input ends, whatever signals come
+        ctypes.CDLL(None).system(b"echo ready; exec cat >/dev/null 2>&1")
     print("ready", flush=True)
-    lock = ctypes.create_string_buffer(64)  # a mutex of the C library
-    while native:  # the second time it waits for ever, whatever signals come
-        ctypes.CDLL(None).pthread_mutex_lock(lock)
     time.sleep(1000)
 
 root.main()
@@ -48,7 +47,8 @@ def test_the_first_signal_is_noted_and_answered_with_what_is_done(number: signal
 @pytest.mark.parametrize("words", [["wait"], ["wait", "--native"]])
 def test_a_command_answers_the_first_signal_wherever_it_is_and_ends_with_the_second(words: list[str]) -> None:
     command = [sys.executable, "-c", COMMAND, *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert process.stdout.readline() == "ready\n"

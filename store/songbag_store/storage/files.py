@@ -217,7 +217,11 @@ def _refuse_device(path: Path) -> None:
     at = path.absolute().parent
     of_system = path.is_symlink() and any(one in (at, *at.parents) for one in (Path("/dev"), Path("/proc")))
     if of_system or (path.exists() and not path.is_file()):
-        raise UsageError("is no file", place=str(path), remedy="Choose another `output`: it is written as a whole.")
+        raise UsageError(
+            "is no file",
+            place=str(path),
+            remedy="Move it away, or choose another `output`.",
+        )
 
 
 def claim_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from songbag_store.errors import UsageError
+from songbag_store.format.sealed import Sealed, seal
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import read_labels
 from songbag_training.splits.deal import make_split
@@ -193,9 +194,13 @@ def test_a_changed_file_is_refused_by_its_digest(tmp_path: Path) -> None:
     path = tmp_path / "split.parquet"
     _split(_songs(["a", "b"] * 6)).write(path)
     table = pq.read_table(path)
-    subsets = ["test", *table["part"].to_pylist()[1:]] if table["part"][0].as_py() != "test" else ["train"] * 12
+    facts = Sealed(path.read_bytes(), key=path.name, place="").facts
+    subsets = ["test" if subset == "train" else "train" for subset in table["part"].to_pylist()]
     changed = table.set_column(2, "part", pa.array(subsets, pa.string()))
     pq.write_table(changed, path)
+    with pytest.raises(DamagedRun, match="cut off or not a file of songbag"):
+        Split.read(path)
+    path.write_bytes(seal(changed, facts))
     with pytest.raises(DamagedRun, match="another digest"):
         Split.read(path)
 
