@@ -103,9 +103,9 @@ def _mixed(
     """Mix blocks to mono up to some time; count and measure them, and refuse NaN and infinity."""
     for block in blocks:
         kept = block if end_s is None else cut(block, 0, max(0, recording.frames_until(end_s)))
-        if meter is not None:
-            meter.add(kept, recording.block_rate_hz)
         mixed = mono(kept)
+        if meter is not None:
+            meter.add(kept, mixed, recording.block_rate_hz)
         if not recording.integers and not np.isfinite(mixed).all():
             raise SongError("non-finite", f"there are NaN or infinite samples after {recording.decoded_s:.1f} s")
         recording.count(len(mixed))

@@ -15,6 +15,7 @@ import soundfile
 from songbag_pipeline.audio.decode import decode
 from songbag_pipeline.audio.files import open_regular
 from songbag_pipeline.audio.meter import Meter, Sound
+from songbag_pipeline.audio.recording import mono
 from songbag_pipeline.audio.sniff import sniff
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.songs.facts import SongFacts
@@ -114,7 +115,7 @@ def test_no_fact_depends_on_where_blocks_end(kind: type[np.generic]) -> None:
             stop = at + int(rng.choice([1, 500, 883, 30_000, 70_000])) if seed else len(whole)
             planar = [np.ascontiguousarray(channel) for channel in whole[at:stop].T]
             block = planar if seed % 2 else whole[at:stop].T
-            meter.add(block, RATE_HZ)
+            meter.add(block, mono(block), RATE_HZ)
             at = stop
         found.append(measured(meter.sound()))
     for one in found[1:]:
