@@ -19,6 +19,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "songbag_store": (
         "cli",
         "upkeep",
+        "likeness",
         "writer",
         "store",
         "bags",

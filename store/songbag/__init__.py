@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from songbag_store import __version__ as __version__
     from songbag_store.errors import SongbagError as SongbagError
     from songbag_store.format.spec import FeatureSpec as FeatureSpec
+    from songbag_store.likeness.copies import copies as copies
     from songbag_store.progress import Progress as Progress
     from songbag_store.storage.location import Location as Location
     from songbag_store.store import SongStore as SongStore, open as open
@@ -64,6 +65,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_pipeline.songs.direct": ("features_of", "read_audio"),
         "songbag_store.errors": ("SongbagError",),
         "songbag_store.format.spec": ("FeatureSpec",),
+        "songbag_store.likeness.copies": ("copies",),
         "songbag_store.progress": ("Progress",),
         "songbag_store.storage.location": ("Location",),
         "songbag_store.store": ("SongStore", "open"),

@@ -82,6 +82,22 @@ def failures(store: Store, at: At) -> None:
             say(text)
 
 
+@app.command()
+@with_location(cache=True)
+def copies(store: Store, at: At, form: Form = None, output: Output = None) -> None:
+    """List the songs that are there more than once, by their bytes or their features; no audio is read."""
+    from songbag_store.likeness.copies import copies_text, find_copies
+    from songbag_store.progress import shown_on
+    from songbag_store.sql.output import chosen_format, write_table
+    from songbag_store.store import SongStore
+
+    chosen = chosen_format(form, output)
+    table = find_copies(SongStore.open(at(store)), progress=shown_on(sys.stderr))
+    if chosen != "table" or output is not None or table.num_rows:
+        write_table(table, chosen, output)
+    say(copies_text(table), file=sys.stderr)
+
+
 app.add_typer(cli_store.commands)
 
 
