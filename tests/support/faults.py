@@ -190,9 +190,17 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "One bit of a file of a run changes, or the file is cut off.",
             "What reads the file refuses it; `verify` names it.",
         ),
+        107: (
+            "A song is there twice: with another tag, encoded again or quieter.",
+            "`copies` lists both; a split keeps them together; what it claims is what was compared.",
+        ),
         108: (
             "A run is judged by a column of another task.",
             "Refused; the message names both tasks.",
+        ),
+        111: (
+            "The column to group by is empty for many songs.",
+            "A note counts them and says that each stands alone.",
         ),
         110: (
             "Rare classes count more in the training.",

@@ -57,7 +57,7 @@ def read_statistics(index: Sealed, n_values: int, n_frames: int) -> SongStatisti
         songs = piece.filter(pc.field("status") == "ok")
         ids += songs["song_id"].chunks
         contents += songs[CONTENT].chunks
-        digests += list(_audio_digests(songs, n_values, n_frames))
+        digests += list(audio_digests(songs, n_values, n_frames))
     return SongStatistics(
         pa.chunked_array(ids, pa.string()),
         _codes(pa.chunked_array(contents, pa.string())),
@@ -65,7 +65,7 @@ def read_statistics(index: Sealed, n_values: int, n_frames: int) -> SongStatisti
     )
 
 
-def _audio_digests(songs: pa.Table, n_values: int, n_frames: int) -> Iterator[bytes | None]:
+def audio_digests(songs: pa.Table, n_values: int, n_frames: int) -> Iterator[bytes | None]:
     """Yield for each song a digest of its sums and its number of windows; None where they tell nothing."""
     windows = songs["n_windows"].to_numpy().astype(np.int64)
     sums, known = _lists(songs["feature_sum"], n_values)

@@ -8,14 +8,18 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
+from songbag_store.progress import Lines
 from songbag_training.cli import commands
-from songbag_training.splits.split import Split, group_notes
+from songbag_training.splits.division import split as divide
+from songbag_training.splits.notes import leak_notes, suspected
+from songbag_training.splits.split import Split
 
 SPLIT = Split(("a", "b", "c", "d"), ("x", "y", "x", "y"), ("train", "train", "test", "test"))
 
 
 def _notes(column: str, values: list[Any], split: Split = SPLIT) -> list[str]:
-    return group_notes(split, pa.table({"song_id": split.song_ids, column: values}))
+    songs = pa.table({"song_id": split.song_ids, column: values})
+    return leak_notes(split, songs, suspected(split, songs))
 
 
 @pytest.mark.fault(87)
@@ -55,3 +59,41 @@ def test_the_command_offers_to_group(tmp_path: Path, make_store: Any, songs_of_c
     done = CliRunner().invoke(commands, [*arguments, *(["--group", "artist"] if group else [])])
     assert done.exit_code == 0, done.output
     assert ("group by 'artist' to keep them together" in done.output) != group
+
+
+NONE = float("nan")
+"""A number that is no value, as pandas writes it."""
+
+
+@pytest.mark.fault(111)
+@pytest.mark.parametrize(
+    ("kind", "of_even", "of_odd", "note", "claim"),
+    [
+        (pa.string(), "Mia", None, "12 of 24 songs have no value", "(which 12 songs have)"),
+        (pa.string(), "Mia", " \t", "12 of 24 songs have no value", "(which 12 songs have)"),
+        (pa.float64(), 7.0, NONE, "12 of 24 songs have no value", "(which 12 songs have)"),
+        (pa.list_(pa.string()), ["Mia"], [], "12 of 24 songs have no value", "(which 12 songs have)"),
+        (pa.list_(pa.string()), ["Mia", None], [None, ""], "12 of 24 songs have no value", "(which 12 songs have)"),
+        (pa.list_(pa.string()), None, [" "], "no song has a value", "(which 0 songs have)"),
+        (pa.string(), "", None, "no song has a value", "(which 0 songs have)"),
+        (pa.string(), "Mia", "Ole", None, "in two subsets"),
+    ],
+)
+def test_songs_without_a_value_of_the_group_are_counted_and_what_that_means_is_said(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any, kind: Any, of_even: Any, of_odd: Any, note: Any, claim: str
+) -> None:
+    songs = songs_of_classes({"folk": 12, "jazz": 12})
+    for number, song in enumerate(songs):
+        value = of_odd if number % 2 else of_even
+        # A value for every two songs, so that each class comes into every subset.
+        song["artist"] = f"{value} {number // 4}" if value in ("Mia", "Ole") else value
+    store = make_store(tmp_path / "store", songs, further=[pa.field("artist", kind)])
+    lines: list[str] = []
+    divide(store, "label", group=["artist"], progress=Lines(lines.append))
+    assert (
+        [line for line in lines if "value in 'artist'" in line] == []
+        if note is None
+        else [line for line in lines if line.startswith(f"note: {note} in 'artist': ")]
+    )
+    (claimed,) = (line for line in lines if line.startswith("no leak found: "))
+    assert claim in claimed

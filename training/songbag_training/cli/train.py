@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Annotated
@@ -56,12 +57,15 @@ def train(
         refuse_contradictions(Run.open_unfinished(output), given)
         run_resume(output, at(store), encoder=given.get("encoder"))
         return
+    from songbag_store.progress import shown_on
     from songbag_training.fit.material import prepare
 
     # Both take long: to load TensorFlow and to choose the songs of a large store. So they run at the same time. Most
     # mistakes in the command show within half a second, before TensorFlow loads.
     with ThreadPoolExecutor(1) as aside:
-        preparing = aside.submit(prepare, at(store), label, where, split, group=group or (), config=chosen)
+        preparing = aside.submit(
+            prepare, at(store), label, where, split, group=group or (), config=chosen, progress=shown_on(sys.stdout)
+        )
         wait([preparing], timeout=_MOSTLY_KNOWN_S)
         if preparing.done():
             preparing.result()

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +37,7 @@ from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.display import format_table
 from songbag_training.evaluation.intervals import bootstrap_intervals
+from songbag_training.evaluation.leaks import in_words, leak_lines, without_suspects
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.train import resume, train
@@ -44,8 +45,11 @@ from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, parse_
 from songbag_training.runs.run import Run
 from songbag_training.runs.seals import replacing_results
 from songbag_training.songs.labels import Labels
+from songbag_training.splits.copies import Copies
 from songbag_training.splits.deal import carve_validation, choose_split
+from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split, SplitLike, check_trainable
+from songbag_training.types import Ints
 
 DEFAULT_FOLDS = 5
 MEMORY_BYTES = 10**9
@@ -195,9 +199,20 @@ def cross_validate(
         opened = SongStore.open(opened, snapshot=begun.snapshot)
     opened = opened.remembering(memory_bytes)
     folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
-    labels, made = choose_split(
-        opened, label, where, split, folds=folds, fold_column=fold_column, group=group, seed=config.seed, as_folds=True
+    choice = choose_split(
+        opened,
+        label,
+        where,
+        split,
+        folds=folds,
+        fold_column=fold_column,
+        group=group,
+        seed=config.seed,
+        as_folds=True,
+        copies=Copies.saved(Split.read(folder / _SPLIT)) if begun else None,
+        progress=progress,
     )
+    labels, made = choice.labels, choice.split
     trainings = [_training_split(made, name, labels, label, config) for name in made.names]
     plan = Plan(
         store_uuid=opened.uuid,
@@ -210,11 +225,14 @@ def cross_validate(
     )
     _begin(folder, begun, plan, made)
     progress.note(f"{len(made.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
+    for note in choice.notes:
+        progress.note(note)
     runs = []
     for number, training in enumerate(trainings, 1):
         progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
         runs.append(_train_fold(folder / f"fold-{number}", opened, plan, training, Indented(progress)))
-    return CrossValidation(folder, _sum_up(folder, plan, labels, runs, progress), runs)
+    suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
+    return CrossValidation(folder, _sum_up(folder, plan, labels, runs, suspects, progress), runs)
 
 
 def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:
@@ -257,8 +275,18 @@ def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progre
     return run
 
 
-def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run], progress: Progress) -> dict[str, Any]:
-    """Pool the predictions of the folds; write both files, show the metrics and return them."""
+def _sum_up(
+    folder: Path,
+    plan: Plan,
+    labels: Labels,
+    runs: list[Run],
+    suspects: Mapping[str, Ints],
+    progress: Progress,
+) -> dict[str, Any]:
+    """Pool the predictions of the folds; write both files, show the metrics and return them.
+
+    The suspects are rows of the songs: see `songbag_training.evaluation.leaks`.
+    """
     tables = {}
     for name, run in zip(plan.folds, runs, strict=True):
         table = run.predictions(arrow=True).filter(pc.field("part") == "test")
@@ -276,6 +304,7 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run], progress:
         "pooled": song_metrics(labels.task, *everything),
         "intervals": bootstrap_intervals(labels.task, *everything),
     }
+    metrics |= without_suspects(labels.task, *everything, pooled["song_id"].to_pylist(), suspects)
     path = folder / CROSS_VALIDATION
     with replacing_results(folder, lambda: Plan.read(path), lambda plan: plan.write(path)) as staged:
         write_whole(staged / "metrics.json", json.dumps(metrics, indent=2).encode())
@@ -283,6 +312,8 @@ def _sum_up(folder: Path, plan: Plan, labels: Labels, runs: list[Run], progress:
             pq.write_table(pooled, temporary, compression="zstd")
     rows = [*of_folds.items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
     progress.note(format_table("fold", rows, names))
+    for line in leak_lines({"song": metrics["pooled"], **metrics}):
+        progress.note(line)
     return metrics
 
 

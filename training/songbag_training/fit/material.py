@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
@@ -41,6 +42,8 @@ class Material:
         Mean and standard deviation of the training songs' features, see `songbag_training.songs.scaling`.
     config : TrainConfig
         How to train.
+    notes : list of str
+        What is to be said about the split.
     """
 
     store: SongStore
@@ -50,6 +53,7 @@ class Material:
     split: Split
     scaling: tuple[FloatArray, FloatArray]
     config: TrainConfig
+    notes: list[str]
 
     @property
     def class_weights(self) -> npt.NDArray[np.float32] | None:
@@ -72,20 +76,25 @@ def prepare(
     *,
     group: Sequence[str] = (),
     config: TrainConfig,
+    progress: Progress | None = None,
 ) -> Material:
     """Choose songs and split; parameters and errors are those of `songbag_training.fit.train.train`.
 
-    A million songs take three seconds, and memory for a few columns of the index: the process takes 1.9 GB.
+    `progress` shows the search for copies.
+
+    Beside the search for copies, a million songs take three seconds, and memory for a few columns of the index: the
+    process takes 1.9 GB.
     """
     store = SongStore.open(store)
-    labels, chosen = choose_split(store, label, where, split, group=group, seed=config.seed, as_folds=False)
+    choice = choose_split(store, label, where, split, group=group, seed=config.seed, as_folds=False, progress=progress)
+    labels, chosen = choice.labels, choice.split
     for option in ("early_stopping", "calibrate", "monitor"):
         if config.chooses_by(option) and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"
             raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
     _check_monitor(config, labels, chosen)
     scaling = scaling_statistics(store, labels.songs["song_id"].take(chosen.rows_of("train")))
-    return Material(store, label, where, labels, chosen, scaling, config)
+    return Material(store, label, where, labels, chosen, scaling, config, choice.notes)
 
 
 def _check_monitor(config: TrainConfig, labels: Labels, split: Split) -> None:

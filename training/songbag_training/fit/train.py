@@ -23,6 +23,7 @@ from songbag_store.progress import Progress, shown_on
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
+from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
 from songbag_training.runs import checkpoints
@@ -31,8 +32,7 @@ from songbag_training.runs.evaluate import judge_split
 from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights, save_weights
-from songbag_training.splits.groups import n_duplicates
-from songbag_training.splits.split import Split, SplitLike, group_notes
+from songbag_training.splits.split import Split, SplitLike
 
 _DEFAULTS = TrainConfig()
 
@@ -102,7 +102,9 @@ def train(
     >>> run = train("my-store", "genre", "runs/first", TrainConfig(epochs=30))
     >>> predict(run, "new-songs/")
     """
-    return train_on(prepare(store, label, where, split, group=group, config=config), output, checkpoint_s, progress)
+    progress = progress or shown_on(sys.stdout)
+    material = prepare(store, label, where, split, group=group, config=config, progress=progress)
+    return train_on(material, output, checkpoint_s, progress)
 
 
 def train_on(
@@ -218,6 +220,8 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
         f"held-out accuracy {held_out['song']['accuracy']:.2f} over {held_out['song']['n']} songs "
         f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {run.folder}"
     )
+    for line in leak_lines(held_out):
+        progress.note(line)
     return run
 
 
@@ -235,12 +239,9 @@ def _note_songs(material: Material, progress: Progress) -> None:
     progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {subsets}")
     if labels.n_unlabelled:
         progress.note(f"{labels.n_unlabelled} songs without a label in {material.label!r} are left out")
-    copies = n_duplicates(labels.songs)
-    if copies:
-        progress.note(f"{copies} songs are byte-identical copies of others; copies stay in one subset")
     if split.group:
         progress.note(f"songs of the same {' or '.join(split.group)} stay in one subset")
-    for note in group_notes(split, labels.songs):
+    for note in material.notes:
         progress.note(note)
 
 

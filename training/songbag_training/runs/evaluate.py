@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +27,18 @@ from songbag_store.store import StoreLike
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.evaluation.display import draw_confusion
 from songbag_training.evaluation.intervals import bootstrap_intervals
+from songbag_training.evaluation.leaks import in_words, without_suspects
 from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
 from songbag_training.evaluation.predictions import probability_columns, windows_schema, windows_table
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.window_metrics import WindowMetrics
+from songbag_training.runs.overlap import known_songs
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
 from songbag_training.songs.labels import Labels, read_labels
 from songbag_training.songs.task import Task, classes_of
+from songbag_training.splits.groups import likely_groups
+from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split
 from songbag_training.types import Floats, Ints
 
@@ -48,8 +52,9 @@ class Evaluation(Shown):
     metrics : dict
         The content of `metrics.json`, for each subset (train, validation, test, or all songs of another store):
         ``song`` and ``window``, see `song_metrics` (a window is right if its answer is the label of the song);
-        ``intervals``, see `evaluation.intervals`; ``classes``, precision, recall and F1 of each; and ``mistakes``, the
-        surest first. Also ``snapshot``: uuid of the store, number and digest of the snapshot.
+        ``intervals``, see `evaluation.intervals`; ``classes``, precision, recall and F1 of each; ``mistakes``, the
+        surest first; and, if there are any, ``suspected_leaks``, see `evaluation.leaks`. Also ``snapshot``: uuid of
+        the store, number and digest of the snapshot.
     judged : str
         The subset of songs that the model was not trained on.
     confusion : int64, shape (n_classes, n_classes), or None
@@ -124,7 +129,16 @@ def evaluate(
 def judge_split(run: Run, store: SongStore, model: keras.Model) -> Evaluation:
     """Judge a run by the songs of its split, with its model at hand; see `evaluate`."""
     with run.replacing_results() as folder:
-        return _judge(run, store, run.split(), model, folder)
+        split = run.split()
+        return _judge(run, store, split, model, folder, _suspects(split, store))
+
+
+def _suspects(split: Split, store: SongStore) -> dict[str, Ints]:
+    """Return the test songs that may be known from training, by what is suspected."""
+    columns = ["song_id", *likely_groups(store.inside.state.content.schema)]
+    songs = store.songs(ids=split.song_ids, columns=columns, arrow=True)
+    found = suspected(split, songs, "test")
+    return {in_words(what, "train or validation"): rows for what, rows in found.items()}
 
 
 def _judge_elsewhere(run: Run, store: SongStore, output: Path, label: str | None, progress: Progress) -> Evaluation:
@@ -134,8 +148,9 @@ def _judge_elsewhere(run: Run, store: SongStore, output: Path, label: str | None
     labels = read_labels(store.songs(arrow=True), column)
     _refuse_other_task(labels, column, task)
     known = _known(labels, column, task.classes, progress)
+    suspects = known_songs(run, store, known, progress)
     claim_folder(output)
-    return _judge(run, store, known, run.load_model(), output)
+    return _judge(run, store, known, run.load_model(), output, suspects)
 
 
 def _refuse_other_task(labels: Labels, column: str, task: Task) -> None:
@@ -169,8 +184,13 @@ def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progre
     return Split(tuple(ids), names, ("all",) * len(rows))
 
 
-def _judge(run: Run, store: SongStore, songs: Split, model: keras.Model, folder: Path) -> Evaluation:
-    """Score songs, and write metrics, predictions, windows and confusion matrix into a folder."""
+def _judge(
+    run: Run, store: SongStore, songs: Split, model: keras.Model, folder: Path, suspects: Mapping[str, Ints]
+) -> Evaluation:
+    """Score songs, and write metrics, predictions, windows and confusion matrix into a folder.
+
+    The suspects are rows of the songs of a split: see `songbag_training.evaluation.leaks`.
+    """
     task = run.facts.song_task
     try:
         true = task.encode(songs.labels)
@@ -199,6 +219,9 @@ def _judge(run: Run, store: SongStore, songs: Split, model: keras.Model, folder:
         }
     judged = "test" if "test" in rows_of else "all"
     rows, confusion = rows_of[judged], None
+    ids = [songs.song_ids[row] for row in rows]
+    positions = {what: np.searchsorted(rows, own) for what, own in suspects.items()}
+    metrics[judged] |= without_suspects(task, true[rows], probabilities[rows], ids, positions)
     if not task.several:
         confusion = confusion_matrix(task, true[rows], probabilities[rows])
         draw_confusion(confusion, task.classes, folder / "confusion.png", title=f"{len(rows)} songs ({judged})")

@@ -10,8 +10,8 @@ from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import require_output
 from songbag_store.store import SongStore, StoreLike
 from songbag_training.splits.deal import choose_split
-from songbag_training.splits.groups import n_duplicates
-from songbag_training.splits.split import Split, format_balance, group_notes
+from songbag_training.splits.notes import claim
+from songbag_training.splits.split import Split, format_balance
 
 
 def split(
@@ -28,7 +28,8 @@ def split(
 ) -> Split:
     """Divide the songs of a store into train, validation and test, or into folds.
 
-    Copies of one recording, and songs with the same value in a column of `group`, stay in one subset.
+    Copies of one recording, which are found and saved with the split, and songs with the same value in a column of
+    `group`, stay in one subset.
 
     Parameters
     ----------
@@ -72,17 +73,23 @@ def split(
     progress = progress or shown_on(sys.stdout)
     if output is not None:
         require_output(Path(output), ".parquet", new=True)
-    labels, made = choose_split(
-        SongStore.open(store), label, where, folds=folds, fold_column=fold_column, group=group, seed=seed
+    chosen = choose_split(
+        SongStore.open(store),
+        label,
+        where,
+        folds=folds,
+        fold_column=fold_column,
+        group=group,
+        seed=seed,
+        progress=progress,
     )
+    labels, made = chosen.labels, chosen.split
     if output is not None:
         made.write(Path(output))
     progress.note(format_balance(made, labels.classes) + "\n")
     if labels.n_unlabelled:
         progress.note(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
-    kept = ", ".join(["no recording", *(f"no value of {column!r}" for column in made.group)])
-    progress.note(f"no leak: {kept} is in two subsets ({n_duplicates(labels.songs)} songs are copies of others)")
-    for note in group_notes(made, labels.songs):
+    for note in (*chosen.notes, claim(made, labels.songs)):
         progress.note(note)
     progress.note(f"split {made.digest[:12]}" + (f": {output}" if output else ""))
     return made

@@ -22,12 +22,12 @@ def likely_groups(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name.casefold().replace(" ", "_") in _LIKELY]
 
 
-def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
+def find_units(songs: pa.Table, columns: Sequence[str], copies: Sequence[pa.ChunkedArray] = ()) -> Ints:
     """Return the number of each song's unit. The songs of a unit must stay together.
 
     Songs with the same bytes, or with a common value in one of the columns, are of one unit, also if a chain of other
-    songs links them. Null and empty text are no values; in a column of lists (all artists of a song), each element is
-    a value.
+    songs links them. Null, NaN and blank text are no values; in a column of lists (all artists of a song), each element
+    is a value.
 
     Parameters
     ----------
@@ -35,6 +35,8 @@ def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
         Rows of the index.
     columns : sequence of str
         Columns besides `content_sha256`, which always counts.
+    copies : sequence of pyarrow.ChunkedArray
+        Further columns, of the same rows: groups of copies.
 
     Returns
     -------
@@ -43,8 +45,8 @@ def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
     """
     n_nodes = n_songs = songs.num_rows
     heads, tails = [], []
-    for column in (*columns, CONTENT):
-        rows, values = keys_of(songs[column])
+    for column in (*(songs[name] for name in columns), songs[CONTENT], *copies):
+        rows, values = keys_of(column)
         # A value of one song only joins nothing, and most songs have unique contents.
         shared = np.bincount(values)[values] > 1
         heads.append(rows[shared])
@@ -60,7 +62,7 @@ def find_units(songs: pa.Table, columns: Sequence[str]) -> Ints:
 
 
 def keys_of(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
-    """Return the rows whose value is not blank, and a number for each value.
+    """Return the rows whose value is neither null, NaN nor blank, and a number for each value.
 
     In a column of lists, a row occurs once for each element.
     """
@@ -69,6 +71,8 @@ def keys_of(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
     if is_list(values.type):
         rows = pc.list_parent_indices(values).to_numpy(zero_copy_only=False).astype(np.int64)
         values = pc.list_flatten(values)
+    if pa.types.is_floating(values.type):
+        values = pc.if_else(pc.is_nan(values), None, values)
     codes, known = known_values(values)
     rows = rows[known]
     return rows, codes.indices.filter(pa.array(known)).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -93,9 +97,3 @@ def torn(column: pa.ChunkedArray, subsets: Ints) -> tuple[Ints, Ints]:
     np.maximum.at(highest, values, subsets[rows])
     is_torn = lowest[values] < highest[values]
     return rows[is_torn], values[is_torn]
-
-
-def n_duplicates(songs: pa.Table) -> int:
-    """Return how many songs are byte-identical copies of another one."""
-    contents = songs[CONTENT].drop_null()
-    return len(contents) - len(contents.unique())

@@ -28,11 +28,17 @@ from songbag_store.terminal import plain_text
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import Labels, require_columns
 from songbag_training.songs.task import Task, classes_of
-from songbag_training.splits.groups import likely_groups, torn
+from songbag_training.splits.groups import torn
 from songbag_training.types import Ints, Label
 
 Subset = Literal["train", "validation", "test"]
 SUBSETS: tuple[Subset, ...] = ("train", "validation", "test")
+
+CopyGroups: TypeAlias = tuple[int | None, ...]
+"""A number for each song, which its copies have too; None for a song without a copy."""
+
+_COPY_COLUMNS = ("copy_group", "same_audio")
+"""Columns of the file that splits from before copies were looked for lack."""
 
 _EARLIER_KEY = b"songbag_split"
 """Where the facts were before splits were sealed."""
@@ -60,12 +66,19 @@ class Split(Shown):
         Subset of each song: train, validation or test; or, for cross-validation, the name of a fold.
     group : tuple of str
         Columns of the index whose values are each in one subset only.
+    copy_group : tuple of int or None, or None
+        Songs with the same number are copies of one recording, see `songbag_store.likeness`; None for a song without a
+        copy. None as a whole if copies were not looked for when the split was made: then only bytes are compared.
+    same_audio : tuple of int or None, or None
+        Of these, songs with the same number have the same audio for certain. The others are alike, a suspicion.
     """
 
     song_ids: tuple[str, ...]
     labels: tuple[Label, ...]
     subsets: tuple[str, ...]
     group: tuple[str, ...] = ()
+    copy_group: CopyGroups | None = None
+    same_audio: CopyGroups | None = None
 
     @cached_property
     def digest(self) -> str:
@@ -107,10 +120,12 @@ class Split(Shown):
         return {subset: found[subset] for subset in (self.names if self.is_folds else SUBSETS)}
 
     def write(self, path: Path) -> None:
-        """Write the split as sealed Parquet: song_id, label, part; the digest of the rows is one of its facts."""
+        """Write the split as sealed Parquet: song_id, label, part, copy_group, same_audio; one fact is `digest`."""
         kind = Task((), not all(isinstance(label, str) for label in self.labels)).label_type
         schema = pa.schema([("song_id", pa.string()), ("label", kind), ("part", pa.string())])
         table = pa.table([self.song_ids, self.labels, self.subsets], schema=schema)
+        for name, column in self.copies().items():
+            table = table.append_column(name, column)
         facts = _SplitFacts(digest=self.digest, group=list(self.group))
         write_whole(path, seal(table, dataclasses.asdict(facts), group_rows=_GROUP_ROWS))
 
@@ -129,12 +144,18 @@ class Split(Shown):
             facts, table = _read(Path(split))
             ids, names, subsets = (table[name].to_pylist() for name in ("song_id", "label", "part"))
             labels = tuple(name if isinstance(name, str) else tuple(map(str, name)) for name in names)
-            made = cls(tuple(map(str, ids)), labels, tuple(map(str, subsets)), tuple(facts.group))
+            copies = {name: _copy_groups(table[name]) for name in _COPY_COLUMNS if name in table.column_names}
+            made = cls(tuple(map(str, ids)), labels, tuple(map(str, subsets)), tuple(facts.group), **copies)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise DamagedRun(f"is not a split ({reason(error)})", place=str(split)) from error
         if made.digest != facts.digest:
             raise DamagedRun("is not what was written: its rows have another digest", place=str(split))
         return made
+
+    def copies(self) -> dict[str, pa.ChunkedArray]:
+        """Return `copy_group` and `same_audio` as columns by their names; nothing if copies were not looked for."""
+        found = {name: getattr(self, name) for name in _COPY_COLUMNS}
+        return {name: pa.chunked_array([pa.array(own, pa.int64())]) for name, own in found.items() if own is not None}
 
     def fold(self, name: str) -> Self:
         """Return the split that tests one fold and trains on all others."""
@@ -156,7 +177,14 @@ def _read(path: Path) -> tuple[_SplitFacts, pa.Table]:
     if key != _EARLIER_KEY:
         check_seal(data)
     facts = read_fields(_SplitFacts, parse_document(metadata[key]))
-    return facts, pq.read_table(pa.BufferReader(data), columns=["song_id", "label", "part"])
+    there = pq.read_schema(pa.BufferReader(data)).names
+    columns = ["song_id", "label", "part", *(name for name in _COPY_COLUMNS if name in there)]
+    return facts, pq.read_table(pa.BufferReader(data), columns=columns)
+
+
+def _copy_groups(column: pa.ChunkedArray) -> CopyGroups:
+    """Return a column of copies as a split has it."""
+    return tuple(column.cast(pa.int64()).to_pylist())
 
 
 def _are_ascending(song_ids: Sequence[str]) -> bool:
@@ -199,9 +227,10 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
     rows = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False)).tolist()
     if not rows:
         raise SplitMismatch("none of the songs to train on is in the split", ids.to_pylist())
-    own = labels.take(rows)
-    subsets = tuple(split.subsets[place] for place in places.drop_null().to_pylist())
-    applied = Split(tuple(own.songs["song_id"].to_pylist()), tuple(own.names), subsets, split.group)
+    own, kept = labels.take(rows), places.drop_null().to_pylist()
+    subsets = tuple(split.subsets[place] for place in kept)
+    copies = {name: tuple(column.take(pa.array(kept)).to_pylist()) for name, column in split.copies().items()}
+    applied = Split(tuple(own.songs["song_id"].to_pylist()), tuple(own.names), subsets, split.group, **copies)
     check_leaks(applied, own.songs)
     return own, applied
 
@@ -227,7 +256,10 @@ def check_trainable(split: Split, classes: Sequence[str], column: str) -> None:
 
 
 def check_leaks(split: Split, songs: pa.Table) -> None:
-    """Refuse a split that has a song, byte-identical recordings, or a value of a group column in two subsets.
+    """Refuse a split that has a song, one recording, or a value of a group column in two subsets.
+
+    One recording is the same bytes, or the same audio by `Split.same_audio`. Songs that are alike are only suspected:
+    `songbag_training.splits.notes` tells of them.
 
     Parameters
     ----------
@@ -252,38 +284,24 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
         # Position -1, of songs that are not in the split, is that of the appended -1.
         places = pc.index_in(ids, value_set=listed).fill_null(-1).to_numpy(zero_copy_only=False)
         subsets = np.append(subsets, -1)[places]
-    for column in (CONTENT, *split.group):
-        rows, values = torn(songs[column], subsets)
-        if len(rows):
-            first = rows[values == values.min()]
-            _, sides = np.unique(subsets[first], return_index=True)
-            # One song of each subset comes first, because a message names only a few.
-            members = [*first[sides], *np.delete(first, sides)]
-            what, option = f"songs of the same {column!r} are", f" --group {shlex.quote(column)}"
-            if column == CONTENT:
-                what, option = "byte-identical recordings are", ""
-            remedy = f"Put them into one subset; `songbag split{option}` makes a split that keeps them together."
-            raise LeakError(f"{what} in two subsets", ids.take(pa.array(members)).to_pylist(), remedy)
+    _refuse_torn("byte-identical recordings are", songs[CONTENT], subsets, ids)
+    if (audio := split.copies().get("same_audio")) is not None:
+        _refuse_torn("recordings with the same audio are", audio, split.numbers(), listed)
+    for column in split.group:
+        option = f" --group {shlex.quote(column)}"
+        _refuse_torn(f"songs of the same {column!r} are", songs[column], subsets, ids, option)
 
 
-def group_notes(split: Split, songs: pa.Table) -> list[str]:
-    """Return a note for each artist or album column that has a value in two subsets of a split.
-
-    Parameters
-    ----------
-    split : Split
-        Any split.
-    songs : pyarrow.Table
-        Rows of the index of its songs, in the same order.
-    """
-    subsets = split.numbers()
-    notes = []
-    for column in likely_groups(songs.schema):
-        n_torn = len(np.unique(torn(songs[column], subsets)[1]))
-        if n_torn and column not in split.group:
-            what = f"{n_torn} value{'s' if n_torn > 1 else ''} of {column!r} have songs in more than one subset"
-            notes.append(f"note: {what}, which flatters the metrics; group by {column!r} to keep them together")
-    return notes
+def _refuse_torn(what: str, column: pa.ChunkedArray, subsets: Ints, song_ids: pa.Array, option: str = "") -> None:
+    """Refuse a value of a column in two subsets; the option of `songbag split` keeps it in one."""
+    rows, values = torn(column, subsets)
+    if len(rows):
+        first = rows[values == values.min()]
+        _, sides = np.unique(subsets[first], return_index=True)
+        # One song of each subset comes first, because a message names only a few.
+        members = [*first[sides], *np.delete(first, sides)]
+        remedy = f"Put them into one subset; `songbag split{option}` makes a split that keeps them together."
+        raise LeakError(f"{what} in two subsets", song_ids.take(pa.array(members)).to_pylist(), remedy)
 
 
 def balance(split: Split, classes: Sequence[str]) -> dict[str, Counter[str]]:

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings, strategies as st
 
-from songbag_training.splits.deal import SHARES, Signature, _Dealer, stratify
+from songbag_training.splits.deal import SHARES
+from songbag_training.splits.dealer import Signature, _Dealer, stratify
 from songbag_training.splits.groups import find_units
 from songbag_training.types import Ints
 

@@ -1,0 +1,153 @@
+"""What is said about a split: which copies there are, what was compared, and what may flatter the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from songbag_store.format.index import CONTENT
+from songbag_training.errors import some
+from songbag_training.songs.labels import Labels
+from songbag_training.splits.copies import CopyCounts
+from songbag_training.splits.groups import find_units, keys_of, likely_groups, torn
+from songbag_training.splits.split import Split
+from songbag_training.types import Ints, Label
+
+COPIES = "copies"
+"""The suspicion that songs are copies; every other one has the name of a column."""
+
+_SHOWN = 3
+"""Conflicts that a note names."""
+
+
+def split_notes(split: Split, labels: Labels, seconds: float | None = None) -> list[str]:
+    """Return what is to be said about the songs of a split.
+
+    Parameters
+    ----------
+    split : Split
+        Any split.
+    labels : Labels
+        Its songs, in the same order.
+    seconds : float, optional
+        How long it took to find the copies; None if they were saved with the split.
+    """
+    songs, leaks = labels.songs, suspected(split, labels.songs)
+    counts, took = CopyCounts.of(split, songs), "" if seconds is None else f", found in {seconds:.1f} s"
+    notes = []
+    if counts.total:
+        stay = "" if COPIES in leaks else "; copies stay in one subset"
+        notes.append(f"{counts.total:,} songs are copies of others ({counts.in_words()}){took}{stay}")
+    elif split.copy_group is not None:
+        took = "" if seconds is None else f" (searched for {seconds:.1f} s)"
+        notes.append(f"no song is a copy of another by {_compared(split, songs, ' or ')}{took}")
+    if split.copy_group is None:
+        notes.append("note: this split was made without a search for copies: only byte-identical ones are known")
+    conflicts = _label_notes(split, labels) if counts.total else ()
+    return [*notes, *conflicts, *_value_notes(split, songs), *leak_notes(split, songs, leaks)]
+
+
+def claim(split: Split, songs: pa.Table) -> str:
+    """Return what is certain about a split that has passed the leak check, in words that claim no more than that."""
+    alike = split.copy_group is not None and COPIES not in suspected(split, songs)
+    kept = [f"no copy by {_compared(split, songs, ' or ', alike=alike)}"]
+    for column in split.group:
+        n = _n_with_value(songs[column])
+        kept.append(f"no value of {column!r}" + (f" (which {n:,} songs have)" if n < songs.num_rows else ""))
+    return f"no leak found: {' and '.join(kept)} is in two subsets"
+
+
+def _compared(split: Split, songs: pa.Table, last: str, *, alike: bool = True) -> str:
+    """Name what songs were compared by."""
+    n_known = songs.num_rows - songs[CONTENT].null_count
+    kinds = [] if not n_known else ["bytes" + (f" (which {n_known:,} songs have)" if n_known < songs.num_rows else "")]
+    if split.copy_group is not None:
+        kinds += ["audio", "likeness"] if alike else ["audio"]
+    return last.join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
+
+
+def _n_with_value(column: pa.ChunkedArray) -> int:
+    """Return how many songs have a value in a column of the groups."""
+    return len(np.unique(keys_of(column)[0]))
+
+
+def _label_notes(split: Split, labels: Labels) -> Iterator[str]:
+    """Note copies whose labels are not those of their originals."""
+    units = find_units(labels.songs, (), list(split.copies().values()))
+    order = np.argsort(units, kind="stable")
+    shared = order[np.bincount(units)[units[order]] > 1]
+    ids: pa.ChunkedArray = labels.songs["song_id"]
+    first_of: dict[int, int] = {}
+    odd: list[str] = []
+    for row in shared.tolist():
+        first = first_of.setdefault(int(units[row]), row)
+        if labels.names[row] != labels.names[first]:
+            told = [f"{ids[one].as_py()!r} is {_in_words(labels.names[one])}" for one in (row, first)]
+            odd.append(", ".join(told))
+    if odd:
+        more = "; ..." if len(odd) > _SHOWN else ""
+        what = f"{len(odd)} copies have another label than a song that they are copies of"
+        yield f"note: {what}: {'; '.join(odd[:_SHOWN])}{more}"
+
+
+def _in_words(label: Label) -> str:
+    """Return a label as text for a message."""
+    return repr(label) if isinstance(label, str) else "[" + ", ".join(map(repr, label)) + "]"
+
+
+def _value_notes(split: Split, songs: pa.Table) -> Iterator[str]:
+    """Note songs that have no value in a column of the groups."""
+    for column in split.group:
+        n = songs.num_rows - _n_with_value(songs[column])
+        if n == songs.num_rows:
+            yield f"note: no song has a value in {column!r}: this column keeps no songs together"
+        elif n:
+            what = f"{n:,} of {songs.num_rows:,} songs have no value in {column!r}: each of them stands alone"
+            yield f"note: {what}, so songs that belong together may be in two subsets"
+
+
+def leak_notes(split: Split, songs: pa.Table, suspects: Mapping[str, Ints]) -> list[str]:
+    """Return a note for each suspicion, as `suspected` returns them for the same split and songs."""
+    notes = []
+    for what, rows in suspects.items():
+        if what == COPIES:
+            ids = songs["song_id"].take(pa.array(rows)).to_pylist()
+            told = f"{len(rows):,} songs are alike to songs of another subset, a suspected leak: {some(ids)}"
+        else:
+            n_torn = len(np.unique(torn(songs[what], split.numbers())[1]))
+            told = f"{n_torn} value{'s' if n_torn > 1 else ''} of {what!r} have songs in more than one subset"
+            told += f", which flatters the metrics; group by {what!r} to keep them together"
+        notes.append(f"note: {told}")
+    return notes
+
+
+def suspected(split: Split, songs: pa.Table, judged: str | None = None) -> dict[str, Ints]:
+    """Return the rows of songs that may be known from another subset, by why: `COPIES`, or a column (artist, album).
+
+    Parameters
+    ----------
+    split : Split
+        Any split.
+    songs : pyarrow.Table
+        Rows of the index of its songs, in the same order.
+    judged : str, optional
+        Only songs of this subset; by default of all.
+    """
+    columns: Mapping[str, pa.ChunkedArray] = {
+        name: songs[name] for name in likely_groups(songs.schema) if name not in split.group
+    }
+    if split.copy_group is not None:
+        columns = {COPIES: split.copies()["copy_group"], **columns}
+    sides = split.numbers()
+    inside = np.ones(len(sides), bool)
+    if judged is not None:
+        inside = np.array(split.subsets) == judged
+        sides = inside.astype(np.int64)
+    found = {}
+    for what, column in columns.items():
+        rows = np.unique(torn(column, sides)[0])
+        if len(rows := rows[inside[rows]]):
+            found[what] = rows
+    return found
