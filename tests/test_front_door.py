@@ -22,12 +22,17 @@ from songbag_store.errors import MissingExtra
 
 FUNCTIONS = (
     *("open", "extract", "split", "train", "cross_validate", "evaluate", "predict", "export"),
-    *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures", "copies"),
+    *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures", "copies", "diff"),
 )
 
 ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "as_json", "folder"}
 """Options that a `Location` holds, and those that only say how a command prints."""
-IN_OTHER_WORDS = {"train": {"resume"}, "extract": {"features"}, "copies": {"form", "output"}}
+IN_OTHER_WORDS = {
+    "train": {"resume"},
+    "extract": {"features"},
+    "copies": {"form", "output"},
+    "diff": {"form", "output"},
+}
 """Options that Python has in another form: a function of its own, two fields (`--features mfcc+delta`), a table."""
 
 

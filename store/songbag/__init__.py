@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from songbag_store.store import SongStore as SongStore, open as open
     from songbag_store.upkeep.change import relabel as relabel, remove as remove
     from songbag_store.upkeep.compact import compact as compact
+    from songbag_store.upkeep.difference import diff as diff
     from songbag_store.upkeep.garbage import gc as gc
     from songbag_store.upkeep.summary import failures as failures, history as history, info as info
     from songbag_store.upkeep.verify import repair as repair
@@ -71,6 +72,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_store.store": ("SongStore", "open"),
         "songbag_store.upkeep.change": ("relabel", "remove"),
         "songbag_store.upkeep.compact": ("compact",),
+        "songbag_store.upkeep.difference": ("diff",),
         "songbag_store.upkeep.garbage": ("gc",),
         "songbag_store.upkeep.summary": ("failures", "history", "info"),
         "songbag_store.upkeep.verify": ("repair",),

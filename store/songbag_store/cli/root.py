@@ -98,6 +98,29 @@ def copies(store: Store, at: At, form: Form = None, output: Output = None) -> No
     say(copies_text(table), file=sys.stderr)
 
 
+@app.command()
+@with_location(snapshot=False)
+def diff(
+    store: Store,
+    at: At,
+    before: Annotated[int, typer.Option("--from", metavar="N", help="The earlier snapshot, by its number.")],
+    after: Annotated[int | None, typer.Option("--to", metavar="M", help="The later; by default the newest.")] = None,
+    form: Form = None,
+    output: Output = None,
+) -> None:
+    """List what changed between two snapshots: songs added, removed, failed, computed anew, relabelled."""
+    from songbag_store.sql.output import chosen_format, write_table
+    from songbag_store.store import SongStore
+    from songbag_store.upkeep.difference import diff as run, diff_text
+
+    chosen, opened = chosen_format(form, output), SongStore.open(at(store))
+    after = opened.snapshot if after is None else after
+    table = run(opened, before, after, arrow=True)
+    if chosen != "table" or output is not None or table.num_rows:
+        write_table(table, chosen, output)
+    say(diff_text(table, before, after), file=sys.stderr)
+
+
 app.add_typer(cli_store.commands)
 
 

@@ -23,6 +23,7 @@ from songbag_pipeline.songs.containment import Containment
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch
 from songbag_store.progress import Silent
+from songbag_store.upkeep.difference import diff
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.audio import chirp, write
 from tests.support.clusters import extract_inside
@@ -142,6 +143,11 @@ def test_a_changed_song_stops_the_run_before_any_work_unless_it_is_to_be_updated
     assert len(now.windows("low/0.wav")) == 15
     assert len(SongStore.open(tmp_path / "store", snapshot=1).windows("low/0.wav")) == 3
     assert now.index(arrow=True).num_rows == 9
+    digests = [one.songs(ids=["low/0.wav"], arrow=True)["content_sha256"][0].as_py() for one in (before, now)]
+    assert [tuple(row.values()) for row in diff(now, 1, arrow=True).to_pylist()] == [
+        ("added", "new.wav", None, None, None),
+        ("computed anew", "low/0.wav", "content_sha256", *digests),
+    ]
 
 
 def test_a_limit_takes_the_first_and_the_next_run_goes_on(folder: Path, tmp_path: Path, run: Run) -> None:
