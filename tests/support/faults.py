@@ -206,6 +206,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "Rare classes count more in the training.",
             "They count as much in the validation that chooses the epoch; `--monitor` names another metric.",
         ),
+        112: (
+            "Class names differ only in case, spaces or Unicode form, or are texts such as nan and None.",
+            "A note names them with their numbers of songs and says what to do; they stay as they are.",
+        ),
         105: (
             "An option has a value that makes a library panic, or names a device.",
             "A usage error that names the option.",

@@ -42,7 +42,29 @@ _ENCODER = Rule(lambda value: value in get_args(EncoderName) or is_plug_in(value
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig(Declared):
+class LabelConfig(Declared):
+    """How the labels of songs are read from their column."""
+
+    label_separator: str | None = declared(
+        None,
+        "Text between the classes of a song in a column of text: with |, a song of a|b is of both.",
+        rule=Rule(bool, "text of one character or more"),
+        metavar="TEXT",
+        absent="one class",
+        later=True,
+    )
+    min_songs: int = declared(
+        1, "Leave out classes with fewer songs, and songs of no other class.", rule=at_least(1), later=True
+    )
+
+    @property
+    def reading(self) -> LabelConfig:
+        """These fields alone, without those of a class below."""
+        return LabelConfig(label_separator=self.label_separator, min_songs=self.min_songs)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(LabelConfig):
     """Options of a training, besides the store, the label and the songs: docs/options.md.
 
     Raises

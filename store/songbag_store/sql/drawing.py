@@ -8,10 +8,9 @@ import sys
 from typing import TextIO
 
 import pyarrow as pa
-from rich.cells import cell_len, set_cell_size
 
 from songbag_store.sql.texts import cell_text, is_number, values_of
-from songbag_store.terminal import encodable, plain_text
+from songbag_store.terminal import cells as n_cells_of, encodable, fitted, plain_text
 
 _MOST_ROWS = 200
 _NARROWEST = 12
@@ -44,10 +43,10 @@ def _drawn(table: pa.Table, width: int, stream: TextIO | None) -> tuple[str, lis
     head = table.slice(0, _MOST_ROWS)
     columns = [_cells(name, head[position], stream) for position, name in enumerate(head.column_names)]
     numeric = [is_number(kind) for kind in table.schema.types]
-    widths = _column_widths([max(map(cell_len, cells)) for cells in columns], numeric, width)
+    widths = _column_widths([max(map(n_cells_of, cells)) for cells in columns], numeric, width)
     mark = "…" if stream is None or encodable("…", stream) == "…" else "..."
     shown = [
-        [_fitted(cell, n_cells, mark, right=right) for cell in cells]
+        [fitted(cell, n_cells, mark=mark, right=right) for cell in cells]
         for cells, right, n_cells in zip(columns, numeric, widths, strict=False)
     ]
     lines = [(" " * _GAP).join(row).rstrip() for row in zip(*shown, strict=True)]
@@ -59,15 +58,6 @@ def _cells(name: str, column: pa.ChunkedArray, stream: TextIO | None) -> list[st
     text = cell_text(column.type)
     cells = [plain_text(name), *("-" if value is None else text(value) for value in values_of(name, column))]
     return cells if stream is None else [encodable(cell, stream) for cell in cells]
-
-
-def _fitted(text: str, n_cells: int, mark: str, *, right: bool) -> str:
-    """Return a text that takes a number of cells: cut, with a mark, or padded."""
-    if cell_len(text) > n_cells:
-        mark = mark[:n_cells]
-        text = set_cell_size(text, n_cells - len(mark)) + mark
-    padding = " " * (n_cells - cell_len(text))
-    return padding + text if right else text + padding
 
 
 def _column_widths(natural: list[int], numeric: list[bool], width: int) -> list[int]:

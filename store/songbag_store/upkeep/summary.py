@@ -16,16 +16,14 @@ from songbag_store.format.index import user_fields
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.sql.output import bytes_text
 from songbag_store.store import SongStore, StoreLike
-from songbag_store.terminal import plain_text
+from songbag_store.terminal import plain_name, plain_text
+from songbag_store.upkeep.classes import class_counts
 from songbag_store.upkeep.notes import n_noted
 from songbag_store.upkeep.sound import describe_sound, sound_counts
 from songbag_store.writer import open_identity
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_MOST_CLASSES = 50
-_LONGEST_CLASS = 60
 
 
 def info(store: StoreLike) -> dict[str, Any]:
@@ -50,7 +48,8 @@ def info(store: StoreLike) -> dict[str, Any]:
         "sound": sound_counts(store.inside.state.content),
         "noted": n_noted(store.inside.state.content),
         "columns": [field.name for field in own],
-        "classes": {field.name: counts for field in own if (counts := _classes(songs[field.name]))},
+        "column_types": {field.name: str(field.type) for field in own},
+        "classes": {field.name: counts for field in own if (counts := class_counts(songs[field.name]))},
         "spec": store.spec.to_dict(),
         "fingerprint": store.spec.fingerprint,
     }
@@ -107,17 +106,6 @@ def _sum(column: pa.ChunkedArray) -> Any:
     return pc.sum(column).as_py() or 0
 
 
-def _classes(column: pa.ChunkedArray) -> dict[str, int]:
-    """Count the values of a text column that has few different ones: these could be the classes of a model."""
-    if not pa.types.is_string(column.type):
-        return {}
-    counts = column.drop_null().value_counts()
-    longest = pc.max(pc.utf8_length(counts.field("values"))).as_py() or 0
-    if not 0 < len(counts) <= _MOST_CLASSES or longest > _LONGEST_CLASS:
-        return {}
-    return dict(sorted((entry["values"].as_py(), entry["counts"].as_py()) for entry in counts))
-
-
 def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield what `info` returned, as names and values to read."""
     spec = facts["spec"]
@@ -127,10 +115,13 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "windows", f"{facts['windows']:,} of {spec['window_s']:g} s every {spec['window_hop_s']:g} s"
     yield "features", FeatureSpec.from_dict(spec).in_words()
     yield "on disk", f"{bytes_text(facts['bytes'])} in {facts['objects']:,} files"
+    types = facts["column_types"]
     for column, counts in facts["classes"].items():
-        yield column, ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        is_text = "string" in types[column] or "bool" in types[column]
+        shown = (f"{plain_name(name)}{' ' if is_text else ': '}{count:,}" for name, count in counts.items())
+        yield column, f"{', '.join(shown)} ({types[column]})"
     if other := [name for name in facts["columns"] if name not in facts["classes"]]:
-        yield "more columns", ", ".join(other)
+        yield "more columns", ", ".join(f"{name} ({types[name]})" for name in other)
     for flag in ("truncated", "padded"):
         if facts[flag]:
             yield flag, f"{facts[flag]:,} songs"

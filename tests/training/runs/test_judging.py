@@ -15,9 +15,10 @@ from songbag_store import SongStore
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, predict, train
 from songbag_training.evaluation.calibration import fit_temperature, scale
-from songbag_training.evaluation.display import draw_confusion, format_confusion, format_judgement, format_metrics
+from songbag_training.evaluation.display import format_confusion, format_judgement, format_metrics
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import confident_mistakes, song_metrics
+from songbag_training.evaluation.picture import draw_confusion
 from songbag_training.songs.task import Task
 from songbag_training.types import Floats
 

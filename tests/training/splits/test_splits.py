@@ -14,9 +14,10 @@ from songbag_store.errors import UsageError
 from songbag_store.format.sealed import Sealed, seal
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import read_labels
+from songbag_training.splits.balance import format_balance
 from songbag_training.splits.copies import CopyCounts
 from songbag_training.splits.deal import make_split
-from songbag_training.splits.split import SUBSETS, Split, apply_split, check_leaks, format_balance
+from songbag_training.splits.split import SUBSETS, Split, apply_split, check_leaks
 
 
 def _songs(labels: list[object], kind: pa.DataType | None = None, contents: list[str | None] | None = None) -> pa.Table:

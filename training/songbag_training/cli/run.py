@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,8 @@ import typer
 
 from songbag_store.cli.options import At, with_location
 from songbag_store.cli.upkeep import Full, verify_store
+from songbag_store.cli.wording import AsOptions
+from songbag_store.progress import shown_on
 from songbag_store.terminal import say
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import ExportFormat
@@ -22,6 +25,7 @@ PlugIn = Annotated[
 
 @with_location(cache=True)
 def evaluate(
+    context: typer.Context,
     run: RunFolder,
     at: At,
     store: Annotated[
@@ -33,6 +37,9 @@ def evaluate(
         typer.Option("--output", "-o", metavar="DIR", help="Judge by all labelled songs of STORE, results go here."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="With -o: the column of the labels, if not as at training.")] = None,
+    label_separator: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="With -o: between the classes of a song, if not as at training.")
+    ] = None,
     encoder: PlugIn = None,
 ) -> None:
     """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
@@ -41,8 +48,11 @@ def evaluate(
         from songbag_training.runs.evaluate import evaluate as evaluate_run
         from songbag_training.runs.run import Run
     opened = Run.open(run)
+    shown = AsOptions(shown_on(sys.stdout), context.command)
     place = at(store or opened.facts.store_location) if store or output is None else None
-    result = evaluate_run(opened, place, output, label=label, encoder=encoder)
+    result = evaluate_run(
+        opened, place, output, label=label, label_separator=label_separator, encoder=encoder, progress=shown
+    )
     say(format_metrics(result.metrics), end="\n\n")
     if result.confusion is not None:
         say(format_confusion(result.confusion, opened.facts.classes), end="\n\n")

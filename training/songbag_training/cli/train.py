@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 from songbag_store.cli.options import At, Given, Store, with_location, with_options
+from songbag_store.cli.wording import AsOptions
+from songbag_store.progress import shown_on
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import TrainConfig
+from songbag_training.config import LabelConfig, TrainConfig
 
 _MOSTLY_KNOWN_S = 0.5
 
@@ -33,6 +35,7 @@ SavedSplit = Annotated[
 @with_location(cache=True)
 @with_options
 def train(
+    context: typer.Context,
     store: Store,
     at: At,
     label: Label,
@@ -47,7 +50,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
-    chosen = config.make()
+    chosen, shown = config.make(), AsOptions(shown_on(sys.stdout), context.command)
     if resume:
         others = {"label": label, "where": where, "split": split, "group": group, "snapshot": at(store).snapshot}
         given = {name: value for name, value in others.items() if value not in (None, [])} | config.fields
@@ -55,27 +58,28 @@ def train(
             from songbag_training.fit.train import refuse_contradictions, resume as run_resume
             from songbag_training.runs.run import Run
         refuse_contradictions(Run.open_unfinished(output), given)
-        run_resume(output, at(store), encoder=given.get("encoder"))
+        run_resume(output, at(store), encoder=given.get("encoder"), progress=shown)
         return
-    from songbag_store.progress import shown_on
     from songbag_training.fit.material import prepare
 
     # Both take long: to load TensorFlow and to choose the songs of a large store. So they run at the same time. Most
     # mistakes in the command show within half a second, before TensorFlow loads.
     with ThreadPoolExecutor(1) as aside:
         preparing = aside.submit(
-            prepare, at(store), label, where, split, group=group or (), config=chosen, progress=shown_on(sys.stdout)
+            prepare, at(store), label, where, split, group=group or (), config=chosen, progress=shown
         )
         wait([preparing], timeout=_MOSTLY_KNOWN_S)
         if preparing.done():
             preparing.result()
         with quiet_start():
             from songbag_training.fit.train import train_on
-    train_on(preparing.result(), output)
+    train_on(preparing.result(), output, progress=shown)
 
 
 @with_location()
+@with_options
 def split(
+    context: typer.Context,
     store: Store,
     at: At,
     label: Label,
@@ -85,16 +89,30 @@ def split(
     fold_column: FoldColumn = None,
     where: Where = None,
     seed: Annotated[int, typer.Option(help="Another seed gives another split.")] = 0,
+    *,
+    reading: Given[LabelConfig],
 ) -> None:
     """Divide the songs of a store once, and save who is where: for `train --split` and `cross-validate --split`."""
     from songbag_training.splits.division import split as run
 
-    run(at(store), label, output, group=group or (), folds=folds, fold_column=fold_column, where=where, seed=seed)
+    run(
+        at(store),
+        label,
+        output,
+        group=group or (),
+        folds=folds,
+        fold_column=fold_column,
+        where=where,
+        seed=seed,
+        progress=AsOptions(shown_on(sys.stdout), context.command),
+        **reading.make().to_dict(),
+    )
 
 
 @with_location(cache=True)
 @with_options
 def cross_validate(
+    context: typer.Context,
     store: Store,
     at: At,
     label: Label,
@@ -112,10 +130,19 @@ def cross_validate(
     """Train once for each fold, on all the others, and test on this one: mean, spread and every song's prediction."""
     from songbag_store import SongStore
 
-    chosen = config.make()
+    chosen, shown = config.make(), AsOptions(shown_on(sys.stdout), context.command)
     opened = SongStore.open(at(store))
     with quiet_start():
         from songbag_training.fit.cross_validation import cross_validate as run_cross_validation
     run_cross_validation(
-        opened, label, output, chosen, folds=folds, fold_column=fold_column, split=split, group=group or (), where=where
+        opened,
+        label,
+        output,
+        chosen,
+        folds=folds,
+        fold_column=fold_column,
+        split=split,
+        group=group or (),
+        where=where,
+        progress=shown,
     )

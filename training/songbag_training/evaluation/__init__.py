@@ -1,3 +1,13 @@
 """How good predictions are: scores, metrics, intervals, calibration, tables."""
 
-__all__ = ["calibration", "display", "intervals", "leaks", "metrics", "predictions", "score", "window_metrics"]
+__all__ = [
+    "calibration",
+    "display",
+    "intervals",
+    "leaks",
+    "metrics",
+    "picture",
+    "predictions",
+    "score",
+    "window_metrics",
+]

@@ -40,7 +40,8 @@ from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.leaks import in_words, leak_lines, without_suspects
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.predictions import probability_names
-from songbag_training.fit.train import resume, train
+from songbag_training.fit.material import prepare
+from songbag_training.fit.train import resume, train_on
 from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, parse_run_document, read_run_document
 from songbag_training.runs.run import Run
 from songbag_training.runs.seals import replacing_results
@@ -210,9 +211,11 @@ def cross_validate(
         seed=config.seed,
         as_folds=True,
         copies=Copies.saved(Split.read(folder / _SPLIT)) if begun else None,
+        reading=config.reading,
         progress=progress,
     )
     labels, made = choice.labels, choice.split
+    config = dataclasses.replace(config, **made.reading.to_dict())
     trainings = [_training_split(made, name, labels, label, config) for name in made.names]
     plan = Plan(
         store_uuid=opened.uuid,
@@ -265,7 +268,9 @@ def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progre
     if not is_there(folder / RUN):
         # A call that was stopped before the training began may have left a folder.
         shutil.rmtree(folder, ignore_errors=True)
-        return train(store, plan.label, folder, plan.config, where=plan.where, split=split, progress=progress)
+        # What is to be said of the labels was said of all folds.
+        material = prepare(store, plan.label, plan.where, split, config=plan.config)
+        return train_on(material, folder, progress=progress)
     run = Run.open_unfinished(folder)
     run.split()
     if run.facts.finished_at is None:

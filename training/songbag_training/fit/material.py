@@ -80,14 +80,25 @@ def prepare(
 ) -> Material:
     """Choose songs and split; parameters and errors are those of `songbag_training.fit.train.train`.
 
-    `progress` shows the search for copies.
+    `progress` shows notes on the labels and the search for copies.
 
     Beside the search for copies, a million songs take three seconds, and memory for a few columns of the index: the
     process takes 1.9 GB.
     """
     store = SongStore.open(store)
-    choice = choose_split(store, label, where, split, group=group, seed=config.seed, as_folds=False, progress=progress)
+    choice = choose_split(
+        store,
+        label,
+        where,
+        split,
+        group=group,
+        seed=config.seed,
+        as_folds=False,
+        reading=config.reading,
+        progress=progress,
+    )
     labels, chosen = choice.labels, choice.split
+    config = dataclasses.replace(config, **chosen.reading.to_dict())
     for option in ("early_stopping", "calibrate", "monitor"):
         if config.chooses_by(option) and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"

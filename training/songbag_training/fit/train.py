@@ -61,7 +61,7 @@ def train(
     store : SongStore, Location, str or pathlib.Path
         The store, at the snapshot to train on.
     label : str
-        Column of the index with one label a song: text, whole numbers or booleans.
+        Column of the index with one label a song: text, whole numbers or booleans; or with a list of them.
     output : str or pathlib.Path
         The run folder, new or empty.
     config : TrainConfig
@@ -237,8 +237,6 @@ def _note_songs(material: Material, progress: Progress) -> None:
     labels, split = material.labels, material.split
     subsets = ", ".join(f"{n} {subset}" for subset, n in split.counts().items())
     progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {subsets}")
-    if labels.n_unlabelled:
-        progress.note(f"{labels.n_unlabelled} songs without a label in {material.label!r} are left out")
     if split.group:
         progress.note(f"songs of the same {' or '.join(split.group)} stay in one subset")
     for note in material.notes:

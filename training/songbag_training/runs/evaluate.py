@@ -24,18 +24,19 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
+from songbag_training.config import LabelConfig
 from songbag_training.errors import DamagedRun, LabelError
-from songbag_training.evaluation.display import draw_confusion
 from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.leaks import in_words, without_suspects
 from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
+from songbag_training.evaluation.picture import draw_confusion
 from songbag_training.evaluation.predictions import probability_columns, windows_schema, windows_table
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.window_metrics import WindowMetrics
 from songbag_training.runs.overlap import known_songs
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
-from songbag_training.songs.labels import Labels, read_labels
+from songbag_training.songs.labels import Labels, fitting, read_labels
 from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.groups import likely_groups
 from songbag_training.splits.notes import suspected
@@ -78,6 +79,7 @@ def evaluate(
     output: str | Path | None = None,
     *,
     label: str | None = None,
+    label_separator: str | None = None,
     encoder: str | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -99,6 +101,8 @@ def evaluate(
         windows.parquet and confusion.png there.
     label : str, optional
         With `output`: the column with the labels, by default the one of the training.
+    label_separator : str, optional
+        With `output`: the text between the classes of a song in a column of text, by default that of the training.
     encoder : str, optional
         The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
     progress : Progress, optional
@@ -117,13 +121,18 @@ def evaluate(
     """
     run = Run.open(run).allow_encoder(encoder)
     if output is None:
-        if label is not None or (isinstance(store, Location) and store.snapshot is not None):
+        if (
+            label is not None
+            or label_separator is not None
+            or (isinstance(store, Location) and store.snapshot is not None)
+        ):
             what = "the songs, labels and snapshot of a run are its own"
             raise UsageError(what, place="evaluate", remedy="Give `store` and `output` to judge it by other songs.")
         return judge_split(run, open_store(run.facts, store), run.load_model())
     if store is None:
         raise UsageError("no store is given to judge by", place="output", remedy="Give `store` as well.")
-    return _judge_elsewhere(run, SongStore.open(store), Path(output), label, progress or shown_on(sys.stdout))
+    asked = LabelConfig(label_separator=label_separator)
+    return _judge_elsewhere(run, SongStore.open(store), Path(output), label, asked, progress or shown_on(sys.stdout))
 
 
 def judge_split(run: Run, store: SongStore, model: keras.Model) -> Evaluation:
@@ -141,11 +150,16 @@ def _suspects(split: Split, store: SongStore) -> dict[str, Ints]:
     return {in_words(what, "train or validation"): rows for what, rows in found.items()}
 
 
-def _judge_elsewhere(run: Run, store: SongStore, output: Path, label: str | None, progress: Progress) -> Evaluation:
+def _judge_elsewhere(
+    run: Run, store: SongStore, output: Path, label: str | None, asked: LabelConfig, progress: Progress
+) -> Evaluation:
     refuse_other_spec(run.facts, store)
     column = label or run.facts.label
     task = run.facts.song_task
-    labels = read_labels(store.songs(arrow=True), column)
+    songs = store.songs(arrow=True)
+    if asked.label_separator is None:
+        asked = fitting(run.facts.config.reading, songs.schema, column)
+    labels = read_labels(songs, column, asked)
     _refuse_other_task(labels, column, task)
     known = _known(labels, column, task.classes, progress)
     suspects = known_songs(run, store, known, progress)

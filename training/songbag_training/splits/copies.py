@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from typing import Self
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -66,7 +66,8 @@ class Copies:
     def joined(self, split: Split) -> Split:
         """Return a split with these copies."""
         found = self.among(pa.array(split.song_ids, pa.string()))
-        return dataclasses.replace(split, **{name: tuple(column.to_pylist()) for name, column in found.items()})
+        columns: dict[str, Any] = {name: tuple(column.to_pylist()) for name, column in found.items()}
+        return dataclasses.replace(split, **columns)
 
 
 def _shared(numbers: pa.Array) -> pa.Array:

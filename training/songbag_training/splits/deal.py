@@ -12,10 +12,12 @@ import pyarrow as pa
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
+from songbag_training.config import LabelConfig
 from songbag_training.errors import LabelError, some
-from songbag_training.songs.labels import Labels, known_values, labelled_songs, require_columns, require_learnable
+from songbag_training.songs.labels import Labels, fitting, labelled_songs, require_columns, settled
 from songbag_training.splits.copies import Copies
 from songbag_training.splits.dealer import stratify
+from songbag_training.splits.folds import folds_of
 from songbag_training.splits.groups import find_units, likely_groups
 from songbag_training.splits.notes import split_notes
 from songbag_training.splits.split import (
@@ -119,14 +121,7 @@ def _check_folds(labels: Labels, folds: int | None, fold_column: str | None) -> 
 def _given_split(labels: Labels, column: str, fold_column: str, group: Sequence[str], copies: Copies) -> Split:
     require_columns(labels.songs.schema, (fold_column,), "fold_column")
     require_columns(labels.songs.schema, group, "group")
-    values, known = known_values(labels.songs[fold_column].combine_chunks())
-    ids: list[str] = labels.songs["song_id"].to_pylist()
-    without = [ids[row] for row in np.flatnonzero(~known)]
-    if without:
-        what = f"{len(without)} labelled songs have no fold in {fold_column!r}: {some(without)}"
-        raise UsageError(what, place="fold_column", remedy="Give them one, or leave them out with `where`.")
-    names = np.array([*map(str, values.dictionary.to_pylist())], object)
-    subsets = tuple(names[values.indices.to_numpy()].tolist())
+    subsets, ids = folds_of(labels.songs, fold_column), labels.songs["song_id"].to_pylist()
     split = copies.joined(Split(tuple(ids), tuple(labels.names), subsets, tuple(group)))
     if len(split.names) < 2:
         what = f"all songs have the same fold in {fold_column!r}: {split.subsets[0]!r}"
@@ -149,12 +144,15 @@ def choose_split(
     seed: int,
     as_folds: bool | None = None,
     copies: Copies | None = None,
+    reading: LabelConfig,
     progress: Progress | None = None,
 ) -> Choice:
     """Return the songs to train on and their split: the saved one if it is given, else a new one, see `make_split`.
 
     `as_folds` says whether the split must consist of folds, or must not; None allows both. The copies that a new split
-    keeps together are found, which `progress` shows, unless they are given.
+    keeps together are found, unless they are given. What `reading` leaves open is read as for the saved split, if that
+    is of the same column; the split that is returned says how. `progress` shows what looks like a mistake in the
+    labels, see `songbag_training.songs.labels.settled`, and the search for copies.
 
     Raises
     ------
@@ -177,13 +175,16 @@ def choose_split(
         "group of the split": saved.group if saved else (),
         "groups": likely_groups(store.inside.state.content.schema),
     }
-    labels = labelled_songs(store, column, where, also | kept)
+    reading = _reading(store, saved, column, reading)
+    labels = labelled_songs(store, column, where, also | kept, reading)
     if saved is None:
+        labels = settled(labels, column, reading.min_songs, progress)
         _check_folds(labels, folds, fold_column)
         copies = copies or Copies.find(store, progress)
     made = saved or make_split(
         labels, column, folds=folds, fold_column=fold_column, group=group, seed=seed, copies=copies
     )
+    made = dataclasses.replace(made, column=column, reading=reading)
     if as_folds is not None and made.is_folds != as_folds:
         what, remedy = "train, validation and test, not of folds", "`songbag train` takes it; make folds with `folds`."
         if made.is_folds:
@@ -192,11 +193,30 @@ def choose_split(
         raise UsageError(f"the split consists of {what}", place="split", remedy=remedy)
     if saved is None:
         return Choice(labels, made, split_notes(made, labels, copies.seconds if copies else None))
-    own, applied = apply_split(saved, labels, store.songs(columns=["song_id"], arrow=True))
-    require_learnable(own, column)
+    return _saved_choice(made, labels, store, progress)
+
+
+def _reading(store: SongStore, saved: Split | None, column: str, asked: LabelConfig) -> LabelConfig:
+    """Return how the labels are read: as asked, and else as those of the saved split, if they are of this column."""
+    if saved is None or saved.column != column:
+        return asked
+    own = fitting(saved.reading, store.inside.state.content.schema, column)
+    return dataclasses.replace(own, **asked.to_dict())
+
+
+def _saved_choice(saved: Split, labels: Labels, store: SongStore, progress: Progress | None) -> Choice:
+    """Return the songs of a saved split that is to be used for these labels, read as it says."""
+    column, least = str(saved.column), saved.reading.min_songs
+    every_song = store.songs(columns=["song_id"], arrow=True)
+    own, applied = apply_split(saved, labels, every_song)
+    settled_own = settled(own, column, least, progress)
+    if settled_own is not own:
+        own, applied = apply_split(saved, settled_own, every_song)
     if not saved.is_folds:
         check_trainable(applied, own.classes, column)
-    notes, n_later = split_notes(applied, own), len(labels.names) - len(own.names)
+    # Songs that were left out with their rare classes are no later songs.
+    rare = set(labels.classes).difference(own.classes) if least > 1 else set()
+    notes, n_later = split_notes(applied, own), len(labels.without(rare).names) - len(own.names)
     if n_later:
         what = f"{n_later:,} labelled songs are not in the split"
         notes.append(f"note: {what}: they are left out, and were not compared with its songs")
@@ -263,6 +283,7 @@ def _check_counts(
         once = ", copies counted once" if sum(n_songs) > sum(held) and not group else ""
         what = f"too few {thing} in a class for {into}{once}: {', '.join(small[:8])}{more}"
         remedy = (
-            f"Each class needs {len(subsets)} different ones: add some, merge classes, or leave it out with `where`."
+            f"Each class needs {len(subsets)} different ones: add some, merge classes, or leave rare ones out with "
+            "`min_songs` or `where`."
         )
         raise LabelError(column, what, remedy)

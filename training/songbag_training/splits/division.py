@@ -9,9 +9,11 @@ from pathlib import Path
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import require_output
 from songbag_store.store import SongStore, StoreLike
+from songbag_training.config import LabelConfig
+from songbag_training.splits.balance import format_balance
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.notes import claim
-from songbag_training.splits.split import Split, format_balance
+from songbag_training.splits.split import Split
 
 
 def split(
@@ -24,6 +26,8 @@ def split(
     fold_column: str | None = None,
     where: str | None = None,
     seed: int = 0,
+    label_separator: str | None = None,
+    min_songs: int = 1,
     progress: Progress | None = None,
 ) -> Split:
     """Divide the songs of a store into train, validation and test, or into folds.
@@ -49,6 +53,10 @@ def split(
         SQL expression over the index; only these songs are divided.
     seed : int
         Another seed gives another split.
+    label_separator : str, optional
+        Text between the classes of a song in a column of text: with ``"|"``, a song of ``"a|b"`` is of both.
+    min_songs : int
+        Classes with fewer songs, and songs of no other class, are left out.
     progress : Progress, optional
         Where to show the balance and the leak check; by default standard output.
 
@@ -81,14 +89,13 @@ def split(
         fold_column=fold_column,
         group=group,
         seed=seed,
+        reading=LabelConfig(label_separator=label_separator, min_songs=min_songs),
         progress=progress,
     )
     labels, made = chosen.labels, chosen.split
     if output is not None:
         made.write(Path(output))
     progress.note(format_balance(made, labels.classes) + "\n")
-    if labels.n_unlabelled:
-        progress.note(f"{labels.n_unlabelled} songs without a label in {label!r} are left out")
     for note in (*chosen.notes, claim(made, labels.songs)):
         progress.note(note)
     progress.note(f"split {made.digest[:12]}" + (f": {output}" if output else ""))

@@ -11,7 +11,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from songbag_store.format.index import CONTENT
-from songbag_training.songs.labels import is_list, known_values
+from songbag_training.songs.columns import is_list, known_values
 from songbag_training.types import Ints
 
 _LIKELY = {"artist", "artists", "album_artist", "albumartist", "album"}

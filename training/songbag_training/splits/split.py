@@ -8,7 +8,7 @@ import json
 import operator
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,7 @@ from songbag_store.format.index import CONTENT
 from songbag_store.format.sealed import FACTS_KEY, check_seal, seal
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_regular, write_whole
-from songbag_store.terminal import plain_text
+from songbag_training.config import LabelConfig
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import Labels, require_columns
 from songbag_training.songs.task import Task, classes_of
@@ -54,6 +54,10 @@ class _SplitFacts:
     """Digest of the rows."""
     group: list[str]
     """See `Split`."""
+    column: str | None = None
+    """See `Split`."""
+    reading: LabelConfig = dataclasses.field(default_factory=LabelConfig)
+    """See `Split`."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -71,6 +75,10 @@ class Split(Shown):
         copy. None as a whole if copies were not looked for when the split was made: then only bytes are compared.
     same_audio : tuple of int or None, or None
         Of these, songs with the same number have the same audio for certain. The others are alike, a suspicion.
+    column : str or None
+        Column of the index with the labels that it was made by.
+    reading : LabelConfig
+        How they were read.
     """
 
     song_ids: tuple[str, ...]
@@ -79,6 +87,8 @@ class Split(Shown):
     group: tuple[str, ...] = ()
     copy_group: CopyGroups | None = None
     same_audio: CopyGroups | None = None
+    column: str | None = None
+    reading: LabelConfig = dataclasses.field(default_factory=LabelConfig)
 
     @cached_property
     def digest(self) -> str:
@@ -126,8 +136,9 @@ class Split(Shown):
         table = pa.table([self.song_ids, self.labels, self.subsets], schema=schema)
         for name, column in self.copies().items():
             table = table.append_column(name, column)
-        facts = _SplitFacts(digest=self.digest, group=list(self.group))
-        write_whole(path, seal(table, dataclasses.asdict(facts), group_rows=_GROUP_ROWS))
+        facts: dict[str, Any] = {"digest": self.digest, "group": list(self.group)}
+        facts |= {"column": self.column, "reading": self.reading.to_dict()}
+        write_whole(path, seal(table, facts, group_rows=_GROUP_ROWS))
 
     @classmethod
     def read(cls, split: SplitLike) -> Split:
@@ -144,8 +155,9 @@ class Split(Shown):
             facts, table = _read(Path(split))
             ids, names, subsets = (table[name].to_pylist() for name in ("song_id", "label", "part"))
             labels = tuple(name if isinstance(name, str) else tuple(map(str, name)) for name in names)
-            copies = {name: _copy_groups(table[name]) for name in _COPY_COLUMNS if name in table.column_names}
-            made = cls(tuple(map(str, ids)), labels, tuple(map(str, subsets)), tuple(facts.group), **copies)
+            more: dict[str, Any] = {"column": facts.column, "reading": facts.reading}
+            more |= {name: _copy_groups(table[name]) for name in _COPY_COLUMNS if name in table.column_names}
+            made = cls(tuple(map(str, ids)), labels, tuple(map(str, subsets)), tuple(facts.group), **more)
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise DamagedRun(f"is not a split ({reason(error)})", place=str(split)) from error
         if made.digest != facts.digest:
@@ -222,15 +234,18 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
     gone = saved.filter(pc.invert(pc.is_in(saved, value_set=every_song["song_id"].combine_chunks()))).to_pylist()
     if gone:
         raise SplitMismatch(f"the store has no features of {len(gone)} songs of the split", gone)
-    ids = labels.songs["song_id"].combine_chunks()
-    places = pc.index_in(ids, value_set=saved)
+    present = labels.songs["song_id"].combine_chunks()
+    places = pc.index_in(present, value_set=saved)
     rows = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False)).tolist()
     if not rows:
-        raise SplitMismatch("none of the songs to train on is in the split", ids.to_pylist())
+        raise SplitMismatch("none of the songs to train on is in the split", present.to_pylist())
     own, kept = labels.take(rows), places.drop_null().to_pylist()
     subsets = tuple(split.subsets[place] for place in kept)
-    copies = {name: tuple(column.take(pa.array(kept)).to_pylist()) for name, column in split.copies().items()}
-    applied = Split(tuple(own.songs["song_id"].to_pylist()), tuple(own.names), subsets, split.group, **copies)
+    copies: dict[str, Any] = {
+        name: tuple(column.take(pa.array(kept)).to_pylist()) for name, column in split.copies().items()
+    }
+    ids = tuple(own.songs["song_id"].to_pylist())
+    applied = dataclasses.replace(split, song_ids=ids, labels=tuple(own.names), subsets=subsets, **copies)
     check_leaks(applied, own.songs)
     return own, applied
 
@@ -311,15 +326,3 @@ def balance(split: Split, classes: Sequence[str]) -> dict[str, Counter[str]]:
         for name in classes_of(label):
             counts[name][subset] += n
     return counts
-
-
-def format_balance(split: Split, classes: Sequence[str]) -> str:
-    """Return the balance as a table: a row for each class, a column for each subset."""
-    widths = {subset: max(7, len(subset) + 2) for subset in split.counts()}
-    rows: dict[str, Mapping[str, object]] = {"class": {subset: subset for subset in widths}}
-    rows |= {plain_text(name): own for name, own in balance(split, classes).items()} | {"songs": split.counts()}
-    wide = max(map(len, rows))
-    return "\n".join(
-        f"{name:<{wide}}" + "".join(f"{own.get(subset, 0):>{w}}" for subset, w in widths.items())
-        for name, own in rows.items()
-    )

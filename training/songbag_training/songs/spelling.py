@@ -1,0 +1,72 @@
+"""Names of classes that are probably mistakes: one name written in several ways, and texts that stand for no label."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Mapping
+
+from songbag_store.terminal import is_invisible, spelled
+
+_MOST_CLASSES = 100_000
+"""With more classes than this nothing can be learned, and looking at each name takes long."""
+_MOST_SHOWN = 5
+_MOST_IN_A_GROUP = 4
+
+_NO_LABELS = frozenset(
+    {"nan", "<na>", "na", "n/a", "#n/a", "n.a.", "n.a", "nat", "none", "null", "nil", "undefined", "unknown"}
+    | {"missing", "empty", "(none)", "(null)", "[none]", "<none>", "<null>", "\\n", "[]", "{}", "()", "''", '""'}
+)
+"""What pandas, R, SQL and people write where there is no value, in small letters."""
+_STROKES = "-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}_?.*#/\\~"
+
+
+def doubtful_names(counts: Mapping[str, int], column: str) -> list[str]:
+    """Return what is probably wrong with the names of classes, each with what to do.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        Songs of each class.
+    column : str
+        Column of the labels.
+    """
+    if len(counts) > _MOST_CLASSES:
+        return []
+    remedy = "`songbag relabel` corrects them, and `where` leaves songs out"
+    notes = []
+    if alike := _written_alike(counts):
+        shown = "; ".join(told(group, _MOST_IN_A_GROUP) for group in alike[:_MOST_SHOWN])
+        more = f"; and {len(alike) - _MOST_SHOWN} more names" if len(alike) > _MOST_SHOWN else ""
+        what = f"classes in {column!r} that differ only in case, spaces or Unicode form"
+        notes.append(f"{what}: {shown}{more}. {remedy}")
+    if empty := {name: n for name, n in counts.items() if means_nothing(name)}:
+        notes.append(f"texts in {column!r} that are probably no labels: {told(empty)}. {remedy}")
+    return notes
+
+
+def told(counts: Mapping[str, int], most: int = 8) -> str:
+    """Return the first classes with their numbers of songs, and how many more there are."""
+    shown = ", ".join(f"{spelled(name)} ({n} song{'s' * (n != 1)})" for name, n in list(counts.items())[:most])
+    return shown + (f" and {len(counts) - most} more" if len(counts) > most else "")
+
+
+def means_nothing(name: str) -> bool:
+    """Return whether a name is probably no label: text for a missing value, only strokes, or nothing visible."""
+    key = _key(name)
+    return key in _NO_LABELS or not key.strip(_STROKES)
+
+
+def _written_alike(counts: Mapping[str, int]) -> list[dict[str, int]]:
+    """Return the classes that are one name written in several ways, those with most songs first."""
+    groups: dict[str, dict[str, int]] = defaultdict(dict)
+    for name, n in counts.items():
+        groups[_key(name)][name] = n
+    found = [dict(sorted(group.items(), key=lambda one: -one[1])) for group in groups.values() if len(group) > 1]
+    return sorted(found, key=lambda group: -sum(group.values()))
+
+
+def _key(name: str) -> str:
+    """Return a name without what people do not mean by it: case, spaces, invisible characters, form of its letters."""
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    return "".join(c for c in folded if not (c.isspace() or is_invisible(c)))
