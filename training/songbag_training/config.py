@@ -63,6 +63,10 @@ class LabelConfig(Declared):
         return LabelConfig(label_separator=self.label_separator, min_songs=self.min_songs)
 
 
+AS_THEY_ARE = LabelConfig()
+"""Labels are the values of their column, and no class is left out."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(LabelConfig):
     """Options of a training, besides the store, the label and the songs: docs/options.md.

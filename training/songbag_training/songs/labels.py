@@ -15,14 +15,12 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.index import CONTENT, PLACE_COLUMNS, is_ascending, keep_rows, user_fields
 from songbag_store.progress import Progress, Silent
-from songbag_training.config import LabelConfig
+from songbag_training.config import AS_THEY_ARE, LabelConfig
 from songbag_training.errors import LabelError
 from songbag_training.songs.columns import encoded, is_list, is_nameable, is_text, known_values, whole_values
 from songbag_training.songs.spelling import doubtful_names, told
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, Ints, Label, Targets
-
-_AS_IT_IS = LabelConfig()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,7 +86,7 @@ def labelled_songs(
     label: str,
     where: str | None,
     also: Mapping[str, Sequence[str]] | None = None,
-    reading: LabelConfig = _AS_IT_IS,
+    reading: LabelConfig = AS_THEY_ARE,
 ) -> Labels:
     """Return the songs of a store that can be trained on, with the columns that training needs.
 
@@ -143,7 +141,7 @@ def require_columns(schema: pa.Schema, columns: Sequence[str], option: str) -> N
             raise UsageError(f"there is no column {column!r}; {there}", place=option, remedy=remedy)
 
 
-def read_labels(songs: pa.Table, column: str, reading: LabelConfig = _AS_IT_IS) -> Labels:
+def read_labels(songs: pa.Table, column: str, reading: LabelConfig = AS_THEY_ARE) -> Labels:
     """Read the label of each song from a column of the index.
 
     Parameters

@@ -12,7 +12,7 @@ import pyarrow as pa
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
-from songbag_training.config import LabelConfig
+from songbag_training.config import AS_THEY_ARE, LabelConfig
 from songbag_training.errors import LabelError, some
 from songbag_training.songs.labels import Labels, fitting, labelled_songs, require_columns, settled
 from songbag_training.splits.copies import Copies
@@ -144,7 +144,7 @@ def choose_split(
     seed: int,
     as_folds: bool | None = None,
     copies: Copies | None = None,
-    reading: LabelConfig,
+    reading: LabelConfig = AS_THEY_ARE,
     progress: Progress | None = None,
 ) -> Choice:
     """Return the songs to train on and their split: the saved one if it is given, else a new one, see `make_split`.
