@@ -241,11 +241,9 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
         raise SplitMismatch("none of the songs to train on is in the split", present.to_pylist())
     own, kept = labels.take(rows), places.drop_null().to_pylist()
     subsets = tuple(split.subsets[place] for place in kept)
-    copies: dict[str, Any] = {
-        name: tuple(column.take(pa.array(kept)).to_pylist()) for name, column in split.copies().items()
-    }
-    ids = tuple(own.songs["song_id"].to_pylist())
-    applied = dataclasses.replace(split, song_ids=ids, labels=tuple(own.names), subsets=subsets, **copies)
+    fields: dict[str, Any] = {"song_ids": tuple(own.songs["song_id"].to_pylist()), "labels": tuple(own.names)}
+    fields |= {name: tuple(column.take(pa.array(kept)).to_pylist()) for name, column in split.copies().items()}
+    applied = dataclasses.replace(split, subsets=subsets, **fields)
     check_leaks(applied, own.songs)
     return own, applied
 
