@@ -20,6 +20,9 @@ from tests.support import objects
 from tests.support.command import foreign, songbag
 from tests.support.stores import MakeStore, Windows, fill
 
+# Several processes test at once: in each, a second thread for an operation of TensorFlow would only wait for a core.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
 # No test may depend on how quick the machine is.
 settings.register_profile("songbag", deadline=None)
 settings.load_profile("songbag")

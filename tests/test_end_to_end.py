@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from songbag_store import SongStore
-from tests.support.command import songbag
+from tests.support.command import songbag_here as songbag
 
 
 def test_the_demo_ends_with_predictions_that_join_to_the_index(demo: Path) -> None:

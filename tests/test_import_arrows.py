@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -68,6 +69,7 @@ MOST_FILES = 16
 """Files in one folder."""
 
 
+@cache
 def modules(package: str) -> list[Path]:
     return sorted(PACKAGES[package].rglob("*.py"))
 
@@ -77,22 +79,33 @@ def dotted(package: str, path: Path) -> str:
     return name.removesuffix(".__init__")
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+@cache
+def known() -> set[str]:
+    """Return the names of all modules of songbag."""
+    return {dotted(package, path) for package in PACKAGES for path in modules(package)}
+
+
+@cache
 def imports(tree: ast.AST) -> set[str]:
     """Return every songbag module that a file imports; `from room import file` counts as the file."""
-    known = {dotted(package, path) for package in PACKAGES for path in modules(package)}
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             whole = {f"{node.module}.{alias.name}" for alias in node.names}
-            names |= whole if whole <= known else whole | {node.module}
-    return names & known
+            names |= whole if whole <= known() else whole | {node.module}
+    return names & known()
 
 
 def shown(package: str, path: Path) -> tuple[str, ...]:
     """Return the modules that a room's `__init__` names in `__all__`: those that rooms above it may import."""
-    for node in ast.parse(path.read_text()).body:
+    for node in parsed(path).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return tuple(ast.literal_eval(node.value))
     return ()
@@ -106,7 +119,7 @@ def upward(package: str) -> list[str]:
         own = path.relative_to(PACKAGES[package]).with_suffix("").parts[0]
         if own in ("__init__", "__main__"):
             continue
-        for name in imports(ast.parse(path.read_text())):
+        for name in imports(parsed(path)):
             _, _, inside = name.partition(f"{package}.")
             room = inside.partition(".")[0]
             if name.startswith(f"{package}.") and not floors.get(own, 99) <= floors.get(room, -1):
@@ -126,7 +139,7 @@ def test_a_room_shows_the_modules_that_others_import_and_no_others(package: str)
     importers = [(dotted(own, path), path) for own in PACKAGES for path in modules(own)]
     for importer, path in [*importers, ("songbag", DOOR)]:
         inside = importer if path.name == "__init__.py" else importer.rpartition(".")[0]
-        for name in imports(ast.parse(path.read_text())):
+        for name in imports(parsed(path)):
             room, _, module = name.rpartition(".")
             if room.startswith(f"{package}.") and inside != room:
                 used.setdefault(room, set()).add(module)
@@ -173,7 +186,7 @@ def test_no_folder_is_full(package: str) -> None:
 def test_a_package_names_only_the_packages_it_may_know(package: str) -> None:
     foreign = set()
     for path in modules(package):
-        for name in imports(ast.parse(path.read_text())):
+        for name in imports(parsed(path)):
             top = name.partition(".")[0]
             if top not in {package, *ALLOWED[package]}:
                 foreign.add((path.name, top))
@@ -184,7 +197,7 @@ def test_a_package_names_only_the_packages_it_may_know(package: str) -> None:
 def test_only_predicting_from_audio_imports_the_pipeline_and_only_inside_its_function() -> None:
     found = set()
     for path in modules("songbag_training"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef) and any(n.startswith("songbag_pipeline") for n in imports(node)):
                 found.add((path.stem, node.name))
     assert len(found) == 1
@@ -192,7 +205,7 @@ def test_only_predicting_from_audio_imports_the_pipeline_and_only_inside_its_fun
 
 def test_the_front_door_imports_the_packages_only_when_a_name_is_used() -> None:
     """The second exception: it names what all three offer, and nothing imports it."""
-    tree = ast.parse(DOOR.read_text())
+    tree = parsed(DOOR)
     at_once = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
     assert set().union(*map(imports, at_once)) == {"songbag_store.door"}
     inside = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and imports(node)}
@@ -201,7 +214,7 @@ def test_the_front_door_imports_the_packages_only_when_a_name_is_used() -> None:
     users = [
         path.name
         for path in own
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if (isinstance(node, ast.Import) and any(alias.name == "songbag" for alias in node.names))
         or (isinstance(node, ast.ImportFrom) and node.module == "songbag")
     ]
@@ -222,7 +235,7 @@ def test_no_module_imports_itself_by_a_detour(package: str) -> None:
     graph = {}
     for path in modules(package):
         # The package's own `__init__` imports nothing when it is loaded, see there.
-        found = imports(ast.parse(path.read_text())) - {package, dotted(package, path)}
+        found = imports(parsed(path)) - {package, dotted(package, path)}
         graph[dotted(package, path)] = {name for name in found if name.startswith(f"{package}.")}
     del graph[package]
     TopologicalSorter(graph).prepare()

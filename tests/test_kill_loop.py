@@ -26,7 +26,7 @@ from tests.support.songs import SPEC, windows_of
 from tests.support.writers import begin, hold, start
 
 ROOT = Path(__file__).parents[1]
-N_ROUNDS = 200 if LONG else 6
+N_ROUNDS = 200 if LONG else 3
 SONGS_PER_ROUND = 30
 
 

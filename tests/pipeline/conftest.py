@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from tests.support.audio import chirp, write
 from tests.support.clusters import N_SONGS, Start, start_scheduler, started, work_for
@@ -24,7 +25,7 @@ def standing_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
     folder = tmp_path_factory.mktemp("cluster")
     with started(folder) as start:
         file = start_scheduler(folder / "scheduler.json", start)
-        work_for(file, start, 2)
+        work_for(file, start, 2, "--no-nanny")
         yield file
 
 
@@ -32,6 +33,16 @@ def standing_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
 def scheduler_file(tmp_path: Path, start: Start) -> Path:
     """A scheduler without workers, found by its file."""
     return start_scheduler(tmp_path / "scheduler.json", start)
+
+
+@pytest.fixture(scope="session")
+def slow_songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Enough that a run can be disturbed in the middle: at least six batches. Not to be written to."""
+    folder, samples = tmp_path_factory.mktemp("slow"), chirp(15.0, 44100, 2)
+    for number in range(24):
+        # Of samples this wide a run expects twice as many seconds as there are, and a batch has two minutes of them.
+        soundfile.write(folder / f"{number:02}.wav", samples * (0.5 + number / 50), 44100, "FLOAT")
+    return folder
 
 
 @pytest.fixture

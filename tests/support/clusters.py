@@ -19,7 +19,6 @@ from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.progress import Progress, Silent
 from songbag_store.storage.location import Location
-from tests.support.audio import chirp, write
 from tests.support.patience import PATIENCE_S
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -125,14 +124,6 @@ def songs_in(store: Path) -> list[str]:
     """Return the ids in the index of a store, a song as often as it is there."""
     ids: list[str] = SongStore.open(store).index(arrow=True)["song_id"].to_pylist()
     return sorted(ids)
-
-
-def slow_songs(folder: Path) -> Path:
-    """Enough that a run can be disturbed in the middle."""
-    samples = chirp(30.0, 44100, 2)
-    for number in range(24):
-        write(folder / "long" / f"{number:02}.flac", samples * (0.5 + number / 50), 44100)
-    return folder / "long"
 
 
 def command(source: Path, store: Path, *options: str | Path) -> subprocess.Popen[str]:

@@ -13,6 +13,8 @@ from pathlib import Path
 from tests.support.patience import PATIENCE_S
 
 BUCKET = "songs-bucket"
+PAGE_NAMES = 100
+"""Names in a page of a listing; S3 gives 1000, which would take long to fill."""
 KEYS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
 
 
@@ -24,7 +26,7 @@ def options(endpoint: str, **more: str) -> dict[str, str]:
 @contextmanager
 def s3_server() -> Iterator[str]:
     """Run moto with one bucket; yield its address."""
-    command = [sys.executable, str(Path(__file__).with_name("s3_server.py"))]
+    command = [sys.executable, str(Path(__file__).with_name("s3_server.py")), str(PAGE_NAMES)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None

@@ -37,11 +37,11 @@ from tests.support.clusters import (
     credentials,
     extract_inside,
     kill_tree,
-    slow_songs,
     songs_in,
     wait_for_parts,
     work_for,
 )
+from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
 
@@ -96,10 +96,10 @@ def test_a_run_without_any_worker_ends_instead_of_waiting_for_ever(
 
 
 def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
-    tmp_path: Path, scheduler_file: Path, start: Start
+    tmp_path: Path, scheduler_file: Path, start: Start, slow_songs: Path
 ) -> None:
     config, limits = ExtractConfig(scheduler_file=scheduler_file), Limits(without_workers_s=2.0, look_s=0.5)
-    worker, songs = work_for(scheduler_file, start)[0], slow_songs(tmp_path)
+    (worker,) = work_for(scheduler_file, start, 1, "--no-nanny")
 
     class KillsAfterTheFirstBatch(Silent):
         def advance(self, done: float, state: str, line: str | None = None) -> None:
@@ -108,8 +108,8 @@ def test_a_run_whose_workers_all_left_ends_with_what_was_finished_committed(
 
     inside: dict[str, Any] = {"limits": limits, "progress": KillsAfterTheFirstBatch(), "task": done_in_silence}
     with pytest.raises(ClusterError, match=r"no worker has been there for 2 s.*\n.*run the same command again"):
-        extract_inside(songs, tmp_path / "store", config, **inside)
-    assert 0 < len(songs_in(tmp_path / "store")) < len(list(songs.iterdir()))
+        extract_inside(slow_songs, tmp_path / "store", config, **inside)
+    assert 0 < len(songs_in(tmp_path / "store")) < len(list(slow_songs.iterdir()))
 
 
 def done_in_silence(job: batches.Job, songs: pa.Table) -> dict[str, pa.Table]:
@@ -118,25 +118,25 @@ def done_in_silence(job: batches.Job, songs: pa.Table) -> dict[str, pa.Table]:
 
 
 @pytest.mark.fault(41)
-def test_a_worker_killed_in_the_middle_costs_nothing(tmp_path: Path, scheduler_file: Path, start: Start) -> None:
-    songs = slow_songs(tmp_path)
-    both = work_for(scheduler_file, start, 2)
-    run = command(songs, tmp_path / "store", "--scheduler-file", scheduler_file)
+def test_a_worker_killed_in_the_middle_costs_nothing(
+    tmp_path: Path, scheduler_file: Path, start: Start, slow_songs: Path
+) -> None:
+    both = work_for(scheduler_file, start, 2, "--no-nanny")
+    run = command(slow_songs, tmp_path / "store", "--scheduler-file", scheduler_file)
     wait_for_parts(tmp_path / "store")
     kill_tree(both[0])
     _, said = run.communicate(timeout=PATIENCE_S)
     assert run.returncode == 0, said
-    assert songs_in(tmp_path / "store") == sorted(path.name for path in songs.iterdir())
-    assert SongStore.open(tmp_path / "store").songs(arrow=True).num_rows == len(list(songs.iterdir()))
+    assert songs_in(tmp_path / "store") == sorted(path.name for path in slow_songs.iterdir())
+    assert SongStore.open(tmp_path / "store").songs(arrow=True).num_rows == len(list(slow_songs.iterdir()))
 
 
 @pytest.mark.fault(42)
 def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_on(
-    tmp_path: Path, start: Start, scheduler_file: Path
+    tmp_path: Path, start: Start, scheduler_file: Path, slow_songs: Path
 ) -> None:
-    songs = slow_songs(tmp_path)
-    work_for(scheduler_file, start)
-    run = command(songs, tmp_path / "store", "--scheduler-file", scheduler_file)
+    work_for(scheduler_file, start, 1, "--no-nanny")
+    run = command(slow_songs, tmp_path / "store", "--scheduler-file", scheduler_file)
     wait_for_parts(tmp_path / "store")
     scheduler = next(p for p in psutil.process_iter(["cmdline"]) if str(scheduler_file) in (p.info["cmdline"] or []))
     os.kill(scheduler.pid, signal.SIGKILL)
@@ -145,10 +145,10 @@ def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_
     assert "the Dask cluster was lost" in said
     assert "run the same command again" in said
     assert "Traceback" not in said
-    again = command(songs, tmp_path / "store", "--workers", "1")
+    again = command(slow_songs, tmp_path / "store", "--workers", "1")
     _, said = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, said
-    assert songs_in(tmp_path / "store") == sorted(path.name for path in songs.iterdir())
+    assert songs_in(tmp_path / "store") == sorted(path.name for path in slow_songs.iterdir())
 
 
 @pytest.mark.fault(41)
@@ -188,10 +188,11 @@ def test_the_local_cluster_admits_no_other_client_and_listens_to_this_machine_al
     assert not folder.exists()
 
 
+@pytest.mark.long
 @pytest.mark.fault(41)
 def test_workers_killed_again_and_again_while_they_start_are_back_in_the_end() -> None:
     with connected(ExtractConfig(workers=2)) as client:
-        stop = time.monotonic() + 5
+        stop = time.monotonic() + (5 if LONG else 2)
         while time.monotonic() < stop:
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.NoSuchProcess):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +24,8 @@ from songbag_store.storage.location import Location
 from songbag_store.writer import open_for_writing
 from tests.support import objects
 from tests.support.audio import chirp, write
+from tests.support.command import songbag_here
 from tests.support.faulty_proxy import FaultyProxy, times
-from tests.support.patience import PATIENCE_S
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 
@@ -38,21 +38,30 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "songs"
 
 
-def run(folder: Path, url: str, endpoint: str, **more: object) -> Summary:
-    options = objects.options(endpoint)
-    config = ExtractConfig(workers=2, **more)  # type: ignore[arg-type]
-    return extract(folder, Location(url, options), SPEC, config, progress=Silent())
+Run = Callable[..., Summary]
+
+
+@pytest.fixture
+def run(standing_cluster: Path) -> Run:
+    """Extract on two workers that stay from test to test."""
+
+    def run(source: Path | Location, store: Location | Path, **more: Any) -> Summary:
+        config = ExtractConfig(scheduler_file=standing_cluster, **more)
+        return extract(source, store, SPEC, config, progress=Silent())
+
+    return run
 
 
 def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
-    folder: Path, s3_url: str, s3_endpoint: str
+    folder: Path, s3_url: str, s3_endpoint: str, run: Run
 ) -> None:
-    first = run(folder, s3_url, s3_endpoint, limit=4)
-    second = run(folder, s3_url, s3_endpoint)
-    third = run(folder, s3_url, s3_endpoint)
+    bucket = Location(s3_url, objects.options(s3_endpoint))
+    first = run(folder, bucket, limit=4)
+    second = run(folder, bucket)
+    third = run(folder, bucket)
     assert (first.n_stored, second.n_stored, third.n_stored) == (4, 2, 0)
     assert (first.n_failed + second.n_failed, third.n_failed_before) == (1, 1)
-    store = SongStore.open(Location(s3_url, objects.options(s3_endpoint)))
+    store = SongStore.open(bucket)
     for song in features_of(folder, SPEC):
         if song.windows is not None:
             np.testing.assert_array_equal(store.windows(song.song_id), decode(song.windows))
@@ -60,7 +69,7 @@ def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
 
 @pytest.mark.fault(50)
 def test_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over_what_was_finished(
-    folder: Path, s3_url: str, s3_endpoint: str
+    folder: Path, s3_url: str, s3_endpoint: str, run: Run
 ) -> None:
     with FaultyProxy(s3_endpoint) as proxy:
         options = objects.options(proxy.url, patience_s="0.5")
@@ -70,8 +79,8 @@ def test_a_run_ends_clearly_when_the_bucket_goes_away_and_the_next_takes_over_wh
             "refuse" if any(asked == "PUT" and ".parquet" in key for asked, key, _ in proxy.requests) else None
         )
         with pytest.raises(StoreUnavailable, match="Run the same command again"):
-            extract(folder, Location(s3_url, options), SPEC, ExtractConfig(workers=1), progress=Silent())
-    summary = run(folder, s3_url, s3_endpoint)
+            run(folder, Location(s3_url, options))
+    summary = run(folder, Location(s3_url, objects.options(s3_endpoint)))
     assert summary.n_adopted > 0
     assert summary.n_adopted + summary.n_stored + summary.n_failed == 7
 
@@ -80,8 +89,9 @@ def test_every_command_reaches_a_bucket_by_its_options(folder: Path, s3_url: str
     options = [f"--storage-option={key}={value}" for key, value in objects.options(s3_endpoint).items()]
 
     def songbag(*arguments: str) -> str:
-        command = [sys.executable, "-m", "songbag", *arguments, *options]
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
+        done = songbag_here(*arguments, *options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     said = songbag("extract", str(folder), s3_url, "--window", "0.5", "--workers", "1")
     assert "6 songs stored, 1 failed" in said
@@ -144,7 +154,7 @@ def put(url: str, endpoint: str, songs: dict[str, bytes]) -> str:
 
 
 def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
-    folder: Path, s3_url: str, s3_endpoint: str, tmp_path: Path
+    folder: Path, s3_url: str, s3_endpoint: str, tmp_path: Path, run: Run
 ) -> None:
     files = {f"album/{path.name}": path.read_bytes() for path in folder.iterdir()}
     hidden = dict.fromkeys(
@@ -154,13 +164,8 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
     options = objects.options(s3_endpoint)
 
     def again(**more: bool) -> Summary:
-        return extract(
-            Location(music, options),
-            tmp_path / "store",
-            SPEC,
-            ExtractConfig(workers=2, label_from_folder=True, exclude=("live",), **more),
-            progress=Silent(),
-        )
+        source = Location(music, options)
+        return run(source, tmp_path / "store", label_from_folder=True, exclude=("live",), **more)
 
     first = again()
     assert (first.n_stored, first.n_failed) == (6, 1)

@@ -21,7 +21,7 @@ from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
 MB = 1 << 20
-N_HOURS = 3 if LONG else 1
+N_HOURS = 3 if LONG else 0.25
 
 _WORKER = """
 import json

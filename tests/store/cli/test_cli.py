@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from tests.support.command import songbag
+from tests.support.command import songbag, songbag_here
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, sixteenths
 
@@ -22,22 +22,23 @@ def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
 
 
 def test_info_shows_songs_windows_classes_and_snapshots(store: SongStore) -> None:
-    facts = json.loads(songbag("info", store.address, "--json").stdout)
+    facts = json.loads(songbag_here("info", store.address, "--json").stdout)
     assert (facts["songs"], facts["windows"], facts["failed"], facts["snapshots"]) == (2, 4, 0, [1])
     assert facts["classes"] == {"genre": {"jazz": 1, "rock": 1}}
-    text = songbag("info", store.address).stdout
+    text = songbag_here("info", store.address).stdout
     assert "jazz 1, rock 1" in text
     assert "13 MFCC of 128 mel bands" in text
 
 
 def test_query_answers_as_table_csv_and_json_and_writes_files(store: SongStore, tmp_path: Path) -> None:
     sql = "select song_id, n_windows from songs order by 1"
-    assert songbag("query", store.address, sql).stdout.split() == ["song_id", "n_windows", "a", "3", "b", "1"]
-    assert songbag("query", store.address, sql, "--format", "csv").stdout == '"song_id","n_windows"\n"a",3\n"b",1\n'
-    rows = json.loads(songbag("query", store.address, sql, "--format", "json").stdout)
+    assert songbag_here("query", store.address, sql).stdout.split() == ["song_id", "n_windows", "a", "3", "b", "1"]
+    csv = songbag_here("query", store.address, sql, "--format", "csv").stdout
+    assert csv == '"song_id","n_windows"\n"a",3\n"b",1\n'
+    rows = json.loads(songbag_here("query", store.address, sql, "--format", "json").stdout)
     assert rows == [{"song_id": "a", "n_windows": 3}, {"song_id": "b", "n_windows": 1}]
     output = tmp_path / "answer.parquet"
-    assert songbag("query", store.address, sql, "--format", "parquet", "-o", output).returncode == 0
+    assert songbag_here("query", store.address, sql, "--format", "parquet", "-o", output).returncode == 0
     assert output.read_bytes()[:4] == b"PAR1"
 
 
@@ -55,14 +56,14 @@ def test_query_answers_as_table_csv_and_json_and_writes_files(store: SongStore, 
 def test_an_error_is_a_message_with_its_exit_code_and_without_traceback(
     store: SongStore, arguments: list[str], code: int, said: str
 ) -> None:
-    done = songbag(*[store.address if a == "STORE" else a for a in arguments])
+    done = songbag_here(*[store.address if a == "STORE" else a for a in arguments])
     assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_debug_shows_the_traceback() -> None:
-    assert "Traceback" in songbag("info", "/nowhere", "--debug").stderr
+    assert "Traceback" in songbag_here("info", "/nowhere", "--debug").stderr
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(store: SongStore) -> None:

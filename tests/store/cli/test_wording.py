@@ -14,7 +14,7 @@ from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import UsageError
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.upkeep.change import remove
-from tests.support.command import songbag
+from tests.support.command import songbag_here as songbag
 from tests.support.stores import MakeStore, sixteenths
 
 NAMES = {"update_changed": "--update-changed", "where": "--where", "output": "--output", "store": "STORE"}

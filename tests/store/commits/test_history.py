@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +10,13 @@ from songbag_store.commits.history import history_table, read_events, read_tags
 from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import QueryError, UsageError
 from songbag_store.upkeep.change import remove
-from tests.support.patience import PATIENCE_S
+from tests.support.command import songbag_here as songbag
 from tests.support.stores import MakeStore, sixteenths
 
 
 @pytest.fixture
 def store(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
     return make_store({name: sixteenths(rng, 1, FeatureSpec().window_shape) for name in ("a", "b", "it's")})
-
-
-def songbag(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "songbag", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 def test_removed_songs_leave_at_once_and_are_not_adopted_again(store: SongStore) -> None:

@@ -32,7 +32,7 @@ from songbag_store.writer import commit_parts
 from tests.support.long import LONG
 from tests.support.lossy_storage import FAULTS, Crash, Fault, LossyStorage
 
-N_SCHEDULES = 20_000 if LONG else 250
+N_SCHEDULES = 20_000 if LONG else 60
 SPEC = FeatureSpec()
 
 writers = st.integers(0, 2)

@@ -15,7 +15,7 @@ from songbag_store.storage.location import Location, parse_size
 from songbag_store.storage.objects import ObjectStorage
 from songbag_store.storage.options import settings
 from songbag_store.storage.refusals import panics_explained
-from tests.support.command import songbag
+from tests.support.command import songbag_here as songbag
 
 pytestmark = pytest.mark.fault(105)
 NOWHERE = {"access_key_id": "a", "secret_access_key": "secret", "region": "us-east-1", "endpoint": "http://127.0.0.1:9"}

@@ -15,7 +15,7 @@ from songbag_store.sql.output import lines_of
 from songbag_store.upkeep.notes import noted_songs_text
 from songbag_store.upkeep.summary import describe, info
 from songbag_store.writer import commit_parts, open_for_writing
-from tests.support.command import songbag
+from tests.support.command import songbag_here as songbag
 from tests.support.stores import fill, sixteenths
 
 NOTES = {"a": None, "b": "of 2 audio streams, number 2 was read", "c": "two\nlines"}

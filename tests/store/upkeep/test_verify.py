@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,8 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.upkeep.verify import Damage, repair, report, verify
 from songbag_store.writer import commit_change, commit_parts, open_for_writing
+from tests.support.command import songbag_here as songbag
 from tests.support.documents import edit_document
-from tests.support.patience import PATIENCE_S
 from tests.support.stores import fail, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -214,10 +212,6 @@ def test_a_report_names_songs_without_control_characters() -> None:
 
 
 def test_verify_and_repair_as_commands_exit_with_1_and_0(store: SongStore) -> None:
-    def songbag(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "songbag", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-
     assert songbag("verify", store.address, "--full").returncode == 0
     shard(store, 1).unlink()
     found = songbag("verify", store.address)

@@ -29,7 +29,7 @@ FILES = (
 
 @pytest.fixture
 def tiny() -> TrainConfig:
-    return TrainConfig(epochs=2, bag_size=3, batch_size=16)
+    return TrainConfig(epochs=2, bag_size=3, batch_size=16, encoder="reference")
 
 
 def test_a_run_folder_is_complete(run: Run) -> None:
@@ -116,7 +116,7 @@ def test_two_classes_chosen_by_sql_are_learned_by_the_reference(
     tmp_path: Path, store: SongStore, tiny: TrainConfig
 ) -> None:
     lines: list[str] = []
-    config = dataclasses.replace(tiny, encoder="reference", early_stopping=1)
+    config = dataclasses.replace(tiny, early_stopping=1)
     where = "label in ('folk', 'rock')"
     run = train(store, "label", tmp_path / "run", where=where, config=config, progress=Lines(lines.append))
     assert run.facts.classes == ["folk", "rock"]
@@ -128,7 +128,7 @@ def test_two_classes_chosen_by_sql_are_learned_by_the_reference(
 
 def test_early_stopping_ends_the_training(tmp_path: Path, store: SongStore, tiny: TrainConfig) -> None:
     # With a step of nothing the validation loss cannot fall after the first epoch but by noise of normalisation.
-    config = dataclasses.replace(tiny, epochs=50, learning_rate=1e-12, encoder="reference", early_stopping=2)
+    config = dataclasses.replace(tiny, epochs=50, learning_rate=1e-12, early_stopping=2)
     run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
     history = pd.read_csv(run.folder / "history.csv")
     assert run.facts.best_epoch is not None
@@ -193,9 +193,7 @@ def test_an_encoder_that_does_not_fit_leaves_no_folder(tmp_path: Path, make_stor
 def test_a_loss_that_is_not_finite_stops_and_names_the_songs(
     tmp_path: Path, store: SongStore, tiny: TrainConfig, steps_per_execution: int
 ) -> None:
-    config = dataclasses.replace(
-        tiny, learning_rate=1e38, encoder="reference", batch_size=12, steps_per_execution=steps_per_execution
-    )
+    config = dataclasses.replace(tiny, learning_rate=1e38, batch_size=12, steps_per_execution=steps_per_execution)
     with pytest.raises(NonFiniteLoss, match="step 2 of epoch 1; songs of this batch: '") as caught:
         train(store, "label", tmp_path / "run", config=config, progress=Silent())
     assert len(caught.value.song_ids) == 12
