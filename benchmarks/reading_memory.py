@@ -16,21 +16,25 @@ from pathlib import Path
 
 from benchmarks.stores import music_windows, write_store
 
-PEAK = """
+_READ = """
 import sys
 import numpy as np
 import tensorflow as tf
+
+def peak_mb():
+    # Not getrusage: its peak counts the process that forked this one.
+    return int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1000
+
 tf.data.Dataset.from_tensor_slices(np.zeros((64, 13, 216), np.int16)).batch(8).reduce(0, lambda n, _: n + 1).numpy()
-if len(sys.argv) > 1:
-    from songbag_store import SongStore
-    from songbag_training import BagDataset
-    store = SongStore.open(sys.argv[1])
-    songs = store.songs()
-    bags = BagDataset(store, songs["song_id"].tolist(), [0] * len(songs), bag_size=16, batch_size=32)
-    n_songs = sum(len(labels) for _, labels in bags.dataset(stop_epoch=3))
-    assert n_songs == 3 * len(songs)
-# Not getrusage: its peak counts the process that forked this one.
-print(int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) / 1000)
+alone_mb = peak_mb()
+from songbag_store import SongStore
+from songbag_training import BagDataset
+store, n_epochs = SongStore.open(sys.argv[1]), int(sys.argv[2])
+songs = store.songs()
+bags = BagDataset(store, songs["song_id"].tolist(), [0] * len(songs), bag_size=16, batch_size=32)
+n_songs = sum(len(labels) for _, labels in bags.dataset(stop_epoch=n_epochs))
+assert n_songs == n_epochs * len(songs)
+print(alone_mb, peak_mb() - alone_mb)
 """
 
 
@@ -39,20 +43,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", type=int, nargs="+", default=[500, 20000])
     args = parser.parse_args()
-    alone = peak_mb()
-    print(f"TensorFlow alone: {alone:,.0f} MB")
     some = list(music_windows(100))
     with tempfile.TemporaryDirectory() as folder:
         for n_songs in args.songs:
             store = write_store(Path(folder) / str(n_songs), islice(cycle(some), n_songs))
-            print(f"{n_songs:,} songs: {peak_mb(store.address) - alone:,.0f} MB more")
+            alone, more = peaks_mb(store.address)
+            print(f"{n_songs:,} songs: {more:,.0f} MB more than TensorFlow alone, which takes {alone:,.0f} MB")
 
 
-def peak_mb(*arguments: str) -> float:
-    """Return the peak memory of a fresh process."""
-    command = [sys.executable, "-c", PEAK, *arguments]
+def peaks_mb(address: str, n_epochs: int = 3) -> tuple[float, float]:
+    """Return the peak memory of TensorFlow alone in a fresh process, and by how much it grows as a store is read."""
+    command = [sys.executable, "-c", _READ, address, str(n_epochs)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(done.stdout.split()[-1])
+    alone, more = map(float, done.stdout.split()[-2:])
+    return alone, more
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pytest
 from tests.support.audio import chirp
 from tests.support.long import LONG
 
-N_MINUTES = 60 if LONG else 20
+N_MINUTES = 60 if LONG else 10
 MEASURE = """
 import json, sys
 from songbag_pipeline.songs.song import read_song

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from songbag_pipeline import ExtractConfig
 from tests.support.audio import chirp, write
 from tests.support.clusters import N_SONGS, Start, start_scheduler, started, work_for
 
@@ -27,6 +28,12 @@ def standing_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]
         file = start_scheduler(folder / "scheduler.json", start)
         work_for(file, start, 2, "--no-nanny")
         yield file
+
+
+@pytest.fixture
+def standing(standing_cluster: Path) -> ExtractConfig:
+    """A run on those workers."""
+    return ExtractConfig(scheduler_file=standing_cluster)
 
 
 @pytest.fixture

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from songbag_store.cli.root import main
+from songbag_store.cli.root import app, main
 from tests.support.patience import PATIENCE_S
 
 
@@ -23,7 +24,13 @@ def songbag(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Compl
 def songbag_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command in this process, where its libraries are loaded already: that takes most of the time."""
     words, code, output, error = ["songbag", *map(str, arguments)], None, io.StringIO(), io.StringIO()
-    with patch.object(sys, "argv", words), contextlib.redirect_stdout(output), contextlib.redirect_stderr(error):
+    with contextlib.ExitStack() as as_before:
+        as_before.enter_context(patch.object(sys, "argv", words))
+        as_before.enter_context(patch.dict(os.environ))
+        # Every command adds those of the other packages once more.
+        as_before.enter_context(patch.object(app, "registered_groups", [*app.registered_groups]))
+        as_before.enter_context(contextlib.redirect_stdout(output))
+        as_before.enter_context(contextlib.redirect_stderr(error))
         try:
             main()
         except SystemExit as end:

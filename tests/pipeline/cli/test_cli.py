@@ -60,7 +60,7 @@ def test_a_run_that_stores_nothing_ends_with_1_and_notes_come_before_the_work(tm
     assert third == "note: the pattern 'y' of --exclude names nothing in the source"
     nowhere = tmp_path / "nowhere.csv"
     nowhere.write_text("path\nelsewhere/a.mp3\n")
-    missing = extract(nowhere, tmp_path / "other")
+    missing = songbag_here("extract", nowhere, tmp_path / "other")
     assert (missing.returncode, f"start in {tmp_path}," in missing.stderr) == (1, True)
     assert not (tmp_path / "other").exists()
 

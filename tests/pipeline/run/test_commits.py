@@ -53,16 +53,14 @@ def test_an_extract_stops_at_each_listing_of_its_store_that_fails(
 
 @pytest.mark.fault(114)
 def test_a_run_says_which_snapshots_are_its_own_and_which_is_the_last_so_gc_keeps_only_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, standing: ExtractConfig
 ) -> None:
     for number in range(4):
         write(tmp_path / "songs" / f"{number}.wav", chirp(1.0, seed=number))
     # A batch for each song, and a commit after each batch.
     monkeypatch.setattr(shares, "_SMALLEST_S", 0.1)
     monkeypatch.setattr(coordinator, "_COMMIT_EVERY_SONGS", 1)
-    summary = extract(
-        tmp_path / "songs", tmp_path / "store", FeatureSpec(window_s=0.5), ExtractConfig(workers=1), progress=Silent()
-    )
+    summary = extract(tmp_path / "songs", tmp_path / "store", SPEC, standing, progress=Silent())
     store = SongStore.open(tmp_path / "store")
     (run_id,) = set(store.songs()["run_id"])
     events = read_events(store.inside.storage, store.uuid)

@@ -18,7 +18,6 @@ from songbag_store.writer import open_for_writing
 from tests.support.audio import chirp, write
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
-ONE_WORKER = ExtractConfig(workers=1)
 
 
 @pytest.fixture
@@ -44,9 +43,9 @@ def songs(tmp_path: Path) -> Path:
 
 
 def test_a_run_with_nothing_to_do_reads_store_and_snapshot_once(
-    songs: Path, tmp_path: Path, reads: Counter[str]
+    songs: Path, tmp_path: Path, reads: Counter[str], standing: ExtractConfig
 ) -> None:
-    extract(songs, tmp_path / "store", SPEC, ONE_WORKER, progress=Silent())
+    extract(songs, tmp_path / "store", SPEC, standing, progress=Silent())
     reads.clear()
     done = CliRunner().invoke(commands, ["extract", str(songs), str(tmp_path / "store")])
     assert done.exit_code == 0, done.output
@@ -55,12 +54,12 @@ def test_a_run_with_nothing_to_do_reads_store_and_snapshot_once(
 
 
 def test_a_run_with_work_reads_the_store_at_its_start_and_before_its_commit(
-    songs: Path, tmp_path: Path, reads: Counter[str]
+    songs: Path, tmp_path: Path, reads: Counter[str], standing: ExtractConfig
 ) -> None:
-    extract(songs, tmp_path / "store", SPEC, ONE_WORKER, progress=Silent())
+    extract(songs, tmp_path / "store", SPEC, standing, progress=Silent())
     write(songs / "new.wav", chirp(1.0, seed=9))
     reads.clear()
-    assert extract(songs, tmp_path / "store", SPEC, ONE_WORKER, progress=Silent()).n_stored == 1
+    assert extract(songs, tmp_path / "store", SPEC, standing, progress=Silent()).n_stored == 1
     # The commit reads both again: another writer may have come in the hours of a run.
     assert reads == {"store.json": 2, "index/00000000000000000001.parquet": 2}
 

@@ -52,7 +52,9 @@ def test_songs_of_batches_that_are_not_done_count_until_their_batch_is_or_begins
     assert (counts.n_done, counts.n_failed) == (3, 0)
 
 
-def test_the_bar_moves_with_the_first_song_and_not_with_the_first_batch(tmp_path: Path) -> None:
+def test_the_bar_moves_with_the_first_song_and_not_with_the_first_batch(
+    tmp_path: Path, standing: ExtractConfig
+) -> None:
     songs = tmp_path / "songs"
     for name in ("a", "b", "c"):
         write(songs / f"{name}.wav", chirp(2.0))
@@ -64,8 +66,7 @@ def test_the_bar_moves_with_the_first_song_and_not_with_the_first_batch(tmp_path
             if done:
                 (songs / "go").touch()
 
-    config = ExtractConfig(workers=1)
-    work = Work.of(songs, Location.of(tmp_path / "store").absolute(), SPEC, config)
+    work = Work.of(songs, Location.of(tmp_path / "store").absolute(), SPEC, standing)
     reader = Containment(reader="tests.support.waiting_reader:read_song")
     Coordinator(work, Waited(), containment=reader).execute()
     assert (work.summary.n_stored, work.summary.n_failed) == (3, 0)

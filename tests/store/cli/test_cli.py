@@ -33,9 +33,9 @@ def test_info_shows_songs_windows_classes_and_snapshots(store: SongStore) -> Non
 def test_query_answers_as_table_csv_and_json_and_writes_files(store: SongStore, tmp_path: Path) -> None:
     sql = "select song_id, n_windows from songs order by 1"
     assert songbag_here("query", store.address, sql).stdout.split() == ["song_id", "n_windows", "a", "3", "b", "1"]
-    csv = songbag_here("query", store.address, sql, "--format", "csv").stdout
+    csv = songbag("query", store.address, sql, "--format", "csv").stdout
     assert csv == '"song_id","n_windows"\n"a",3\n"b",1\n'
-    rows = json.loads(songbag_here("query", store.address, sql, "--format", "json").stdout)
+    rows = json.loads(songbag("query", store.address, sql, "--format", "json").stdout)
     assert rows == [{"song_id": "a", "n_windows": 3}, {"song_id": "b", "n_windows": 1}]
     output = tmp_path / "answer.parquet"
     assert songbag_here("query", store.address, sql, "--format", "parquet", "-o", output).returncode == 0

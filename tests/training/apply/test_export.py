@@ -49,9 +49,9 @@ assert not [name for name in sys.modules if name.startswith("songbag")]
 
 CLASSES = ("a", "b", "c")
 KINDS: list[tuple[str, str, Task]] = [
-    *(("reference", pooling, Task(CLASSES)) for pooling in POOLINGS),
-    *((encoder, "attention", Task(CLASSES[:2])) for encoder in ENCODERS if encoder != "reference"),
-    ("reference", "max", Task(CLASSES, several=True)),
+    *(("tests.support.nets:flat", pooling, Task(CLASSES)) for pooling in POOLINGS),
+    *((encoder, "attention", Task(CLASSES[:2])) for encoder in ENCODERS),
+    ("tests.support.nets:flat", "max", Task(CLASSES, several=True)),
 ]
 
 

@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def quick() -> TrainConfig:
-    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01, encoder="reference")
+    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01)
 
 
 @pytest.fixture(scope="module")

@@ -71,7 +71,7 @@ def test_epochs_that_executions_divide_are_fed_from_one_dataset(
 
 
 def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Path, store: SongStore) -> None:
-    config = dataclasses.replace(CONFIG, epochs=1)
+    config = dataclasses.replace(CONFIG, epochs=1, encoder="tests.support.nets:flat")
     options = json.dumps(config.to_dict())
     command = [sys.executable, "-m", "tests.support.mirrored_process", store.address, str(tmp_path / "two"), options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)

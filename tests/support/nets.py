@@ -1,0 +1,11 @@
+"""An encoder from outside songbag that costs next to nothing: for what does not depend on the encoder."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+
+def flat(n_bands: int, n_frames: int, n_channels: int) -> keras.Model:
+    """Return a network of one layer with weights."""
+    return keras.Sequential([keras.Input((n_bands, n_frames, n_channels)), layers.Flatten(), layers.Dense(6)])
