@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,10 @@ from tests.support.patience import PATIENCE_S
 ROOT = Path(__file__).parents[3]
 N_ROUNDS = 10 if LONG else 1
 
-CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3)
-"""12 steps an epoch; the compact encoder has dropout and batch normalisation."""
+ENCODER = "tests.support.nets:with_state"
+CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3, encoder=ENCODER)
+"""12 steps an epoch."""
+go_on = partial(resume, encoder=ENCODER)
 
 
 class _Killed(KeyboardInterrupt):
@@ -102,7 +105,7 @@ def test_a_training_killed_at_a_random_moment_and_resumed_is_as_if_undisturbed(
         training.communicate()
         if Run.open_unfinished(folder).facts.finished_at is None:
             lines: list[str] = []
-            resume(folder, progress=Lines(lines.append))
+            go_on(folder, progress=Lines(lines.append))
             assert any("resuming" in line for line in lines)
         assert_same(folder, whole)
 
@@ -136,7 +139,7 @@ def test_a_training_goes_on_inside_an_epoch_and_between_two(
     assert stopping.said[-1].startswith(f"stopped; the same command with --resume goes on after {where} of 4: ")
     assert reached.epoch * 12 + reached.step == n_steps
     lines: list[str] = []
-    resume(tmp_path / "run", progress=Lines(lines.append))
+    go_on(tmp_path / "run", progress=Lines(lines.append))
     assert lines[0].startswith("resuming")
     assert_same(tmp_path / "run", whole)
 
@@ -157,7 +160,7 @@ def test_what_follows_from_a_checkpoint_is_written_when_the_training_goes_on(
     reached = read_reached(tmp_path / "run" / NAME)
     assert (reached.epoch, reached.step) == (1, 0)
     assert not (tmp_path / "run" / "history.csv").exists()
-    resume(tmp_path / "run", progress=Silent())
+    go_on(tmp_path / "run", progress=Silent())
     assert_same(tmp_path / "run", whole)
 
 
@@ -166,7 +169,7 @@ def test_of_a_training_that_had_ended_only_the_evaluation_is_left(tmp_path: Path
     with pytest.raises(_Killed):
         train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=math.inf, progress=stopping)
     lines: list[str] = []
-    resume(tmp_path / "run", progress=Lines(lines.append))
+    go_on(tmp_path / "run", progress=Lines(lines.append))
     assert [line.split(" ")[0] for line in lines] == ["resuming", "held-out"]
     assert_same(tmp_path / "run", whole)
 
@@ -174,7 +177,7 @@ def test_of_a_training_that_had_ended_only_the_evaluation_is_left(tmp_path: Path
 def test_a_finished_run_is_left_as_it_is(whole: Run) -> None:
     before = {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
     lines: list[str] = []
-    assert resume(whole.folder, progress=Lines(lines.append)).facts == whole.facts
+    assert go_on(whole.folder, progress=Lines(lines.append)).facts == whole.facts
     assert "nothing is left to resume" in lines[0]
     assert before == {path.name: path.stat().st_mtime_ns for path in whole.folder.iterdir()}
 
@@ -192,7 +195,7 @@ def test_a_run_without_a_checkpoint_begins_again_on_its_own_snapshot(
     edit_document(tmp_path / "run" / "run.json", finished_at=None, best_epoch=None)
     later = SongStore.open(tmp_path / "store")
     commit_change(later, lambda base: (base.index.slice(0, 20), base.parts), note="remove")
-    run = resume(tmp_path / "run", tmp_path / "store", progress=Silent())
+    run = go_on(tmp_path / "run", tmp_path / "store", progress=Silent())
     assert (run.facts.snapshot, later.at().snapshot) == (1, 2)
     assert_same(tmp_path / "run", whole)
 
@@ -204,7 +207,7 @@ def test_a_checkpoint_that_is_not_one_is_refused(tmp_path: Path, whole: Run, dam
     weights = (whole.folder / "weights.safetensors").read_bytes()
     (tmp_path / "run" / NAME).write_bytes(weights[:100] if damage == "cut" else weights)
     with pytest.raises(DamagedRun, match="Delete it to train the run from its beginning"):
-        resume(tmp_path / "run", progress=Silent())
+        go_on(tmp_path / "run", progress=Silent())
 
 
 @pytest.mark.parametrize(
