@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from distributed import Client
 
 from songbag_pipeline import ExtractConfig
 from tests.support.audio import chirp, write
-from tests.support.clusters import N_SONGS, Start, start_scheduler, started, work_for
+from tests.support.clusters import N_SONGS, Start, start_scheduler, started, wait_until, work_for
 
 
 @pytest.fixture
@@ -36,10 +37,20 @@ def standing(standing_cluster: Path) -> ExtractConfig:
     return ExtractConfig(scheduler_file=standing_cluster)
 
 
+@pytest.fixture(scope="session")
+def standing_scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A scheduler whose workers come and go with each test, found by its file."""
+    folder = tmp_path_factory.mktemp("scheduler")
+    with started(folder) as start:
+        yield start_scheduler(folder / "scheduler.json", start)
+
+
 @pytest.fixture
-def scheduler_file(tmp_path: Path, start: Start) -> Path:
-    """A scheduler without workers, found by its file."""
-    return start_scheduler(tmp_path / "scheduler.json", start)
+def scheduler_file(standing_scheduler: Path) -> Path:
+    """That scheduler, when the workers of the test before are gone."""
+    with Client(scheduler_file=str(standing_scheduler), set_as_default=False) as client:
+        wait_until(lambda: not client.nthreads(), "the workers of another test left")
+    return standing_scheduler
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,7 @@ from tests.support.clusters import (
     extract_inside,
     kill_tree,
     songs_in,
+    start_scheduler,
     wait_for_parts,
     work_for,
 )
@@ -133,8 +134,9 @@ def test_a_worker_killed_in_the_middle_costs_nothing(
 
 @pytest.mark.fault(42)
 def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_on(
-    tmp_path: Path, start: Start, scheduler_file: Path, slow_songs: Path
+    tmp_path: Path, start: Start, slow_songs: Path
 ) -> None:
+    scheduler_file = start_scheduler(tmp_path / "scheduler.json", start)
     work_for(scheduler_file, start, 1, "--no-nanny")
     run = command(slow_songs, tmp_path / "store", "--scheduler-file", scheduler_file)
     wait_for_parts(tmp_path / "store")

@@ -34,7 +34,7 @@ from tests.support.patience import PATIENCE_S
 ROOT = Path(__file__).parents[3]
 N_ROUNDS = 10 if LONG else 1
 
-ENCODER = "tests.support.nets:with_state"
+ENCODER = "compact" if LONG else "tests.support.nets:with_state"
 CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3, encoder=ENCODER)
 """12 steps an epoch."""
 go_on = partial(resume, encoder=ENCODER)
