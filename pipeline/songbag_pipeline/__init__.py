@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from songbag_store.door import attach
 
 if TYPE_CHECKING:
-    from songbag_pipeline.features.kernel import window_features as window_features
+    from songbag_pipeline.features.windower import window_features as window_features
     from songbag_pipeline.run.config import ExtractConfig as ExtractConfig
     from songbag_pipeline.run.extract import extract as extract
     from songbag_pipeline.run.summary import Summary as Summary
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "songbag_pipeline.features.kernel": ("window_features",),
+        "songbag_pipeline.features.windower": ("window_features",),
         "songbag_pipeline.run.config": ("ExtractConfig",),
         "songbag_pipeline.run.extract": ("extract",),
         "songbag_pipeline.run.summary": ("Summary",),

@@ -7,14 +7,14 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_store.cli.options import At, Given, with_location, with_options
 from songbag_store.cli.wording import AsOptions
-from songbag_store.format.spec import FeatureSpec
+from songbag_store.format.spec import FeatureSpec, features_of
 from songbag_store.progress import shown_on
 from songbag_store.terminal import say
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from songbag_pipeline.run.summary import Summary
 
 commands = typer.Typer()
-_KINDS = Literal["mfcc", "mfcc+delta", "mfcc+delta+delta2", "logmel", "logmel+delta", "logmel+delta+delta2"]
-
+_FEATURES_HELP = (
+    "mfcc or logmel, each also with +delta or +delta+delta2; or by librosa chroma, contrast, tonnetz, tempogram, "
+    "several of them joined by +. \\[default: mfcc]"
+)
 
 Source = Annotated[
     str, typer.Argument(metavar="SOURCE", help="Folder or bucket of songs, or a manifest: CSV, TSV, JSONL, Parquet.")
 ]
 NewStore = Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")]
-Features = Annotated[
-    _KINDS | None, typer.Option(help="Kind of features. \\[default: mfcc]", rich_help_panel="What to compute")
-]
+Features = Annotated[str | None, typer.Option(metavar="KIND", help=_FEATURES_HELP, rich_help_panel="What to compute")]
 
 _DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
 
@@ -60,8 +60,7 @@ def extract(
 
     chosen = config.make()
     if features is not None:
-        kind, *deltas = features.split("+")
-        spec = dataclasses.replace(spec, fields=spec.fields | {"kind": kind, "deltas": len(deltas)})
+        spec = dataclasses.replace(spec, fields=spec.fields | features_of(features))
     shown = AsOptions(shown_on(sys.stderr), context.command)
     summary = run(at(source), at(store), partial(_spec, spec), chosen, progress=shown)
     for line in _report(summary, store):

@@ -1,3 +1,3 @@
 """The feature function: windows of samples in, windows of features out."""
 
-__all__ = ["kernel"]
+__all__ = ["windower"]

@@ -1,4 +1,4 @@
-"""The feature function: MFCC or log-mel of windows, equal to ``librosa.feature.mfcc`` within 1e-2 absolute."""
+"""MFCC or log-mel of windows, equal to ``librosa.feature.mfcc`` within 1e-2 absolute."""
 
 from __future__ import annotations
 
@@ -19,31 +19,7 @@ _BLOCK_SAMPLES = 1 << 18
 _DELTA_FRAMES = 9
 
 
-def window_features(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
-    """Cut one song into overlapping windows and compute the features of each.
-
-    Parameters
-    ----------
-    samples : float32, shape (S,)
-        Mono audio in [-1, 1] at ``spec.sample_rate_hz``.
-    spec : FeatureSpec
-        Window, hop and kind of the features.
-
-    Returns
-    -------
-    windows : float32, shape (N, C, T)
-        ``N = 1 + (S - window_samples) // window_hop_samples``; the tail that does not fill a window is dropped, and a
-        song shorter than one window has none.
-
-    Examples
-    --------
-    >>> window_features(np.zeros(60 * 22050, np.float32), FeatureSpec()).shape
-    (23, 13, 216)
-    """
-    return Windower(spec).push(samples)
-
-
-class Windower:
+class KernelWindower:
     """Turns a stream of samples into windows of features; keeps only the window that is not yet full.
 
     Parameters

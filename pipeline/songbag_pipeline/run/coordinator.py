@@ -75,7 +75,8 @@ class Coordinator:
         there = pc.index(pc.is_valid(work.todo["file_bytes"]), True).as_py()
         song = str(work.todo["path"][there]) if there >= 0 else None
         store, options, run_id = work.store, work.source.storage_options, uuid.uuid4().hex
-        self._job = Job(store.location, store.uuid, store.spec, run_id, containment, source_options=options, song=song)
+        contained = containment.for_spec(store.spec)
+        self._job = Job(store.location, store.uuid, store.spec, run_id, contained, source_options=options, song=song)
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
         self._again: list[pa.Table] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +12,7 @@ from songbag_pipeline.errors import SongsChanged
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.plan import COLUMNS, Plan, count_duplicates
 from songbag_pipeline.run.summary import Summary
+from songbag_pipeline.songs.containment import try_features
 from songbag_pipeline.sources.listing import Source
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
@@ -56,7 +58,7 @@ class Work:
         with doing("the songs are compared with the store"):
             if found.is_nowhere and config.on_this_machine and not _is_known(found, store):
                 found.refuse_nowhere()
-            opened = open_for_writing(store, spec)
+            opened = open_for_writing(store, partial(_tried, spec))
             adopted, left_out = _adopt(opened)
             plan = _plan(found, adopted, config)
         if plan.n_other_columns:
@@ -72,6 +74,14 @@ class Work:
             warnings=(*found.warnings, *filter(None, [found.missing()]), *left_out),
         )
         return cls(without_index(adopted), found.location, plan.todo.slice(0, config.limit), config, summary)
+
+
+def _tried(spec: FeatureSpec | SpecChoice | None, stored: FeatureSpec | None) -> FeatureSpec:
+    """Return the spec to use; that of a new store is tried first, because a store keeps its spec for ever."""
+    wanted = spec(stored) if callable(spec) else spec or stored or FeatureSpec()
+    if stored is None:
+        try_features(wanted)
+    return wanted
 
 
 def _is_known(source: Source, store: Location) -> bool:

@@ -28,9 +28,10 @@ IDLE_S = 60.0
 
 def main() -> None:
     """Read songs until no more come."""
-    channel, (entry, memory_bytes) = serve()
+    channel, (entry, memory_bytes, spec) = serve()
     module, _, function = entry.partition(":")
     reader: Reader = getattr(importlib.import_module(module), function)
+    unfit = _prepared(spec)
     # Discard decoder output: songbag reports errors itself. Errors of the import above are still seen.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     # Saves the garbage collector from looking through all imported modules again and again.
@@ -41,13 +42,26 @@ def main() -> None:
         present = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (present + int(memory_bytes),) * 2)
     messages = Connection(os.dup(channel.fileno()))
-    _answer(messages, {})
+    _answer(messages, unfit)
     while messages.poll(IDLE_S):
         _, files, _, _ = socket.recv_fds(channel, 1, 1)
         if not files:
             return
         path, wanted = json.loads(messages.recv_bytes())
         _answer(messages, _read(reader, path, wanted, files[0]))
+
+
+def _prepared(spec: str) -> dict[str, object]:
+    """Load what computes the features of a spec, before memory is limited; return why it cannot."""
+    if not spec:
+        return {}
+    from songbag_pipeline.features.windower import prepare
+
+    try:
+        prepare(FeatureSpec.from_dict(json.loads(spec)))
+    except Exception as error:  # whatever the library says of numbers that do not suit it
+        return {"unfit": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
+    return {}
 
 
 def _answer(messages: Connection, document: dict[str, object]) -> None:

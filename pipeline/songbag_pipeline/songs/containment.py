@@ -17,14 +17,15 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
 from songbag_pipeline.audio.files import modification_time
 from songbag_pipeline.errors import ContainmentError, SongError
 from songbag_pipeline.songs.facts import SongFacts
 from songbag_pipeline.sources.bucket import local_copy
 from songbag_store.child import ONE_THREAD, Child
-from songbag_store.errors import StoreError
+from songbag_store.errors import SpecError, StoreError
+from songbag_store.format.spec import IN_DB, FeatureSpec
 from songbag_store.machine import require_linux
 from songbag_store.windows.spill import WindowSpill
 
@@ -52,6 +53,14 @@ class Containment:
     """Time that any song may take, however small its file."""
     slowest_bytes_per_s: float = 50_000.0
     """Speed below which a song fails: ten hours of speech in 30 MB must still be read on a busy core."""
+    prepared: str = ""
+    """The spec, as JSON, whose library is loaded when the process starts, and does not count as memory of a song."""
+
+    def for_spec(self, spec: FeatureSpec) -> Self:
+        """Return this for the features of a spec."""
+        if spec.kind in IN_DB:
+            return self
+        return dataclasses.replace(self, prepared=json.dumps(spec.to_dict()))
 
     def timeout_s(self, file_bytes: int) -> float:
         """Return the time that a file of this size may take, in seconds."""
@@ -171,19 +180,51 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
 
     def _started(self) -> Child:
         require_linux("decoding audio")
-        arguments = self.containment.reader, str(self.containment.memory_bytes)
+        arguments = self.containment.reader, str(self.containment.memory_bytes), self.containment.prepared
         environment = {**ONE_THREAD, **_KEEP_MEMORY}
         try:
             child = Child("songbag_pipeline.songs.contained", *arguments, environment=environment, heard=True)
         except OSError as error:
             raise _not_started(error.strerror or str(error)) from error
         try:
-            _ask(child, _START_S)
+            unfit = _ask(child, _START_S).get("unfit")
         except (EOFError, ConnectionError, TimeoutError) as error:
             reason = child.last_words()
             child.close()
             raise _not_started(reason) from error
+        if unfit is not None:
+            child.close()
+            what = f"the features cannot be computed of a window of noise ({unfit})"
+            raise SpecError(what, place="spec", remedy="Choose other features, or other numbers for them.")
         return child
+
+    def start(self) -> None:
+        """Start the process, if it does not run.
+
+        Raises
+        ------
+        ContainmentError
+            If it cannot be started.
+        SpecError
+            If the numbers of the spec do not suit what computes its features.
+        """
+        self._child = self._child or self._started()
+
+
+def try_features(spec: FeatureSpec) -> None:
+    """Have a process compute the features of noise; nothing is to be tried of those that songbag computes itself.
+
+    Raises
+    ------
+    ContainmentError
+        If the process cannot be started.
+    SpecError
+        If the numbers of the spec do not suit what computes its features.
+    """
+    containment = Containment().for_spec(spec)
+    if containment.prepared:
+        with ContainedReader(containment) as reader:
+            reader.start()
 
 
 def _ask(child: Child, timeout_s: float, request: object = None, file: int = -1) -> dict[str, Any]:

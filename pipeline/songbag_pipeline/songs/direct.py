@@ -69,7 +69,7 @@ def features_of(source: LocationLike, spec: FeatureSpec, *, progress: Progress |
     shown = progress or shown_on(sys.stdout)
     for note in first_notes([*found.warnings, *filter(None, [found.missing()])]):
         shown.note(note)
-    with ContainedReader() as reader:
+    with ContainedReader(Containment().for_spec(spec)) as reader:
         for song_id, path in zip(*(found.songs[name].to_pylist() for name in ("song_id", "path")), strict=True):
             with WindowSpill(spec) as spill:
                 facts = reader.read(path, spill, found.location.storage_options)

@@ -17,7 +17,7 @@ from songbag_pipeline.audio.meter import Meter
 from songbag_pipeline.audio.recording import Recording
 from songbag_pipeline.audio.resampler import resampled
 from songbag_pipeline.errors import SongError
-from songbag_pipeline.features.kernel import Windower
+from songbag_pipeline.features.windower import windower
 from songbag_pipeline.songs.facts import Fresh, Sink, SongFacts, failures_of
 from songbag_pipeline.types import FloatArray
 from songbag_store import FeatureSpec
@@ -92,7 +92,7 @@ class _PassedOn(Fresh):
 def _windows_of(
     file: RegularFile, form: AudioFormat, decoder: Decoder, spec: FeatureSpec, facts: SongFacts, sink: Sink
 ) -> Recording:
-    windower = Windower(spec)
+    making = windower(spec)
     at_once = max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
     step = spec.window_hop_samples * at_once
     meter = Meter()
@@ -105,7 +105,7 @@ def _windows_of(
             for piece in pieces:
                 # With a short hop there are too many windows in a piece for one block.
                 for start in range(0, len(piece), step):
-                    done.append(windower.push(piece[start : start + step]))
+                    done.append(making.push(piece[start : start + step]))
                     if sum(map(len, done)) >= at_once:
                         sink(encode(np.concatenate(done), spec))
                         done = []
@@ -113,12 +113,12 @@ def _windows_of(
                 sink(encode(np.concatenate(done), spec))
     facts.duration_s, facts.audio_note = recording.decoded_s, recording.note
     facts.declared_duration_s, facts.truncated = recording.declared_s, recording.truncated
-    facts.padded = windower.n_windows == 0
+    facts.padded = making.n_windows == 0
     if facts.padded:
-        if spec.short_songs == "reject" or windower.n_samples < spec.n_fft:
+        if spec.short_songs == "reject" or making.n_samples < spec.n_fft:
             shortest_s = spec.window_s if spec.short_songs == "reject" else spec.n_fft / spec.sample_rate_hz
             raise SongError("too-short", f"the song lasts {facts.duration_s:.3f} s, less than {shortest_s:.3f} s")
-        sink(encode(windower.pad(), spec))
+        sink(encode(making.pad(), spec))
     facts.take(meter.sound())
     return recording
 

@@ -7,14 +7,20 @@ import hashlib
 import json
 import math
 from functools import partial
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 from songbag_store.errors import SpecError, UsageError
 from songbag_store.format.declaration import Declared, Rule, above, at_least, between, declared
 
-Kind = Literal["mfcc", "logmel"]
+Kind: TypeAlias = str
+"""``mfcc`` or ``logmel``; or some of `BY_LIBROSA` joined by ``+``, whose bands lie one above the other."""
 ShortSongs = Literal["pad", "reject"]
 Encoding = Literal["int16", "float32"]
+
+IN_DB = ("mfcc", "logmel")
+"""The kinds that songbag computes itself."""
+BY_LIBROSA = {"chroma": 12, "contrast": 7, "tonnetz": 6, "tempogram": 384}
+"""The kinds that librosa computes, and their bands."""
 
 INT16_STEP = 1 / 16
 """The step of the int16 encoding; the rounding error is at most half of it."""
@@ -47,7 +53,11 @@ class FeatureSpec(Declared):
     """
 
     kind: Kind = declared(
-        "mfcc", "MFCC, or the log-mel spectrogram in dB that they are computed from. Of `--features`.", option=None
+        "mfcc",
+        "MFCC, or the log-mel spectrogram in dB that they are computed from; or by librosa chroma, contrast, tonnetz, "
+        "tempogram, or several of them joined by +, which stacks their bands. Of `--features`.",
+        rule=Rule(lambda value: _is_kind(value), "mfcc, logmel, or some of " + ", ".join(BY_LIBROSA) + " joined by +"),
+        option=None,
     )
     sample_rate_hz: int = _option(
         22050, "Sample rate after resampling.", rule=between(1_000, 768_000), unit="Hz", option="--sample-rate"
@@ -93,7 +103,10 @@ class FeatureSpec(Declared):
         "pad", "A song shorter than a window is padded with zeros to one window and flagged, or rejected.", option=None
     )
     encoding: Encoding = declared(
-        "int16", "int16 in steps of 1/16 (error at most 1/32), or float32 as computed.", panel=_PANEL
+        None,
+        "int16 in steps of 1/16 (error at most 1/32), or float32 as computed.",
+        panel=_PANEL,
+        absent="int16 for MFCC and log-mel, else float32",
     )
     definition: int = declared(
         1,
@@ -104,20 +117,29 @@ class FeatureSpec(Declared):
 
     ERROR: ClassVar[type[UsageError]] = SpecError
 
+    def __post_init__(self) -> None:
+        given: object = self.encoding
+        if given is None:
+            object.__setattr__(self, "encoding", "int16" if self.kind in IN_DB else "float32")
+        Declared.__post_init__(self)
+
     def _check(self) -> None:
         if self.window_hop_s is None:
             object.__setattr__(self, "window_hop_s", (self.window_samples // 2) / self.sample_rate_hz)
         self._require(self.hop_length <= self.n_fft, "hop_length", "at most `n_fft`")
         self._require(self.n_mels <= self.n_fft // 2 + 1, "n_mels", "at most `n_fft` / 2 + 1")
-        self._require(self.kind == "logmel" or 1 <= self.n_mfcc <= self.n_mels, "n_mfcc", "from 1 to `n_mels`")
+        self._require(self.kind != "mfcc" or 1 <= self.n_mfcc <= self.n_mels, "n_mfcc", "from 1 to `n_mels`")
         self._require(self.n_fft <= self.window_samples, "window_s", "at least one frame (`n_fft` samples)")
         self._require(self.window_hop_samples >= 1, "window_hop_s", "at least one sample")
         heard = self.max_duration_s is None or self.max_duration_s * self.sample_rate_hz >= 1
         self._require(heard, "max_duration_s", "at least one sample")
         self._require(self.deltas == 0 or self.n_frames >= 9, "deltas", "0 for windows of fewer than 9 frames")
+        if self.kind not in IN_DB:
+            self._require(self.deltas == 0, "deltas", f"0 for {self.kind}")
+            self._require(self.encoding == "float32", "encoding", f"float32 for {self.kind}")
         # The largest coefficient there can be: silence, where every band lies on the floor.
         reach = _LOG_FLOOR_DB * (math.sqrt(self.n_mels) if self.kind == "mfcc" else 1.0)
-        fits = self.encoding == "float32" or reach < 2**15 * INT16_STEP
+        fits = self.kind not in IN_DB or self.encoding == "float32" or reach < 2**15 * INT16_STEP
         self._require(fits, "n_mels", "at most 419 with the int16 encoding; float32 takes any")
 
     @property
@@ -140,7 +162,9 @@ class FeatureSpec(Declared):
     @property
     def n_bands(self) -> int:
         """Coefficients or bands of one channel."""
-        return self.n_mfcc if self.kind == "mfcc" else self.n_mels
+        if self.kind in IN_DB:
+            return self.n_mfcc if self.kind == "mfcc" else self.n_mels
+        return sum(BY_LIBROSA[part] for part in self.kind.split("+"))
 
     @property
     def n_channels(self) -> int:
@@ -159,7 +183,8 @@ class FeatureSpec(Declared):
 
     def in_words(self) -> str:
         """Return what is computed, on one line."""
-        what = f"{self.n_mfcc} MFCC of {self.n_mels} mel bands" if self.kind == "mfcc" else f"{self.n_mels} log-mel"
+        whats = {"mfcc": f"{self.n_mfcc} MFCC of {self.n_mels} mel bands", "logmel": f"{self.n_mels} log-mel"}
+        what = whats.get(self.kind) or f"{self.kind} by librosa"
         deltas = f", deltas of order 1 to {self.deltas}" if self.deltas else ""
         frames = f"n_fft {self.n_fft}, hop {self.hop_length}"
         return f"{what}{deltas}, {self.sample_rate_hz:,} Hz, {frames}, {self.encoding}"
@@ -167,7 +192,32 @@ class FeatureSpec(Declared):
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the resolved numbers: equal exactly where the feature bytes are."""
-        left_out = {"window_s", "window_hop_s"} | ({"n_mfcc"} if self.kind == "logmel" else set())
+        left_out = {"window_s", "window_hop_s"} | ({"n_mfcc"} if self.kind != "mfcc" else set())
+        left_out |= {"n_mels", "top_db"} if self.kind not in IN_DB else set()
         numbers = {name: value for name, value in self.to_dict().items() if name not in left_out}
         numbers |= {"window_samples": self.window_samples, "window_hop_samples": self.window_hop_samples}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+
+
+def features_of(text: str) -> dict[str, str | int]:
+    """Return the fields of a spec that a text names: a kind, after MFCC and log-mel also with ``+delta+delta2``.
+
+    Raises
+    ------
+    SpecError
+        If there are no such features.
+    """
+    kind, *more = text.split("+")
+    deltas = len(more) if kind in IN_DB and more == ["delta", "delta2"][: len(more)] else 0
+    kind = kind if deltas else text
+    if not _is_kind(kind):
+        remedy = (
+            f"There are mfcc and logmel, each with +delta or +delta+delta2, and by librosa {', '.join(BY_LIBROSA)}."
+        )
+        raise SpecError(f"there are no features {text!r}", place="features", remedy=remedy)
+    return {"kind": kind, "deltas": deltas}
+
+
+def _is_kind(text: str) -> bool:
+    parts = text.split("+")
+    return text in IN_DB or (set(parts) <= set(BY_LIBROSA) and len(set(parts)) == len(parts))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from songbag_pipeline import read_audio, window_features
-from songbag_pipeline.features.kernel import Windower, mel_filters
+from songbag_pipeline.features.kernel import KernelWindower, mel_filters
 from songbag_store import FeatureSpec
 from tests.support.audio import AUDIO, chirp, write
 
@@ -121,7 +121,7 @@ def test_each_window_is_clamped_by_its_own_loudest_point() -> None:
 def test_a_stream_in_any_pieces_gives_the_very_windows_of_the_whole(cuts: list[int], window_hop_s: float) -> None:
     spec = FeatureSpec(window_s=0.25, window_hop_s=window_hop_s, n_mels=40)
     samples = chirp(1.0)[:, 0]
-    windower = Windower(spec)
+    windower = KernelWindower(spec)
     pieces = [windower.push(piece) for piece in np.split(samples, sorted(cuts))]
     np.testing.assert_array_equal(np.concatenate(pieces), window_features(samples, spec))
     assert windower.n_windows == 1 + (len(samples) - spec.window_samples) // spec.window_hop_samples

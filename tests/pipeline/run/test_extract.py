@@ -16,7 +16,7 @@ import dask
 import numpy as np
 import pytest
 
-from songbag_pipeline import ExtractConfig, Summary, extract
+from songbag_pipeline import ExtractConfig, Summary, extract, read_audio, window_features
 from songbag_pipeline.errors import SongsChanged, TooManyFailures
 from songbag_pipeline.run import batch as batches
 from songbag_pipeline.songs.containment import Containment
@@ -159,6 +159,16 @@ def test_another_spec_is_refused_for_a_store_that_exists(folder: Path, tmp_path:
     run(folder, tmp_path / "store")
     with pytest.raises(SpecMismatch, match="n_mfcc"):
         run(folder, tmp_path / "store", FeatureSpec(window_s=0.5, n_mels=40, n_mfcc=20))
+
+
+def test_features_that_librosa_computes_are_stored_by_the_workers(folder: Path, tmp_path: Path, run: Run) -> None:
+    spec = FeatureSpec(kind="chroma", window_s=0.5)
+    assert run(folder, tmp_path / "store", spec).n_stored == 6
+    store = SongStore.open(tmp_path / "store")
+    samples = read_audio(str(folder / "high" / "0.wav"))
+    np.testing.assert_array_equal(store.windows("high/0.wav"), window_features(samples, spec))
+    with pytest.raises(SpecMismatch, match="kind"):
+        run(folder, tmp_path / "store", FeatureSpec(kind="contrast", window_s=0.5))
 
 
 @pytest.mark.fault(43)

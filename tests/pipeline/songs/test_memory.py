@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soxr
 
-from songbag_pipeline.features.kernel import window_features
+from songbag_pipeline.features.windower import window_features
 from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec
 from songbag_store.types import StoredWindows

@@ -71,7 +71,7 @@ def test_a_spec_survives_json(spec: FeatureSpec) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"kind": "chroma"}, "kind"),
+        ({"kind": "chromatic"}, "kind"),
         ({"n_fft": 1023}, "n_fft"),
         ({"n_fft": True}, "n_fft"),
         ({"n_fft": 1024.0}, "n_fft"),

@@ -110,12 +110,13 @@ def level_change(spec: FeatureSpec) -> npt.NDArray[np.float32]:
     """Return by how much one dB of level changes each stored coefficient, shape (C,).
 
     It changes every band of log-mel by 1, the first coefficient of MFCC by the square root of the number of bands
-    (because the DCT is orthonormal), other coefficients and deltas by 0. The effect of `top_db` is left out.
+    (because the DCT is orthonormal), other coefficients, deltas and other kinds of features by 0. The effect of
+    `top_db` is left out.
     """
     change = np.zeros(spec.window_shape[0], np.float32)
     if spec.kind == "logmel":
         change[: spec.n_bands] = 1.0
-    else:
+    elif spec.kind == "mfcc":
         change[0] = np.sqrt(spec.n_mels)
     return change
 
