@@ -63,6 +63,8 @@ def _copies(store: SongStore, split: Split, learned: pa.Array, judged: pa.Array,
         copies = Copies.find(store, progress)
         what = "by bytes, audio and likeness, as there are songs that its split does not have"
         progress.note(f"the songs were compared with those of the training in {copies.seconds:.1f} s {what}")
+        for note in copies.notes:
+            progress.note(note)
     elif split.copy_group is None:
         progress.note("note: of copies of songs of the training only byte-identical ones are known")
     table = store.songs(columns=["song_id", CONTENT], arrow=True)

@@ -30,22 +30,26 @@ class Copies:
         Their `copy_group` and `same_audio`, see `Split`. Without columns, only bytes are compared.
     seconds : float, optional
         How long it took to find them; None if they were saved with a split.
+    notes : tuple of str
+        What the search did not compare.
     """
 
     song_ids: pa.Array
     columns: dict[str, pa.Array]
     seconds: float | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def find(cls, store: SongStore, progress: Progress | None = None) -> Self:
         """Find the copies among all songs of a store, see `songbag_store.likeness.copies.find_copies`."""
-        began = time.monotonic()
-        found = find_copies(store, progress=progress or Silent())
+        began, shown = time.monotonic(), _Noting(progress or Silent())
+        found = find_copies(store, progress=shown)
         ids, groups = found["song_id"].combine_chunks(), found["group"].combine_chunks()
         # Within a group, because songs that are alike may be of several recordings.
         sounds = audio_keys(store, ids).dictionary_encode().indices.cast(pa.int64())
         audio = pc.add(pc.multiply(groups, len(ids) + 1), sounds)
-        return cls(ids, {"copy_group": groups, "same_audio": audio}, time.monotonic() - began)
+        columns = {"copy_group": groups, "same_audio": audio}
+        return cls(ids, columns, time.monotonic() - began, tuple(shown.notes))
 
     @classmethod
     def unknown(cls) -> Self:
@@ -68,6 +72,18 @@ class Copies:
         found = self.among(pa.array(split.song_ids, pa.string()))
         columns: dict[str, Any] = {name: tuple(column.to_pylist()) for name, column in found.items()}
         return dataclasses.replace(split, **columns)
+
+
+class _Noting:
+    """Shows work as another progress does, and keeps the notes for later: an error may come before they are shown."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.begin, self.advance, self.end = shown.begin, shown.advance, shown.end
+        self.notes: list[str] = []
+
+    def note(self, line: str) -> None:
+        """Keep the line."""
+        self.notes.append(line)
 
 
 def _shared(numbers: pa.Array) -> pa.Array:

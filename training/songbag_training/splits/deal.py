@@ -177,23 +177,26 @@ def choose_split(
     }
     reading = _reading(store, saved, column, reading)
     labels = labelled_songs(store, column, where, also | kept, reading)
-    if saved is None:
-        labels = settled(labels, column, reading.min_songs, progress)
-        _check_folds(labels, folds, fold_column)
-        copies = copies or Copies.find(store, progress)
-    made = saved or make_split(
-        labels, column, folds=folds, fold_column=fold_column, group=group, seed=seed, copies=copies
-    )
+    if saved is not None:
+        _require_kind(saved, as_folds)
+        return _saved_choice(dataclasses.replace(saved, column=column, reading=reading), labels, store, progress)
+    labels = settled(labels, column, reading.min_songs, progress)
+    _check_folds(labels, folds, fold_column)
+    copies = copies or Copies.find(store, progress)
+    made = make_split(labels, column, folds=folds, fold_column=fold_column, group=group, seed=seed, copies=copies)
+    _require_kind(made, as_folds)
     made = dataclasses.replace(made, column=column, reading=reading)
-    if as_folds is not None and made.is_folds != as_folds:
+    return Choice(labels, made, [*split_notes(made, labels, copies.seconds), *copies.notes])
+
+
+def _require_kind(split: Split, as_folds: bool | None) -> None:
+    """Refuse a split that is not of folds, or is, where the other kind is needed."""
+    if as_folds is not None and split.is_folds != as_folds:
         what, remedy = "train, validation and test, not of folds", "`songbag train` takes it; make folds with `folds`."
-        if made.is_folds:
-            what = f"folds ({some(made.names)}), not of train, validation and test"
+        if split.is_folds:
+            what = f"folds ({some(split.names)}), not of train, validation and test"
             remedy = "Use it with `songbag cross-validate`, or make one without folds."
         raise UsageError(f"the split consists of {what}", place="split", remedy=remedy)
-    if saved is None:
-        return Choice(labels, made, split_notes(made, labels, copies.seconds if copies else None))
-    return _saved_choice(made, labels, store, progress)
 
 
 def _reading(store: SongStore, saved: Split | None, column: str, asked: LabelConfig) -> LabelConfig:
