@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,8 +16,9 @@ from songbag_store.format.index import CONTENT, keep_rows
 from songbag_store.likeness.copies import find_copies
 from songbag_store.likeness.statistics import audio_digests
 from songbag_store.progress import Progress, Silent
-from songbag_training.splits.groups import find_units
+from songbag_training.splits.groups import find_units, keys_of
 from songbag_training.splits.split import Split
+from songbag_training.types import Ints
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,9 +72,13 @@ class Copies:
 
     def joined(self, split: Split) -> Split:
         """Return a split with these copies."""
-        found = self.among(pa.array(split.song_ids, pa.string()))
-        columns: dict[str, Any] = {name: tuple(column.to_pylist()) for name, column in found.items()}
-        return dataclasses.replace(split, **columns)
+        return with_copies(split, self.among(pa.array(split.song_ids, pa.string())))
+
+
+def with_copies(split: Split, columns: Mapping[str, pa.Array]) -> Split:
+    """Return a split with `copy_group` and `same_audio` of its songs, as `Copies.among` returns them."""
+    own: dict[str, Any] = {name: tuple(column.to_pylist()) for name, column in columns.items()}
+    return dataclasses.replace(split, **own)
 
 
 class _Noting:
@@ -109,6 +116,20 @@ def audio_keys(store: SongStore, song_ids: pa.Array) -> pa.Array:
     return pa.array(digests, pa.binary()).take(pc.index_in(song_ids, value_set=pa.array(ids, pa.string())))
 
 
+def copied(split: Split, songs: pa.Table) -> tuple[Ints, pa.Table, dict[str, pa.ChunkedArray]]:
+    """Return the rows of the songs that have copies, and of these the digests of the bytes and the columns of copies.
+
+    Most songs of a large store have none, so what is asked about copies is asked of few songs.
+    """
+    rows, values = keys_of(songs[CONTENT])
+    found = [rows[np.bincount(values)[values] > 1]]
+    columns = split.copies()
+    found += [np.flatnonzero(column.is_valid().to_numpy()) for column in columns.values()]
+    taken = np.unique(np.concatenate(found))
+    own = pa.array(taken)
+    return taken, songs.select([CONTENT]).take(own), {name: column.take(own) for name, column in columns.items()}
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class CopyCounts:
     """How many songs are copies of others, the first of each recording not counted, by how that is known."""
@@ -120,15 +141,12 @@ class CopyCounts:
     @classmethod
     def of(cls, split: Split, songs: pa.Table) -> Self:
         """Count the copies among the songs of a split; their rows of the index are in the same order."""
-        columns, left = split.copies(), songs.num_rows
+        rows, contents, columns = copied(split, songs)
+        left, counts = len(rows), []
         known: list[pa.ChunkedArray] = []
-        counts = []
         for name in (CONTENT, "same_audio", "copy_group"):
-            column = songs[CONTENT] if name == CONTENT else columns.get(name)
-            n_units = left
-            if column is not None and column.null_count < len(column):
-                known += [column] if name in columns else []
-                n_units = int(find_units(songs, (), known).max(initial=-1)) + 1
+            known += [columns[name]] if name in columns else []
+            n_units = int(find_units(contents, (), known).max(initial=-1)) + 1
             counts.append(left - n_units)
             left = n_units
         return cls(*counts)

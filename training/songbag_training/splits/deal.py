@@ -15,7 +15,7 @@ from songbag_store.progress import Progress
 from songbag_training.config import AS_THEY_ARE, LabelConfig
 from songbag_training.errors import LabelError, some
 from songbag_training.songs.labels import Labels, fitting, labelled_songs, require_columns, settled
-from songbag_training.splits.copies import Copies
+from songbag_training.splits.copies import Copies, with_copies
 from songbag_training.splits.dealer import stratify
 from songbag_training.splits.folds import folds_of
 from songbag_training.splits.groups import find_units, likely_groups
@@ -252,7 +252,7 @@ def _deal(
     ids: list[str] = labels.songs["song_id"].to_pylist()
     dealt = stratify(ids, members, units, list(shares.values()), seed=seed)
     subsets = np.array(list(shares), object)[dealt].tolist()
-    split = copies.joined(Split(tuple(ids), tuple(labels.names), tuple(subsets), tuple(group)))
+    split = with_copies(Split(tuple(ids), tuple(labels.names), tuple(subsets), tuple(group)), found)
     for name, own in balance(split, labels.classes).items():
         empty = next((subset for subset in shares if not own[subset]), None)
         if empty is not None:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from songbag_store.format.index import CONTENT
 from songbag_training.errors import some
 from songbag_training.songs.labels import Labels
-from songbag_training.splits.copies import CopyCounts
+from songbag_training.splits.copies import CopyCounts, copied
 from songbag_training.splits.groups import find_units, keys_of, likely_groups, torn
 from songbag_training.splits.split import Split
 from songbag_training.types import Ints, Label
@@ -51,7 +51,8 @@ def split_notes(split: Split, labels: Labels, seconds: float | None = None) -> l
 
 def claim(split: Split, songs: pa.Table) -> str:
     """Return what is certain about a split that has passed the leak check, in words that claim no more than that."""
-    alike = split.copy_group is not None and COPIES not in suspected(split, songs)
+    groups = split.copies().get("copy_group")
+    alike = groups is not None and not len(torn(groups, split.numbers())[0])
     kept = [f"no copy by {_compared(split, songs, ' or ', alike=alike)}"]
     for column in split.group:
         n = _n_with_value(songs[column])
@@ -75,14 +76,13 @@ def _n_with_value(column: pa.ChunkedArray) -> int:
 
 def _label_notes(split: Split, labels: Labels) -> Iterator[str]:
     """Note copies whose labels are not those of their originals."""
-    units = find_units(labels.songs, (), list(split.copies().values()))
-    order = np.argsort(units, kind="stable")
-    shared = order[np.bincount(units)[units[order]] > 1]
+    rows, contents, columns = copied(split, labels.songs)
+    units = find_units(contents, (), list(columns.values()))
     ids: pa.ChunkedArray = labels.songs["song_id"]
     first_of: dict[int, int] = {}
     odd: list[str] = []
-    for row in shared.tolist():
-        first = first_of.setdefault(int(units[row]), row)
+    for row, unit in zip(rows.tolist(), units.tolist(), strict=True):
+        first = first_of.setdefault(unit, row)
         if labels.names[row] != labels.names[first]:
             told = [f"{ids[one].as_py()!r} is {_in_words(labels.names[one])}" for one in (row, first)]
             odd.append(", ".join(told))
