@@ -1,4 +1,4 @@
-"""Intervals, calibration, mistakes, pictures and tables of results."""
+"""Calibration, mistakes, pictures and tables of results."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom
 
 from songbag_store import SongStore
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, predict, train
 from songbag_training.evaluation.calibration import fit_temperature, scale
 from songbag_training.evaluation.display import format_confusion, format_judgement, format_metrics
-from songbag_training.evaluation.intervals import bootstrap_intervals
 from songbag_training.evaluation.metrics import confident_mistakes, song_metrics
 from songbag_training.evaluation.picture import draw_confusion
 from songbag_training.songs.task import Task
@@ -29,70 +27,6 @@ def _shares(logits: Floats) -> Floats:
     powers = np.exp(logits)
     shares: Floats = powers / powers.sum(axis=1, keepdims=True)
     return shares
-
-
-def test_the_interval_of_an_accuracy_is_that_of_the_binomial() -> None:
-    true = np.zeros(200, np.int64)
-    shares = np.tile([0.9, 0.1], (200, 1))
-    shares[:40] = [0.2, 0.8]
-    low, high = bootstrap_intervals(TWO, true, shares)["accuracy"] or (0, 0)
-    assert low == pytest.approx(binom(200, 0.8).ppf(0.025) / 200, abs=0.01)
-    assert high == pytest.approx(binom(200, 0.8).ppf(0.975) / 200, abs=0.01)
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_intervals_hold_the_metrics_and_shrink_with_more_songs(several: bool) -> None:
-    rng = np.random.default_rng(1)
-    logits = rng.normal(0, 1, (900, 3))
-    shares = 1 / (1 + np.exp(-logits)) if several else _shares(logits)
-    true = (logits + rng.normal(0, 1, logits.shape) > 0).astype(np.float32)
-    own = true if several else (logits + rng.normal(0, 1, logits.shape)).argmax(axis=1)
-    task = dataclasses.replace(THREE, several=several)
-    metrics, wide = song_metrics(task, own, shares), bootstrap_intervals(task, own[:100], shares[:100])
-    narrow = bootstrap_intervals(task, own, shares)
-    for name, ends in narrow.items():
-        assert ends is not None
-        assert ends[0] < metrics[name] < ends[1]
-        assert np.ptp(ends) < np.ptp(wide[name] or [])
-
-
-def test_intervals_are_those_of_resampling_songs_one_by_one() -> None:
-    rng = np.random.default_rng(2)
-    true = rng.integers(0, 3, 80)
-    shares = _shares(rng.normal(0, 1, (80, 3)) + np.eye(3)[true])
-    slow = []
-    for _ in range(1000):
-        rows = rng.integers(0, 80, 80)
-        counts = np.bincount(3 * true[rows] + shares[rows].argmax(axis=1), minlength=9).reshape(3, 3)
-        slow.append(np.mean(2 * counts.diagonal() / (counts.sum(axis=0) + counts.sum(axis=1))))
-    expected = np.quantile(slow, [0.025, 0.975])
-    assert bootstrap_intervals(THREE, true, shares)["macro_f1"] == pytest.approx(expected, abs=0.02)
-
-
-def test_songs_of_no_class_at_all_have_finite_intervals() -> None:
-    # Of three songs one is of a class: it is in no resample out of three and a half.
-    true, shares = np.zeros((3, 2), np.float32), np.full((3, 2), 0.1)
-    true[0, 1], shares[0, 1] = 1, 0.9
-    shares[1, 0] = 0.9
-    intervals = bootstrap_intervals(dataclasses.replace(TWO, several=True), true, shares)
-    assert intervals["macro_f1"] == [0.0, 1.0]
-    assert np.isfinite([ends for ends in intervals.values() if ends is not None]).all()
-
-
-@pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("right", [True, False])
-def test_of_ten_songs_without_a_mistake_the_accuracy_is_not_certain(several: bool, right: bool) -> None:
-    true = np.arange(10) % 2
-    shares = np.eye(2)[true if right else 1 - true]
-    task = dataclasses.replace(TWO, several=several)
-    intervals = bootstrap_intervals(task, np.eye(2)[true] if several else true, shares)
-    # Clopper and Pearson: a model that is right in 69 % of all songs is right in ten of ten once in 40 times.
-    name = "subset_accuracy" if several else "accuracy"
-    assert intervals[name] == pytest.approx([0.6915, 1.0] if right else [0.0, 0.3085], abs=1e-4)
-    assert all(ends is None for other, ends in intervals.items() if other != name)
-    told = format_judgement({"song": {name: float(right)}, "intervals": intervals, "mistakes": []})
-    assert told.count("\n") == 0
-    assert "exact binomial" in told
 
 
 @pytest.mark.parametrize("several", [False, True])
@@ -155,7 +89,7 @@ def test_metrics_are_a_table_with_a_line_for_songs_and_windows_of_each_part() ->
     assert lines.splitlines()[2].split() == ["test", "0", *"-" * 7]
 
 
-def test_intervals_and_mistakes_are_told_in_words() -> None:
+def test_mistakes_are_told_in_words() -> None:
     mistake = {"song_id": "a/b.mp3", "label": "folk", "said": "rock", "probability": 0.97}
     text = format_judgement({"song": {"accuracy": 0.9}, "intervals": {"accuracy": (0.8, 0.95)}, "mistakes": [mistake]})
     assert "accuracy 0.900, 95 % between 0.800 and 0.950" in text

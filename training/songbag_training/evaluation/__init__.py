@@ -3,6 +3,7 @@
 __all__ = [
     "calibration",
     "display",
+    "headline",
     "intervals",
     "leaks",
     "metrics",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from songbag_store.terminal import cells, fitted, plain_name, plain_text
+from songbag_training.evaluation.headline import interval_lines
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.types import Ints
 
@@ -41,13 +42,7 @@ def format_table(head: str, rows: Sequence[tuple[str, Mapping[str, Any]]], names
 
 def format_judgement(metrics: Mapping[str, Any]) -> str:
     """Return the intervals, the suspected leaks and the most confident mistakes of a subset as text."""
-    lines = []
-    for name, interval in metrics["intervals"].items():
-        if interval is not None:
-            value = metrics["song"][name]
-            how = "bootstrap over songs" if 0 < value < 1 else "exact binomial, as all songs are alike"
-            lines.append(f"{name} {value:.3f}, 95 % between {interval[0]:.3f} and {interval[1]:.3f} ({how})")
-    lines += leak_lines(metrics)
+    lines = interval_lines(metrics) + leak_lines(metrics)
     mistakes = metrics["mistakes"][:_MISTAKES]
     if mistakes:
         lines += ["", "surest mistakes:"]

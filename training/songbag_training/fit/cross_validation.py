@@ -36,9 +36,10 @@ from songbag_store.storage.files import claim_folder, file_digest, is_there, rep
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.display import format_table
-from songbag_training.evaluation.intervals import bootstrap_intervals
+from songbag_training.evaluation.headline import headline, small_notes
+from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, leak_lines, without_suspects
-from songbag_training.evaluation.metrics import song_metrics
+from songbag_training.evaluation.metrics import class_metrics, song_metrics
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.material import prepare
 from songbag_training.fit.train import resume, train_on
@@ -48,6 +49,7 @@ from songbag_training.runs.seals import replacing_results
 from songbag_training.songs.labels import Labels
 from songbag_training.splits.copies import Copies
 from songbag_training.splits.deal import carve_validation, choose_split
+from songbag_training.splits.groups import find_units
 from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split, SplitLike, check_trainable
 from songbag_training.types import Ints
@@ -234,8 +236,9 @@ def cross_validate(
     for number, training in enumerate(trainings, 1):
         progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
         runs.append(_train_fold(folder / f"fold-{number}", opened, plan, training, Indented(progress)))
+    units = find_units(labels.songs, made.group, list(made.copies().values()))
     suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
-    return CrossValidation(folder, _sum_up(folder, plan, labels, runs, suspects, progress), runs)
+    return CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
 
 
 def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:
@@ -285,12 +288,13 @@ def _sum_up(
     plan: Plan,
     labels: Labels,
     runs: list[Run],
+    units: Ints,
     suspects: Mapping[str, Ints],
     progress: Progress,
 ) -> dict[str, Any]:
     """Pool the predictions of the folds; write both files, show the metrics and return them.
 
-    The suspects are rows of the songs: see `songbag_training.evaluation.leaks`.
+    The units are those of `find_units`; the suspects are rows of the songs: see `songbag_training.evaluation.leaks`.
     """
     tables = {}
     for name, run in zip(plan.folds, runs, strict=True):
@@ -302,12 +306,18 @@ def _sum_up(
     names = [name for name in of_folds[plan.folds[0]] if name != "n"]
     values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in names}
     everything = _answers(pooled, labels)
+    # Songs, units and predictions are all in the order of song ids.
+    intervals, of_classes = song_intervals(labels.task, *everything, units), class_metrics(labels.task, *everything)
+    for name, ends in class_intervals(labels.task, *everything, units).items():
+        of_classes[name] |= ends
     metrics: dict[str, Any] = {
         "folds": of_folds,
         "mean": {name: _or_none(own.mean()) for name, own in values.items()},
         "std": {name: _or_none(own.std(ddof=1)) for name, own in values.items()},
         "pooled": song_metrics(labels.task, *everything),
-        "intervals": bootstrap_intervals(labels.task, *everything),
+        "intervals": intervals.ends,
+        "without_interval": intervals.reasons,
+        "classes": of_classes,
     }
     metrics |= without_suspects(labels.task, *everything, pooled["song_id"].to_pylist(), suspects)
     path = folder / CROSS_VALIDATION
@@ -317,6 +327,9 @@ def _sum_up(
             pq.write_table(pooled, temporary, compression="zstd")
     rows = [*of_folds.items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
     progress.note(format_table("fold", rows, names))
+    for note in small_notes(metrics):
+        progress.note(note)
+    progress.note(f"all folds together: {headline(metrics['pooled'], intervals.ends)} over {pooled.num_rows} songs")
     for line in leak_lines({"song": metrics["pooled"], **metrics}):
         progress.note(line)
     return metrics

@@ -20,14 +20,17 @@ from songbag_store import SongStore
 from songbag_store.errors import StoreError, UsageError
 from songbag_store.format import keys
 from songbag_store.progress import Progress, shown_on
+from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.calibration import calibrate
+from songbag_training.evaluation.headline import cross_validation_hint, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
 from songbag_training.runs import checkpoints
 from songbag_training.runs.checkpoints import read_reached
+from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
 from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.store import open_store
@@ -216,8 +219,14 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
     metrics = judge_split(run, store, scored).metrics
     run.finish(finished_at=_now(), best_epoch=best_epoch)
     held_out = metrics["test"]
+    # A fold is no judgement of its own.
+    if not is_there(run.folder.parent / CROSS_VALIDATION):
+        notes = small_notes(held_out)
+        hint = cross_validation_hint(held_out["song"]["n"], len(material.split.song_ids), bool(notes))
+        for note in (*notes, *hint):
+            progress.note(note)
     progress.note(
-        f"held-out accuracy {held_out['song']['accuracy']:.2f} over {held_out['song']['n']} songs "
+        f"held-out {headline(held_out['song'], held_out['intervals'])} over {held_out['song']['n']} songs "
         f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {run.folder}"
     )
     for line in leak_lines(held_out):

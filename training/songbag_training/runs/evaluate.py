@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
-from songbag_store.format.index import PLACE_COLUMNS
+from songbag_store.format.index import CONTENT, PLACE_COLUMNS
 from songbag_store.progress import Progress, shown_on
 from songbag_store.sql.output import writing_table
 from songbag_store.sql.shown import Shown
@@ -26,7 +26,7 @@ from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_training.config import LabelConfig
 from songbag_training.errors import DamagedRun, LabelError
-from songbag_training.evaluation.intervals import bootstrap_intervals
+from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, without_suspects
 from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
 from songbag_training.evaluation.picture import draw_confusion
@@ -38,7 +38,7 @@ from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
 from songbag_training.songs.labels import Labels, fitting, read_labels
 from songbag_training.songs.task import Task, classes_of
-from songbag_training.splits.groups import likely_groups
+from songbag_training.splits.groups import find_units, likely_groups
 from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split
 from songbag_training.types import Floats, Ints
@@ -53,9 +53,9 @@ class Evaluation(Shown):
     metrics : dict
         The content of `metrics.json`, for each subset (train, validation, test, or all songs of another store):
         ``song`` and ``window``, see `song_metrics` (a window is right if its answer is the label of the song);
-        ``intervals``, see `evaluation.intervals`; ``classes``, precision, recall and F1 of each; ``mistakes``, the
-        surest first; and, if there are any, ``suspected_leaks``, see `evaluation.leaks`. Also ``snapshot``: uuid of
-        the store, number and digest of the snapshot.
+        ``intervals``, see `evaluation.intervals`, and ``without_interval``, why a metric has none; ``classes``,
+        precision, recall and F1 of each; ``mistakes``, the surest first; and, if there are any, ``suspected_leaks``,
+        see `evaluation.leaks`. Also ``snapshot``: uuid of the store, number and digest of the snapshot.
     judged : str
         The subset of songs that the model was not trained on.
     confusion : int64, shape (n_classes, n_classes), or None
@@ -161,7 +161,7 @@ def _judge_elsewhere(
         asked = fitting(run.facts.config.reading, songs.schema, column)
     labels = read_labels(songs, column, asked)
     _refuse_other_task(labels, column, task)
-    known = _known(labels, column, task.classes, progress)
+    known = dataclasses.replace(_known(labels, column, task.classes, progress), group=run.split().group)
     suspects = known_songs(run, store, known, progress)
     claim_folder(output)
     return _judge(run, store, known, run.load_model(), output, suspects)
@@ -214,7 +214,9 @@ def _judge(
     probabilities = np.empty((len(true), len(task.classes)))
     windows = {subset: WindowMetrics(task) for subset in rows_of}
     scorer = SongScorer(model, task)
-    places = store.songs(ids=songs.song_ids, columns=PLACE_COLUMNS, arrow=True)
+    group = [name for name in songs.group if name in store.inside.state.content.schema.names]
+    places = store.songs(ids=songs.song_ids, columns=[*PLACE_COLUMNS, CONTENT, *group], arrow=True)
+    units = find_units(places, group, list(songs.copies().values()))
     with writing_table(folder / "windows.parquet", windows_schema(task.classes)) as writer:
         for row, score in enumerate(scorer.score(stored_pieces(store, places, scorer.chunk_windows))):
             probabilities[row] = score.probabilities
@@ -224,11 +226,15 @@ def _judge(
     metrics: dict[str, dict[str, Any]] = {}
     for subset, rows in rows_of.items():
         own, shares = true[rows], probabilities[rows]
+        intervals, of_classes = song_intervals(task, own, shares, units[rows]), class_metrics(task, own, shares)
+        for name, ends in class_intervals(task, own, shares, units[rows]).items():
+            of_classes[name] |= ends
         metrics[subset] = {
             "song": song_metrics(task, own, shares),
             "window": windows[subset].metrics(),
-            "intervals": bootstrap_intervals(task, own, shares) if rows else {},
-            "classes": class_metrics(task, own, shares),
+            "intervals": intervals.ends,
+            "without_interval": intervals.reasons,
+            "classes": of_classes,
             "mistakes": confident_mistakes(task, [songs.song_ids[row] for row in rows], own, shares),
         }
     judged = "test" if "test" in rows_of else "all"

@@ -46,6 +46,7 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, write_whole
 from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
+from songbag_training.evaluation.headline import headline_names, shown_name
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
@@ -232,7 +233,9 @@ class Run(Shown):
             return
         yield "finished", f"{facts.finished_at}, weights of epoch {facts.best_epoch}"
         with suppress(RunError):
-            yield "held-out accuracy", self.metrics["test"]["song"]["accuracy"]
+            song = self.metrics["test"]["song"]
+            for name in headline_names(song):
+                yield f"held-out {shown_name(name)}", song[name]
 
     def finish(self, **changes: Any) -> None:
         """Write `run.json` again, with the results of the training and every seal, and delete the checkpoint."""

@@ -1,0 +1,73 @@
+"""The metrics that are shown first, with their intervals, and what is to be said about them, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from songbag_training.evaluation.intervals import few_songs
+
+SMALL = 100
+"""A test part with fewer songs is called small: the interval of an accuracy of 0.9 is then wider than 0.12."""
+
+_ONE_CLASS = ("accuracy", "balanced_accuracy")
+_SEVERAL = ("accuracy", "macro_f1", "average_precision")
+_SHOWN = {"macro_f1": "macro F1", "average_precision": "mean average precision"}
+
+
+def headline_names(song: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the metrics that are shown first."""
+    return _ONE_CLASS if "balanced_accuracy" in song else _SEVERAL
+
+
+def shown_name(name: str) -> str:
+    """Return a metric's name as it is written in a sentence."""
+    return _SHOWN.get(name, name.replace("_", " "))
+
+
+def headline(song: Mapping[str, Any], intervals: Mapping[str, Any]) -> str:
+    """Return the first metrics with their 95 % intervals: ``accuracy 0.90 (0.87 to 0.93), balanced accuracy ...``."""
+    told = []
+    for name in headline_names(song):
+        if song[name] is not None:
+            ends = intervals.get(name)
+            between = f"{ends[0]:.2f} to {ends[1]:.2f}" if ends else "no interval"
+            told.append(f"{shown_name(name)} {song[name]:.2f} ({between})")
+    return ", ".join(told)
+
+
+def interval_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """Return a line for each metric of a subset that has an interval, or has none for a reason."""
+    reasons, lines = metrics.get("without_interval", {}), []
+    for name, ends in metrics["intervals"].items():
+        if ends is not None:
+            between = f"95 % between {ends[0]:.3f} and {ends[1]:.3f}"
+            lines.append(f"{name} {metrics['song'][name]:.3f}, {between}")
+        elif name in reasons:
+            lines.append(f"{name} {metrics['song'][name]:.3f}, no interval: {reasons[name]}")
+    return lines
+
+
+def small_notes(metrics: Mapping[str, Any]) -> list[str]:
+    """Return notes on what the judged songs are too few for, if they are.
+
+    Parameters
+    ----------
+    metrics : mapping
+        Of one subset, as in `metrics.json`: `song`, `classes` and, perhaps, `without_interval`.
+    """
+    counts = np.array([own["n"] for own in metrics["classes"].values()])
+    few = few_songs(list(metrics["classes"]), counts, counts)
+    if few:
+        return [f"note: there are {few}: how well they are recognised is hardly known, nor are means over the classes"]
+    reasons = dict.fromkeys(metrics.get("without_interval", {}).values())
+    return [f"note: there are {reason}: means over the classes have no interval" for reason in reasons]
+
+
+def cross_validation_hint(n_tested: int, n_all: int, few: bool) -> list[str]:
+    """Return a hint at cross-validation if the test songs are few."""
+    if n_tested >= SMALL and not few:
+        return []
+    return [f"note: {n_tested} songs are tested: `songbag cross-validate` tests all {n_all}, which says more"]
