@@ -198,6 +198,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A run is judged by a column of another task.",
             "Refused; the message names both tasks.",
         ),
+        109: (
+            "A class has few test songs.",
+            "Means over classes have no interval there, and the reason is said; intervals that are shown hold the truth.",
+        ),
         111: (
             "The column to group by is empty for many songs.",
             "A note counts them and says that each stands alone.",

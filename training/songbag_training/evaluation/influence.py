@@ -106,7 +106,7 @@ def influences(task: Task, own: Bools, said: Bools, probabilities: Floats, units
     units : int64, shape (n,)
         Number of the unit of each song, from 0; if songs are drawn alone, each is a unit.
     """
-    classes, wrong = Strata.of(own, units), own != said
+    classes, wrong = Strata.of(own, units), np.not_equal(own, said)
     if not task.several:
         right = ~wrong.any(axis=1)
         found = {"accuracy": share_influence(right.astype(np.float64), Strata.of(_strata(classes), units))}

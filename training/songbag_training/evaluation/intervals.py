@@ -147,8 +147,8 @@ def wilson(share: float, n: float) -> list[float]:
     whole = n + _Z**2
     middle = (n * share + _Z**2 / 2) / whole
     reach = _Z * np.sqrt(n * share * (1 - share) + _Z**2 / 4) / whole
-    ends: list[float] = np.clip([middle - reach, middle + reach], 0.0, 1.0).tolist()
-    return ends
+    # The share is inside, but for rounding.
+    return [float(max(min(middle - reach, share), 0.0)), float(min(max(middle + reach, share), 1.0))]
 
 
 def few_songs(classes: Sequence[str], n_songs: Ints, n_units: Ints) -> str:
@@ -180,8 +180,8 @@ def _values(task: Task, own: Bools, said: Bools, probabilities: Floats) -> Mappi
     """Return the metrics that have intervals, as `song_metrics` computes them."""
     counts = outcomes(own, said).sum(axis=0)
     values = {name: float(value) for name, value in counted_metrics(task, counts, len(own)).items()}
-    there = np.flatnonzero(own.any(axis=0) & ~own.all(axis=0)) if task.several else []
-    ranked = [average_precision_score(own[:, number], probabilities[:, number]) for number in there]
+    ranked_classes = np.flatnonzero(own.any(axis=0) & ~own.all(axis=0)).tolist() if task.several else []
+    ranked = [average_precision_score(own[:, number], probabilities[:, number]) for number in ranked_classes]
     return values | ({"average_precision": float(np.mean(ranked))} if ranked else {})
 
 
