@@ -200,7 +200,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         109: (
             "A class has few test songs.",
-            "Means over classes have no interval there, and the reason is said; intervals that are shown hold the truth.",
+            "Means over classes have no interval, and the reason is said; intervals that are shown hold the truth.",
         ),
         111: (
             "The column to group by is empty for many songs.",
