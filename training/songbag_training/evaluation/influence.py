@@ -106,15 +106,15 @@ def influences(task: Task, own: Bools, said: Bools, probabilities: Floats, units
     units : int64, shape (n,)
         Number of the unit of each song, from 0; if songs are drawn alone, each is a unit.
     """
-    classes, wrong = Strata.of(own, units), np.not_equal(own, said)
+    classes, wrong = Strata.of(own, units), own != said
+    right = np.asarray(~wrong.any(axis=1), np.float64)
     if not task.several:
-        right = ~wrong.any(axis=1)
-        found = {"accuracy": share_influence(right.astype(np.float64), Strata.of(_strata(classes), units))}
+        found = {"accuracy": share_influence(right, Strata.of(_strata(classes), units))}
         return found | _of_one_class(own.argmax(axis=1), said.argmax(axis=1), classes)
     every_song = Strata.of(np.ones((len(own), 1), np.bool_), units)
     found = {
-        "accuracy": share_influence(1 - wrong.mean(axis=1), every_song, 1 / len(task.classes)),
-        "subset_accuracy": share_influence((~wrong.any(axis=1)).astype(np.float64), every_song),
+        "accuracy": share_influence(np.asarray(1 - wrong.mean(axis=1)), every_song, 1 / len(task.classes)),
+        "subset_accuracy": share_influence(right, every_song),
     }
     return found | _f1_of_several(said, classes, every_song) | _average_precision(probabilities, classes)
 
@@ -122,7 +122,7 @@ def influences(task: Task, own: Bools, said: Bools, probabilities: Floats, units
 def _strata(classes: Strata) -> Bools:
     """Return the classes as strata, those of few units together."""
     few = classes.n_units < FEWEST
-    together = classes.members[:, few].any(axis=1)
+    together: Bools = np.asarray(classes.members[:, few].any(axis=1))
     return np.concatenate([classes.members[:, ~few], together[:, None]], axis=1)
 
 
