@@ -35,6 +35,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "stop",
         "door",
         "machine",
+        "plugin",
         "errors",
         "compat",
         "types",

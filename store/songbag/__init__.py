@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from songbag_pipeline.songs.direct import features_of as features_of, read_audio as read_audio
     from songbag_store import __version__ as __version__
     from songbag_store.errors import SongbagError as SongbagError
+    from songbag_store.format.extractor import extractor as extractor
     from songbag_store.format.spec import FeatureSpec as FeatureSpec
     from songbag_store.likeness.copies import copies as copies
     from songbag_store.progress import Progress as Progress
@@ -65,6 +66,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_pipeline.run.summary": ("Summary",),
         "songbag_pipeline.songs.direct": ("features_of", "read_audio"),
         "songbag_store.errors": ("SongbagError",),
+        "songbag_store.format.extractor": ("extractor",),
         "songbag_store.format.spec": ("FeatureSpec",),
         "songbag_store.likeness.copies": ("copies",),
         "songbag_store.progress": ("Progress",),

@@ -7,13 +7,15 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_store.cli.options import At, Given, with_location, with_options
 from songbag_store.cli.wording import AsOptions
+from songbag_store.errors import SpecError
+from songbag_store.format.extractor import unasked
 from songbag_store.format.spec import FeatureSpec, features_of
 from songbag_store.progress import shown_on
 from songbag_store.terminal import say
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 _FEATURES_HELP = (
     "mfcc or logmel, each also with +delta or +delta+delta2; or by librosa chroma, contrast, tonnetz, tempogram, "
-    "several of them joined by +. \\[default: mfcc]"
+    "several of them joined by +; or your own, as module:function. \\[default: mfcc]"
 )
 
 Source = Annotated[
@@ -57,10 +59,13 @@ def extract(
     # Arrow's own allocator keeps tens of MB that it no longer needs. The choice holds when Arrow is first loaded.
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     from songbag_pipeline.run.extract import extract as run
+    from songbag_pipeline.songs.containment import folders_of
 
     chosen = config.make()
     if features is not None:
-        spec = dataclasses.replace(spec, fields=spec.fields | features_of(features))
+        named = features_of(features, folders_of(chosen.upload))
+        _refuse_other_rate(spec, named)
+        spec = dataclasses.replace(spec, fields=spec.fields | named)
     shown = AsOptions(shown_on(sys.stderr), context.command)
     summary = run(at(source), at(store), partial(_spec, spec), chosen, progress=shown)
     for line in _report(summary, store):
@@ -73,8 +78,18 @@ def _spec(given: Given[FeatureSpec], stored: FeatureSpec | None) -> FeatureSpec:
     """Return the spec of an existing store with the given options on top, or the spec of a new one."""
     if stored is None:
         return given.make()
+    if stored.extractor is not None and "extractor" not in given.fields:
+        raise unasked(stored.extractor)
     # If the window is given, the hop is half of it unless it is given too.
     return given.make(**(stored.to_dict() | ({"window_hop_s": None} if "window_s" in given.fields else {})))
+
+
+def _refuse_other_rate(given: Given[FeatureSpec], named: dict[str, Any]) -> None:
+    """Refuse a sample rate that is not the extractor's."""
+    rate = given.fields.get("sample_rate_hz")
+    if rate is not None and named.get("sample_rate_hz", rate) != rate:
+        what = f"is {rate} but the extractor takes {named['sample_rate_hz']}"
+        raise SpecError(what, place="sample_rate_hz", remedy="Leave it out.")
 
 
 def _report(summary: Summary, store: str) -> list[str]:

@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from songbag_pipeline.types import FloatArray
+from songbag_pipeline.types import Blocks, FloatArray
 from songbag_store import FeatureSpec
-
-Blocks = Callable[[FloatArray], FloatArray]
-"""From windows of samples, shape (W, S), to their features, shape (W, C, T)."""
 
 
 @lru_cache(maxsize=8)

@@ -69,6 +69,13 @@ class ExtractConfig(Declared):
     max_failed: int | None = declared(
         None, "Stop when more songs than this have failed.", rule=at_least(0), absent="never", panel=_PANEL
     )
+    upload: tuple[str, ...] = declared(
+        (),
+        "Send this module to the workers, for features of your own; may be repeated.",
+        rule=Rule(lambda values: all(value.endswith(".py") for value in values), "files whose names end in .py"),
+        metavar="FILE.py",
+        panel=_PANEL,
+    )
     scheduler: str | None = declared(
         None,
         "Dask cluster to use, by its address: tcp://host:8786.",

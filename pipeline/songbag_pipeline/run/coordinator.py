@@ -22,7 +22,7 @@ from songbag_pipeline.run.summary import RunProgress
 from songbag_pipeline.run.tally import Tally, topic
 from songbag_pipeline.run.work import Work
 from songbag_pipeline.run.workers import Crew, Task, check_workers
-from songbag_pipeline.songs.containment import Containment
+from songbag_pipeline.songs.containment import Containment, folders_of, modules_of
 from songbag_store import SongStore
 from songbag_store.commits.parts import PackedParts
 from songbag_store.errors import SongbagError
@@ -75,7 +75,8 @@ class Coordinator:
         there = pc.index(pc.is_valid(work.todo["file_bytes"]), True).as_py()
         song = str(work.todo["path"][there]) if there >= 0 else None
         store, options, run_id = work.store, work.source.storage_options, uuid.uuid4().hex
-        contained = containment.for_spec(store.spec)
+        upload = work.config.upload
+        contained = containment.for_spec(store.spec, folders_of(upload), modules_of(upload))
         self._job = Job(store.location, store.uuid, store.spec, run_id, contained, source_options=options, song=song)
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}

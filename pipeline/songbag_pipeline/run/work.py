@@ -12,12 +12,13 @@ from songbag_pipeline.errors import SongsChanged
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.plan import COLUMNS, Plan, count_duplicates
 from songbag_pipeline.run.summary import Summary
-from songbag_pipeline.songs.containment import try_features
+from songbag_pipeline.songs.containment import folders_of, try_features
 from songbag_pipeline.sources.listing import Source
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import finished_parts
 from songbag_store.errors import StoreError, StoreNotFound
+from songbag_store.format.extractor import unasked
 from songbag_store.format.index import REPLACES, join_rows, user_fields
 from songbag_store.stop import doing
 from songbag_store.storage.location import Location, LocationLike
@@ -58,7 +59,7 @@ class Work:
         with doing("the songs are compared with the store"):
             if found.is_nowhere and config.on_this_machine and not _is_known(found, store):
                 found.refuse_nowhere()
-            opened = open_for_writing(store, partial(_tried, spec))
+            opened = open_for_writing(store, partial(_tried, spec, config))
             adopted, left_out = _adopt(opened)
             plan = _plan(found, adopted, config)
         if plan.n_other_columns:
@@ -76,11 +77,19 @@ class Work:
         return cls(without_index(adopted), found.location, plan.todo.slice(0, config.limit), config, summary)
 
 
-def _tried(spec: FeatureSpec | SpecChoice | None, stored: FeatureSpec | None) -> FeatureSpec:
-    """Return the spec to use; that of a new store is tried first, because a store keeps its spec for ever."""
+def _tried(spec: FeatureSpec | SpecChoice | None, config: ExtractConfig, stored: FeatureSpec | None) -> FeatureSpec:
+    """Return the spec to use; that of a new store is tried first, because a store keeps its spec for ever.
+
+    Raises
+    ------
+    SpecError
+        If its features cannot be computed; or the store names an extractor, which is not run unasked.
+    """
     wanted = spec(stored) if callable(spec) else spec or stored or FeatureSpec()
+    if spec is None and wanted.extractor is not None:
+        raise unasked(wanted.extractor)
     if stored is None:
-        try_features(wanted)
+        try_features(wanted, folders_of(config.upload))
     return wanted
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import socket
+import sys
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,7 +20,7 @@ from songbag_pipeline.songs.facts import Reader
 from songbag_pipeline.songs.samples import read_samples
 from songbag_store import FeatureSpec
 from songbag_store.child import serve
-from songbag_store.errors import StoreError
+from songbag_store.errors import SongbagError, StoreError
 from songbag_store.windows.spill import write_windows
 
 IDLE_S = 60.0
@@ -57,8 +58,12 @@ def _prepared(spec: str) -> dict[str, object]:
         return {}
     from songbag_pipeline.features.windower import prepare
 
+    wanted = json.loads(spec)
+    sys.path.extend(wanted["folders"])
     try:
-        prepare(FeatureSpec.from_dict(json.loads(spec)))
+        prepare(FeatureSpec.from_dict(wanted["spec"]))
+    except SongbagError as error:
+        return {"unfit": error.what}
     except Exception as error:  # whatever the library says of numbers that do not suit it
         return {"unfit": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
     return {}

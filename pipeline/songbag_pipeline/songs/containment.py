@@ -13,10 +13,13 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from songbag_pipeline.audio.files import modification_time
@@ -24,11 +27,15 @@ from songbag_pipeline.errors import ContainmentError, SongError
 from songbag_pipeline.songs.facts import SongFacts
 from songbag_pipeline.sources.bucket import local_copy
 from songbag_store.child import ONE_THREAD, Child
-from songbag_store.errors import SpecError, StoreError
-from songbag_store.format.spec import IN_DB, FeatureSpec
+from songbag_store.errors import SpecError, StoreError, UsageError
+from songbag_store.format.document import reason
+from songbag_store.format.spec import IN_DB, OWN, FeatureSpec
 from songbag_store.machine import require_linux
+from songbag_store.storage.files import require_regular
 from songbag_store.windows.spill import WindowSpill
 
+_NONE: Mapping[str, bytes] = MappingProxyType({})
+_SUSPECT = ("decoder-crash", "extractor-crash", "out-of-memory", "extractor-memory")
 _LAST_MOMENT_S = 5.0
 _START_S = 120.0
 # Buffers of one window are freed and allocated again and again. Without this the C library returns them to the kernel
@@ -53,14 +60,21 @@ class Containment:
     """Time that any song may take, however small its file."""
     slowest_bytes_per_s: float = 50_000.0
     """Speed below which a song fails: ten hours of speech in 30 MB must still be read on a busy core."""
-    prepared: str = ""
-    """The spec, as JSON, whose library is loaded when the process starts, and does not count as memory of a song."""
+    spec: FeatureSpec | None = None
+    """What is loaded when the process starts, and so does not count as memory of a song; None: there is nothing."""
+    folders: tuple[str, ...] = ()
+    """Where the module of an extractor is searched last."""
+    modules: tuple[tuple[str, bytes], ...] = ()
+    """Names and contents of files that were sent; they are searched before the folders."""
 
-    def for_spec(self, spec: FeatureSpec) -> Self:
-        """Return this for the features of a spec."""
+    def for_spec(self, spec: FeatureSpec, folders: Sequence[str] = (), modules: Mapping[str, bytes] = _NONE) -> Self:
+        """Return this for the features of a spec; an extractor from outside gets more time and memory."""
         if spec.kind in IN_DB:
             return self
-        return dataclasses.replace(self, prepared=json.dumps(spec.to_dict()))
+        made = dataclasses.replace(self, spec=spec, folders=tuple(folders), modules=tuple(modules.items()))
+        if spec.kind != OWN:
+            return made
+        return dataclasses.replace(made, memory_bytes=2 << 30, patience_s=600.0, slowest_bytes_per_s=5_000.0)
 
     def timeout_s(self, file_bytes: int) -> float:
         """Return the time that a file of this size may take, in seconds."""
@@ -79,6 +93,7 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
     def __init__(self, containment: Containment | None = None) -> None:
         self.containment = containment or Containment()
         self._child: Child | None = None
+        self._sent: tempfile.TemporaryDirectory[str] | None = None
         self._songs_read = 0
 
     def __exit__(self, *exception: object) -> None:
@@ -133,13 +148,19 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         """Try a song, and once more in a fresh process if an earlier song may be to blame."""
         is_used = self._songs_read > 0
         facts = attempt()
-        if is_used and facts.error_code in ("decoder-crash", "out-of-memory"):
+        if is_used and facts.error_code in _SUSPECT:
             # The process may also have ended because it was idle.
             self.close()
             facts = attempt()
-        if facts.error_code == "out-of-memory":
+        if facts.error_code in ("out-of-memory", "extractor-memory"):
             self.close()
         return facts
+
+    @property
+    def _who(self) -> str:
+        """What runs in the process, as the error codes name it."""
+        own = self.containment.spec
+        return "extractor" if own is not None and own.kind == OWN else "decoder"
 
     def _windows(self, path: str, spill: WindowSpill) -> SongFacts:
         """Have the process read a song; cut its windows off again if it fails."""
@@ -173,14 +194,15 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
                 facts.fail(*answer["failed"])
         except TimeoutError:
             self.close()
-            facts.fail("decoder-hang", f"decoding had come to no end after {timeout_s:.0f} s")
+            facts.fail(f"{self._who}-hang", f"decoding had come to no end after {timeout_s:.0f} s")
         except (EOFError, ConnectionError):
-            facts.fail("decoder-crash", f"the decoder died on this file ({self.close(_LAST_MOMENT_S)})")
+            what = "decoder" if self._who == "decoder" else "decoder or the extractor"
+            facts.fail(f"{self._who}-crash", f"the {what} died on this file ({self.close(_LAST_MOMENT_S)})")
         return facts
 
     def _started(self) -> Child:
         require_linux("decoding audio")
-        arguments = self.containment.reader, str(self.containment.memory_bytes), self.containment.prepared
+        arguments = self.containment.reader, str(self.containment.memory_bytes), self._prepared()
         environment = {**ONE_THREAD, **_KEEP_MEMORY}
         try:
             child = Child("songbag_pipeline.songs.contained", *arguments, environment=environment, heard=True)
@@ -198,6 +220,19 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
             raise SpecError(what, place="spec", remedy="Choose other features, or other numbers for them.")
         return child
 
+    def _prepared(self) -> str:
+        """Return what the process is to load, as JSON; write the modules that were sent into a folder for it."""
+        own = self.containment
+        if own.spec is None:
+            return ""
+        folders = list(own.folders)
+        if own.modules:
+            self._sent = self._sent or tempfile.TemporaryDirectory(prefix="songbag-modules-")
+            for name, content in own.modules:
+                Path(self._sent.name, Path(name).name).write_bytes(content)
+            folders.insert(0, self._sent.name)
+        return json.dumps({"spec": own.spec.to_dict(), "folders": folders})
+
     def start(self) -> None:
         """Start the process, if it does not run.
 
@@ -211,8 +246,33 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         self._child = self._child or self._started()
 
 
-def try_features(spec: FeatureSpec) -> None:
+def folders_of(files: Sequence[str]) -> list[str]:
+    """Return where this machine searches the module of an extractor: the folders of files, and the current one."""
+    return [*(os.path.dirname(os.path.abspath(one)) for one in files), os.getcwd()]
+
+
+def modules_of(files: Sequence[str]) -> dict[str, bytes]:
+    """Return the modules to send to workers: name and content of each file.
+
+    Raises
+    ------
+    UsageError
+        If one cannot be read.
+    """
+    modules = {}
+    for path in map(Path, files):
+        try:
+            require_regular(path)
+            modules[path.name] = path.read_bytes()
+        except (OSError, ValueError) as error:
+            raise UsageError(f"cannot be read ({reason(error)})", place=str(path)) from error
+    return modules
+
+
+def try_features(spec: FeatureSpec, folders: Sequence[str] = ()) -> None:
     """Have a process compute the features of noise; nothing is to be tried of those that songbag computes itself.
+
+    The module of an extractor is searched in the folders last.
 
     Raises
     ------
@@ -221,8 +281,8 @@ def try_features(spec: FeatureSpec) -> None:
     SpecError
         If the numbers of the spec do not suit what computes its features.
     """
-    containment = Containment().for_spec(spec)
-    if containment.prepared:
+    containment = Containment().for_spec(spec, folders)
+    if containment.spec is not None:
         with ContainedReader(containment) as reader:
             reader.start()
 

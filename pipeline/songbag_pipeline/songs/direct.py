@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from songbag_pipeline.errors import SongError
-from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader
+from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader, folders_of
 from songbag_pipeline.sources.source import read_source
 from songbag_pipeline.types import FloatArray
 from songbag_store import FeatureSpec
@@ -48,7 +48,7 @@ def features_of(source: LocationLike, spec: FeatureSpec, *, progress: Progress |
     source : str, pathlib.Path or Location
         A folder, a manifest or an audio file; any of them may lie in an object store.
     spec : FeatureSpec
-        What to compute.
+        What to compute. An extractor of own features is imported and run: only pass a spec that you trust.
     progress : Progress, optional
         Where to note what was left out of the source, before the first song; by default standard output.
 
@@ -69,7 +69,7 @@ def features_of(source: LocationLike, spec: FeatureSpec, *, progress: Progress |
     shown = progress or shown_on(sys.stdout)
     for note in first_notes([*found.warnings, *filter(None, [found.missing()])]):
         shown.note(note)
-    with ContainedReader(Containment().for_spec(spec)) as reader:
+    with ContainedReader(Containment().for_spec(spec, folders_of(()))) as reader:
         for song_id, path in zip(*(found.songs[name].to_pylist() for name in ("song_id", "path")), strict=True):
             with WindowSpill(spec) as spill:
                 facts = reader.read(path, spill, found.location.storage_options)

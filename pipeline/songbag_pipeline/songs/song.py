@@ -115,8 +115,8 @@ def _windows_of(
     facts.declared_duration_s, facts.truncated = recording.declared_s, recording.truncated
     facts.padded = making.n_windows == 0
     if facts.padded:
-        if spec.short_songs == "reject" or making.n_samples < spec.n_fft:
-            shortest_s = spec.window_s if spec.short_songs == "reject" else spec.n_fft / spec.sample_rate_hz
+        if spec.short_songs == "reject" or making.n_samples < spec.fewest_samples:
+            shortest_s = spec.window_s if spec.short_songs == "reject" else spec.fewest_samples / spec.sample_rate_hz
             raise SongError("too-short", f"the song lasts {facts.duration_s:.3f} s, less than {shortest_s:.3f} s")
         sink(encode(making.pad(), spec))
     facts.take(meter.sound())

@@ -20,6 +20,12 @@ REMEDIES = {
     "decoder-crash": "The decoder died on this file, alone in its process: convert the file, or report it.",
     "decoder-hang": "The decoder came to no end on this file and was stopped: convert the file, or report it.",
     "out-of-memory": "Reading took more memory than a song may: take a shorter window, convert the file, or report it.",
+    "extractor-error": "The extractor of your own failed on this song: correct it, and extract into a new store.",
+    "extractor-shape": "The extractor gave something else than it declares: correct it, and extract into a new store.",
+    "extractor-not-finite": "The extractor gave NaN or infinite values: correct it, and extract into a new store.",
+    "extractor-memory": "The extractor took more memory than it may: give it shorter windows, or correct it.",
+    "extractor-crash": "The process died on this song, in the decoder or in the extractor: try both alone.",
+    "extractor-hang": "The process came to no end on this song, in the decoder or in the extractor: try both alone.",
     "internal-error": "This is a fault of songbag: please report it with the error text.",
 }
 """Remedy by error code. The codes are part of the format: add to them, but never rename one."""

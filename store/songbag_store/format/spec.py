@@ -6,19 +6,23 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from songbag_store.errors import SpecError, UsageError
 from songbag_store.format.declaration import Declared, Rule, above, at_least, between, declared
+from songbag_store.format.extractor import load_extractor, option_texts
 
 Kind: TypeAlias = str
-"""``mfcc`` or ``logmel``; or some of `BY_LIBROSA` joined by ``+``, whose bands lie one above the other."""
+"""``mfcc`` or ``logmel``; some of `BY_LIBROSA` joined by ``+``, whose bands lie one above the other; or ``own``."""
 ShortSongs = Literal["pad", "reject"]
 Encoding = Literal["int16", "float32"]
 
 IN_DB = ("mfcc", "logmel")
 """The kinds that songbag computes itself."""
+OWN = "own"
+"""The kind of an extractor of the user's own."""
 BY_LIBROSA = {"chroma": 12, "contrast": 7, "tonnetz": 6, "tempogram": 384}
 """The kinds that librosa computes, and their bands."""
 
@@ -28,6 +32,7 @@ INT16_STEP = 1 / 16
 _LONGEST_S = 1e9
 _PANEL = "What to compute"
 _option = partial(declared, panel=_PANEL)
+_later = partial(declared, option=None, later=True)
 _LOG_FLOOR_DB = 100.0
 """Log power never falls below ``10 * log10(1e-10) = -100`` dB (librosa's ``amin``)."""
 
@@ -55,8 +60,11 @@ class FeatureSpec(Declared):
     kind: Kind = declared(
         "mfcc",
         "MFCC, or the log-mel spectrogram in dB that they are computed from; or by librosa chroma, contrast, tonnetz, "
-        "tempogram, or several of them joined by +, which stacks their bands. Of `--features`.",
-        rule=Rule(lambda value: _is_kind(value), "mfcc, logmel, or some of " + ", ".join(BY_LIBROSA) + " joined by +"),
+        "tempogram, several of them joined by +, which stacks their bands; or own, by an extractor. Of `--features`.",
+        rule=Rule(
+            lambda value: value == OWN or _is_kind(value),
+            "mfcc, logmel, own, or some of " + ", ".join(BY_LIBROSA) + " joined by +",
+        ),
         option=None,
     )
     sample_rate_hz: int = _option(
@@ -115,13 +123,63 @@ class FeatureSpec(Declared):
         option=None,
     )
 
+    extractor: str | None = _later(
+        None,
+        "The extractor of own features, as module:name. Of `--features`.",
+        rule=Rule(lambda value: ":" in value, "a name like module:function"),
+    )
+    extractor_version: str | None = _later(None, "What the extractor says of its version.")
+    extractor_sha256: str | None = _later(None, "Digest of the source file of the extractor's module.")
+    extractor_options: tuple[str, ...] = declared(
+        (),
+        "Parameter of an extractor of your own; may be repeated.",
+        metavar="KEY=VALUE",
+        panel=_PANEL,
+        option="--feature-option",
+        later=True,
+    )
+    own_bands: int | None = _later(None, "Bands of a window of own features.", rule=at_least(1))
+    own_frames: int | None = _later(None, "Frames of a window of own features.", rule=at_least(1))
+
     ERROR: ClassVar[type[UsageError]] = SpecError
+
+    @classmethod
+    def custom(cls, extractor: str, *, options: Mapping[str, Any] | None = None, **numbers: Any) -> Self:
+        """Return the spec of features that a function or class of your own computes, see `songbag.extractor`.
+
+        Its module is imported. Name, version, options and the digest of the module's source are in the spec.
+
+        Parameters
+        ----------
+        extractor : str
+            As ``module:name``; the current folder is searched last.
+        options : mapping, optional
+            Its parameters; JSON values.
+        **numbers
+            Other fields of the spec: `window_s`, `window_hop_s`, `max_duration_s`, `short_songs`.
+
+        Raises
+        ------
+        SpecError
+            If there is no such extractor, or it does not declare what it takes and gives.
+
+        Examples
+        --------
+        >>> FeatureSpec.custom("my_features:chroma", options={"bins": 12}, window_s=2.0).window_shape
+        (12, 1)
+        """
+        texts = tuple(f"{key}={json.dumps(value)}" for key, value in (options or {}).items())
+        return cls(**numbers | {"extractor_options": texts} | features_of(extractor))
 
     def __post_init__(self) -> None:
         given: object = self.encoding
         if given is None:
             object.__setattr__(self, "encoding", "int16" if self.kind in IN_DB else "float32")
         Declared.__post_init__(self)
+        try:
+            object.__setattr__(self, "extractor_options", option_texts(self.extractor_options))
+        except ValueError as error:
+            self._require(False, "extractor_options", str(error))
 
     def _check(self) -> None:
         if self.window_hop_s is None:
@@ -129,11 +187,15 @@ class FeatureSpec(Declared):
         self._require(self.hop_length <= self.n_fft, "hop_length", "at most `n_fft`")
         self._require(self.n_mels <= self.n_fft // 2 + 1, "n_mels", "at most `n_fft` / 2 + 1")
         self._require(self.kind != "mfcc" or 1 <= self.n_mfcc <= self.n_mels, "n_mfcc", "from 1 to `n_mels`")
-        self._require(self.n_fft <= self.window_samples, "window_s", "at least one frame (`n_fft` samples)")
+        fewest = "at least one sample" if self.kind == OWN else "at least one frame (`n_fft` samples)"
+        self._require(self.fewest_samples <= self.window_samples, "window_s", fewest)
         self._require(self.window_hop_samples >= 1, "window_hop_s", "at least one sample")
         heard = self.max_duration_s is None or self.max_duration_s * self.sample_rate_hz >= 1
         self._require(heard, "max_duration_s", "at least one sample")
         self._require(self.deltas == 0 or self.n_frames >= 9, "deltas", "0 for windows of fewer than 9 frames")
+        named = self.extractor, self.extractor_version, self.extractor_sha256, self.own_bands, self.own_frames
+        are_named = None not in named if self.kind == OWN else not any(named) and not self.extractor_options
+        self._require(are_named, "extractor", "named with all that it declares, for own features and no others")
         if self.kind not in IN_DB:
             self._require(self.deltas == 0, "deltas", f"0 for {self.kind}")
             self._require(self.encoding == "float32", "encoding", f"float32 for {self.kind}")
@@ -155,8 +217,15 @@ class FeatureSpec(Declared):
         return round(self.window_hop_s * self.sample_rate_hz)
 
     @property
+    def fewest_samples(self) -> int:
+        """Samples without which there is nothing to compute."""
+        return 1 if self.kind == OWN else self.n_fft
+
+    @property
     def n_frames(self) -> int:
-        """Frames of a window: ``1 + window_samples // hop_length``."""
+        """Frames of a window: ``1 + window_samples // hop_length``, or what an extractor says."""
+        if self.own_frames is not None:
+            return self.own_frames
         return 1 + self.window_samples // self.hop_length
 
     @property
@@ -164,6 +233,8 @@ class FeatureSpec(Declared):
         """Coefficients or bands of one channel."""
         if self.kind in IN_DB:
             return self.n_mfcc if self.kind == "mfcc" else self.n_mels
+        if self.own_bands is not None:
+            return self.own_bands
         return sum(BY_LIBROSA[part] for part in self.kind.split("+"))
 
     @property
@@ -183,6 +254,10 @@ class FeatureSpec(Declared):
 
     def in_words(self) -> str:
         """Return what is computed, on one line."""
+        if self.kind == OWN:
+            given = f" ({', '.join(self.extractor_options)})" if self.extractor_options else ""
+            by = f"{self.extractor} version {self.extractor_version}{given}"
+            return f"{self.own_bands} x {self.own_frames} by {by}, {self.sample_rate_hz:,} Hz, {self.encoding}"
         whats = {"mfcc": f"{self.n_mfcc} MFCC of {self.n_mels} mel bands", "logmel": f"{self.n_mels} log-mel"}
         what = whats.get(self.kind) or f"{self.kind} by librosa"
         deltas = f", deltas of order 1 to {self.deltas}" if self.deltas else ""
@@ -194,25 +269,35 @@ class FeatureSpec(Declared):
         """SHA-256 over the resolved numbers: equal exactly where the feature bytes are."""
         left_out = {"window_s", "window_hop_s"} | ({"n_mfcc"} if self.kind != "mfcc" else set())
         left_out |= {"n_mels", "top_db"} if self.kind not in IN_DB else set()
+        left_out |= {"n_fft", "hop_length"} if self.kind == OWN else set()
         numbers = {name: value for name, value in self.to_dict().items() if name not in left_out}
         numbers |= {"window_samples": self.window_samples, "window_hop_samples": self.window_hop_samples}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
 
-def features_of(text: str) -> dict[str, str | int]:
+def features_of(text: str, folders: Sequence[str] = ()) -> dict[str, Any]:
     """Return the fields of a spec that a text names: a kind, after MFCC and log-mel also with ``+delta+delta2``.
+
+    An extractor, ``module:name``, is imported. Some folders, and then the current one, are searched last.
 
     Raises
     ------
     SpecError
         If there are no such features.
     """
+    if ":" in text:
+        loaded = load_extractor(text, folders)
+        n_bands, n_frames = loaded.shape
+        named = {"extractor": text, "extractor_version": loaded.version, "extractor_sha256": loaded.sha256}
+        numbers = {"sample_rate_hz": loaded.sample_rate_hz, "own_bands": n_bands, "own_frames": n_frames}
+        return {"kind": OWN, **named, **numbers}
     kind, *more = text.split("+")
     deltas = len(more) if kind in IN_DB and more == ["delta", "delta2"][: len(more)] else 0
     kind = kind if deltas else text
     if not _is_kind(kind):
+        by_librosa = f"by librosa {', '.join(BY_LIBROSA)}"
         remedy = (
-            f"There are mfcc and logmel, each with +delta or +delta+delta2, and by librosa {', '.join(BY_LIBROSA)}."
+            f"There are mfcc and logmel, each with +delta or +delta+delta2; {by_librosa}; or your own, as module:name."
         )
         raise SpecError(f"there are no features {text!r}", place="features", remedy=remedy)
     return {"kind": kind, "deltas": deltas}

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.extractor import require_named
 from songbag_store.progress import Progress
 from songbag_store.sql.output import writing_table
 from songbag_store.sql.shown import Shown
@@ -69,6 +70,7 @@ def predict(
     *,
     windows: str | Path | None = None,
     encoder: str | None = None,
+    features: str | None = None,
     arrow: bool = False,
     progress: Progress | None = None,
 ) -> Any:
@@ -89,6 +91,8 @@ def predict(
         the weights of a song sum to 1.
     encoder : str, optional
         The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
+    features : str, optional
+        For audio, the extractor of own features that the run was trained on, ``module:name``, to allow it.
     arrow : bool
         Return the table as Arrow instead of pandas.
     progress : Progress, optional
@@ -120,6 +124,8 @@ def predict(
         raise UsageError("predictions and windows cannot go into one file", place=str(windows))
     run = Run.open(run).allow_encoder(encoder)
     place = open_source(run.facts, source)
+    if features is not None or not isinstance(place, SongStore):
+        require_named(run.facts.spec.extractor, features)
     scorer = SongScorer(run.load_model(), run.facts.song_task)
     if isinstance(place, SongStore):
         groups = stored_groups(place, scorer.chunk_windows)

@@ -72,11 +72,17 @@ def predict(
         typer.Option(metavar="FILE", help="Which seconds decided: a .csv or .parquet file with a row for each window."),
     ] = None,
     encoder: PlugIn = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION", help="For audio, of a run on features of your own: their name, to allow it."
+        ),
+    ] = None,
 ) -> None:
     """Predict the class of each song of a store, or of audio that is in no store."""
     with quiet_start():
         from songbag_training.apply.predict import predict as run_prediction
-    done = run_prediction(run, at(source), output, windows=windows, encoder=encoder)
+    done = run_prediction(run, at(source), output, windows=windows, encoder=encoder, features=features)
     if done.n_songs - done.n_failed <= len(done.explanations):
         say(*done.explanations)
     for failure in done.failures:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from types import ModuleType
 from typing import Any
 
 import keras
 
+from songbag_store.plugin import first_line, load_named
 from songbag_training.compat import rename_variable
 from songbag_training.errors import ModelError
 from songbag_training.models.encoders import ENCODERS, Encoder
@@ -29,14 +26,10 @@ def load_encoder(name: str) -> Encoder:
     """
     if name in ENCODERS:
         return ENCODERS[name]
-    module_name, separator, function_name = name.partition(":")
-    if not separator:
+    if ":" not in name:
         remedy = f"There are: {', '.join(ENCODERS)}; one of your own is named as module:function."
         raise ModelError(f"there is no encoder {name!r}", place="model", remedy=remedy)
-    found: Encoder | None = getattr(_module(module_name, name), function_name, None)
-    if not callable(found):
-        what = f"the module {module_name!r} has no function {function_name!r}"
-        raise ModelError(what, place=f"encoder {name!r}", remedy="Name it as module:function.")
+    found: Encoder = load_named(name, ModelError, place=f"encoder {name!r}")[1]
     return found
 
 
@@ -60,7 +53,7 @@ def build_encoder(name: str, n_bands: int, n_frames: int, n_channels: int) -> ke
     try:
         network: Any = function(*shape)
     except Exception as error:
-        what = f"fails for windows of {shape} with {type(error).__name__}: {_first_line(error)}"
+        what = f"fails for windows of {shape} with {type(error).__name__}: {first_line(error)}"
         raise ModelError(what, place=place, remedy=_TAKES) from error
     if not isinstance(network, keras.Model):
         raise ModelError(f"returns {type(network).__name__} and not a keras.Model", place=place, remedy=_TAKES)
@@ -78,27 +71,13 @@ def build_encoder(name: str, n_bands: int, n_frames: int, n_channels: int) -> ke
 _TAKES = "It is called as function(n_bands, n_frames, n_channels) and returns a keras.Model."
 
 
-def _module(module_name: str, name: str) -> ModuleType:
-    here = os.getcwd()
-    sys.path.append(here)
-    try:
-        return importlib.import_module(module_name)
-    except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
-        reason = "is not there" if missing else f"cannot be imported ({type(error).__name__}: {_first_line(error)})"
-        remedy = "Install the package it comes in, or start songbag in the folder that holds the module."
-        raise ModelError(f"the module {module_name!r} {reason}", place=f"encoder {name!r}", remedy=remedy) from error
-    finally:
-        sys.path.remove(here)
-
-
 def _embedded(network: keras.Model, shape: tuple[int, int, int], place: str) -> keras.Model:
     """Return a network as a model with the encoder's name, after checking its inputs and outputs."""
     images = keras.Input(shape, name="image")
     try:
         embeddings: Any = network(images)
     except Exception as error:
-        what = f"its model does not take windows of {shape} ({_first_line(error)})"
+        what = f"its model does not take windows of {shape} ({first_line(error)})"
         raise ModelError(what, place=place, remedy=_TAKES) from error
     shapes = getattr(embeddings, "shape", None)
     if shapes is None or len(shapes) != 2 or shapes[1] is None:
@@ -106,7 +85,3 @@ def _embedded(network: keras.Model, shape: tuple[int, int, int], place: str) -> 
         remedy = "End it with a pooling or Flatten: one vector of a fixed size for each window."
         raise ModelError(f"its model has {given} and not (batch, size)", place=place, remedy=remedy)
     return keras.Model(images, embeddings, name=EMBEDDING_NAME)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

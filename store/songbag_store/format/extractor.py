@@ -1,0 +1,149 @@
+"""Extractors: functions and classes of the user's own that compute features."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from songbag_store.errors import SpecError
+from songbag_store.plugin import load_named
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_DECLARED = "__songbag_extractor__"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Extractor:
+    """An extractor that was loaded, with what it declares.
+
+    Attributes
+    ----------
+    call : callable
+        The function or class.
+    sample_rate_hz : int
+        Sample rate of the audio that it takes.
+    shape : tuple of int
+        (C, T) of a window.
+    version : str
+        To be raised when it computes other numbers.
+    sha256 : str
+        Digest of the source file of its module.
+    """
+
+    call: Callable[..., Any]
+    sample_rate_hz: int
+    shape: tuple[int, int]
+    version: str
+    sha256: str = ""
+
+    def made(self, options: Mapping[str, Any]) -> Callable[[Any], Any]:
+        """Return what takes blocks of windows: the function with its options, or an object of the class."""
+        made = partial(self.call, **options)
+        return made() if inspect.isclass(self.call) else made
+
+
+def extractor(*, sample_rate_hz: int, shape: tuple[int, int], version: str) -> Callable[[F], F]:
+    """Declare that a function, or a class, computes features of windows of audio.
+
+    A function is called as ``function(windows, **options)``; of a class one object is made in each process, as
+    ``cls(**options)``, and called as ``object(windows)``. It takes float32 of shape (W, S): W windows of S mono samples
+    in [-1, 1]. It returns W arrays of shape (C, T), as one array of shape (W, C, T), all finite.
+
+    Parameters
+    ----------
+    sample_rate_hz : int
+        Sample rate of the audio that it takes.
+    shape : tuple of int
+        (C, T) of a window. An embedding has T = 1.
+    version : str
+        To be raised when it computes other numbers.
+
+    Examples
+    --------
+    >>> @songbag.extractor(sample_rate_hz=22050, shape=(1, 1), version="1")
+    ... def loudness(windows):
+    ...     return np.sqrt(np.square(windows).mean(axis=1))[:, None, None]
+    """
+
+    def declare(function: F) -> F:
+        setattr(function, _DECLARED, Extractor(function, sample_rate_hz, shape, version))
+        return function
+
+    return declare
+
+
+def load_extractor(name: str, folders: Sequence[str] = ()) -> Extractor:
+    """Import an extractor by its name, ``module:name``; only pass names that the user gave.
+
+    Raises
+    ------
+    SpecError
+        If there is none of this name, or it does not declare what it takes and gives.
+    """
+    place = f"features {name!r}"
+    module, found = load_named(name, SpecError, place=place, folders=folders)
+    declared = getattr(found, _DECLARED, None)
+    if not isinstance(declared, Extractor) or declared.call is not found:
+        remedy = "Put @songbag.extractor(sample_rate_hz=..., shape=(C, T), version=...) above it."
+        raise SpecError("it does not declare what it takes and gives", place=place, remedy=remedy)
+    source = inspect.getsourcefile(module) or getattr(module, "__file__", None)
+    if source is None:
+        raise SpecError("its module has no file", place=place, remedy="Write it into a file, MODULE.py.")
+    return dataclasses.replace(declared, sha256=hashlib.sha256(Path(source).read_bytes()).hexdigest())
+
+
+def option_texts(options: Sequence[str]) -> tuple[str, ...]:
+    """Return parameters as a spec keeps them: KEY=VALUE in order of the keys, each value as JSON.
+
+    Raises
+    ------
+    ValueError
+        If one is not of this form, or two have one key.
+    """
+    values = {}
+    for text in options:
+        key, separator, value = text.partition("=")
+        if not separator or not key.isidentifier() or key in values:
+            raise ValueError("KEY=VALUE, each key once")
+        values[key] = _as_json(value)
+    return tuple(f"{key}={value}" for key, value in sorted(values.items()))
+
+
+def option_values(options: Sequence[str]) -> dict[str, Any]:
+    """Return the values of parameters that `option_texts` made."""
+    pairs = (text.partition("=") for text in options)
+    return {key: json.loads(value) for key, _, value in pairs}
+
+
+def _as_json(text: str) -> str:
+    try:
+        return json.dumps(json.loads(text), sort_keys=True)
+    except ValueError:
+        return json.dumps(text)
+
+
+def require_named(wanted: str | None, given: str | None) -> None:
+    """Refuse to run an extractor, if there is one, that the user did not name.
+
+    Raises
+    ------
+    SpecError
+        If it was not named, or another one was.
+    """
+    if given is not None and given != wanted:
+        raise SpecError(f"the features are computed by {wanted or 'songbag itself'!r}, not {given!r}", place="features")
+    if wanted is not None and given is None:
+        raise unasked(wanted)
+
+
+def unasked(name: str) -> SpecError:
+    """Return the error for features of an extractor that the user did not name: it is code from outside songbag."""
+    what = f"the features are computed by {name!r}, code from outside songbag, which is not run unasked"
+    return SpecError(what, place="features", remedy=f"If you trust it, allow it by its name: `features='{name}'`.")

@@ -1,0 +1,51 @@
+"""Functions and classes from outside songbag, named ``module:name``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from songbag_store.errors import SongbagError
+
+
+def load_named(name: str, error: type[SongbagError], *, place: str, folders: Sequence[str] = ()) -> tuple[Any, Any]:
+    """Import a module and return it with what a name like ``module:name`` means in it.
+
+    Only pass names that the user gave: importing runs code. Some folders, and then the current one, are searched last.
+
+    Raises
+    ------
+    SongbagError
+        Of the type given: if there is no such module or nothing to call in it, or the module cannot be imported.
+    """
+    module_name, separator, own_name = name.partition(":")
+    if not separator or not own_name:
+        raise error(f"{name!r} is not of the form module:name", place=place, remedy="Name it as module:name.")
+    module = _module(module_name, error, place, [*folders, os.getcwd()])
+    found = getattr(module, own_name, None)
+    if not callable(found):
+        what = f"the module {module_name!r} has no function {own_name!r}"
+        raise error(what, place=place, remedy="Name it as module:function.")
+    return module, found
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an exception says, or its type."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _module(module_name: str, error: type[SongbagError], place: str, folders: Sequence[str]) -> Any:
+    sys.path.extend(folders)
+    try:
+        return importlib.import_module(module_name)
+    except Exception as reason:
+        missing = isinstance(reason, ModuleNotFoundError) and f"{module_name}.".startswith(f"{reason.name}.")
+        why = "is not there" if missing else f"cannot be imported ({type(reason).__name__}: {first_line(reason)})"
+        remedy = "Install the package it comes in, or start songbag in the folder that holds the module."
+        raise error(f"the module {module_name!r} {why}", place=place, remedy=remedy) from reason
+    finally:
+        for folder in folders:
+            sys.path.remove(folder)

@@ -1,0 +1,157 @@
+"""Features of extractors from outside songbag: declared, loaded in the contained process, and checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from songbag_pipeline import extract, features_of, window_features
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.songs.containment import try_features
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.errors import SpecError, SpecMismatch
+from songbag_store.format.failure_codes import REMEDIES
+from tests.support.audio import chirp, write
+from tests.support.extractors import Pieces, levels
+
+NAME = "tests.support.extractors"
+LEVELS = FeatureSpec.custom(f"{NAME}:levels", options={"power": 3}, window_s=0.5)
+
+MODULE = """
+import numpy as np, songbag
+
+@songbag.extractor(sample_rate_hz=8000, shape=(1, 1), version="1")
+def mean(windows):
+    return windows.mean(axis=1)[:, None, None] + {added}
+"""
+
+
+def test_the_spec_holds_all_that_decides_the_numbers() -> None:
+    assert (LEVELS.kind, LEVELS.sample_rate_hz, LEVELS.window_shape, LEVELS.encoding) == (
+        "own",
+        8000,
+        (2, 1),
+        "float32",
+    )
+    assert (LEVELS.extractor, LEVELS.extractor_version) == (f"{NAME}:levels", "1")
+    assert LEVELS.in_words() == f"2 x 1 by {NAME}:levels version 1 (power=3), 8,000 Hz, float32"
+    again = FeatureSpec.from_dict(LEVELS.to_dict())
+    assert (again, again.fingerprint) == (LEVELS, LEVELS.fingerprint)
+    others = [
+        FeatureSpec.custom(f"{NAME}:levels", options={"power": 2}, window_s=0.5),
+        FeatureSpec.custom(f"{NAME}:Pieces", window_s=0.5),
+        FeatureSpec(**LEVELS.to_dict() | {"extractor_sha256": "0" * 64}),
+        FeatureSpec(**LEVELS.to_dict() | {"extractor_version": "2"}),
+    ]
+    assert len({LEVELS.fingerprint, *(one.fingerprint for one in others)}) == 5
+    assert FeatureSpec(**LEVELS.to_dict() | {"n_fft": 512}).fingerprint == LEVELS.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("tests.support.nowhere:levels", "is not there"),
+        (f"{NAME}:nothing", "has no function 'nothing'"),
+        (f"{NAME}:undeclared", "does not declare what it takes and gives"),
+        (f"{NAME}:LOUD", "has no function 'LOUD'"),
+        (":levels", "cannot be imported"),
+        ("os:getcwd", "does not declare"),
+    ],
+)
+def test_what_is_no_extractor_is_refused_by_name(name: str, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        FeatureSpec.custom(name)
+
+
+@pytest.mark.parametrize("texts", [["power"], ["=1"], ["po wer=1"], ["a=1", "a=2"]])
+def test_parameters_that_are_none_are_refused(texts: list[str]) -> None:
+    with pytest.raises(SpecError, match="KEY=VALUE"):
+        FeatureSpec(**LEVELS.to_dict() | {"extractor_options": tuple(texts)})
+
+
+def test_parameters_are_kept_in_one_form() -> None:
+    texts = ("b=[1,  2]", "a=text", "c=true")
+    spec = FeatureSpec(**LEVELS.to_dict() | {"extractor_options": texts})
+    assert spec.extractor_options == ('a="text"', "b=[1, 2]", "c=true")
+
+
+def test_features_of_another_kind_name_no_extractor() -> None:
+    with pytest.raises(SpecError, match="extractor"):
+        FeatureSpec(extractor_options=("power=2",))
+    with pytest.raises(SpecError, match="extractor"):
+        FeatureSpec(kind="own")
+
+
+def test_a_function_and_an_object_get_blocks_of_windows() -> None:
+    samples = chirp(3.0, 8000)[:, 0].astype(np.float32)
+    blocks = np.lib.stride_tricks.sliding_window_view(samples, 4000)[::2000]
+    np.testing.assert_array_equal(window_features(samples, LEVELS), levels(blocks, power=3))
+    spec = FeatureSpec.custom(f"{NAME}:Pieces", options={"scale": 2.0}, window_s=0.5)
+    expected = np.stack(Pieces(2.0)(blocks)).astype(np.float32)
+    np.testing.assert_allclose(window_features(samples, spec), expected, rtol=1e-6)
+
+
+FAULTS = {
+    "raise": ("extractor-error", "raised KeyError"),
+    "shape": ("extractor-shape", "of shape (1, 1) instead of (1, 1, 1)"),
+    "nothing": ("extractor-shape", "gave no array of numbers"),
+    "text": ("extractor-shape", "gave no array of numbers"),
+    "nan": ("extractor-not-finite", "NaN"),
+    "memory": ("extractor-memory", "memory"),
+    "crash": ("extractor-crash", "SIGABRT"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_song_on_which_the_extractor_fails_fails_alone(tmp_path: Path, fault: str) -> None:
+    quiet = 0.5 * chirp(1.0, 8000) / np.abs(chirp(1.0, 8000)).max()
+    write(tmp_path / "a.wav", quiet, 8000)
+    write(tmp_path / "b.wav", quiet / 0.5 * 0.99, 8000)
+    write(tmp_path / "c.wav", quiet, 8000)
+    spec = FeatureSpec.custom(f"{NAME}:faulty", options={"fault": fault}, window_s=1.0)
+    code, says = FAULTS[fault]
+    found = [(song.error_code, song.error) for song in features_of(tmp_path, spec)]
+    assert [one for one, _ in found] == [None, code, None]
+    assert says in str(found[1][1])
+    assert code in REMEDIES
+
+
+def test_an_extractor_that_lies_is_found_out_before_a_store_is_made(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"shape \(1, 2, 1\) instead of \(1, 3, 1\)"):
+        try_features(FeatureSpec.custom(f"{NAME}:lies", window_s=0.5))
+    with pytest.raises(SongError, match="extractor"):
+        window_features(np.ones(4000, np.float32), FeatureSpec.custom(f"{NAME}:lies", window_s=0.5))
+
+
+def test_a_store_names_its_extractor_and_takes_no_other(
+    tmp_path: Path, standing_cluster: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module lies where the workers cannot import it: it is sent to them."""
+    from songbag_pipeline import ExtractConfig
+
+    songs = tmp_path / "songs"
+    songs.mkdir()
+    write(songs / "a.wav", chirp(1.0, 8000), 8000)
+    (tmp_path / "code").mkdir()
+    module = tmp_path / "code" / "own_mean.py"
+    module.write_text(MODULE.format(added=0))
+    monkeypatch.chdir(module.parent)
+    spec = FeatureSpec.custom("own_mean:mean", window_s=0.5)
+    monkeypatch.chdir(tmp_path)
+    config = ExtractConfig(scheduler_file=standing_cluster, upload=(str(module),))
+    assert extract(songs, tmp_path / "store", spec, config).n_stored == 1
+    store = SongStore.open(tmp_path / "store")
+    assert (store.spec, store.windows("a.wav").shape) == (spec, (3, 1, 1))
+    write(songs / "b.wav", chirp(1.0, 8000), 8000)
+    with pytest.raises(SpecError, match="not run unasked"):
+        extract(songs, tmp_path / "store", None, config)
+    module.write_text(MODULE.format(added=1))
+    with pytest.raises(SpecError, match="another one here"):
+        extract(songs, tmp_path / "store", spec, config)
+    changed = FeatureSpec(**spec.to_dict() | {"extractor_sha256": "1" * 64})
+    with pytest.raises(SpecMismatch, match="extractor_sha256"):
+        extract(songs, tmp_path / "store", changed, config)
+    module.write_text(MODULE.format(added=0))
+    assert extract(songs, tmp_path / "store", spec, config).n_stored == 1
