@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Literal, overload
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from songbag_store.likeness.alike import find_alike
+from songbag_store.likeness.groups import groups_of, same
 from songbag_store.likeness.statistics import read_statistics
 from songbag_store.progress import Progress, Silent, shown_on
 from songbag_store.store import SongStore, StoreLike
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 KNOWN_BY = ("bytes", "audio", "alike")
 """How it is known that songs are copies, the strongest first."""
+
+_IN_WORDS = {"bytes": "by their bytes", "audio": "by equal features", "alike": "alike"}
 
 
 @overload
@@ -48,17 +50,24 @@ def copies(store: StoreLike, *, arrow: bool = False, progress: Progress | None =
     -------
     copies : pandas.DataFrame or pyarrow.Table
         A row for each song that has a copy: `group` (a number from 0), `song_id`, and `known_by`, the strongest of what
-        links the song to another one: ``bytes`` (the same file), ``audio`` (the same features) or ``alike``.
+        links the song to another one: ``bytes`` (the same file), ``audio`` (the same features) or ``alike`` (the
+        windows agree, as after another encoding, at another level or with trimmed ends).
+
+    Raises
+    ------
+    DamagedStore
+        If windows that are compared are not what was written.
     """
     table = find_copies(SongStore.open(store), progress=progress or shown_on(sys.stderr))
     return table if arrow else table.to_pandas()
 
 
-def find_copies(store: SongStore, *, progress: Progress = Silent()) -> pa.Table:  # noqa: B008
-    """Find the songs that are there more than once; see `copies`."""
-    songs = read_statistics(store.inside.state.content, *store.spec.window_shape)
-    links = [_same(songs.contents), _same(songs.audio)]
-    return _groups(songs.song_ids, links)
+def find_copies(store: SongStore, *, progress: Progress | None = None) -> pa.Table:
+    """Find the songs that are there more than once, by default without showing how far it is; see `copies`."""
+    songs = read_statistics(store.inside.state.content, store.spec)
+    links = [same(songs.contents), same(songs.audio)]
+    links.append(find_alike(store, songs, np.concatenate(links), progress or Silent()))
+    return _grouped(songs.song_ids, links)
 
 
 def copies_text(table: pa.Table) -> str:
@@ -66,37 +75,24 @@ def copies_text(table: pa.Table) -> str:
     if table.num_rows == 0:
         return "No song is there more than once."
     known_by = table["known_by"].to_pylist()
-    words = {"bytes": "by their bytes", "audio": "by equal features", "alike": "alike"}
-    how = ", ".join(f"{n:,} {words[word]}" for word in KNOWN_BY if (n := known_by.count(word)))
+    how = ", ".join(f"{n:,} {_IN_WORDS[word]}" for word in KNOWN_BY if (n := known_by.count(word)))
     n_groups = pc.max(table["group"]).as_py() + 1
     groups = "1 group" if n_groups == 1 else f"{n_groups:,} groups"
     return f"{table.num_rows:,} songs in {groups}: {how}."
 
 
-def _same(codes: Ints) -> Ints:
-    """Return links between songs of one code, shape (links, 2): each with the first of them; negative is no code."""
-    (known,) = np.nonzero(codes >= 0)
-    _, first, numbers = np.unique(codes[known], return_index=True, return_inverse=True)
-    firsts = known[first[numbers]]
-    links: Ints = np.stack([firsts, known], axis=1)[firsts != known]
-    return links
-
-
-def _groups(song_ids: pa.ChunkedArray, links: Sequence[Ints]) -> pa.Table:
-    """Return the songs that are linked, also if only by a chain of others; `links` are in the order of `KNOWN_BY`."""
-    n_songs = len(song_ids)
-    known_by = np.full(n_songs, len(KNOWN_BY))
+def _grouped(song_ids: pa.ChunkedArray, links: Sequence[Ints]) -> pa.Table:
+    """Return the table of the songs that are linked; `links` are in the order of `KNOWN_BY`."""
+    known_by = np.full(len(song_ids), len(KNOWN_BY))
     for kind in reversed(range(len(links))):
         known_by[links[kind].ravel()] = kind
-    heads, tails = np.concatenate(links).T
-    graph = coo_array((np.ones(len(heads), np.bool_), (heads, tails)), shape=(n_songs, n_songs))
-    _, groups = connected_components(graph, directed=False)
     (rows,) = np.nonzero(known_by < len(KNOWN_BY))
     linked = song_ids.take(pa.array(rows))
     by_id = pc.sort_indices(linked).to_numpy()
     rows, linked = rows[by_id], linked.take(pa.array(by_id))
     # Groups are numbered by their first song, so that the numbers do not depend on the order of the index.
-    _, first, numbers = np.unique(groups[rows], return_index=True, return_inverse=True)
+    groups = groups_of(np.concatenate(links), len(song_ids))[rows]
+    _, first, numbers = np.unique(groups, return_index=True, return_inverse=True)
     numbers = np.argsort(np.argsort(first))[numbers]
     order = np.argsort(numbers, kind="stable")
     columns = {
