@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from songbag_store import FeatureSpec
 from songbag_training import TrainConfig
 from songbag_training.errors import ModelError
 
@@ -46,3 +47,12 @@ def test_whole_numbers_are_taken_where_any_number_will_do() -> None:
 def test_a_value_out_of_range_is_refused_by_its_name(name: str, value: Any) -> None:
     with pytest.raises(ModelError, match=name):
         TrainConfig(**{name: value})
+
+
+def test_the_encoder_is_chosen_by_the_windows_unless_it_is_named() -> None:
+    names: dict[str, Any] = {"extractor": "a:b", "extractor_version": "1", "extractor_sha256": "0" * 64, "own_bands": 8}
+    embeddings = FeatureSpec(kind="own", own_frames=1, **names)
+    assert TrainConfig().encoder_for(embeddings) == "dense"
+    assert TrainConfig().encoder_for(FeatureSpec(kind="own", own_frames=2, **names)) == "compact"
+    assert TrainConfig().encoder_for(FeatureSpec()) == "compact"
+    assert TrainConfig(encoder="reference").encoder_for(embeddings) == "reference"

@@ -7,6 +7,7 @@ import re
 from functools import partial
 from typing import ClassVar, Literal, get_args
 
+from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
 from songbag_store.format.declaration import (
     Declared,
@@ -20,7 +21,9 @@ from songbag_store.format.declaration import (
 )
 from songbag_training.errors import ModelError
 
-EncoderName = Literal["compact", "reference"]
+EncoderName = Literal["compact", "dense", "reference"]
+AUTO = "auto"
+"""The encoder that suits the windows."""
 PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-softmax", "attention", "gated-attention"]
 
 ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
@@ -38,7 +41,9 @@ def is_plug_in(encoder: object) -> bool:
 
 
 _NAMED = f"{', '.join(get_args(EncoderName))}, or your own as module:function"
-_ENCODER = Rule(lambda value: value in get_args(EncoderName) or is_plug_in(value), f"one of {_NAMED}")
+_ENCODER = Rule(
+    lambda value: value == AUTO or value in get_args(EncoderName) or is_plug_in(value), f"{AUTO}, or one of {_NAMED}"
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +82,11 @@ class TrainConfig(LabelConfig):
         If a value is out of its range.
     """
 
-    encoder: str = declared("compact", f"Network that looks at one window: {_NAMED}.", rule=_ENCODER)
+    encoder: str = declared(
+        AUTO,
+        f"Network that looks at one window: {_NAMED}; {AUTO} is dense for windows of one frame, and else compact.",
+        rule=_ENCODER,
+    )
     pooling: PoolingName = declared("mean", "How the windows of a song are joined.")
     bag_size: int = declared(8, "Windows of a song in one step, or as many as the longest song has.", rule=at_least(1))
     batch_size: int = declared(8, "Songs in one step.", rule=at_least(1))
@@ -113,6 +122,12 @@ class TrainConfig(LabelConfig):
     tensorboard: bool = declared(False, "Also write the history as event files, into RUN/tensorboard.")
 
     ERROR: ClassVar[type[UsageError]] = ModelError
+
+    def encoder_for(self, spec: FeatureSpec) -> str:
+        """Return the name of the encoder for windows of a spec."""
+        if self.encoder != AUTO:
+            return self.encoder
+        return "dense" if spec.n_frames == 1 else "compact"
 
     def chooses_by(self, option: str) -> bool:
         """Return whether an option, by its name, is in use and chooses something by the validation songs."""

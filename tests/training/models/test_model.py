@@ -18,7 +18,7 @@ from songbag_training.songs.task import Task
 TASK = Task(("a", "b", "c"))
 
 
-@pytest.fixture(scope="module", params=["compact", "reference"])
+@pytest.fixture(scope="module", params=["compact", "dense", "reference"])
 def model(request: pytest.FixtureRequest, spec: FeatureSpec) -> keras.Model:
     keras.utils.set_random_seed(3)
     return song_model(spec, TASK, encoder=request.param)
@@ -95,7 +95,7 @@ def test_sums_missing_from_the_index_are_an_error(tmp_path: Any, make_store: Any
 
 
 def test_an_unknown_encoder_or_pooling_is_refused_with_those_there_are(spec: FeatureSpec) -> None:
-    with pytest.raises(ModelError, match=r"no encoder 'huge'\.\n.*compact, reference"):
+    with pytest.raises(ModelError, match=r"no encoder 'huge'\.\n.*compact, dense, reference"):
         song_model(spec, TASK, encoder="huge")
     with pytest.raises(ModelError, match="no pooling 'sum'"):
         song_model(spec, TASK, pooling="sum")

@@ -217,7 +217,7 @@ def cross_validate(
         progress=progress,
     )
     labels, made = choice.labels, choice.split
-    config = dataclasses.replace(config, **made.reading.to_dict())
+    config = dataclasses.replace(config, **made.reading.to_dict(), encoder=config.encoder_for(opened.spec))
     trainings = [_training_split(made, name, labels, label, config) for name in made.names]
     plan = Plan(
         store_uuid=opened.uuid,

@@ -98,7 +98,7 @@ def prepare(
         progress=progress,
     )
     labels, chosen = choice.labels, choice.split
-    config = dataclasses.replace(config, **chosen.reading.to_dict())
+    config = dataclasses.replace(config, **chosen.reading.to_dict(), encoder=config.encoder_for(store.spec))
     for option in ("early_stopping", "calibrate", "monitor"):
         if config.chooses_by(option) and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"

@@ -41,6 +41,15 @@ def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     return keras.Model(windows, x, name=EMBEDDING_NAME)
 
 
+def dense(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
+    """One layer of 128 units over all numbers of a window, for windows that are embeddings already."""
+    windows = keras.Input((n_bands, n_frames, n_channels), name="image")
+    x = layers.Flatten(name="numbers")(windows)
+    x = layers.Dense(128, activation="relu", name="dense")(x)
+    x = layers.Dropout(0.3, name="dropout")(x)
+    return keras.Model(windows, x, name=EMBEDDING_NAME)
+
+
 def _convolution(
     x: KerasTensor, number: int, filters: int, size: int, strides: tuple[int, int] = (1, 1)
 ) -> KerasTensor:
@@ -52,4 +61,4 @@ def _convolution(
 
 
 # Runs are rebuilt by these names, and weights are stored by the names of layers: a better network gets a new name.
-ENCODERS: dict[str, Encoder] = {"compact": compact, "reference": reference}
+ENCODERS: dict[str, Encoder] = {"compact": compact, "dense": dense, "reference": reference}
