@@ -138,7 +138,7 @@ def test_a_store_of_unknown_classes_alone_is_refused(
     copy: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any
 ) -> None:
     store = make_store(tmp_path / "other", songs_of_classes({"polka": 2, "ska": 1}))
-    with pytest.raises(LabelError, match=r"knows none of the classes: 'polka' \(2 songs\), 'ska' \(1 songs\)"):
+    with pytest.raises(LabelError, match=r"knows none of the classes: 'polka' \(2 songs\), 'ska' \(1 song\)"):
         evaluate(copy, store, tmp_path / "results")
     assert not (tmp_path / "results").exists()
 

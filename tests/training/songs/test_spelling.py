@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from songbag_training.songs.spelling import doubtful_names, means_nothing
+from songbag_training.songs.spelling import doubtful_names, likely_lists, means_nothing, respelled
 
 
 @pytest.mark.fault(112)
@@ -95,3 +95,17 @@ def test_the_notes_stay_short_however_many_names_there_are() -> None:
     assert "and 295 more names" in alike
     assert "and 91 more. " in empty
     assert max(len(alike), len(empty)) < 2000
+
+
+def test_texts_that_look_like_lists_are_noted_and_names_with_a_bar_in_them_are_not() -> None:
+    (note,) = likely_lists({"rock|blues": 3, "blues": 2, "folk": 9}, "genre")
+    assert note.startswith(
+        "1 classes in 'genre' look like lists, such as 'rock|blues': `label_separator='|'` reads them"
+    )
+    (note,) = likely_lists({"rock; blues": 3, "folk;rock": 2}, "genre")
+    assert note.startswith("2 classes")
+    assert likely_lists({"AC|DC": 3, "drum; bass": 2, "a, b": 1, "a": 1, "|": 2}, "genre") == []
+
+
+def test_another_spelling_of_a_known_name_is_found() -> None:
+    assert respelled(["Rock", "polka", "jazz "], ["rock", "jazz"]) == [("Rock", "rock"), ("jazz ", "jazz")]

@@ -24,8 +24,9 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
+from songbag_store.terminal import spelled
 from songbag_training.config import LabelConfig
-from songbag_training.errors import DamagedRun, LabelError
+from songbag_training.errors import DamagedRun, LabelError, some
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, without_suspects
 from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
@@ -37,6 +38,7 @@ from songbag_training.runs.overlap import known_songs
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
 from songbag_training.songs.labels import Labels, fitting, read_labels
+from songbag_training.songs.spelling import respelled, told
 from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.groups import find_units, likely_groups
 from songbag_training.splits.notes import suspected
@@ -121,11 +123,8 @@ def evaluate(
     """
     run = Run.open(run).allow_encoder(encoder)
     if output is None:
-        if (
-            label is not None
-            or label_separator is not None
-            or (isinstance(store, Location) and store.snapshot is not None)
-        ):
+        snapshot = store.snapshot if isinstance(store, Location) else None
+        if (label, label_separator, snapshot) != (None, None, None):
             what = "the songs, labels and snapshot of a run are its own"
             raise UsageError(what, place="evaluate", remedy="Give `store` and `output` to judge it by other songs.")
         return judge_split(run, open_store(run.facts, store), run.load_model())
@@ -174,8 +173,10 @@ def _refuse_other_task(labels: Labels, column: str, task: Task) -> None:
     of_a_song = {False: "one class for each song", True: "any number of classes for each song"}
     what = f"the run has learned {of_a_song[task.several]} ({task.name})"
     what += f", and the column holds {of_a_song[labels.task.several]} ({labels.task.name})"
-    fitting = "a column of lists" if task.several else "a column with one value for each song, not lists"
-    raise LabelError(column, what, f"Judge the run by {fitting}.")
+    wanted = "a column with one value for each song, not lists"
+    if task.several:
+        wanted = "a column of lists, or by text with `label_separator`"
+    raise LabelError(column, what, f"Judge the run by {wanted}.")
 
 
 def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progress) -> Split:
@@ -185,14 +186,17 @@ def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progre
     kept = [tuple(name for name in names if name in known) for names in own]
     counts = Counter(name for names in own for name in names)
     strange = [name for name in labels.classes if name not in known]
-    told = ", ".join(f"{name!r} ({counts[name]} songs)" for name in strange[:8])
+    unknown = told({name: counts[name] for name in strange})
     rows = [row for row, names in enumerate(own) if kept[row] or not names]
     if not rows:
-        remedy = f"It knows {', '.join(sorted(known))}."
-        raise LabelError(column, f"the run knows none of the classes: {told}", remedy)
+        remedy = f"It knows {some(sorted(known))}."
+        raise LabelError(column, f"the run knows none of the classes: {unknown}", remedy)
     if strange:
         n_left_out = len(own) - len(rows)
-        progress.note(f"{n_left_out} songs are left out, of classes that the run does not know: {told}")
+        progress.note(f"{n_left_out} songs are left out, of classes that the run does not know: {unknown}")
+    if near := respelled(strange, classes):
+        pairs = ", ".join(f"{spelled(name)} ({spelled(own)} in the run)" for name, own in near[:8])
+        progress.note(f"note: these differ from its classes only in case, spaces or Unicode form: {pairs}")
     ids = labels.songs["song_id"].take(pa.array(rows, pa.int64())).to_pylist()
     names = tuple(kept[row] if labels.task.several else kept[row][0] for row in rows)
     return Split(tuple(ids), names, ("all",) * len(rows))

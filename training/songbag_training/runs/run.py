@@ -44,6 +44,7 @@ from songbag_store.format.document import (
 )
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, write_whole
+from songbag_store.terminal import plain_name
 from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
 from songbag_training.evaluation.headline import headline_names, shown_name
@@ -66,6 +67,7 @@ _RESULTS = (_METRICS, _PREDICTIONS, "windows.parquet", "confusion.png")
 _LOGS = "tensorboard"
 _WRITE_AGAIN = "Write it again with `songbag evaluate RUN`."
 _LARGEST_BATCH_BYTES = 2**37
+_MOST_SHOWN = 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +226,8 @@ class Run(Shown):
         facts = self.facts
         yield "run", self.folder
         yield "label", facts.label
-        yield "classes", ", ".join(facts.classes)
+        more = f", and {len(facts.classes) - _MOST_SHOWN} more" if len(facts.classes) > _MOST_SHOWN else ""
+        yield "classes", ", ".join(plain_name(name, 40) for name in facts.classes[:_MOST_SHOWN]) + more
         yield "model", f"{facts.config.encoder} with {facts.config.pooling}"
         yield "store", f"{facts.store_location}, snapshot {facts.snapshot}"
         yield "features", facts.spec.in_words()

@@ -18,7 +18,7 @@ from songbag_store.progress import Progress, Silent
 from songbag_training.config import AS_THEY_ARE, LabelConfig
 from songbag_training.errors import LabelError
 from songbag_training.songs.columns import encoded, is_list, is_nameable, is_text, known_values, whole_values
-from songbag_training.songs.spelling import doubtful_names, told
+from songbag_training.songs.spelling import doubtful_names, likely_lists, told
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, Ints, Label, Targets
 
@@ -270,7 +270,8 @@ def settled(labels: Labels, column: str, min_songs: int, progress: Progress | No
     if labels.unsplit:
         what = f"no label in {column!r} holds the separator, so each song is of one class; there may still be several"
         progress.note(f"note: {what}. Without `label_separator`, exactly one class is learned for each song")
-    for note in doubtful_names(counts, column):
+    lists = [] if labels.task.several else likely_lists(counts, column)
+    for note in (*lists, *doubtful_names(counts, column)):
         progress.note(f"note: {note}")
     rare = {name: n for name, n in counts.items() if n < min_songs}
     kept = labels

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping
 
 from songbag_store.terminal import is_invisible, spelled
 
 _MOST_CLASSES = 100_000
 """With more classes than this nothing can be learned, and looking at each name takes long."""
 _MOST_SHOWN = 5
+_SEPARATORS = "|;"
+"""A comma or a slash is found in many a name that is one."""
 _MOST_IN_A_GROUP = 4
 
 _NO_LABELS = frozenset(
@@ -43,6 +45,26 @@ def doubtful_names(counts: Mapping[str, int], column: str) -> list[str]:
     if empty := {name: n for name, n in counts.items() if means_nothing(name)}:
         notes.append(f"texts in {column!r} that are probably no labels: {told(empty)}. {remedy}")
     return notes
+
+
+def likely_lists(counts: Mapping[str, int], column: str) -> list[str]:
+    """Return a note if names of classes look like several names with a separator between them."""
+    for separator in _SEPARATORS if len(counts) <= _MOST_CLASSES else "":
+        cut = {name: [one for piece in name.split(separator) if (one := piece.strip())] for name in counts}
+        lists = [name for name, pieces in cut.items() if len(pieces) > 1]
+        held = Counter(piece for pieces in cut.values() for piece in set(pieces))
+        # A list shares its pieces with other names; a name that merely has the character in it does not.
+        shared = [name for name in lists if any(held[piece] > 1 for piece in cut[name])]
+        if shared:
+            what = f"{len(shared)} classes in {column!r} look like lists, such as {spelled(shared[0])}"
+            return [f"{what}: `label_separator={separator!r}` reads them as several classes"]
+    return []
+
+
+def respelled(names: Collection[str], known: Collection[str]) -> list[tuple[str, str]]:
+    """Return the names that are written like known ones but for case, spaces and Unicode form, each with that one."""
+    own = {_key(name): name for name in known}
+    return [(name, own[key]) for name in names if (key := _key(name)) in own]
 
 
 def told(counts: Mapping[str, int], most: int = 8) -> str:
