@@ -29,6 +29,7 @@ ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "a
 """Options that a `Location` holds, and those that only say how a command prints."""
 IN_OTHER_WORDS = {
     "train": {"resume"},
+    "cross_validate": {"resume"},
     "extract": {"features"},
     "copies": {"form", "output"},
     "diff": {"form", "output"},

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from songbag_training.fit.cross_validation import (
         CrossValidation as CrossValidation,
         cross_validate as cross_validate,
+        resume_cross_validation as resume_cross_validation,
     )
     from songbag_training.fit.train import resume as resume, train as train
     from songbag_training.models.model import song_model as song_model, window_model as window_model
@@ -81,7 +82,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
         "songbag_training.config": ("TrainConfig",),
-        "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate"),
+        "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),
         "songbag_training.runs.evaluate": ("Evaluation", "evaluate"),

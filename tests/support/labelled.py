@@ -70,3 +70,19 @@ def songs_of_classes(counts: dict[str, int], *, seed: int = 0, spec: FeatureSpec
             windows[:, number] += 40
             made.append({"song_id": f"{label}/{position:02}", "label": label, "windows": windows})
     return made
+
+
+TAGS = ("brass", "drums", "voice")
+
+
+def tagged_songs(n_songs: int = 64, *, seed: int = 5) -> list[Song]:
+    """Make songs with every set of `TAGS`, each heard in one coefficient of half the windows, and one unlabelled."""
+    rng = np.random.default_rng(seed)
+    songs = []
+    for number in range(n_songs):
+        own = [name for position, name in enumerate(TAGS) if number >> position & 1]
+        windows = rng.normal(0, 20, (int(rng.integers(2, 9)), *SPEC.window_shape)).astype(np.float32)
+        for name in own:
+            windows[: (len(windows) + 1) // 2, TAGS.index(name)] += 60
+        songs.append({"song_id": f"{number:02}", "label": own, "windows": windows})
+    return [*songs, dict(songs[0], song_id="unlabelled", label=None)]

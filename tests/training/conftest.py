@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
@@ -38,6 +39,13 @@ def store(tmp_path_factory: pytest.TempPathFactory, make_store: MakeStore, songs
     return make_store(
         tmp_path_factory.mktemp("stores") / "store", songs_of_classes({"folk": 12, "jazz": 12, "rock": 12})
     )
+
+
+@pytest.fixture(scope="session")
+def tagged(tmp_path_factory: pytest.TempPathFactory, make_store: MakeStore) -> SongStore:
+    """Return a store of songs of any number of three classes."""
+    folder = tmp_path_factory.mktemp("tagged") / "store"
+    return make_store(folder, labelled.tagged_songs(), label_type=pa.list_(pa.string()))
 
 
 @pytest.fixture(scope="session")

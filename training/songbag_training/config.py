@@ -30,6 +30,9 @@ ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
 ClassWeight = Literal["none", "balanced"]
 Monitor = Literal["loss", "balanced-accuracy", "macro-f1", "average-precision"]
 
+COSTS = "cost:"
+"""What `TrainConfig.thresholds` begins with if it says what mistakes cost."""
+
 _PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CHANGES = "How the training songs are changed (0 turns it off)"
 _change = partial(declared, panel=_CHANGES)
@@ -43,6 +46,10 @@ def is_plug_in(encoder: object) -> bool:
 _NAMED = f"{', '.join(get_args(EncoderName))}, or your own as module:function"
 _ENCODER = Rule(
     lambda value: value == AUTO or value in get_args(EncoderName) or is_plug_in(value), f"{AUTO}, or one of {_NAMED}"
+)
+
+_THRESHOLDS = Rule(
+    lambda value: value == "f1" or value.startswith(COSTS), f"f1, or {COSTS} and TRUE>PREDICTED=COST, with commas"
 )
 
 
@@ -112,6 +119,15 @@ class TrainConfig(LabelConfig):
         "loss", "What of the validation songs is to improve: it chooses the epoch whose weights are kept.", later=True
     )
     calibrate: bool = declared(False, "At the end, calibrate the probabilities by the validation songs.")
+    thresholds: str | None = declared(
+        None,
+        "How the validation songs choose above which probability a class is predicted, with lists of classes or two "
+        "classes: f1. Or what mistakes cost, of any number of classes: cost:TRUE>PREDICTED=5,...",
+        rule=_THRESHOLDS,
+        metavar="f1|cost:...",
+        absent="0.5, or the most probable class",
+        later=True,
+    )
     seed: int = declared(
         0, "Decides the split, the order, the windows drawn and the initial weights.", rule=between(0, 2**32 - 1)
     )
@@ -122,6 +138,21 @@ class TrainConfig(LabelConfig):
     tensorboard: bool = declared(False, "Also write the history as event files, into RUN/tensorboard.")
 
     ERROR: ClassVar[type[UsageError]] = ModelError
+
+    def _check(self) -> None:
+        if self.weighs_costs and self.class_weight != "none":
+            what = "costs are weighed by how probable the classes are, and class_weight changes these probabilities"
+            raise ModelError(what, place="thresholds", remedy="Leave `class_weight` out: the costs weigh the classes.")
+
+    @property
+    def weighs_costs(self) -> bool:
+        """Whether what costs least is predicted."""
+        return self.thresholds is not None and self.thresholds.startswith(COSTS)
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether probabilities are calibrated: if asked for, and for costs, which are weighed by probabilities."""
+        return self.calibrate or self.weighs_costs
 
     def encoder_for(self, spec: FeatureSpec) -> str:
         """Return the name of the encoder for windows of a spec."""

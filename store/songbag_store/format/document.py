@@ -17,6 +17,10 @@ from songbag_store.format.declaration import Rule, at_least
 T = TypeVar("T")
 
 
+LATER = {"later": True}
+"""Metadata of a field that the first documents did not have."""
+
+
 def _is_time(text: str) -> bool:
     try:
         return datetime.fromisoformat(text).tzinfo is not None
@@ -134,8 +138,13 @@ def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
 
 
 def write_fields(value: Any) -> bytes:
-    """Return a dataclass as a sealed JSON document, which `parse_document` and `read_fields` read."""
+    """Return a dataclass as a sealed JSON document, which `parse_document` and `read_fields` read.
+
+    A field with the metadata `LATER` is left out where it is None, so what does not use it has the bytes that it had.
+    """
     fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    unused = {field.name for field in dataclasses.fields(value) if field.metadata == LATER}
+    fields = {name: own for name, own in fields.items() if own is not None or name not in unused}
     return seal_document({name: own.to_dict() if hasattr(own, "to_dict") else own for name, own in fields.items()})
 
 

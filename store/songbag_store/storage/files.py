@@ -9,13 +9,16 @@ import shutil
 import stat
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from songbag_store.errors import FileError, SongbagError, UsageError
+from songbag_store.machine import lock_file
 
 TEMPORARY = ".tmp-"
 """Prefix of the name of a file that is being written."""
+
+_STAGED = ".staged"
 
 
 def temporary_beside(path: Path) -> Path:
@@ -108,18 +111,53 @@ def creating(path: Path) -> Iterator[Path]:
 def staging(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder inside a folder, for files that are moved out of it together; remove it in the end.
 
+    It is locked as long as its process lives. Those that killed processes have left are removed, where there are locks.
+
     Raises
     ------
     FileError
         If a file cannot be written; it is named by its place in `folder`.
     """
-    with _temporary(folder, temporary_beside(folder / "staged")) as temporary:
-        temporary.mkdir()
+    with ExitStack() as held, _temporary(folder, temporary_beside(folder / f"results{_STAGED}")) as temporary:
+        with opened(folder) as alone:
+            # Between its making and its lock, nobody may take a new folder for one that was left behind.
+            locks = _locks(alone)
+            if locks:
+                _remove_left(folder)
+            temporary.mkdir()
+            if locks:
+                lock_file(held.enter_context(opened(temporary)))
         try:
             yield temporary
         except FileError as error:
             error.place = error.place.replace(str(temporary), str(folder))
             raise
+
+
+def _remove_left(folder: Path) -> None:
+    for left in folder.glob(f"{TEMPORARY}*{_STAGED}"):
+        with suppress(OSError), opened(left) as descriptor:
+            lock_file(descriptor, wait=False)
+            shutil.rmtree(left)
+
+
+def _locks(descriptor: int) -> bool:
+    """Lock an open folder, and return whether its file system can."""
+    try:
+        lock_file(descriptor)
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[int]:
+    """Open a folder, and yield its descriptor; a lock on it ends with the block."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from songbag_store.errors import FileError, UsageError
 from songbag_store.sql.output import write_table, writing_table
-from songbag_store.storage.files import claim_folder, creating, is_there, replacing, require_output
+from songbag_store.storage.files import claim_folder, creating, is_there, replacing, require_output, staging
 
 TABLE = pa.table({"song_id": ["a", "b"], "tags": [["x", "y"], None], "n": [1, 2]})
 
@@ -54,6 +55,17 @@ def test_nothing_is_written_over_what_is_to_be_new(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="something in its place"), creating(tmp_path / "a") as temporary:
         temporary.write_bytes(b"second")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
+
+
+def test_what_a_killed_process_has_staged_is_removed_by_the_next_and_nothing_else(tmp_path: Path) -> None:
+    with staging(tmp_path) as left:
+        (left / "metrics.json").write_text("half")
+        shutil.copytree(left, tmp_path / ".tmp-0123.staged")
+        (tmp_path / ".tmp-4567").mkdir()
+        with staging(tmp_path) as second:
+            there = {path.name for path in tmp_path.iterdir()}
+            assert there == {left.name, second.name, ".tmp-4567"}
+    assert [path.name for path in tmp_path.iterdir()] == [".tmp-4567"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

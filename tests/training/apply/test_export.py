@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -22,7 +23,8 @@ from songbag_store.errors import FileError, MissingExtra, UsageError
 from songbag_store.format.array import decode
 from songbag_store.storage.files import file_digest
 from songbag_training import evaluate, export, predict
-from songbag_training.apply.export import portable_model, write_model
+from songbag_training.apply.conversion import write_model
+from songbag_training.apply.export import describe, portable_model
 from songbag_training.cli import commands
 from songbag_training.config import ExportFormat
 from songbag_training.evaluation.score import Piece, SongScorer
@@ -48,6 +50,7 @@ assert not [name for name in sys.modules if name.startswith("songbag")]
 """
 
 CLASSES = ("a", "b", "c")
+COSTS = [[0.0, 1.0, 8.0], [1.0, 0.0, 8.0], [1.0, 1.0, 0.0]]
 KINDS: list[tuple[str, str, Task]] = [
     *(("tests.support.nets:flat", pooling, Task(CLASSES)) for pooling in POOLINGS),
     *((encoder, "attention", Task(CLASSES[:2])) for encoder in ENCODERS),
@@ -191,18 +194,41 @@ def test_every_pooling_says_in_every_format_what_songbag_says(
     _require_equal(run(bags), songs, bags["mask"])
 
 
+def test_a_song_of_one_window_and_that_window_have_the_same_probabilities(expected: Arrays) -> None:
+    for name in expected:
+        if name.endswith("_song_probabilities"):
+            window = expected[name.replace("_song_", "_window_")][0, 0]
+            np.testing.assert_allclose(expected[name][0], window, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        (Task(CLASSES), {"by": "most probable"}),
+        (Task(CLASSES, several=True), {"by": "thresholds", "thresholds": [0.5] * 3}),
+        (Task(CLASSES, several=True, thresholds=(0.1, 0.5, 0.9)), {"by": "thresholds", "thresholds": [0.1, 0.5, 0.9]}),
+        (Task(CLASSES[:2], thresholds=(0.75, 0.25)), {"by": "thresholds", "thresholds": [0.75, 0.25]}),
+    ],
+)
+def test_the_description_says_what_is_predicted(run: Run, task: Task, told: dict[str, Any]) -> None:
+    thresholds = dict(zip(task.classes, task.thresholds, strict=True)) if task.thresholds else None
+    facts = dataclasses.replace(run.facts, classes=list(task.classes), task=task.name, thresholds=thresholds)
+    assert describe(Run(run.folder, facts))["prediction"] == told
+
+
 @pytest.fixture(scope="module")
 def calibrated(run: Run, store: SongStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a copy of the run that is half as sure of itself."""
+    """Return a copy of the run that is half as sure of itself, and predicts by costs."""
     copy = Run.open(shutil.copytree(run.folder, tmp_path_factory.mktemp("calibrated") / "run"))
     model = copy.load_model()
     model.get_layer("pooling").temperature.assign([2.0])
     save_weights(model, copy.weights_path)
     files = {**(copy.facts.files or {}), copy.weights_path.name: file_digest(copy.weights_path)}
-    edit_document(copy.folder / "run.json", files=files)
+    edit_document(copy.folder / "run.json", files=files, costs=COSTS)
     copy = Run.open(copy.folder)
     before, after = evaluate(run, store).metrics["train"]["song"], evaluate(copy, store).metrics["train"]["song"]
-    assert (before["accuracy"], abs(before["log_loss"] - after["log_loss"]) > 0.01) == (after["accuracy"], True)
+    assert before["roc_auc"] == after["roc_auc"]
+    assert abs(before["log_loss"] - after["log_loss"]) > 0.01
     return copy
 
 
@@ -226,6 +252,9 @@ def test_a_calibrated_run_is_exported_with_a_description_beside_it(
         assert shapes == {key: values.shape for key, values in arrays.items()}
     classes = [f"p_{label}" for label in described["classes"]]
     np.testing.assert_allclose(found["song_probabilities"][0], own.iloc[0][classes].astype(float), atol=1e-4)
+    assert (described["task"], described["prediction"]) == ("single-label", {"by": "costs", "costs": COSTS})
+    chosen = int((found["song_probabilities"][0] @ np.array(COSTS)).argmin())
+    assert described["classes"][chosen] == own.iloc[0]["predicted"]
     why = pd.read_parquet(run.folder / "windows.parquet").groupby("song_id").get_group(own.index[0])
     np.testing.assert_allclose(found["window_probabilities"][0], why[classes], atol=1e-4)
     np.testing.assert_allclose(found["weights"][0], why["weight"], atol=1e-4)

@@ -43,7 +43,17 @@ def test_the_command_line_answers_without_loading_a_network() -> None:
 
 
 def test_the_command_resumes_with_the_options_of_the_run_and_refuses_others(run: Run, store: SongStore) -> None:
-    command = ("train", store.address, "--label", "label", "-o", run.folder, "--resume")
+    command = ("train", store.address, "-o", run.folder, "--resume")
     assert "nothing is left to resume" in _run(*command)
-    with pytest.raises(UsageError, match=r"epochs.*is 3, but the run was begun with 8"):
+    assert "nothing is left to resume" in _run(*command, "--label", "label")
+    with pytest.raises(UsageError, match=r"epochs.*is 3, but it was begun with 8"):
         _run(*command, "--epochs", 3)
+    with pytest.raises(UsageError, match=r"label: is mood, but it was begun with label"):
+        _run(*command, "--label", "mood")
+
+
+@pytest.mark.parametrize("command", ["train", "cross-validate"])
+def test_a_new_training_needs_a_label(store: SongStore, tmp_path: Path, command: str) -> None:
+    with pytest.raises(UsageError, match="label: is missing"):
+        _run(command, store.address, "-o", tmp_path / "new")
+    assert not (tmp_path / "new").exists()

@@ -14,7 +14,7 @@ from songbag_store.format.declaration import at_least, declared
 from songbag_store.progress import Silent
 from songbag_training import TrainConfig
 from songbag_training.errors import DamagedRun
-from songbag_training.fit import cross_validation
+from songbag_training.fit import cross_validation, plan
 from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs import run as runs
 from songbag_training.runs.run import Run
@@ -32,7 +32,7 @@ class LaterConfig(TrainConfig):
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this songbag one that has the field."""
-    for module in (runs, cross_validation):
+    for module in (runs, plan):
         monkeypatch.setattr(module, "TrainConfig", LaterConfig)
 
 
@@ -82,7 +82,7 @@ def test_a_field_that_this_songbag_does_not_know_is_refused(old: Path) -> None:
 def test_an_old_training_is_resumed_with_a_later_field_at_its_default_only() -> None:
     run = Run.open_unfinished(OLD / "interrupted")
     refuse_contradictions(run, {"noise": 0.0})
-    with pytest.raises(UsageError, match=r"noise: is 0\.5, but the run was begun with 0\.0"):
+    with pytest.raises(UsageError, match=r"noise: is 0\.5, but it was begun with 0\.0"):
         refuse_contradictions(run, {"noise": 0.5})
 
 

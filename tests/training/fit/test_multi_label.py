@@ -17,24 +17,7 @@ from songbag_store.progress import Silent
 from songbag_training import TrainConfig, evaluate, predict, train
 from songbag_training.errors import LabelError
 from songbag_training.runs.run import Run
-
-CLASSES = ("brass", "drums", "voice")
-
-
-@pytest.fixture(scope="module")
-def tagged(tmp_path_factory: pytest.TempPathFactory, make_store: Any, spec: Any) -> SongStore:
-    """Return a store of songs in which each of their classes is heard in one coefficient, in half of the windows."""
-    rng = np.random.default_rng(5)
-    songs = []
-    for number in range(64):
-        own = [name for position, name in enumerate(CLASSES) if number >> position & 1]
-        windows = rng.normal(0, 20, (int(rng.integers(2, 9)), *spec.window_shape)).astype(np.float32)
-        for name in own:
-            windows[: (len(windows) + 1) // 2, CLASSES.index(name)] += 60
-        songs.append({"song_id": f"{number:02}", "label": own, "windows": windows})
-    songs.append(dict(songs[0], song_id="unlabelled", label=None))
-    folder = tmp_path_factory.mktemp("tagged") / "store"
-    return make_store(folder, songs, label_type=pa.list_(pa.string()))  # type: ignore[no-any-return]
+from tests.support.labelled import TAGS as CLASSES
 
 
 @pytest.fixture(scope="module")

@@ -135,8 +135,14 @@ def test_a_training_goes_on_inside_an_epoch_and_between_two(
     with pytest.raises(_Killed):
         train(store, "label", tmp_path / "run", config=config, checkpoint_s=0, progress=stopping)
     reached = read_reached(tmp_path / "run" / NAME)
-    where = f"step {reached.step} in epoch {reached.epoch + 1}" if reached.step else f"epoch {reached.epoch}"
-    assert stopping.said[-1].startswith(f"stopped; the same command with --resume goes on after {where} of 4: ")
+    kept = f"{reached.epoch} of 4 epochs" + f" and {reached.step} steps of the next" * bool(reached.step)
+    folder = tmp_path / "run"
+    option, argument = ("", "") if LONG else (f" --encoder {ENCODER}", f", encoder='{ENCODER}'")
+    assert stopping.said[-3:] == [
+        f"stopped; kept in {folder}: {kept}",
+        f"go on with: songbag train {store.address} -o {folder} --resume{option}",
+        f"or in Python: songbag.resume('{folder}', '{store.address}'{argument})",
+    ]
     assert reached.epoch * 12 + reached.step == n_steps
     lines: list[str] = []
     go_on(tmp_path / "run", progress=Lines(lines.append))

@@ -12,25 +12,23 @@ even the ``.keras`` file can be read without songbag.
 from __future__ import annotations
 
 import json
-import tempfile
-import warnings
 from pathlib import Path
 from typing import Any, get_args
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import KerasTensor, ops
 
 import songbag_store
 from songbag_store.errors import MissingExtra, UsageError
 from songbag_store.storage.files import creating, require_output
+from songbag_training.apply.conversion import SUFFIXES, write_model
 from songbag_training.config import ExportFormat
 from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization
 from songbag_training.models.reference import PooledConvolution
 from songbag_training.runs.run import Run, RunLike
+from songbag_training.songs.task import THRESHOLD, Task
 
-_SUFFIXES: dict[ExportFormat, str] = {"keras": ".keras", "savedmodel": "", "tflite": ".tflite", "onnx": ".onnx"}
 _TWINS = (PooledConvolution, FusedBatchNormalization)
 _OUTPUTS = ("song_probabilities", "window_probabilities", "weights")
 
@@ -54,6 +52,9 @@ def export(run: RunLike, format: ExportFormat, output: str | Path, *, encoder: s
     ------
     UsageError
         If there is no such format, something is in the place of the output, or its suffix is another.
+    ModelError
+        If the format cannot take a layer of an encoder from outside songbag: it names the layer and the formats that
+        can.
     MissingExtra
         If ONNX is asked for, and the extra of that name is not installed.
     FileError
@@ -79,6 +80,8 @@ def describe(run: Run) -> dict[str, Any]:
         "run_id": facts.run_id,
         "label": facts.label,
         "classes": facts.classes,
+        "task": facts.task,
+        "prediction": _prediction(facts.song_task),
         "inputs": {"windows": ["songs", "windows", n_coefficients, n_frames], "mask": ["songs", "windows"]},
         "outputs": {
             "song_probabilities": ["songs", n_classes],
@@ -88,6 +91,15 @@ def describe(run: Run) -> dict[str, Any]:
         "features": facts.spec.to_dict(),
         "fingerprint": facts.fingerprint,
     }
+
+
+def _prediction(task: Task) -> dict[str, Any]:
+    """Return what is predicted from the probabilities, by thresholds or costs in the order of the classes."""
+    if task.costs:
+        return {"by": "costs", "costs": [list(row) for row in task.costs]}
+    if task.several or task.thresholds:
+        return {"by": "thresholds", "thresholds": list(task.thresholds or [THRESHOLD] * len(task.classes))}
+    return {"by": "most probable"}
 
 
 def portable_model(model: keras.Model) -> keras.Model:
@@ -114,7 +126,8 @@ def portable_model(model: keras.Model) -> keras.Model:
         # Plain numbers become constants of the graph.
         setattr(pooling, weight.name, np.asarray(weight))
     song_logits, weights = pooling.call(embeddings, logits, mask)
-    values = (_probabilities(song_logits, pooling.exclusive), _probabilities(logits, pooling.exclusive), weights)
+    window_logits = logits / pooling.temperature
+    values = (*(_probabilities(each, pooling.exclusive) for each in (song_logits, window_logits)), weights)
     return keras.Model({"windows": windows, "mask": mask}, dict(zip(_OUTPUTS, values, strict=True)), name="songbag")
 
 
@@ -155,39 +168,12 @@ def _probabilities(logits: KerasTensor, exclusive: bool) -> KerasTensor:
 
 
 def _require_possible(form: ExportFormat, path: Path) -> None:
-    if form not in _SUFFIXES:
+    if form not in SUFFIXES:
         remedy = f"There are: {', '.join(get_args(ExportFormat))}."
         raise UsageError(f"there is no format {form!r}", place="export", remedy=remedy)
-    require_output(path, *filter(None, [_SUFFIXES[form]]))
+    require_output(path, *filter(None, [SUFFIXES[form]]))
     if form == "onnx":
         try:
             import tf2onnx  # noqa: F401
         except ImportError as error:
             raise MissingExtra("onnx", error.name or "tf2onnx", place="exporting to ONNX") from error
-
-
-def write_model(model: keras.Model, form: ExportFormat, path: Path) -> None:
-    """Write a portable model."""
-    with warnings.catch_warnings():
-        # Keras gives these with numpy 2.
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        if form == "keras":
-            model.save(path)
-        elif form == "savedmodel":
-            model.export(path, format="tf_saved_model", verbose=False)
-        elif form == "tflite":
-            _write_tflite(model, path)
-        else:
-            # Keras refuses to convert a model that was never called.
-            model({name: np.ones([n or 1 for n in one.shape], np.float32) for name, one in model.input.items()})
-            model.export(path, format="onnx", verbose=False)
-
-
-def _write_tflite(model: keras.Model, path: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix="songbag-") as folder:
-        model.export(folder, format="tf_saved_model", verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        # Few programs have the operations of TensorFlow itself.
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        path.write_bytes(converter.convert())

@@ -54,6 +54,8 @@ def evaluate(
         opened, place, output, label=label, label_separator=label_separator, encoder=encoder, progress=shown
     )
     say(format_metrics(result.metrics), end="\n\n")
+    if opened.facts.thresholds or opened.facts.costs:
+        say(f"predicted: {opened.facts.song_task.rule}", end="\n\n")
     if result.confusion is not None:
         say(format_confusion(result.confusion, opened.facts.classes), end="\n\n")
     say(format_judgement(result.metrics[result.judged]))

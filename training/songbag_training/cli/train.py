@@ -5,19 +5,25 @@ from __future__ import annotations
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from songbag_store.cli.options import At, Given, Store, with_location, with_options
 from songbag_store.cli.wording import AsOptions
+from songbag_store.errors import UsageError
 from songbag_store.progress import shown_on
+from songbag_store.storage.location import Location
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import LabelConfig, TrainConfig
+from songbag_training.runs.document import CROSS_VALIDATION
+from songbag_training.runs.interruption import refuse_unfinished, telling
 
 _MOSTLY_KNOWN_S = 0.5
 
-Label = Annotated[str, typer.Option(help="Column of the index that holds each song's class, or a list of classes.")]
+_LABEL_HELP = "Column of the index that holds each song's class, or a list of classes"
+Label = Annotated[str, typer.Option(help=f"{_LABEL_HELP}.")]
+LabelOfNew = Annotated[str | None, typer.Option(help=f"{_LABEL_HELP}; not needed with --resume.")]
 Where = Annotated[str | None, typer.Option(metavar="SQL", help="Use only the songs for which this holds.")]
 Group = Annotated[
     list[str] | None,
@@ -38,8 +44,8 @@ def train(
     context: typer.Context,
     store: Store,
     at: At,
-    label: Label,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, new or empty.")],
+    label: LabelOfNew = None,
     where: Where = None,
     split: SavedSplit = None,
     group: Group = None,
@@ -50,30 +56,47 @@ def train(
     ] = False,
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
-    chosen, shown = config.make(), AsOptions(shown_on(sys.stdout), context.command)
+    chosen, place = config.make(), at(store)
+    progress = AsOptions(shown_on(sys.stdout), context.command)
     if resume:
-        others = {"label": label, "where": where, "split": split, "group": group, "snapshot": at(store).snapshot}
-        given = {name: value for name, value in others.items() if value not in (None, [])} | config.fields
-        with quiet_start():
-            from songbag_training.fit.train import refuse_contradictions, resume as run_resume
-            from songbag_training.runs.run import Run
-        refuse_contradictions(Run.open_unfinished(output), given)
-        run_resume(output, at(store), encoder=given.get("encoder"), progress=shown)
+        given = _given(place, config, label=label, where=where, split=split, group=group)
+        with telling(output, place, progress):
+            with quiet_start():
+                from songbag_training.fit.train import go_on, refuse_contradictions
+                from songbag_training.runs.run import Run
+            run = Run.open_unfinished(output)
+            refuse_contradictions(run, given)
+            go_on(run, place, given.get("encoder"), progress)
         return
+    column = _required(label)
+    refuse_unfinished(output, place)
     from songbag_training.fit.material import prepare
 
     # Both take long: to load TensorFlow and to choose the songs of a large store. So they run at the same time. Most
     # mistakes in the command show within half a second, before TensorFlow loads.
-    with ThreadPoolExecutor(1) as aside:
-        preparing = aside.submit(
-            prepare, at(store), label, where, split, group=group or (), config=chosen, progress=shown
-        )
+    with ThreadPoolExecutor(1) as aside, telling(output, place, progress):
+        options: dict[str, Any] = {"group": group or (), "config": chosen, "progress": progress}
+        preparing = aside.submit(prepare, place, column, where, split, **options)
         wait([preparing], timeout=_MOSTLY_KNOWN_S)
         if preparing.done():
             preparing.result()
         with quiet_start():
             from songbag_training.fit.train import train_on
-    train_on(preparing.result(), output, progress=shown)
+        train_on(preparing.result(), output, progress)
+
+
+def _given(place: Location, config: Given[TrainConfig], **others: Any) -> dict[str, Any]:
+    """Return the options that were given beside --resume, which must be those of what is resumed."""
+    others["snapshot"] = place.snapshot
+    return {name: value for name, value in others.items() if value not in (None, [])} | config.fields
+
+
+def _required(label: str | None) -> str:
+    """Return the column of the labels, which only --resume can do without."""
+    if label is None:
+        remedy = "Name the column with the class of each song; only `resume` goes without."
+        raise UsageError("is missing", place="label", remedy=remedy)
+    return label
 
 
 @with_location()
@@ -115,10 +138,10 @@ def cross_validate(
     context: typer.Context,
     store: Store,
     at: At,
-    label: Label,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty, or of the same command: it goes on.")
     ],
+    label: LabelOfNew = None,
     folds: Annotated[int | None, typer.Option(help="How many folds to make; 5 by default.")] = None,
     fold_column: FoldColumn = None,
     split: SavedSplit = None,
@@ -126,23 +149,27 @@ def cross_validate(
     where: Where = None,
     *,
     config: Given[TrainConfig],
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what is in DIR, which was interrupted, with its own options.")
+    ] = False,
 ) -> None:
     """Train once for each fold, on all the others, and test on this one: mean, spread and every song's prediction."""
     from songbag_store import SongStore
 
-    chosen, shown = config.make(), AsOptions(shown_on(sys.stdout), context.command)
-    opened = SongStore.open(at(store))
-    with quiet_start():
-        from songbag_training.fit.cross_validation import cross_validate as run_cross_validation
-    run_cross_validation(
-        opened,
-        label,
-        output,
-        chosen,
-        folds=folds,
-        fold_column=fold_column,
-        split=split,
-        group=group or (),
-        where=where,
-        progress=shown,
-    )
+    chosen, place = config.make(), at(store)
+    progress = AsOptions(shown_on(sys.stdout), context.command)
+    column = "" if resume else _required(label)
+    if not resume:
+        refuse_unfinished(output, place, but=CROSS_VALIDATION)
+    with telling(output, place, progress):
+        opened = SongStore.open(place)
+        with quiet_start():
+            from songbag_training.fit import cross_validation as run
+        if resume:
+            own = {"folds": folds, "fold_column": fold_column, "split": split, "group": group}
+            given = _given(place, config, label=label, where=where, **own)
+            run.refuse_contradictions(output, given)
+            run.resume_cross_validation(output, opened, encoder=given.get("encoder"), progress=progress)
+            return
+        dealt: dict[str, Any] = {"folds": folds, "fold_column": fold_column, "split": split, "group": group or ()}
+        run.cross_validate(opened, column, output, chosen, where=where, progress=progress, **dealt)

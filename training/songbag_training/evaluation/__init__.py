@@ -10,5 +10,6 @@ __all__ = [
     "picture",
     "predictions",
     "score",
+    "thresholds",
     "window_metrics",
 ]

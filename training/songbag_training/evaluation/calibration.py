@@ -4,43 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 import numpy as np
-import pyarrow as pa
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, softmax
 
-from songbag_store import SongStore
-from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.songs.task import Task
 from songbag_training.types import Floats, Targets
 
 _LARGEST = 20.0
 _TINY = 1e-300
-
-
-def calibrate(model: keras.Model, task: Task, store: SongStore, songs: pa.Table, true: Targets) -> float:
-    """Set the temperature of a model's pooling by some songs, and return it.
-
-    Parameters
-    ----------
-    model : keras.Model
-        Made by `songbag_training.models.model.song_model`.
-    task : Task
-        Of the model.
-    store : SongStore
-        Where the windows are.
-    songs : pyarrow.Table
-        Rows of the index: songs that are used neither to train nor to test.
-    true : Targets
-        Their labels.
-    """
-    scorer = SongScorer(model, task)
-    scores = scorer.score(stored_pieces(store, songs, scorer.chunk_windows))
-    temperature = fit_temperature(task, true, np.array([score.probabilities for score in scores]))
-    present = model.get_layer("pooling").temperature
-    present.assign(present * temperature)
-    return temperature
 
 
 def scale(task: Task, probabilities: Floats, temperature: float) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.songs.task import Task
 from songbag_training.splits.notes import COPIES
-from songbag_training.types import Floats, Ints, Targets
+from songbag_training.types import Bools, Floats, Ints, Targets
 
 SUSPECTED = "suspected_leaks"
 """Field of the metrics of some songs: a list, as `without_suspects` returns it; absent if nothing is suspected."""
@@ -24,12 +24,13 @@ def without_suspects(
     probabilities: Floats,
     song_ids: Sequence[str],
     suspects: Mapping[str, Ints],
+    said: Bools | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Return the metrics of songs without those that may be known from training.
 
     Parameters
     ----------
-    task, true, probabilities
+    task, true, probabilities, said
         As `songbag_training.evaluation.metrics.song_metrics` takes them.
     song_ids : sequence of str
         The judged songs.
@@ -46,7 +47,7 @@ def without_suspects(
     for what, rows in suspects.items():
         left = np.setdiff1d(np.arange(len(song_ids)), rows)
         named = [song_ids[row] for row in rows[:_NAMED].tolist()]
-        without = song_metrics(task, true[left], probabilities[left])
+        without = song_metrics(task, true[left], probabilities[left], None if said is None else said[left])
         found.append({"what": what, "n": len(rows), "song_ids": named, "without": without})
     return {SUSPECTED: found} if found else {}
 

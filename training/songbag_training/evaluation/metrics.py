@@ -24,7 +24,7 @@ def metric_names(task: Task) -> tuple[str, ...]:
     return _SEVERAL if task.several else _ONE_CLASS
 
 
-def song_metrics(task: Task, true: Targets, probabilities: Floats) -> Metrics:
+def song_metrics(task: Task, true: Targets, probabilities: Floats, said: Bools | None = None) -> Metrics:
     """Return all metrics of some songs.
 
     Parameters
@@ -33,6 +33,8 @@ def song_metrics(task: Task, true: Targets, probabilities: Floats) -> Metrics:
     true : Targets
         The songs' labels.
     probabilities : float64, shape (n, n_classes)
+    said : bool, shape (n, n_classes), optional
+        What was predicted; by default what the task predicts.
 
     Returns
     -------
@@ -45,10 +47,11 @@ def song_metrics(task: Task, true: Targets, probabilities: Floats) -> Metrics:
         two classes they are those of the second. ``ece`` is the expected calibration error, see `calibration_gaps`.
         ``subset_accuracy`` is the share of songs with every class right. If a song may be of several classes,
         ``accuracy`` is the share of right answers to "is this song of this class?", and ``log_loss`` the mean over
-        these questions.
+        these questions. ``roc_auc``, ``average_precision``, ``log_loss`` and ``ece`` are of the probabilities alone,
+        and do not change with thresholds or costs.
     """
-    own, said = task.members(true), task.predicted(probabilities)
-    gaps = calibration_gaps(task.right(true, probabilities).ravel(), task.confidences(probabilities).ravel())
+    own, said = task.members(true), task.predicted(probabilities) if said is None else said
+    gaps = calibration_gaps(*answers(task, true, probabilities))
     ranked = slice(1, 2) if task.n_logits == 1 else slice(None)
     ranking = ranking_metrics(own.T[ranked], probabilities.T[ranked])
     loss = float(task.losses(true, probabilities).sum())
@@ -106,9 +109,9 @@ def _mean_share(parts: Floats, wholes: Floats) -> Floats:
     return mean
 
 
-def class_metrics(task: Task, true: Targets, probabilities: Floats) -> dict[str, Metrics]:
+def class_metrics(task: Task, true: Targets, probabilities: Floats, said: Bools | None = None) -> dict[str, Metrics]:
     """Return precision, recall, F1 and number of songs of each class. What is not defined is None."""
-    own, said = task.members(true), task.predicted(probabilities)
+    own, said = task.members(true), task.predicted(probabilities) if said is None else said
     # scikit-learn refuses empty arrays.
     found = (*np.full((3, own.shape[1]), np.nan), np.zeros(own.shape[1], np.int64))
     if len(own):
@@ -123,8 +126,14 @@ def class_metrics(task: Task, true: Targets, probabilities: Floats) -> dict[str,
 def confusion_matrix(task: Task, true: Targets, probabilities: Floats) -> Ints:
     """Count predictions, shape (n_classes, n_classes): row the true class, column the predicted one."""
     numbers = np.arange(len(task.classes))
-    counts: Ints = sklearn_metrics.confusion_matrix(true, probabilities.argmax(axis=1), labels=numbers)
+    counts: Ints = sklearn_metrics.confusion_matrix(true, task.predicted(probabilities).argmax(axis=1), labels=numbers)
     return counts
+
+
+def answers(task: Task, true: Targets, probabilities: Floats) -> tuple[Bools, Floats]:
+    """Return whether the more probable answers are right, and their probabilities; thresholds do not count."""
+    plain = task.plain
+    return plain.right(true, probabilities).ravel(), plain.confidences(probabilities).ravel()
 
 
 def calibration_gaps(hits: Bools, confidence: Floats) -> Floats:

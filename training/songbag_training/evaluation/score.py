@@ -42,6 +42,7 @@ class SongScore:
     ----------
     probabilities : float64, shape (n_classes,)
     window_probabilities : float64, shape (N, n_classes)
+        Each is what a song of this window alone would have: the temperature of calibration counts here too.
     weights : float64, shape (N,)
         How much each window counted in the pooling; they sum to 1.
     """
@@ -71,6 +72,7 @@ class SongScorer:
         shape, kind = network.input.shape, network.input.dtype
         pooling = model.get_layer("pooling")
         self.task = task
+        self._temperature = pooling.temperature
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
         # One graph for chunks of every length, because some chunks are shorter than others.
         # Not a lambda: TensorFlow would warn that its code becomes another graph each time.
@@ -121,7 +123,8 @@ class SongScorer:
         return SongScore(
             song_id,
             self.task.probabilities(song_logits.numpy())[0],
-            self.task.probabilities(logits),
+            # Every pooling gives a song of one window the logits of that window, divided by the temperature.
+            self.task.probabilities(logits / np.asarray(self._temperature)),
             weights.numpy()[0].astype(np.float64),
         )
 

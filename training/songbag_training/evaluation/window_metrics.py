@@ -8,6 +8,7 @@ import numpy as np
 
 from songbag_training.evaluation.metrics import (
     CONFIDENCE_BINS,
+    answers,
     calibration_gaps,
     outcomes,
     ranking_metrics,
@@ -55,8 +56,7 @@ class WindowMetrics:
         self._n += n
         self._loss += float(task.losses(repeated, probabilities).sum())
         self._counts += outcomes(own, task.predicted(probabilities)).sum(axis=0)
-        hits, confidence = task.right(repeated, probabilities), task.confidences(probabilities)
-        self._gaps += calibration_gaps(hits.ravel(), confidence.ravel())
+        self._gaps += calibration_gaps(*answers(task, repeated, probabilities))
         self._add_ranks(own, probabilities)
 
     def _add_ranks(self, own: Bools, probabilities: Floats) -> None:

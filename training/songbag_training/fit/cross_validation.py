@@ -16,25 +16,22 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
-from songbag_store.format.document import Count, Digest, Identifier, require, write_fields
 from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, replacing, write_whole
 from songbag_store.store import StoreLike
-from songbag_training.config import TrainConfig
+from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.evaluation.display import format_table
 from songbag_training.evaluation.headline import headline, small_notes
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
@@ -42,8 +39,10 @@ from songbag_training.evaluation.leaks import in_words, leak_lines, without_susp
 from songbag_training.evaluation.metrics import class_metrics, song_metrics
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.material import prepare
-from songbag_training.fit.train import resume, train_on
-from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, parse_run_document, read_run_document
+from songbag_training.fit.plan import Plan
+from songbag_training.fit.train import go_on, refuse_others, train_on
+from songbag_training.runs.document import CROSS_VALIDATION, RUN
+from songbag_training.runs.interruption import refuse_unfinished, telling, ways_on
 from songbag_training.runs.run import Run
 from songbag_training.runs.seals import replacing_results
 from songbag_training.songs.labels import Labels
@@ -52,60 +51,13 @@ from songbag_training.splits.deal import carve_validation, choose_split
 from songbag_training.splits.groups import find_units
 from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split, SplitLike, check_trainable
-from songbag_training.types import Ints
+from songbag_training.types import Bools, Floats, Ints, Targets
 
 DEFAULT_FOLDS = 5
 MEMORY_BYTES = 10**9
 
 _DEFAULTS = TrainConfig()
 _SPLIT = "split.parquet"
-_FOLDS = "a list of two or more different names"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """The content of `cross-validation.json`."""
-
-    format: int = FORMAT
-    """Number of this layout."""
-    store_uuid: Identifier
-    """Identity of the store."""
-    snapshot: Count
-    """Number of the snapshot that is read."""
-    label: str
-    """Column of the index with the labels."""
-    where: str | None
-    """SQL expression that chose the songs; None for all."""
-    split_sha256: Digest
-    """Digest of the folds."""
-    folds: list[str]
-    """Their names, in the order of the folders."""
-    config: TrainConfig
-    """The `TrainConfig` of every fold."""
-    files: dict[str, Digest] | None = None
-    """SHA-256 of every finished file but those of the folds; None if it was begun before there were seals."""
-    replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
-    """SHA-256 of files that are being replaced by those of another call."""
-
-    def __post_init__(self) -> None:
-        require(len(self.folds) >= 2 and len(set(self.folds)) == len(self.folds), "folds", self.folds, _FOLDS)
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Read the file.
-
-        Raises
-        ------
-        DamagedRun
-            If it is not what songbag wrote.
-        NewerRun
-            If it is of another format.
-        """
-        return read_run_document(path, partial(parse_run_document, cls), "Choose another `output`.")
-
-    def write(self, path: Path) -> None:
-        """Write the file, in place of an earlier one."""
-        write_whole(path, write_fields(self))
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -151,8 +103,8 @@ def cross_validate(
 ) -> CrossValidation:
     """Train once for each fold, on all other folds, and test on this one.
 
-    The tested fold chooses nothing: each training runs all epochs and keeps the last weights. With
-    ``config.early_stopping`` or ``config.calibrate``, 15 % of the training songs validate instead.
+    The tested fold chooses nothing: each training runs all epochs and keeps the last weights. With `early_stopping`,
+    `calibrate`, `thresholds` or `monitor` in `config`, 15 % of the training songs validate instead.
 
     The folds share one reading of the store: windows that one fold has read stay in memory for the others, as stored,
     up to `memory_bytes`. The rest is read again by each fold.
@@ -194,62 +146,116 @@ def cross_validate(
     UsageError
         If the folder holds something else, or options contradict each other.
     """
-    progress = progress or shown_on(sys.stdout)
-    folder = Path(output)
-    begun = Plan.read(folder / CROSS_VALIDATION) if is_there(folder / CROSS_VALIDATION) else None
-    opened = SongStore.open(store)
-    if begun and begun.store_uuid == opened.uuid:
-        opened = SongStore.open(opened, snapshot=begun.snapshot)
-    opened = opened.remembering(memory_bytes)
-    folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
-    choice = choose_split(
-        opened,
-        label,
-        where,
-        split,
-        folds=folds,
-        fold_column=fold_column,
-        group=group,
-        seed=config.seed,
-        as_folds=True,
-        copies=Copies.saved(Split.read(folder / _SPLIT)) if begun else None,
-        reading=config.reading,
+    progress, folder = progress or shown_on(sys.stdout), Path(output)
+    refuse_unfinished(folder, store, but=CROSS_VALIDATION)
+    with telling(folder, store, progress):
+        begun = Plan.read(folder / CROSS_VALIDATION) if is_there(folder / CROSS_VALIDATION) else None
+        opened = SongStore.open(store)
+        if begun and begun.store_uuid == opened.uuid:
+            opened = SongStore.open(opened, snapshot=begun.snapshot)
+        opened = opened.remembering(memory_bytes)
+        folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
+        choice = choose_split(
+            opened,
+            label,
+            where,
+            split,
+            folds=folds,
+            fold_column=fold_column,
+            group=group,
+            seed=config.seed,
+            as_folds=True,
+            copies=Copies.saved(Split.read(folder / _SPLIT)) if begun else None,
+            reading=config.reading,
+            progress=progress,
+        )
+        labels, made = choice.labels, choice.split
+        config = dataclasses.replace(config, **made.reading.to_dict(), encoder=config.encoder_for(opened.spec))
+        trainings = [_training_split(made, name, labels, label, config) for name in made.names]
+        plan = Plan(
+            store_uuid=opened.uuid,
+            snapshot=opened.snapshot,
+            label=label,
+            where=where,
+            split_sha256=made.digest,
+            folds=made.names,
+            config=config,
+        )
+        _begin(folder, begun, plan, made, store)
+        progress.note(f"{len(made.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
+        for note in choice.notes:
+            progress.note(note)
+        runs = []
+        for number, training in enumerate(trainings, 1):
+            progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
+            runs.append(_train_fold(folder / f"fold-{number}", opened, plan, training, Indented(progress)))
+        units = find_units(labels.songs, made.group, list(made.copies().values()))
+        suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
+        return CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
+
+
+def resume_cross_validation(
+    output: str | Path,
+    store: StoreLike,
+    *,
+    encoder: str | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+    progress: Progress | None = None,
+) -> CrossValidation:
+    """Go on with a cross-validation that was stopped, with its own label, songs, folds and options.
+
+    Parameters
+    ----------
+    output : str or pathlib.Path
+        Its folder.
+    store : SongStore, Location, str or pathlib.Path
+        The store that it was begun with.
+    encoder : str, optional
+        The name of its encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
+    memory_bytes, progress
+        As for `cross_validate`.
+
+    Raises
+    ------
+    RunNotFound
+        If no cross-validation was begun in this folder.
+    UsageError
+        If the store is another one, or the encoder was not allowed.
+    """
+    plan = Plan.open(Path(output))
+    own = plan.config.encoder
+    if is_plug_in(own) and encoder != own:
+        what = f"its encoder is {own!r}, code from outside songbag, which is not run unasked"
+        raise UsageError(what, place=str(output), remedy=f"If you trust it, allow it by its name: `encoder='{own}'`.")
+    return cross_validate(
+        store,
+        plan.label,
+        output,
+        plan.config,
+        split=Path(output) / _SPLIT,
+        where=plan.where,
+        memory_bytes=memory_bytes,
         progress=progress,
     )
-    labels, made = choice.labels, choice.split
-    config = dataclasses.replace(config, **made.reading.to_dict(), encoder=config.encoder_for(opened.spec))
-    trainings = [_training_split(made, name, labels, label, config) for name in made.names]
-    plan = Plan(
-        store_uuid=opened.uuid,
-        snapshot=opened.snapshot,
-        label=label,
-        where=where,
-        split_sha256=made.digest,
-        folds=made.names,
-        config=config,
-    )
-    _begin(folder, begun, plan, made)
-    progress.note(f"{len(made.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
-    for note in choice.notes:
-        progress.note(note)
-    runs = []
-    for number, training in enumerate(trainings, 1):
-        progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
-        runs.append(_train_fold(folder / f"fold-{number}", opened, plan, training, Indented(progress)))
-    units = find_units(labels.songs, made.group, list(made.copies().values()))
-    suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
-    return CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
+
+
+def refuse_contradictions(folder: Path, given: Mapping[str, Any]) -> None:
+    """Refuse options that are not those of a cross-validation that is resumed; see `train.refuse_contradictions`."""
+    plan = Plan.open(folder)
+    own: dict[str, Any] = {"label": plan.label, "where": plan.where, "snapshot": plan.snapshot}
+    own |= {"split": plan.split_sha256, "group": list(Split.read(folder / _SPLIT).group), "folds": len(plan.folds)}
+    refuse_others(given, own | {"fold_column": "the folds of split.parquet"} | dataclasses.asdict(plan.config))
 
 
 def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:
     """Return the split of one fold's training, with validation songs where something is to be chosen by them."""
     training = split.fold(name)
     check_trainable(training, labels.classes, label)
-    chosen_by = any(map(config.chooses_by, ("early_stopping", "calibrate", "monitor")))
+    chosen_by = any(map(config.chooses_by, ("early_stopping", "calibrate", "thresholds", "monitor")))
     return carve_validation(training, labels, label, seed=config.seed) if chosen_by else training
 
 
-def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split) -> None:
+def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split, store: StoreLike) -> None:
     """Begin in a new folder, and refuse to go on with another cross-validation than the one that a folder holds."""
     if begun is None:
         claim_folder(folder)
@@ -261,7 +267,8 @@ def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split) -> None:
     differing = [name for name, own in dataclasses.asdict(asked).items() if own != there[name] and name not in seals]
     if differing:
         what = f"the folder holds another cross-validation (it differs in {', '.join(differing)})"
-        remedy = "Give the same options to go on with that one, or choose another `output`."
+        ways = "\n  ".join(ways_on(folder, store))
+        remedy = f"Give the same options to go on with that one, or choose another `output`.\n  {ways}".rstrip()
         raise UsageError(what, place=str(folder), remedy=remedy)
 
 
@@ -273,12 +280,12 @@ def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progre
         shutil.rmtree(folder, ignore_errors=True)
         # What is to be said of the labels was said of all folds.
         material = prepare(store, plan.label, plan.where, split, config=plan.config)
-        return train_on(material, folder, progress=progress)
+        return train_on(material, folder, progress)
     run = Run.open_unfinished(folder)
     run.split()
     if run.facts.finished_at is None:
         progress.note(f"going on with {folder}")
-        return resume(folder, store, encoder=plan.config.encoder, progress=progress)
+        return go_on(run, store, plan.config.encoder, progress)
     progress.note(f"finished before: {folder}")
     return run
 
@@ -302,24 +309,26 @@ def _sum_up(
         position = table.column_names.index("part")
         tables[name] = table.set_column(position, "fold", pa.repeat(name, table.num_rows))
     pooled = pa.concat_tables(tables.values()).sort_by("song_id")
+    # By what each fold predicted: its thresholds are its own.
     of_folds = {name: song_metrics(labels.task, *_answers(table, labels)) for name, table in tables.items()}
     names = [name for name in of_folds[plan.folds[0]] if name != "n"]
     values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in names}
-    everything = _answers(pooled, labels)
+    true, shares, said = _answers(pooled, labels)
     # Songs, units and predictions are all in the order of song ids.
-    intervals, of_classes = song_intervals(labels.task, *everything, units), class_metrics(labels.task, *everything)
-    for name, ends in class_intervals(labels.task, *everything, units).items():
+    intervals = song_intervals(labels.task, true, shares, units, said)
+    of_classes = class_metrics(labels.task, true, shares, said)
+    for name, ends in class_intervals(labels.task, true, shares, units, said).items():
         of_classes[name] |= ends
     metrics: dict[str, Any] = {
         "folds": of_folds,
         "mean": {name: _or_none(own.mean()) for name, own in values.items()},
         "std": {name: _or_none(own.std(ddof=1)) for name, own in values.items()},
-        "pooled": song_metrics(labels.task, *everything),
+        "pooled": song_metrics(labels.task, true, shares, said),
         "intervals": intervals.ends,
         "without_interval": intervals.reasons,
         "classes": of_classes,
     }
-    metrics |= without_suspects(labels.task, *everything, pooled["song_id"].to_pylist(), suspects)
+    metrics |= without_suspects(labels.task, true, shares, pooled["song_id"].to_pylist(), suspects, said)
     path = folder / CROSS_VALIDATION
     with replacing_results(folder, lambda: Plan.read(path), lambda plan: plan.write(path)) as staged:
         write_whole(staged / "metrics.json", json.dumps(metrics, indent=2).encode())
@@ -340,8 +349,9 @@ def _or_none(value: np.float64) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _answers(predictions: pa.Table, labels: Labels) -> tuple[npt.NDArray[Any], npt.NDArray[np.float64]]:
-    """Return the true classes and the probabilities of a table of predictions."""
-    names: list[Any] = predictions["label"].to_pylist()
-    shares = [predictions[name].to_numpy() for name in probability_names(labels.classes)]
-    return labels.task.encode(names), np.stack(shares, axis=1)
+def _answers(predictions: pa.Table, labels: Labels) -> tuple[Targets, Floats, Bools]:
+    """Return the true classes, the probabilities and the predicted classes of a table of predictions."""
+    task = labels.task
+    true, said = (task.encode(predictions[name].to_pylist()) for name in ("label", "predicted"))
+    shares = [predictions[name].to_numpy() for name in probability_names(task.classes)]
+    return true, np.stack(shares, axis=1), task.members(said)

@@ -15,8 +15,10 @@ from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
+from songbag_training.songs.costs import with_costs
 from songbag_training.songs.labels import Labels
 from songbag_training.songs.scaling import scaling_statistics
+from songbag_training.songs.task import Task
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike, Subset
 from songbag_training.types import FloatArray, Targets
@@ -99,11 +101,12 @@ def prepare(
     )
     labels, chosen = choice.labels, choice.split
     config = dataclasses.replace(config, **chosen.reading.to_dict(), encoder=config.encoder_for(store.spec))
-    for option in ("early_stopping", "calibrate", "monitor"):
+    for option in ("early_stopping", "calibrate", "thresholds", "monitor"):
         if config.chooses_by(option) and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"
             raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
     _check_monitor(config, labels, chosen)
+    _check_thresholds(config, labels.task)
     scaling = scaling_statistics(store, labels.songs["song_id"].take(chosen.rows_of("train")))
     return Material(store, label, where, labels, chosen, scaling, config, choice.notes)
 
@@ -117,3 +120,12 @@ def _check_monitor(config: TrainConfig, labels: Labels, split: Split) -> None:
     if found.get(config.monitor.replace("-", "_")) is None:
         what = f"{config.monitor} is not defined for a {task.name} task with these validation songs"
         raise UsageError(what, place="monitor", remedy="Monitor another metric, or give another split.")
+
+
+def _check_thresholds(config: TrainConfig, task: Task) -> None:
+    """Refuse costs that are not those of the classes, and F1 where it cannot choose."""
+    if config.weighs_costs:
+        with_costs(task, config.thresholds or "")
+    elif config.thresholds and not task.several and len(task.classes) > 2:
+        what = f"a song is of one of {len(task.classes)} classes; f1 is for two classes, or for lists of classes"
+        raise UsageError(what, place="thresholds", remedy="Give costs, cost:TRUE>PREDICTED=COST, or leave it out.")

@@ -23,18 +23,17 @@ from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
-from songbag_training.evaluation.calibration import calibrate
 from songbag_training.evaluation.headline import cross_validation_hint, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
+from songbag_training.fit.decision import decide
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
-from songbag_training.runs import checkpoints
-from songbag_training.runs.checkpoints import read_reached
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
+from songbag_training.runs.interruption import refuse_unfinished, telling
 from songbag_training.runs.run import Run, RunFacts
 from songbag_training.runs.store import open_store
-from songbag_training.runs.weights import load_weights, save_weights
+from songbag_training.runs.weights import load_weights
 from songbag_training.splits.split import Split, SplitLike
 
 _DEFAULTS = TrainConfig()
@@ -96,7 +95,8 @@ def train(
     ModelError
         If the encoder does not fit the windows.
     UsageError
-        If the folder is not empty, or no song is left.
+        If the folder is not empty, or no song is left. A folder with a training that did not end is named as such, with
+        the call that goes on with it.
     NonFiniteLoss
         If the loss becomes NaN or infinite.
 
@@ -105,20 +105,19 @@ def train(
     >>> run = train("my-store", "genre", "runs/first", TrainConfig(epochs=30))
     >>> predict(run, "new-songs/")
     """
-    progress = progress or shown_on(sys.stdout)
-    material = prepare(store, label, where, split, group=group, config=config, progress=progress)
-    return train_on(material, output, checkpoint_s, progress)
+    progress, folder = progress or shown_on(sys.stdout), Path(output)
+    refuse_unfinished(folder, store)
+    with telling(folder, store, progress):
+        material = prepare(store, label, where, split, group=group, config=config, progress=progress)
+        return train_on(material, folder, progress, checkpoint_s)
 
 
-def train_on(
-    material: Material, output: str | Path, checkpoint_s: float = CHECKPOINT_S, progress: Progress | None = None
-) -> Run:
+def train_on(material: Material, folder: Path, progress: Progress, checkpoint_s: float = CHECKPOINT_S) -> Run:
     """Train on songs that were prepared; see `train`."""
-    progress = progress or shown_on(sys.stdout)
     _note_songs(material, progress)
     # Options that do not fit are refused before the folder is made.
     facts, model = _facts(material), _repeatable_model(material)
-    return _complete(Run.create(Path(output), facts, material.split), material, model, checkpoint_s, progress)
+    return _complete(Run.create(folder, facts, material.split), material, model, checkpoint_s, progress)
 
 
 def resume(
@@ -156,8 +155,15 @@ def resume(
     NonFiniteLoss
         If the loss becomes NaN or infinite.
     """
-    progress = progress or shown_on(sys.stdout)
-    run = Run.open_unfinished(output)
+    progress, run = progress or shown_on(sys.stdout), Run.open_unfinished(output)
+    with telling(run.folder, store or run.facts.store_location, progress):
+        return go_on(run, store, encoder, progress, checkpoint_s)
+
+
+def go_on(
+    run: Run, store: StoreLike | None, encoder: str | None, progress: Progress, checkpoint_s: float = CHECKPOINT_S
+) -> Run:
+    """Go on with a training; see `resume`."""
     facts, split = run.facts, run.split()
     if facts.finished_at is not None:
         what = f"the training of this run was finished at {facts.finished_at}"
@@ -184,12 +190,16 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
         Naming the first that differs.
     """
     facts = run.facts
-    own = dataclasses.asdict(facts.config) | {"label": facts.label, "where": facts.where, "snapshot": facts.snapshot}
-    own |= {"split": facts.split_sha256, "group": list(run.split().group)}
+    own = {"label": facts.label, "where": facts.where, "snapshot": facts.snapshot, "split": facts.split_sha256}
+    refuse_others(given, own | {"group": list(run.split().group)} | dataclasses.asdict(facts.config))
+
+
+def refuse_others(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse options that are not those of what is resumed; a split is compared by its digest."""
     for name, value in given.items():
         if own[name] != (Split.read(value).digest if name == "split" else value):
-            what = f"is {value!s}, but the run was begun with {own[name]!s}"
-            remedy = "A run is resumed with its own options: leave this one out, or train again into another folder."
+            what = f"is {value!s}, but it was begun with {own[name]!s}"
+            remedy = "What is resumed keeps its own options: leave this one out, or choose another `output`."
             raise UsageError(what, place=name, remedy=remedy)
 
 
@@ -204,18 +214,11 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
     """Train what is left to train, evaluate, and end the run."""
     store, config = material.store, material.config
     _pin(run, store, progress)
-    try:
-        best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
-    except (KeyboardInterrupt, SystemExit):
-        progress.note(f"stopped; the same command with --resume {_next(run)} of {config.epochs}: {run.folder}")
-        raise
+    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
     # A model in mixed precision is scored as it will be used: in float32.
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.weights_path, run.weights_fault)
-    if config.calibrate:
-        temperature = calibrate(scored, material.labels.task, store, *material.subset("validation"))
-        save_weights(scored, run.weights_path)
-        progress.note(f"temperature {temperature:.2f}: log loss of the validation songs is lowest there")
+    decide(run, material, scored, progress)
     metrics = judge_split(run, store, scored).metrics
     run.finish(finished_at=_now(), best_epoch=best_epoch)
     held_out = metrics["test"]
@@ -232,14 +235,6 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
     for line in leak_lines(held_out):
         progress.note(line)
     return run
-
-
-def _next(run: Run) -> str:
-    """Say where a training that was stopped goes on."""
-    reached = read_reached(run.folder / checkpoints.NAME)
-    if reached.step:
-        return f"goes on after step {reached.step} in epoch {reached.epoch + 1}"
-    return f"goes on after epoch {reached.epoch}" if reached.rows else "begins again with epoch 1"
 
 
 def _note_songs(material: Material, progress: Progress) -> None:

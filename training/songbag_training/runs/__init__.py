@@ -1,3 +1,14 @@
 """The run folder: what a training leaves behind, and how good it is."""
 
-__all__ = ["checkpoints", "document", "evaluate", "history", "run", "seals", "store", "verification", "weights"]
+__all__ = [
+    "checkpoints",
+    "document",
+    "evaluate",
+    "history",
+    "interruption",
+    "run",
+    "seals",
+    "store",
+    "verification",
+    "weights",
+]

@@ -18,6 +18,7 @@ The column of a class is ``p_`` and its name: names are unique, and no other col
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +33,7 @@ import pyarrow.parquet as pq
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
 from songbag_store.format.document import (
+    LATER,
     Count,
     Digest,
     Identifier,
@@ -120,10 +122,15 @@ class RunFacts:
     """SHA-256 of every finished file; None if the run was begun before there were seals. See `runs.seals`."""
     replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
     """SHA-256 of files that an evaluation is replacing."""
+    thresholds: dict[str, float] | None = dataclasses.field(default=None, metadata=LATER)
+    """Of each class, if they are not 1/2: see `songbag_training.songs.task.Task`."""
+    costs: list[list[float]] | None = dataclasses.field(default=None, metadata=LATER)
+    """What each mistake costs, a row for each true class, if the prediction is the class of least expected cost."""
 
     def __post_init__(self) -> None:
         distinct = len(set(self.classes)) == len(self.classes)
         require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
+        self._check_rule()
         if self.spec.fingerprint != self.fingerprint:
             raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
         config = self.config
@@ -133,10 +140,24 @@ class RunFacts:
             what = f"batch_size {config.batch_size} with bag_size {config.bag_size} makes batches of {n_bytes:,} bytes"
             raise ModelError(what, place="config", remedy="Lower one of them.")
 
+    def _check_rule(self) -> None:
+        """Refuse thresholds and costs that are not those of the classes."""
+        several, n = self.task == "multi-label", len(self.classes)
+        if self.thresholds is not None:
+            shares = [self.thresholds.get(name, -1.0) for name in self.classes]
+            fits = (several or n == 2) and len(self.thresholds) == n and all(0 <= one <= 1 for one in shares)
+            require(fits, "thresholds", self.thresholds, "a number from 0 to 1 for each class")
+        if self.costs is not None:
+            fits = not several and self.thresholds is None and [len(row) for row in self.costs] == [n] * n
+            fits = fits and all(0 <= one < math.inf for row in self.costs for one in row)
+            require(fits, "costs", self.costs, "a row for each true class, with numbers from 0")
+
     @property
     def song_task(self) -> Task:
-        """What is learned."""
-        return Task.named(self.task, self.classes)
+        """What is learned, and what is predicted."""
+        thresholds = tuple(float(self.thresholds[name]) for name in self.classes) if self.thresholds else ()
+        task = Task.named(self.task, self.classes)
+        return dataclasses.replace(task, thresholds=thresholds, costs=tuple(map(tuple, self.costs or ())))
 
 
 class Run(Shown):
@@ -228,6 +249,8 @@ class Run(Shown):
         yield "label", facts.label
         more = f", and {len(facts.classes) - _MOST_SHOWN} more" if len(facts.classes) > _MOST_SHOWN else ""
         yield "classes", ", ".join(plain_name(name, 40) for name in facts.classes[:_MOST_SHOWN]) + more
+        if facts.thresholds or facts.costs:
+            yield "predicted", facts.song_task.rule
         yield "model", f"{facts.config.encoder} with {facts.config.pooling}"
         yield "store", f"{facts.store_location}, snapshot {facts.snapshot}"
         yield "features", facts.spec.in_words()
@@ -256,6 +279,12 @@ class Run(Shown):
         """Yield a folder for new results of the run; see `songbag_training.runs.seals.replacing_results`."""
         with replacing_results(self.folder, lambda: self.open_unfinished(self.folder).facts, self._write) as staged:
             yield staged
+
+    def predict_by(self, task: Task) -> None:
+        """Keep the thresholds or the costs of a task in `run.json`: from now on the run predicts by them."""
+        thresholds = dict(zip(task.classes, task.thresholds, strict=True)) if task.thresholds else None
+        costs = [list(row) for row in task.costs] or None
+        self._write(dataclasses.replace(self.facts, thresholds=thresholds, costs=costs))
 
     @property
     def weights_path(self) -> Path:

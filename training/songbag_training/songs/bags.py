@@ -26,7 +26,17 @@ _NOTHING_AHEAD: tuple[tuple[int, int], Iterator[Batch]] = (-1, -1), iter(())
 class BagDataset(Bags):
     """Batches of bags, with a fixed number of windows of each song, and the songs' labels.
 
-    A batch is a pure function of the songs, `seed`, epoch and step, so reading can start at any step: see `Bags`.
+    A batch is a pure function of the songs, `seed`, epoch and step, so reading can start at any step: see `Bags`. Each
+    song comes once an epoch.
+
+    A batch has ``windows``, shape (B, K, C, T), and ``mask``, shape (B, K), float32: 1 for windows, 0 for repeated
+    ones, which fill the bag of a song with too few. B counts songs, K windows, C bands or coefficients, T frames. A
+    window lasts ``store.spec.window_s`` seconds (5 by default); the next begins ``window_hop_s`` seconds later. Values
+    are as stored: int16 in steps of 1/16 of the features' own unit (dB for MFCC and log-mel), or float32 in that unit,
+    by ``store.spec.encoding``. `song_model` takes them as they are; for other networks,
+    `songbag_store.format.array.decode` makes float32 in the features' own unit of them. A batch takes
+    ``B * K * store.spec.window_bytes`` bytes: 32 songs with 16 windows of (13, 216) as int16 take 2.9 MB. Up to eight
+    batches are read ahead, of 64 MiB together at most.
 
     Parameters
     ----------
@@ -35,11 +45,12 @@ class BagDataset(Bags):
     songs : sequence of str, or pyarrow.Table
         Song ids in any order, or rows of the index.
     labels : sequence of int, or array of shape (n, n_classes)
-        Targets, see `songbag_training.songs.task.Task`.
+        Targets, see `songbag_training.songs.task.Task`: one class of each song, counted from 0, or 1 and 0 for each
+        class that it has and has not. They come back as int32, shape (B,), or float32, shape (B, n_classes).
     bag_size : int
-        K, number of windows of a song in a batch.
+        K, number of windows of a song in a batch. A song with fewer is padded, one with more gives others each epoch.
     batch_size : int
-        Largest number of songs in a batch; the batches of an epoch differ by at most one song.
+        Largest B, in songs; the batches of an epoch differ by at most one song.
     seed : int
         Another seed gives another order and other windows.
     shard : tuple of int
@@ -47,6 +58,8 @@ class BagDataset(Bags):
 
     Attributes
     ----------
+    n_steps : int
+        Batches in an epoch.
     failure : Exception or None
         Error that ended `dataset`.
 

@@ -11,13 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from songbag_store.terminal import plain_text
 from songbag_training.errors import ModelError
 from songbag_training.types import Bools, Floats, Ints, Label, Targets, TaskName
 
 THRESHOLD = 0.5
 """If a song may be of several classes, those more probable than this are predicted."""
 
+_CLASSES_SHOWN = 8
 _SMALLEST_PROBABILITY = 1e-15
+_SMALLEST_COST = 1e-300
+_EQUAL_COSTS = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,10 +41,19 @@ class Task:
         Every class once, in the order of the model's outputs.
     several : bool
         Whether a song may be of any number of classes.
+    thresholds : tuple of float
+        What is predicted, if it is not the most probable class, or every class above 1/2: with `several`, each class
+        whose probability is above its threshold; of two classes, the second one if its probability is above its
+        threshold, otherwise the first. Otherwise empty.
+    costs : tuple of tuple of float
+        What each mistake costs, a row for each true class and a column for each predicted one: the class of least
+        expected cost is predicted. Otherwise empty.
     """
 
     classes: tuple[str, ...]
     several: bool = False
+    thresholds: tuple[float, ...] = ()
+    costs: tuple[tuple[float, ...], ...] = ()
 
     @classmethod
     def named(cls, name: TaskName, classes: Iterable[str]) -> Self:
@@ -48,9 +61,27 @@ class Task:
         return cls(tuple(classes), name == "multi-label")
 
     @property
+    def plain(self) -> Self:
+        """The task without thresholds and costs."""
+        return dataclasses.replace(self, thresholds=(), costs=())
+
+    @property
     def name(self) -> TaskName:
         """The name in `run.json`."""
         return "multi-label" if self.several else "single-label"
+
+    @property
+    def rule(self) -> str:
+        """What is predicted, in words."""
+        if self.costs:
+            return "the class of least expected cost"
+        if not self.thresholds:
+            return "every class above 0.5" if self.several else "the most probable class"
+        named = [f"{plain_text(name)} {own:.3g}" for name, own in zip(self.classes, self.thresholds, strict=True)]
+        if not self.several:
+            return f"above a threshold {named[1]}, otherwise {plain_text(self.classes[0])}"
+        more = f", ... ({len(named)} classes)" if len(named) > _CLASSES_SHOWN else ""
+        return f"every class above its threshold: {', '.join(named[:_CLASSES_SHOWN])}{more}"
 
     @property
     def n_logits(self) -> int:
@@ -129,20 +160,37 @@ class Task:
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
     def predicted(self, probabilities: Floats) -> Bools:
-        """Return the predicted classes of each song, (n, n_classes): the most probable one, or all above 1/2."""
+        """Return the predicted classes of each song, (n, n_classes): by thresholds or costs, where the task has them.
+
+        Without them it is the most probable class, or every class above 1/2. Of classes with the same expected cost
+        the most probable one is predicted.
+        """
         if self.several:
-            return probabilities > THRESHOLD
-        return self.members(probabilities.argmax(axis=1))
+            return np.asarray(probabilities > np.array(self.thresholds or THRESHOLD))
+        return self.members(self._chosen(probabilities))
+
+    def _chosen(self, probabilities: Floats) -> Ints:
+        """Return the number of the predicted class of each song."""
+        if self.thresholds:
+            return (probabilities[:, 1] > self.thresholds[1]).astype(np.int64)
+        if self.costs:
+            costs = np.array(self.costs)
+            expected = probabilities @ (costs / max(costs.max(), _SMALLEST_COST))
+            lowest = expected <= expected.min(axis=1, keepdims=True) + _EQUAL_COSTS
+            probabilities = np.where(lowest, probabilities, -1.0)
+        return np.asarray(probabilities.argmax(axis=1), np.int64)
 
     def right(self, targets: Targets, probabilities: Floats) -> Bools:
         """Return which answers are right, shape (n,), or, with `several`, (n, n_classes)."""
         if self.several:
             return np.asarray(self.predicted(probabilities) == self.members(targets))
-        return np.asarray(probabilities.argmax(axis=1) == targets)
+        return np.asarray(self._chosen(probabilities) == targets)
 
     def confidences(self, probabilities: Floats) -> Floats:
         """Return the probability of each answer, with the shape of `right`."""
-        return np.maximum(probabilities, 1.0 - probabilities) if self.several else probabilities.max(axis=1)
+        if self.several:
+            return np.where(self.predicted(probabilities), probabilities, 1.0 - probabilities)
+        return np.take_along_axis(probabilities, self._chosen(probabilities)[:, None], axis=1)[:, 0]
 
     def losses(self, targets: Targets, probabilities: Floats, weights: npt.NDArray[np.float32] | None = None) -> Floats:
         """Return the cross-entropy of each song, shape (n,); with `several`, the mean over the classes.

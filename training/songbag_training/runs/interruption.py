@@ -1,0 +1,149 @@
+"""Trainings that did not end: what of them is kept, and the command that goes on. Neither Keras nor TensorFlow here."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from songbag_store.errors import SongbagError, UsageError
+from songbag_store.progress import Progress
+from songbag_store.storage.files import is_there
+from songbag_store.storage.location import Location, LocationLike
+from songbag_training.config import is_plug_in
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
+from songbag_training.runs.seals import LONGEST_HEADER_BYTES
+
+_CHECKPOINT = "checkpoint.safetensors"
+_RESULTS = "metrics.json"
+_STOPPED = (130, 143)
+_TOLD = "What is kept was said."
+_SECRETS = ("key", "secret", "token", "password", "credential", "sas", "sig")
+
+
+def refuse_unfinished(folder: Path, store: LocationLike, *, but: str = "") -> None:
+    """Refuse a folder with a training or a cross-validation that did not end, and say how to go on with it.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The folder of a new result.
+    store : LocationLike
+        What was given as the store.
+    but : str
+        Document of what may be there.
+
+    Raises
+    ------
+    UsageError
+        If there is one.
+    """
+    for document, kind in ((RUN, "training"), (CROSS_VALIDATION, "cross-validation")):
+        facts = _facts(folder, document)
+        if document != but and facts and not _is_finished(folder, document, facts):
+            remedy = "\n  ".join(ways_on(folder, store)) + "\n  Or choose another `output`."
+            raise UsageError(f"the folder holds a {kind} that did not end", place=str(folder), remedy=remedy)
+
+
+@contextmanager
+def telling(folder: Path, store: LocationLike, progress: Progress) -> Iterator[None]:
+    """Say what is kept and how to go on, if a signal ends the training or the cross-validation in this block.
+
+    Of blocks around each other, the innermost says it.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        is_signal = isinstance(stop, KeyboardInterrupt) or stop.code in _STOPPED
+        if is_signal and _TOLD not in getattr(stop, "__notes__", ()):
+            stop.add_note(_TOLD)
+            progress.note(f"stopped; {_kept(folder)}")
+            for line in ways_on(folder, store):
+                progress.note(line)
+        raise
+
+
+def _kept(folder: Path) -> str:
+    """Say what is kept of a training or a cross-validation."""
+    if facts := _facts(folder, CROSS_VALIDATION):
+        names = facts.get("folds") or []
+        folds = [folder / f"fold-{number}" for number in range(1, len(names) + 1)]
+        done = [fold for fold in folds if (own := _facts(fold, RUN)) and _is_finished(fold, RUN, own)]
+        begun = next((fold for fold in folds if fold not in done and _facts(fold, RUN)), None)
+        more = f", and in {begun.name} {_progress_of(begun)}" if begun else ""
+        return f"kept in {folder}: {len(done)} of {len(folds)} folds{more}"
+    if facts := _facts(folder, RUN):
+        return f"kept in {folder}: {_progress_of(folder)}"
+    return f"nothing is kept: the training had not begun, and there is no {folder}"
+
+
+def _progress_of(folder: Path) -> str:
+    facts = _facts(folder, RUN) or {}
+    if _is_finished(folder, RUN, facts):
+        return "the whole run, which is finished"
+    epochs, step = _reached(folder / _CHECKPOINT)
+    n_epochs = int(facts.get("config", {}).get("epochs", 0))
+    if step:
+        return f"{epochs} of {n_epochs} epochs and {step} steps of the next"
+    return f"{epochs} of {n_epochs} epochs" + ", only the evaluation is left" * (epochs == n_epochs)
+
+
+def ways_on(folder: Path, store: LocationLike) -> list[str]:
+    """Return lines that say how to go on; none if there is nothing to go on with."""
+    for document, command, function in (
+        (RUN, "train", "resume"),
+        (CROSS_VALIDATION, "cross-validate", "resume_cross_validation"),
+    ):
+        facts = _facts(folder, document)
+        if facts and not _is_finished(folder, document, facts):
+            own = Location.of(store)
+            address, first = own.address, facts.get("store_location")
+            if first and is_there(Path(first)) and own.absolute().address != first:
+                address = first
+            words = ["songbag", command, address, "-o", _argument(str(folder)), "--resume"]
+            python = [repr(str(folder)), repr(address)]
+            encoder = facts.get("config", {}).get("encoder")
+            if is_plug_in(encoder):
+                words += ["--encoder", encoder]
+                python.append(f"encoder={encoder!r}")
+            for name, value in own.storage_options.items():
+                shown = "..." if any(part in name for part in _SECRETS) else value
+                words += ["--storage-option", f"{name}={shown}"]
+            return [
+                f"go on with: {shlex.join(words)}",
+                f"or in Python: songbag.{function}({', '.join(python)})",
+            ]
+    return []
+
+
+def _argument(path: str) -> str:
+    """Return a path that is not taken for an option."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+def _facts(folder: Path, document: str) -> dict[str, Any] | None:
+    """Return the fields of a document of songbag; None if there is none that can be read."""
+    with suppress(SongbagError, OSError, ValueError):
+        return read_run_document(folder / document, parse_known, "")
+    return None
+
+
+def _is_finished(folder: Path, document: str, facts: dict[str, Any]) -> bool:
+    if document == RUN:
+        return facts.get("finished_at") is not None
+    sealed = facts.get("files")
+    return _RESULTS in sealed if isinstance(sealed, dict) else is_there(folder / _RESULTS)
+
+
+def _reached(path: Path) -> tuple[int, int]:
+    """Return how many epochs, and how many steps of the next, a checkpoint holds, from its header alone."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        with path.open("rb") as file:
+            n_bytes = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(n_bytes, LONGEST_HEADER_BYTES)))
+        n_epochs = header["history/epoch"]["shape"][0] if "history/epoch" in header else 0
+        return int(n_epochs), int(header["__metadata__"]["step"])
+    return 0, 0
