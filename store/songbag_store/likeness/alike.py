@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from songbag_store.format.spec import OWN
 from songbag_store.likeness.alignment import LEAST_FRAMES, Aligner
 from songbag_store.likeness.groups import Joined, groups_of
 from songbag_store.likeness.neighbours import MOST_NEAR, near_pairs
@@ -34,10 +35,10 @@ def find_alike(store: SongStore, songs: SongStatistics, links: Ints, progress: P
     progress : Progress
         Shows how many pairs are compared, and notes what was left out.
     """
-    if store.spec.n_bands < _LEAST_BANDS or Aligner(store.spec).n_frames < LEAST_FRAMES:
-        progress.note(
-            "note: the windows have too few bands or frames to be compared; only songs with equal features are found"
-        )
+    spec = store.spec
+    if spec.kind == OWN or spec.n_bands < _LEAST_BANDS or Aligner(spec).n_frames < LEAST_FRAMES:
+        why = "of own features" if spec.kind == OWN else "of too few bands or frames"
+        progress.note(f"note: windows {why} are not compared; only equal songs are found")
         return links[:0]
     search = _Search(store, songs, Joined(groups_of(links, len(songs.song_ids))), progress)
     (telling,) = np.nonzero(songs.audio >= 0)

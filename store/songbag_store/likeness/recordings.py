@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +16,9 @@ _PROBES = 8
 """Windows all over the longer song that are looked for in the other one."""
 _STARTS = 3
 """How many of them are looked for everywhere; the others only where these were found."""
-_BLOCK_WINDOWS = 8
+_LIVELY, _STRANGE = 56, 0.2
+"""Frames of a window that are enough to tell strangers, and the correlation that they do not reach."""
+_BLOCK_WINDOWS = 4
 _BLOCK_BYTES = 4 << 20
 _KEPT_BYTES = 128 << 20
 
@@ -49,9 +51,12 @@ class Recordings:
             (self._span(song).n_windows, song) for song in (first, second)
         )
         probes = np.unique(np.linspace(0, n_windows - 1, min(n_windows, _PROBES)).round().astype(int)).tolist()
+        peaks = self._peaks(longer, shorter, sorted(probes, key=lambda probe: abs(probe - n_windows // 2)))
+        if not any(peak.correlation >= HOPELESS for peak in peaks):
+            return False
         own = {probe: self._passage(longer, [probe]).changes for probe in probes}
         seen: list[float] = []
-        for peak in self._peaks(own, n_windows, shorter):
+        for peak in peaks:
             # Windows that are found at the same shift are compared once.
             if peak.correlation < HOPELESS or any(abs(peak.shift - shift) < 1 for shift in seen):
                 continue
@@ -62,15 +67,20 @@ class Recordings:
                 return True
         return False
 
-    def _peaks(self, own: Mapping[int, Changes], n_windows: int, other: int) -> list[Peak]:
-        """Return where the liveliest of some windows are found in another song, the best first."""
-        liveliest = sorted(own, key=lambda probe: -int(own[probe].live.sum()))[:_STARTS]
+    def _peaks(self, song: int, other: int, probes: Sequence[int]) -> list[Peak]:
+        """Return where the first few windows in which enough changes are found in another song, the best first."""
+        n_windows, n_others = self._span(song).n_windows, self._span(other).n_windows
         step = max(1, int(self._aligner.n_frames / 2 / self._aligner.hop))
-        peaks = []
-        for probe in liveliest:
-            reach = self._aligner.reach(probe, n_windows, self._span(other).n_windows)[::step]
-            if reach and own[probe].live.sum() >= LEAST_FRAMES:
-                peaks.append(self._aligner.peak(probe, own[probe], self._passage(other, reach)))
+        peaks: list[Peak] = []
+        for probe in probes:
+            own = self._passage(song, [probe]).changes
+            reach = self._aligner.reach(probe, n_windows, n_others)[::step]
+            if not reach or own.live.sum() < LEAST_FRAMES:
+                continue
+            peaks.append(self._aligner.peak(probe, own, self._passage(other, reach)))
+            # Most songs that are near are strangers, and a lively window shows that at once.
+            if len(peaks) == _STARTS or (own.live.sum() >= _LIVELY and peaks[0].correlation < _STRANGE):
+                break
         return sorted(peaks, key=lambda peak: -peak.correlation)
 
     def _span(self, song: int) -> Span:
