@@ -47,7 +47,7 @@ def find_alike(store: SongStore, songs: SongStatistics, links: Ints, progress: P
         before = len(search.found)
         crowded = search.look(telling, asked)
         # In a crowd of copies, the nearest are of one group soon; then it is the turn of the next nearest.
-        if len(search.found) == before or not len(crowded):
+        if search.n_left or len(search.found) == before or not len(crowded):
             break
         asked = crowded
     if len(crowded):
