@@ -26,6 +26,8 @@ OF_STORES = {
     "compact STORE": (0, ""),
     "gc STORE": (0, ""),
     "history STORE": (0, ""),
+    "diff STORE --from 1": (0, ""),
+    "copies STORE": (0, ""),
     "verify STORE --full": (0, ""),
     "repair STORE": (0, ""),
     "split STORE --label label -o split.parquet": (0, ""),

@@ -9,6 +9,7 @@ import re
 import signal
 import tempfile
 import time
+import uuid
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import psutil
 import pyarrow as pa
 import pytest
 from distributed import Client, Security
+from distributed.chaos import KillWorker
 
 from songbag_pipeline import extract
 from songbag_pipeline.errors import ClusterError
@@ -44,6 +46,8 @@ from tests.support.clusters import (
 )
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
+
+N_DEATHS = 8 if LONG else 3
 
 
 def test_a_cluster_started_by_hand_does_the_work_and_its_workers_need_not_share_a_folder_with_the_coordinator(
@@ -153,15 +157,29 @@ def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_
     assert songs_in(tmp_path / "store") == sorted(path.name for path in slow_songs.iterdir())
 
 
+class Chaos(KillWorker):
+    """Kills the first workers at random moments; where all died, a slow machine would never end the run."""
+
+    def __init__(self, folder: Path, mode: Any) -> None:
+        super().__init__(delay="1 s", mode=mode)
+        self.folder = folder
+
+    async def setup(self, worker: Any) -> None:
+        if len(list(self.folder.iterdir())) < N_DEATHS:
+            (self.folder / uuid.uuid4().hex).touch()
+            await super().setup(worker)
+
+
+@pytest.mark.long
 @pytest.mark.fault(41)
 @pytest.mark.parametrize("mode", ["sys.exit", "graceful", "segfault"])
 def test_workers_that_die_at_random_lose_no_song(tmp_path: Path, songs: Path, mode: str) -> None:
-    from distributed.chaos import KillWorker
-
+    (tmp_path / "deaths").mkdir()
     with connected(ExtractConfig(workers=2)) as client, dask.config.set(credentials(client)):
-        client.register_plugin(KillWorker(delay="4 s", mode=mode))
+        client.register_plugin(Chaos(tmp_path / "deaths", mode))
         config = ExtractConfig(scheduler=client.scheduler.address)
         summary = extract(songs, tmp_path / "store", SPEC, config, progress=Silent())
+    assert len(list((tmp_path / "deaths").iterdir())) >= 2
     assert summary.n_stored == N_SONGS
     assert SongStore.open(tmp_path / "store").songs(arrow=True).num_rows == N_SONGS
 

@@ -27,25 +27,23 @@ from songbag_training.runs.weights import outline
 from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 
-PREDICT = """
-import sys
+Fresh = tuple[Path, int, list[str], int, str]
+FRESH = """
+import json, resource, sys
+run, store, huge = sys.argv[1:]
 opened = []
 sys.addaudithook(lambda event, arguments: opened.append(str(arguments[0])) if event == "open" else None)
 from songbag_training import predict
-print(predict(sys.argv[1], sys.argv[2], arrow=True)["predicted"].null_count)
-print(*(path for path in opened if path.startswith(sys.argv[1])), sep="\\n")
-"""
-
-LOAD = """
-import resource, sys
 from songbag_training.errors import DamagedRun
 from songbag_training.runs.run import Run
+n_failed = predict(run, store, arrow=True)["predicted"].null_count
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    Run.open(sys.argv[1]).load_model()
+    Run.open(huge).load_model()
 except DamagedRun as error:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-    print(error)
+    said = str(error)
+taken_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(json.dumps([n_failed, [path for path in opened if path.startswith(run)], taken_kib, said]))
 """
 
 
@@ -54,9 +52,22 @@ def copy(run: Run, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run.folder, tmp_path / "run"))
 
 
-def _python(code: str, *arguments: object) -> str:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
+@pytest.fixture(scope="module")
+def fresh(run: Run, store: SongStore, tmp_path_factory: pytest.TempPathFactory) -> Fresh:
+    """What a new process did with two runs that a stranger has prepared, and the folder that a bomb would make."""
+    folder = tmp_path_factory.mktemp("strange")
+    bombs = Path(shutil.copytree(run.folder, folder / "bombs"))
+    keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: x)]).save(bombs / "model.keras")
+    for name in ("model.h5", "weights.h5", "model.weights.h5", "weights.pkl", "weights.bin", "saved_model.pb"):
+        (bombs / name).write_bytes(pickle.dumps(Bomb(folder / "exploded")))
+    huge = FeatureSpec(kind="logmel", window_s=3600.0)  # 1.6 GB of weights in the encoder 'reference'
+    config = dataclasses.replace(run.facts.config, encoder="reference", bag_size=1)
+    facts = dataclasses.replace(run.facts, spec=huge, fingerprint=huge.fingerprint, config=config)
+    shutil.copytree(run.folder, folder / "huge")
+    (folder / "huge" / "run.json").write_bytes(write_fields(facts))
+    command = [sys.executable, "-c", FRESH, str(bombs), store.address, str(folder / "huge")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    return folder / "exploded", *json.loads(done.stdout.splitlines()[-1])
 
 
 class Bomb:
@@ -70,14 +81,11 @@ class Bomb:
 
 
 @pytest.mark.fault(79)
-def test_what_keras_or_pickle_would_run_is_never_opened(copy: Path, store: SongStore, tmp_path: Path) -> None:
-    keras.Sequential([keras.Input((1,)), keras.layers.Lambda(lambda x: x)]).save(copy / "model.keras")
-    for name in ("model.h5", "weights.h5", "model.weights.h5", "weights.pkl", "weights.bin", "saved_model.pb"):
-        (copy / name).write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
-    n_failed, *opened = _python(PREDICT, copy, store.address).split()
-    assert n_failed == "0"
+def test_what_keras_or_pickle_would_run_is_never_opened(fresh: Fresh) -> None:
+    exploded, n_failed, opened, _, _ = fresh
+    assert n_failed == 0
     assert {Path(path).name for path in opened} == {"run.json", "weights.safetensors"}
-    assert not (tmp_path / "exploded").exists()
+    assert not exploded.exists()
 
 
 @pytest.mark.fault(79)
@@ -187,18 +195,12 @@ def test_sizes_that_no_machine_has_are_refused(run: Run, copy: Path, config: dic
 
 
 @pytest.mark.fault(80)
-def test_a_model_far_larger_than_its_weights_is_refused_before_memory_is_taken(run: Run, copy: Path) -> None:
-    huge = FeatureSpec(kind="logmel", window_s=3600.0)  # 1.6 GB of weights in the encoder 'reference'
-    facts = dataclasses.replace(
-        run.facts,
-        spec=huge,
-        fingerprint=huge.fingerprint,
-        config=dataclasses.replace(run.facts.config, encoder="reference", bag_size=1),
-    )
-    (copy / "run.json").write_bytes(write_fields(facts))
-    taken_kib, message = _python(LOAD, copy).split("\n", 1)
-    assert "the weights do not fit the model" in message
-    assert int(taken_kib) < 800_000
+def test_a_model_far_larger_than_its_weights_is_refused_before_memory_is_taken(
+    fresh: Fresh,
+) -> None:
+    *_, taken_kib, said = fresh
+    assert "the weights do not fit the model" in said
+    assert taken_kib < 800_000
 
 
 def test_an_outline_is_that_of_the_model_and_leaves_nothing_behind(run: Run) -> None:
