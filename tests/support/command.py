@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from unittest.mock import patch
 
-from songbag_store.cli.root import app, main
+from songbag_store.cli.root import main
 from tests.support.patience import PATIENCE_S
 
 
@@ -27,8 +27,6 @@ def songbag_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     with contextlib.ExitStack() as as_before:
         as_before.enter_context(patch.object(sys, "argv", words))
         as_before.enter_context(patch.dict(os.environ))
-        # Every command adds those of the other packages once more.
-        as_before.enter_context(patch.object(app, "registered_groups", [*app.registered_groups]))
         as_before.enter_context(contextlib.redirect_stdout(output))
         as_before.enter_context(contextlib.redirect_stderr(error))
         try:

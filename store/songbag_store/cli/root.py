@@ -163,7 +163,7 @@ def _command() -> str:
 
 
 def _add_commands() -> dict[str, str]:
-    """Add the commands of the other packages; return the extra that each command needs."""
+    """Add the commands of the other packages, once in a process; return the extra that each command needs."""
     extras = {}
     for entry in metadata.entry_points(group="songbag.commands"):
         try:
@@ -171,7 +171,8 @@ def _add_commands() -> dict[str, str]:
         except Exception as error:  # the other packages' commands still work
             say(f"songbag: the commands of {entry.value} cannot be loaded ({error})", file=sys.stderr)
             continue
-        app.add_typer(commands)
+        if all(group.typer_instance is not commands for group in app.registered_groups):
+            app.add_typer(commands)
         for command in commands.registered_commands:
             extras[command.name or command.callback.__name__.replace("_", "-")] = entry.name
     return extras
