@@ -24,6 +24,7 @@ def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, tmp_pat
                 assert line.split() in [one.split() for one in text.splitlines()], line
     assert "no leak" in texts["split", "split.parquet"]
     assert re.search(r"^pooled +64 ", texts["cross-validate", "folds"], re.MULTILINE)
+    assert "all folds together: accuracy" in texts["cross-validate", "folds"]
     assert "surest mistakes" in texts["evaluate", "elsewhere"] or "1.000" in texts["evaluate", "elsewhere"]
     assert {path.name for path in (tmp_path / "folds").iterdir()} == {
         "cross-validation.json",

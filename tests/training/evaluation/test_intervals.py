@@ -107,7 +107,8 @@ def test_a_class_of_few_songs_leaves_means_over_classes_without_an_interval() ->
     }
     assert "balanced_accuracy 0.500, no interval: fewer than 5 songs of 'y' (1)" in interval_lines(metrics)
     assert "balanced accuracy 0.50 (no interval)" in headline(metrics["song"], found.ends)
-    assert "fewer than 5 songs of 'y' (1)" in small_notes(metrics)[0]
+    assert small_notes(metrics)[0].startswith("note: fewer than 5 songs of 'y' (1) are tested: ")
+    assert small_notes(metrics | {"classes": {"x": {"n": 60}, "y": {"n": 5}}, "without_interval": {}}) == []
 
 
 @pytest.mark.fault(109)
@@ -172,6 +173,8 @@ def test_few_groups_leave_out_what_they_say_too_little_about() -> None:
     true, shares = true[rows], shares[rows]
     groups = np.where(true == 2, 90 + np.arange(60) % 2, np.arange(60))
     found = song_intervals(THREE, true, shares, groups)
+    metrics = {"classes": class_metrics(THREE, true, shares), "without_interval": few.reasons}
+    assert small_notes(metrics) == ["note: no interval: the 60 songs are of only 4 groups"]
     assert found.reasons["macro_f1"] == f"fewer than 5 songs or groups of 'z' ({(true == 2).sum()} of 2 groups)"
     assert found.ends["accuracy"]
     assert class_intervals(THREE, true, shares, groups)["z"]["recall_interval"] is None

@@ -99,6 +99,9 @@ def test_mean_and_spread_are_those_of_the_folds(done: CrossValidation) -> None:
     assert folds == [own["accuracy"] for own in of_runs]
     pooled = pd.read_parquet(done.folder / "predictions.parquet")
     assert metrics["pooled"]["accuracy"] == pytest.approx((pooled["label"] == pooled["predicted"]).mean())
+    assert {name: own["n"] for name, own in metrics["classes"].items()} == {"folk": 12, "jazz": 12, "rock": 12}
+    low, high = metrics["intervals"]["balanced_accuracy"]
+    assert low < metrics["pooled"]["balanced_accuracy"] <= high
 
 
 def test_classes_that_can_be_heard_are_learned(done: CrossValidation) -> None:

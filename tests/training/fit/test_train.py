@@ -121,7 +121,13 @@ def test_two_classes_chosen_by_sql_are_learned_by_the_reference(
     run = train(store, "label", tmp_path / "run", where=where, config=config, progress=Lines(lines.append))
     assert run.facts.classes == ["folk", "rock"]
     assert lines[0] == "24 songs of 2 classes: 16 train, 4 validation, 4 test"
-    assert lines[-1].startswith("held-out accuracy")
+    few, hint, said = lines[-3:]
+    assert few.startswith("note: fewer than 5 songs of 'folk' (2), 'rock' (2) are tested: ")
+    assert hint == "note: 4 songs are tested: `songbag cross-validate` tests all 24, which says more"
+    song, (low, high) = run.metrics["test"]["song"], run.metrics["test"]["intervals"]["accuracy"]
+    shown = f"held-out accuracy {song['accuracy']:.2f} ({low:.2f} to {high:.2f})"
+    assert said.startswith(f"{shown}, balanced accuracy {song['balanced_accuracy']:.2f} (no interval) over 4 songs ")
+    assert "held-out balanced accuracy" in repr(run)
     predictions = pd.read_parquet(run.folder / "predictions.parquet")
     np.testing.assert_allclose(predictions["p_folk"] + predictions["p_rock"], 1)
 

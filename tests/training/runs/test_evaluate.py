@@ -123,6 +123,23 @@ def test_labels_of_another_store_may_be_in_another_column_and_of_one_class(
         evaluate(copy, store, tmp_path / "results")
 
 
+@pytest.mark.fault(109)
+def test_copies_of_a_recording_say_as_much_as_one_song(
+    copy: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
+    songs = songs_of_classes({"folk": 8, "jazz": 8, "rock": 8})
+    alone = evaluate(copy, make_store(tmp_path / "alone", songs), tmp_path / "results").metrics["all"]
+    assert alone["without_interval"] == {}
+    assert alone["intervals"]["balanced_accuracy"][0] < alone["song"]["balanced_accuracy"]
+    for number, song in enumerate(songs):
+        song["content_sha256"] = f"{number % 8 % 3 if song['label'] == 'folk' else number:064x}"
+    copies = evaluate(copy, make_store(tmp_path / "copies", songs), tmp_path / "of-copies").metrics["all"]
+    assert copies["without_interval"]["balanced_accuracy"] == "fewer than 5 songs or groups of 'folk' (8 of 3 groups)"
+    assert copies["classes"]["folk"]["recall_interval"] is None
+    assert copies["classes"]["jazz"]["recall_interval"] == alone["classes"]["jazz"]["recall_interval"]
+    assert np.ptp(copies["intervals"]["accuracy"]) > np.ptp(alone["intervals"]["accuracy"])
+
+
 @pytest.mark.fault(108)
 def test_a_column_of_lists_does_not_judge_a_run_of_one_class_for_each_song(
     copy: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any

@@ -61,9 +61,10 @@ def small_notes(metrics: Mapping[str, Any]) -> list[str]:
     counts = np.array([own["n"] for own in metrics["classes"].values()])
     few = few_songs(list(metrics["classes"]), counts, counts)
     if few:
-        return [f"note: there are {few}: how well they are recognised is hardly known, nor are means over the classes"]
-    reasons = dict.fromkeys(metrics.get("without_interval", {}).values())
-    return [f"note: there are {reason}: means over the classes have no interval" for reason in reasons]
+        return [
+            f"note: {few} are tested: how well the model recognises them is hardly known, nor is a mean over classes"
+        ]
+    return [f"note: no interval: {reason}" for reason in dict.fromkeys(metrics.get("without_interval", {}).values())]
 
 
 def cross_validation_hint(n_tested: int, n_all: int, few: bool) -> list[str]:
