@@ -23,7 +23,7 @@ from songbag_training.songs.task import Task
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-REPEATS = 1000
+REPEATS = 300
 RESAMPLES = 400
 N_SONGS = (5, 20, 100)
 N_CLASSES = (2, 3, 10)
@@ -124,7 +124,7 @@ def of_one_class(
         rates = confusion(recalls_of(recalls, n_classes), rng)
         task, truth = named(n_classes), metrics_of(rates * n[:, None])
         own = covered(lambda rng, task=task, n=n, rates=rates: judged(task, n, rates, rng), truth, rng, repeats)
-        yield own, bootstrap(n, rates, truth, rng, min(repeats, 400))
+        yield own, bootstrap(n, rates, truth, rng, repeats)
 
 
 def named(n_classes: int, several: bool = False) -> Task:

@@ -131,7 +131,7 @@ def test_songs_without_a_mistake_or_without_a_hit_leave_doubt(task: Task, right:
     found = song_intervals(task, own if task.several else true, shares)
     for name, ends in found.ends.items():
         if ends is None:
-            assert n_each < 5
+            assert n_each < (10 if name == "average_precision" else 5)
             continue
         assert np.isfinite(ends).all()
         assert 0 <= ends[0] <= found.values[name] <= ends[1] <= 1

@@ -16,6 +16,9 @@ from songbag_training.types import Bools, Floats, Ints, Targets
 _Z = 1.959963984540054
 """The normal distribution lies between -Z and Z in 95 % of all cases."""
 
+_FEWEST_RANKED = 10
+"""Of fewer songs of a class, average precision has no interval that holds the truth often enough."""
+
 _MOST_NAMES = 5
 _LONGEST_NAME = 60
 
@@ -54,7 +57,8 @@ def song_intervals(
 
     A song of several classes is drawn with all of them, so the numbers of songs of the classes vary then.
 
-    A mean over classes has no interval if it counts a class with fewer than 5 songs, or songs of fewer than 5 groups.
+    A mean over classes has no interval if it counts a class with fewer than 5 songs, or songs of fewer than 5 groups;
+    mean average precision none with fewer than 10.
 
     Parameters
     ----------
@@ -151,12 +155,12 @@ def wilson(share: float, n: float) -> list[float]:
     return [float(max(min(middle - reach, share), 0.0)), float(min(max(middle + reach, share), 1.0))]
 
 
-def few_songs(classes: Sequence[str], n_songs: Ints, n_units: Ints) -> str:
+def few_songs(classes: Sequence[str], n_songs: Ints, n_units: Ints, fewest: int = FEWEST) -> str:
     """Name the classes with fewer than 5 songs, or with songs of fewer than 5 groups; of many, the first.
 
     Empty if there is none.
     """
-    small = np.flatnonzero(n_units < FEWEST).tolist()
+    small = np.flatnonzero(n_units < fewest).tolist()
     if not small:
         return ""
     named = []
@@ -166,7 +170,7 @@ def few_songs(classes: Sequence[str], n_songs: Ints, n_units: Ints) -> str:
         named.append(f"{name!r} ({n} of {n_own} groups)" if n_own < n else f"{name!r} ({n})")
     more = f" and {len(small) - len(named)} more classes" if len(small) > len(named) else ""
     grouped = (n_units[small] < n_songs[small]).any()
-    return f"fewer than {FEWEST} songs{' or groups' if grouped else ''} of {', '.join(named)}{more}"
+    return f"fewer than {fewest} songs{' or groups' if grouped else ''} of {', '.join(named)}{more}"
 
 
 def _numbered(units: Ints | None, n: int) -> Ints:
@@ -209,9 +213,12 @@ def _reasons(task: Task, own: Bools, units: Ints, names: Sequence[str]) -> dict[
         return dict.fromkeys(names, f"the {n} songs are of only {n_all} groups")
     n_songs, n_units = own.sum(axis=0), Strata.of(own, units).n_units
     # A class without songs counts in no mean but that of F1, where songs may be said to be of it.
-    there = np.where(n_songs > 0, n_units, FEWEST)
-    counted = {"balanced_accuracy": there, "average_precision": there, "macro_f1": n_units}
-    reasons = {name: few_songs(task.classes, n_songs, counted[name]) for name in names if name in counted}
+    there = np.where(n_songs > 0, n_units, _FEWEST_RANKED)
+    reasons = {
+        "balanced_accuracy": few_songs(task.classes, n_songs, there),
+        "average_precision": few_songs(task.classes, n_songs, there, _FEWEST_RANKED),
+        "macro_f1": few_songs(task.classes, n_songs, n_units),
+    }
     if "micro_f1" in names and n_units.sum() < FEWEST:
         reasons["micro_f1"] = f"only {n_songs.sum()} songs are of any class"
-    return {name: reason for name, reason in reasons.items() if reason}
+    return {name: reasons[name] for name in names if reasons.get(name)}
