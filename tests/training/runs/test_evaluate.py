@@ -160,6 +160,19 @@ def test_a_store_of_unknown_classes_alone_is_refused(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.fault(112)
+def test_other_spellings_of_classes_that_the_run_knows_are_named(
+    copy: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any
+) -> None:
+    store = make_store(tmp_path / "other", songs_of_classes({"Folk": 2, "jazz ": 2}))
+    with pytest.raises(LabelError, match=r"'Folk' \('folk' in the run\), 'jazz ' \('jazz' in the run\)"):
+        evaluate(copy, store, tmp_path / "results")
+    notes: list[str] = []
+    store = make_store(tmp_path / "mixed", songs_of_classes({"Folk": 2, "jazz": 2}))
+    evaluate(copy, store, tmp_path / "results", progress=Lines(notes.append))
+    assert "only in case, spaces or Unicode form: 'Folk' ('folk' in the run)" in " ".join(notes)
+
+
 def test_every_subset_has_metrics_of_songs_windows_and_classes(run: Run, store: SongStore) -> None:
     metrics = json.loads((run.folder / "metrics.json").read_text())
     windows = pd.read_parquet(run.folder / "windows.parquet").merge(

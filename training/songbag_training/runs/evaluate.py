@@ -188,15 +188,16 @@ def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progre
     strange = [name for name in labels.classes if name not in known]
     unknown = told({name: counts[name] for name in strange})
     rows = [row for row, names in enumerate(own) if kept[row] or not names]
+    near = ", ".join(f"{spelled(name)} ({spelled(its)} in the run)" for name, its in respelled(strange, classes)[:8])
+    like = f"these differ from its classes only in case, spaces or Unicode form: {near}"
     if not rows:
-        remedy = f"It knows {some(sorted(known))}."
+        remedy = f"It knows {some(sorted(known))}" + (f"; {like}." if near else ".")
         raise LabelError(column, f"the run knows none of the classes: {unknown}", remedy)
     if strange:
         n_left_out = len(own) - len(rows)
         progress.note(f"{n_left_out} songs are left out, of classes that the run does not know: {unknown}")
-    if near := respelled(strange, classes):
-        pairs = ", ".join(f"{spelled(name)} ({spelled(own)} in the run)" for name, own in near[:8])
-        progress.note(f"note: these differ from its classes only in case, spaces or Unicode form: {pairs}")
+    if near:
+        progress.note(f"note: {like}")
     ids = labels.songs["song_id"].take(pa.array(rows, pa.int64())).to_pylist()
     names = tuple(kept[row] if labels.task.several else kept[row][0] for row in rows)
     return Split(tuple(ids), names, ("all",) * len(rows))
