@@ -20,7 +20,7 @@ _NO_LABELS = frozenset(
     | {"missing", "empty", "(none)", "(null)", "[none]", "<none>", "<null>", "\\n", "[]", "{}", "()", "''", '""'}
 )
 """What pandas, R, SQL and people write where there is no value, in small letters."""
-_STROKES = "-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}_?.*#/\\~"
+_STROKES = "-\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}_?.*#/\\~|;:"
 
 
 def doubtful_names(counts: Mapping[str, int], column: str) -> list[str]:
