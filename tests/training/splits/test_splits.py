@@ -15,7 +15,7 @@ from songbag_store.format.sealed import Sealed, seal
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import read_labels
 from songbag_training.splits.balance import format_balance
-from songbag_training.splits.copies import CopyCounts
+from songbag_training.splits.copies import CopiedSongs, CopyCounts
 from songbag_training.splits.deal import make_split
 from songbag_training.splits.split import SUBSETS, Split, apply_split, check_leaks
 
@@ -60,7 +60,7 @@ def test_byte_identical_recordings_stay_in_one_part() -> None:
     for content, subset in zip(contents, split.subsets, strict=True):
         subsets_of[content].add(subset)
     assert all(len(subsets) == 1 for subsets in subsets_of.values())
-    assert CopyCounts.of(split, songs) == CopyCounts(bytes=40, audio=0, alike=0)
+    assert CopiedSongs.of(split, songs).counts() == CopyCounts(bytes=40, audio=0, alike=0)
 
 
 def test_a_copy_on_the_other_side_is_a_leak_named_by_its_songs() -> None:

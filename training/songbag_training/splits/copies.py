@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -116,20 +117,6 @@ def audio_keys(store: SongStore, song_ids: pa.Array) -> pa.Array:
     return pa.array(digests, pa.binary()).take(pc.index_in(song_ids, value_set=pa.array(ids, pa.string())))
 
 
-def copied(split: Split, songs: pa.Table) -> tuple[Ints, pa.Table, dict[str, pa.ChunkedArray]]:
-    """Return the rows of the songs that have copies, and of these the digests of the bytes and the columns of copies.
-
-    Most songs of a large store have none, so what is asked about copies is asked of few songs.
-    """
-    rows, values = keys_of(songs[CONTENT])
-    found = [rows[np.bincount(values)[values] > 1]]
-    columns = split.copies()
-    found += [np.flatnonzero(column.is_valid().to_numpy()) for column in columns.values()]
-    taken = np.unique(np.concatenate(found))
-    own = pa.array(taken)
-    return taken, songs.select([CONTENT]).take(own), {name: column.take(own) for name, column in columns.items()}
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class CopyCounts:
     """How many songs are copies of others, the first of each recording not counted, by how that is known."""
@@ -137,19 +124,6 @@ class CopyCounts:
     bytes: int
     audio: int
     alike: int
-
-    @classmethod
-    def of(cls, split: Split, songs: pa.Table) -> Self:
-        """Count the copies among the songs of a split; their rows of the index are in the same order."""
-        rows, contents, columns = copied(split, songs)
-        left, counts = len(rows), []
-        known: list[pa.ChunkedArray] = []
-        for name in (CONTENT, "same_audio", "copy_group"):
-            known += [columns[name]] if name in columns else []
-            n_units = int(find_units(contents, (), known).max(initial=-1)) + 1
-            counts.append(left - n_units)
-            left = n_units
-        return cls(*counts)
 
     @property
     def total(self) -> int:
@@ -160,3 +134,43 @@ class CopyCounts:
         """Return the counts that are not 0."""
         words = {"byte-identical": self.bytes, "with the same audio": self.audio, "alike": self.alike}
         return ", ".join(f"{n:,} {word}" for word, n in words.items() if n)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CopiedSongs:
+    """The songs of a split that have copies: few of a large store, so they are asked instead of all.
+
+    Attributes
+    ----------
+    rows : int64, shape (n,)
+        Their positions, ascending.
+    contents : pyarrow.Table
+        Digests of their bytes.
+    columns : dict of str to pyarrow.ChunkedArray
+        Their `copy_group` and `same_audio`.
+    """
+
+    rows: Ints
+    contents: pa.Table
+    columns: dict[str, pa.ChunkedArray]
+
+    @classmethod
+    def of(cls, split: Split, songs: pa.Table) -> Self:
+        """Find them; the rows of the index are in the order of the split."""
+        rows, values = keys_of(songs[CONTENT])
+        columns = split.copies()
+        found = [rows[np.bincount(values)[values] > 1]]
+        found += [np.flatnonzero(column.is_valid().to_numpy()) for column in columns.values()]
+        taken = np.unique(np.concatenate(found))
+        own = pa.array(taken)
+        return cls(taken, songs.select([CONTENT]).take(own), {name: one.take(own) for name, one in columns.items()})
+
+    def units(self, *names: str) -> Ints:
+        """Return the number of each song's recording, by its bytes and some of the columns."""
+        return find_units(self.contents, (), [self.columns[name] for name in names if name in self.columns])
+
+    def counts(self) -> CopyCounts:
+        """Count the copies."""
+        kinds = (self.units(), self.units("same_audio"), self.units("same_audio", "copy_group"))
+        left = [len(self.rows), *(int(units.max(initial=-1)) + 1 for units in kinds)]
+        return CopyCounts(*(before - after for before, after in pairwise(left)))

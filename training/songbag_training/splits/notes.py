@@ -10,8 +10,8 @@ import pyarrow as pa
 from songbag_store.format.index import CONTENT
 from songbag_training.errors import some
 from songbag_training.songs.labels import Labels
-from songbag_training.splits.copies import CopyCounts, copied
-from songbag_training.splits.groups import find_units, keys_of, likely_groups, torn
+from songbag_training.splits.copies import CopiedSongs
+from songbag_training.splits.groups import keys_of, likely_groups, torn
 from songbag_training.splits.split import Split
 from songbag_training.types import Ints, Label
 
@@ -22,7 +22,7 @@ _SHOWN = 3
 """Conflicts that a note names."""
 
 
-def split_notes(split: Split, labels: Labels, seconds: float | None = None) -> list[str]:
+def split_notes(split: Split, labels: Labels, seconds: float | None = None, *, alike: bool = True) -> list[str]:
     """Return what is to be said about the songs of a split.
 
     Parameters
@@ -33,40 +33,46 @@ def split_notes(split: Split, labels: Labels, seconds: float | None = None) -> l
         Its songs, in the same order.
     seconds : float, optional
         How long it took to find the copies; None if they were saved with the split.
+    alike : bool
+        Whether the features are of a kind that likeness is looked for in.
     """
     songs, leaks = labels.songs, suspected(split, labels.songs)
-    counts, took = CopyCounts.of(split, songs), "" if seconds is None else f", found in {seconds:.1f} s"
+    copied = CopiedSongs.of(split, songs)
+    counts, took = copied.counts(), "" if seconds is None else f", found in {seconds:.1f} s"
     notes = []
     if counts.total:
         stay = "" if COPIES in leaks else "; copies stay in one subset"
         notes.append(f"{counts.total:,} songs are copies of others ({counts.in_words()}){took}{stay}")
     elif split.copy_group is not None:
         took = "" if seconds is None else f" (searched for {seconds:.1f} s)"
-        notes.append(f"no song is a copy of another by {_compared(split, songs, ' or ')}{took}")
+        notes.append(f"no song is a copy of another by {_compared(split, songs, alike)}{took}")
     if split.copy_group is None:
         notes.append("note: this split was made without a search for copies: only byte-identical ones are known")
-    conflicts = _label_notes(split, labels) if counts.total else ()
+    conflicts = _label_notes(copied, labels) if counts.total else ()
     return [*notes, *conflicts, *_value_notes(split, songs), *leak_notes(split, songs, leaks)]
 
 
-def claim(split: Split, songs: pa.Table) -> str:
-    """Return what is certain about a split that has passed the leak check, in words that claim no more than that."""
+def claim(split: Split, songs: pa.Table, *, alike: bool = True) -> str:
+    """Return what is certain about a split that has passed the leak check, in words that claim no more than that.
+
+    `alike` says whether the features are of a kind that likeness is looked for in.
+    """
     groups = split.copies().get("copy_group")
-    alike = groups is not None and not len(torn(groups, split.numbers())[0])
-    kept = [f"no copy by {_compared(split, songs, ' or ', alike=alike)}"]
+    kept_alike = groups is not None and not len(torn(groups, split.numbers())[0])
+    kept = [f"no copy by {_compared(split, songs, alike and kept_alike)}"]
     for column in split.group:
         n = _n_with_value(songs[column])
         kept.append(f"no value of {column!r}" + (f" (which {n:,} songs have)" if n < songs.num_rows else ""))
     return f"no leak found: {' and '.join(kept)} is in two subsets"
 
 
-def _compared(split: Split, songs: pa.Table, last: str, *, alike: bool = True) -> str:
+def _compared(split: Split, songs: pa.Table, alike: bool) -> str:
     """Name what songs were compared by."""
     n_known = songs.num_rows - songs[CONTENT].null_count
     kinds = [] if not n_known else ["bytes" + (f" (which {n_known:,} songs have)" if n_known < songs.num_rows else "")]
     if split.copy_group is not None:
         kinds += ["audio", "likeness"] if alike else ["audio"]
-    return last.join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
+    return " or ".join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
 
 
 def _n_with_value(column: pa.ChunkedArray) -> int:
@@ -74,14 +80,13 @@ def _n_with_value(column: pa.ChunkedArray) -> int:
     return len(np.unique(keys_of(column)[0]))
 
 
-def _label_notes(split: Split, labels: Labels) -> Iterator[str]:
+def _label_notes(copied: CopiedSongs, labels: Labels) -> Iterator[str]:
     """Note copies whose labels are not those of their originals."""
-    rows, contents, columns = copied(split, labels.songs)
-    units = find_units(contents, (), list(columns.values()))
+    units = copied.units("same_audio", "copy_group").tolist()
     ids: pa.ChunkedArray = labels.songs["song_id"]
     first_of: dict[int, int] = {}
     odd: list[str] = []
-    for row, unit in zip(rows.tolist(), units.tolist(), strict=True):
+    for row, unit in zip(copied.rows.tolist(), units, strict=True):
         first = first_of.setdefault(unit, row)
         if labels.names[row] != labels.names[first]:
             told = [f"{ids[one].as_py()!r} is {_in_words(labels.names[one])}" for one in (row, first)]
