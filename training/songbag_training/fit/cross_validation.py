@@ -3,7 +3,7 @@
 ::
 
     cross-validation.json   what is validated, on what, and digests: `Plan`. The same command goes on with it
-    split.parquet           song_id, label, part: the fold of each song
+    split.parquet           song_id, label, part (the fold of each song), copy_group, same_audio
     fold-1/ fold-2/ ...     a run folder each, in the order of the folds
     metrics.json            of each fold, their mean and spread, and of all predictions together
     predictions.parquet     of each song by the model not trained on it: song_id, label, predicted, fold, p_<class>...

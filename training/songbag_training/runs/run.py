@@ -4,7 +4,7 @@
 
     run.json             what was trained, on what, with which songbag, and digests: `RunFacts`. Written last
     weights.safetensors  of the epoch with the lowest validation loss
-    split.parquet        song_id, label, part
+    split.parquet        song_id, label, part, copy_group, same_audio
     history.csv          one line an epoch
     checkpoint.safetensors  while the training goes on: see `songbag_training.runs.checkpoints`
     tensorboard/         event files, if asked for
