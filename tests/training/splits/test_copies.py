@@ -160,14 +160,14 @@ def test_a_cross_validation_goes_on_with_the_copies_it_saved_and_tells_what_it_s
     assert found[0].startswith("10 songs are copies of others (10 with the same audio), found in ")
     assert saved == ["10 songs are copies of others (10 with the same audio); copies stay in one subset"]
     (suspicion,) = done.metrics["suspected_leaks"]
-    assert suspicion["what"] == "songs whose 'artist' is in other folds too"
+    assert suspicion["what"] == "have a value of 'artist' that is in other folds too"
     split = Split.read(tmp_path / "cv" / "split.parquet")
     folds = dict(zip(split.song_ids, split.subsets, strict=True))
     sides: dict[str, set[str]] = {}
     for song in songs[:24]:
         sides.setdefault(song["artist"], set()).add(folds[song["song_id"]])
     assert suspicion["n"] == sum(len(sides[song["artist"]]) > 1 for song in songs[:24]) > 0
-    assert said[1][-1].startswith(f"suspected leak: {suspicion['n']} of 34 songs are songs whose 'artist' is in ")
+    assert said[1][-1].startswith(f"suspected leak: {suspicion['n']} of 34 songs have a value of 'artist' that is in ")
 
 
 ALIKE = Split(
@@ -230,7 +230,7 @@ def test_a_grown_store_is_compared_with_the_songs_of_the_training(
     (found,) = result.metrics["all"]["suspected_leaks"]
     trained = {song_id for song_id, subset in zip(ALIKE.song_ids, ALIKE.subsets, strict=True) if subset != "test"}
     n_copies = sum(song["song_id"].removeprefix("copy of ") in trained for song in songs[24:])
-    assert found["what"] == f"known from training (20 trained on or validated by, {n_copies} copies of such songs)"
+    assert found["what"] == f"are known from training (20 trained on or validated by, {n_copies} copies of such songs)"
     # The test song that the split says is alike to one of them is known as well.
     assert (found["n"], found["without"]["n"]) == (20 + n_copies, 14 - n_copies)
     assert lines[0].startswith("the songs were compared with those of the training in ")
@@ -244,7 +244,7 @@ def test_a_run_is_judged_by_another_store_with_copies_of_its_songs(
     lines: list[str] = []
     result = evaluate(judged[0], other, tmp_path / "results", progress=Lines(lines.append))
     (found,) = result.metrics["all"]["suspected_leaks"]
-    assert found["what"] == "known from training (3 copies of such songs)"
+    assert found["what"] == "are known from training (3 copies of such songs)"
     assert (found["n"], found["without"]["n"]) == (3, 6)
     assert lines == ["note: the songs were compared with those of the training by bytes and audio, not by likeness"]
 

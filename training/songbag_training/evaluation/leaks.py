@@ -35,7 +35,7 @@ def without_suspects(
     song_ids : sequence of str
         The judged songs.
     suspects : mapping of str to int64 arrays
-        Positions of suspected songs, by what is suspected: "copies of songs in train or validation".
+        Positions of suspected songs, by what is suspected: "are copies of songs in train or validation".
 
     Returns
     -------
@@ -54,7 +54,7 @@ def without_suspects(
 
 def in_words(what: str, others: str) -> str:
     """Return what `songbag_training.splits.notes.suspected` suspects, as text; `others` are the other subsets."""
-    return f"copies of songs in {others}" if what == COPIES else f"songs whose {what!r} is in {others} too"
+    return f"are copies of songs in {others}" if what == COPIES else f"have a value of {what!r} that is in {others} too"
 
 
 def leak_lines(metrics: Mapping[str, Any]) -> list[str]:
@@ -65,5 +65,5 @@ def leak_lines(metrics: Mapping[str, Any]) -> list[str]:
         said += (
             f", {left['accuracy']:.3f} without ({left['n']:,} songs)" if left["n"] else ", and no song is left without"
         )
-        lines.append(f"suspected leak: {one['n']:,} of {metrics['song']['n']:,} songs are {one['what']}: {said}")
+        lines.append(f"suspected leak: {one['n']:,} of {metrics['song']['n']:,} songs {one['what']}: {said}")
     return lines

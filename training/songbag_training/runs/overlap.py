@@ -43,7 +43,7 @@ def known_songs(run: Run, store: SongStore, songs: Split, progress: Progress) ->
         return {}
     counts = {"trained on or validated by": trained.sum(), "copies of such songs": (known & ~trained).sum()}
     told = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
-    return {f"known from training ({told})": np.flatnonzero(known)}
+    return {f"are known from training ({told})": np.flatnonzero(known)}
 
 
 def _rows_of_training(split: Split) -> list[int]:
