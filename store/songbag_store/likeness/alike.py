@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from songbag_store.format.spec import OWN
+from songbag_store.format.spec import OWN, FeatureSpec
 from songbag_store.likeness.alignment import LEAST_FRAMES, Aligner
 from songbag_store.likeness.groups import Joined, groups_of
 from songbag_store.likeness.neighbours import MOST_NEAR, near_pairs
@@ -21,6 +21,11 @@ _ROUNDS = 5
 _LINE_EVERY = 5000
 
 
+def are_comparable(spec: FeatureSpec) -> bool:
+    """Return whether windows of a recipe are compared: not of own features, nor of few bands or frames."""
+    return spec.kind != OWN and spec.n_bands >= _LEAST_BANDS and Aligner(spec).n_frames >= LEAST_FRAMES
+
+
 def find_alike(store: SongStore, songs: SongStatistics, links: Ints, progress: Progress) -> Ints:
     """Return links between songs that are alike, shape (links, 2).
 
@@ -35,9 +40,8 @@ def find_alike(store: SongStore, songs: SongStatistics, links: Ints, progress: P
     progress : Progress
         Shows how many pairs are compared, and notes what was left out.
     """
-    spec = store.spec
-    if spec.kind == OWN or spec.n_bands < _LEAST_BANDS or Aligner(spec).n_frames < LEAST_FRAMES:
-        why = "of own features" if spec.kind == OWN else "of too few bands or frames"
+    if not are_comparable(store.spec):
+        why = "of own features" if store.spec.kind == OWN else "of too few bands or frames"
         progress.note(f"note: windows {why} are not compared; only equal songs are found")
         return links[:0]
     search = _Search(store, songs, Joined(groups_of(links, len(songs.song_ids))), progress)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from songbag_store import SongStore
+from songbag_store import FeatureSpec, SongStore
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, train
 from songbag_training.errors import LabelError, LeakError
@@ -106,6 +106,17 @@ def test_given_folds_that_separate_the_same_audio_are_refused(tmp_path: Path, ma
     store = make_store(tmp_path / "store", folds, further=[pa.field("fold", pa.string())])
     with pytest.raises(LeakError, match="recordings with the same audio are in two subsets"):
         divide(store, "label", fold_column="fold", progress=Silent())
+
+
+def test_likeness_is_not_claimed_for_features_that_are_too_few_to_be_compared(
+    tmp_path: Path, make_store: Any, songs_of_classes: Any, spec: FeatureSpec
+) -> None:
+    few = dataclasses.replace(spec, n_mfcc=3)
+    store = make_store(tmp_path / "store", songs_of_classes({"a": 4, "b": 4}, spec=few), spec=few)
+    split, lines = _notes(store)
+    assert any("too few bands or frames" in line for line in lines)
+    assert "no leak found: no copy by audio is in two subsets" in lines
+    assert _chosen(store, split) == ["no song is a copy of another by audio"]
 
 
 def test_a_split_without_a_search_says_that_only_bytes_are_known(twice: SongStore) -> None:

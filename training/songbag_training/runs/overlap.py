@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from songbag_store import SongStore
 from songbag_store.errors import SongbagError
 from songbag_store.format.index import CONTENT
+from songbag_store.likeness.alike import are_comparable
 from songbag_store.progress import Progress
 from songbag_training.runs.run import Run
 from songbag_training.runs.store import open_store
@@ -61,7 +62,8 @@ def _copies(store: SongStore, split: Split, learned: pa.Array, judged: pa.Array,
     copies = Copies.saved(split)
     if not _is_in(judged, copies.song_ids).all():
         copies = Copies.find(store, progress)
-        what = "by bytes, audio and likeness, as there are songs that its split does not have"
+        kinds = "bytes, audio and likeness" if are_comparable(store.spec) else "bytes and audio"
+        what = f"by {kinds}, as there are songs that its split does not have"
         progress.note(f"the songs were compared with those of the training in {copies.seconds:.1f} s {what}")
         for note in copies.notes:
             progress.note(note)

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.likeness.alike import are_comparable
 from songbag_store.progress import Progress
 from songbag_training.config import AS_THEY_ARE, LabelConfig
 from songbag_training.errors import LabelError, some
@@ -186,7 +187,8 @@ def choose_split(
     made = make_split(labels, column, folds=folds, fold_column=fold_column, group=group, seed=seed, copies=copies)
     _require_kind(made, as_folds)
     made = dataclasses.replace(made, column=column, reading=reading)
-    return Choice(labels, made, [*split_notes(made, labels, copies.seconds), *copies.notes])
+    notes = split_notes(made, labels, copies.seconds, alike=are_comparable(store.spec))
+    return Choice(labels, made, [*notes, *copies.notes])
 
 
 def _require_kind(split: Split, as_folds: bool | None) -> None:
@@ -219,7 +221,8 @@ def _saved_choice(saved: Split, labels: Labels, store: SongStore, progress: Prog
         check_trainable(applied, own.classes, column)
     # Songs that were left out with their rare classes are no later songs.
     rare = set(labels.classes).difference(own.classes) if least > 1 else set()
-    notes, n_later = split_notes(applied, own), len(labels.without(rare).names) - len(own.names)
+    notes = split_notes(applied, own, alike=are_comparable(store.spec))
+    n_later = len(labels.without(rare).names) - len(own.names)
     if n_later:
         what = f"{n_later:,} labelled songs are not in the split"
         notes.append(f"note: {what}: they are left out, and were not compared with its songs")

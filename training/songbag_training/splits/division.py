@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from songbag_store.likeness.alike import are_comparable
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import require_output
 from songbag_store.store import SongStore, StoreLike
@@ -81,8 +82,9 @@ def split(
     progress = progress or shown_on(sys.stdout)
     if output is not None:
         require_output(Path(output), ".parquet", new=True)
+    opened = SongStore.open(store)
     chosen = choose_split(
-        SongStore.open(store),
+        opened,
         label,
         where,
         folds=folds,
@@ -96,7 +98,7 @@ def split(
     if output is not None:
         made.write(Path(output))
     progress.note(format_balance(made, labels.classes) + "\n")
-    for note in (*chosen.notes, claim(made, labels.songs)):
+    for note in (*chosen.notes, claim(made, labels.songs, alike=are_comparable(opened.spec))):
         progress.note(note)
     progress.note(f"split {made.digest[:12]}" + (f": {output}" if output else ""))
     return made
