@@ -20,6 +20,8 @@ _FARTHEST = 0.5
 """Distance of two songs from which on they are not near; most copies lie within a tenth."""
 _CLOSE = 0.15
 """Within this distance another song is as near as most copies are."""
+_MANY_SONGS = 100_000
+"""Among more songs only close ones are looked for: the others would not be compared, and the search is quicker."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -49,11 +51,12 @@ def near_pairs(measures: Sequence[Floats], asked: Ints) -> NearPairs:
         The songs whose neighbours are looked for.
     """
     n_songs = len(measures[0])
+    farthest = _FARTHEST if n_songs <= _MANY_SONGS else _CLOSE
     keys, distances, crowded = [], [], asked[:0]
     for points in measures:
         # One more than are wanted, because a song is its own neighbour.
         found = cKDTree(points, leafsize=32).query(
-            points[asked], k=np.arange(1, MOST_NEAR + 2), distance_upper_bound=_FARTHEST, workers=n_cores()
+            points[asked], k=np.arange(1, MOST_NEAR + 2), distance_upper_bound=farthest, workers=n_cores()
         )
         near, others = np.asarray(found[0]), np.asarray(found[1])
         songs = np.broadcast_to(asked[:, None], others.shape)
