@@ -15,11 +15,12 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import shown_on
 from songbag_store.storage.location import Location
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import LabelConfig, TrainConfig
+from songbag_training.config import AUTO, LabelConfig, TrainConfig
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_unfinished, telling
 
 _MOSTLY_KNOWN_S = 0.5
+_SUITING = ("encoder", AUTO)
 
 _LABEL_HELP = "Column of the index that holds each song's class, or a list of classes"
 Label = Annotated[str, typer.Option(help=f"{_LABEL_HELP}.")]
@@ -87,8 +88,9 @@ def train(
 
 def _given(place: Location, config: Given[TrainConfig], **others: Any) -> dict[str, Any]:
     """Return the options that were given beside --resume, which must be those of what is resumed."""
-    others["snapshot"] = place.snapshot
-    return {name: value for name, value in others.items() if value not in (None, [])} | config.fields
+    given = {**others, "snapshot": place.snapshot, **config.fields}
+    # The encoder that suits the windows is the one that was chosen at the beginning.
+    return {name: value for name, value in given.items() if value not in (None, []) and (name, value) != _SUITING}
 
 
 def _required(label: str | None) -> str:
