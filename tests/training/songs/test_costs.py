@@ -94,6 +94,7 @@ def test_of_several_classes_each_is_missed_or_added_by_itself(text: str) -> None
 def test_two_classes_have_a_threshold() -> None:
     two = Task(("no", "yes"))
     assert with_costs(two, "cost:yes>no=4").thresholds == (0.8, 0.2)
+    assert with_costs(two, "cost:yes>no=4").rule == "yes above 0.2, otherwise no"
     assert with_costs(two, "cost:yes>no=0,no>yes=0").thresholds == (0.5, 0.5)
     assert with_costs(two, "cost:yes>no=1e308,no>yes=1e308").thresholds == (0.5, 0.5)
 

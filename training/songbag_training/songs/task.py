@@ -79,7 +79,8 @@ class Task:
             return "every class above 0.5" if self.several else "the most probable class"
         named = [f"{plain_text(name)} {own:.3g}" for name, own in zip(self.classes, self.thresholds, strict=True)]
         if not self.several:
-            return f"above a threshold {named[1]}, otherwise {plain_text(self.classes[0])}"
+            first, second = map(plain_text, self.classes)
+            return f"{second} above {self.thresholds[1]:.3g}, otherwise {first}"
         more = f", ... ({len(named)} classes)" if len(named) > _CLASSES_SHOWN else ""
         return f"every class above its threshold: {', '.join(named[:_CLASSES_SHOWN])}{more}"
 
