@@ -78,7 +78,7 @@ def test_a_run_is_resumed_and_evaluated_without_a_second_word(
     run: Run, store: SongStore, tmp_path: Path, make_store: Any
 ) -> None:
     refuse_contradictions(run, {"label_separator": "|", "min_songs": 3})
-    with pytest.raises(UsageError, match=r"label_separator: is ;, but the run was begun with \|"):
+    with pytest.raises(UsageError, match=r"label_separator: is ;, but it was begun with \|"):
         refuse_contradictions(run, {"label_separator": ";"})
     again = prepare(store, "label", None, run.split(), config=run.facts.config)
     assert (again.split.digest, again.labels.classes) == (run.facts.split_sha256, ("a", "b", "c"))
