@@ -157,10 +157,10 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         return facts
 
     @property
-    def _who(self) -> str:
-        """What runs in the process, as the error codes name it."""
+    def _runs_extractor(self) -> bool:
+        """Whether code from outside songbag runs in the process, beside the decoders."""
         own = self.containment.spec
-        return "extractor" if own is not None and own.kind == OWN else "decoder"
+        return own is not None and own.kind == OWN
 
     def _windows(self, path: str, spill: WindowSpill) -> SongFacts:
         """Have the process read a song; cut its windows off again if it fails."""
@@ -194,10 +194,17 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
                 facts.fail(*answer["failed"])
         except TimeoutError:
             self.close()
-            facts.fail(f"{self._who}-hang", f"decoding had come to no end after {timeout_s:.0f} s")
+            what = f"had come to no end after {timeout_s:.0f} s"
+            if self._runs_extractor:
+                facts.fail("extractor-hang", f"decoding, or the extractor, {what}")
+            else:
+                facts.fail("decoder-hang", f"decoding {what}")
         except (EOFError, ConnectionError):
-            what = "decoder" if self._who == "decoder" else "decoder or the extractor"
-            facts.fail(f"{self._who}-crash", f"the {what} died on this file ({self.close(_LAST_MOMENT_S)})")
+            what = f"died on this file ({self.close(_LAST_MOMENT_S)})"
+            if self._runs_extractor:
+                facts.fail("extractor-crash", f"the decoder or the extractor {what}")
+            else:
+                facts.fail("decoder-crash", f"the decoder {what}")
         return facts
 
     def _started(self) -> Child:

@@ -83,7 +83,7 @@ def test_what_librosa_cannot_compute_is_refused_before_a_store_is_made() -> None
         try_features(FeatureSpec(kind="contrast", sample_rate_hz=8000, window_s=1.0))
 
 
-@pytest.mark.parametrize("text", ["chroma+mfcc", "chroma+chroma", "mfcc+delta2", "chroma+delta", "", "+", "os:system"])
+@pytest.mark.parametrize("text", ["chroma+mfcc", "chroma+chroma", "mfcc+delta2", "chroma+delta", "", "+"])
 def test_other_words_are_no_features(text: str) -> None:
     with pytest.raises(UsageError, match="there are no features"):
         fields_of(text)

@@ -26,6 +26,7 @@ from songbag_training.fit.material import prepare
 from songbag_training.runs.checkpoints import NAME, Reached, read_reached
 from songbag_training.runs.evaluate import evaluate
 from songbag_training.songs.bags import BagDataset
+from tests.support.epochs import Epochs
 from tests.support.patience import PATIENCE_S
 from tests.support.small_files import small_files
 
@@ -88,8 +89,8 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path: Path, store
     """As on a full disk: from the first checkpoint on, no file may be as large as one."""
     with contextlib.ExitStack() as disk:
 
-        class FillingUp(Silent):
-            def advance(self, done: float, state: str, line: str | None = None) -> None:
+        class FillingUp(Epochs):
+            def reached(self, done: float) -> None:
                 disk.enter_context(small_files((tmp_path / "run" / NAME).stat().st_size // 2))
 
         with pytest.raises(FileError, match=r"checkpoint\.safetensors: cannot be written \(File too large\)"):

@@ -28,6 +28,7 @@ from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.run import Run
 from tests.support.documents import edit_document
+from tests.support.epochs import Epochs
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
@@ -44,7 +45,7 @@ class _Killed(KeyboardInterrupt):
     """Ends a training as suddenly as a signal would, as far as files are concerned."""
 
 
-class Stopping(Silent):
+class Stopping(Epochs):
     """Ends a training after the n-th checkpoint: each is followed by a word of how far it is."""
 
     def __init__(self, n_checkpoints: int) -> None:
@@ -54,7 +55,7 @@ class Stopping(Silent):
     def note(self, line: str) -> None:
         self.said.append(line)
 
-    def advance(self, done: float, state: str, line: str | None = None) -> None:
+    def reached(self, done: float) -> None:
         self._n_left -= 1
         if self._n_left == 0:
             raise _Killed
@@ -156,8 +157,8 @@ def test_what_follows_from_a_checkpoint_is_written_when_the_training_goes_on(
 ) -> None:
     in_the_way = tmp_path / "run" / "weights.safetensors"
 
-    class Blocking(Silent):
-        def begin(self, total: float, unit: str) -> None:
+    class Blocking(Epochs):
+        def begun(self) -> None:
             in_the_way.mkdir()
 
     with pytest.raises(UsageError, match=r"weights\.safetensors: is no file"):

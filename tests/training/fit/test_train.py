@@ -19,6 +19,7 @@ from songbag_training.fit.fit import compiled_model
 from songbag_training.fit.material import prepare
 from songbag_training.models.poolings import GatedAttentionPooling
 from songbag_training.runs.run import Run
+from songbag_training.splits.division import split
 from tests.support.watched import WatchedPlace
 
 FILES = (
@@ -60,7 +61,8 @@ def test_batches_that_no_machine_holds_are_refused_before_there_is_a_folder(stor
 def test_the_run_says_what_it_was_made_from(run: Run, store: SongStore, quick: TrainConfig) -> None:
     facts = run.facts
     assert (facts.store_uuid, facts.snapshot, facts.snapshot_sha256) == (store.uuid, 1, store.inside.state.sha256)
-    assert (facts.classes, facts.label, facts.config) == (["folk", "jazz", "rock"], "label", quick)
+    named = dataclasses.replace(quick, encoder="compact")
+    assert (facts.classes, facts.label, facts.config) == (["folk", "jazz", "rock"], "label", named)
     assert facts.spec == store.spec
     assert set(facts.versions) == {"songbag", "keras", "tensorflow", "numpy", "python"}
 
@@ -210,8 +212,9 @@ def test_a_shard_lost_during_training_is_named_and_not_wrapped(
     tmp_path: Path, store: SongStore, tiny: TrainConfig
 ) -> None:
     shutil.copytree(store.address, tmp_path / "store")
+    made = split(store, "label", progress=Silent())
     next((tmp_path / "store" / "features.zarr").glob("*/c/0/0/0")).unlink()
     with pytest.raises(DamagedStore, match="songs hit"):
-        train(tmp_path / "store", "label", tmp_path / "run", config=tiny, progress=Silent())
+        train(tmp_path / "store", "label", tmp_path / "run", config=tiny, split=made, progress=Silent())
     with pytest.raises(FileNotFoundError, match="not finished"):
         Run.open(tmp_path / "run")

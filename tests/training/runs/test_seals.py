@@ -32,6 +32,7 @@ from songbag_training.splits.split import Split
 from tests.support.command import songbag as command
 from tests.support.damages import damaged, seeded
 from tests.support.documents import edit_document
+from tests.support.epochs import Epochs
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
@@ -44,10 +45,10 @@ class _Killed(BaseException):
     """Ends a training as suddenly as a signal would, as far as files are concerned."""
 
 
-class Stopping(Silent):
+class Stopping(Epochs):
     """Ends a training in its second epoch, after its first checkpoint there."""
 
-    def advance(self, done: float, state: str, line: str | None = None) -> None:
+    def reached(self, done: float) -> None:
         if done > 1:
             raise _Killed
 
