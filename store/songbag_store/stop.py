@@ -8,11 +8,13 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import FrameType
 from typing import Any, Self
 
 _NAMES = {signal.SIGINT: "Ctrl-C", signal.SIGTERM: "SIGTERM"}
 _doing: list[str] = []
+_asked: list[Callable[[], object]] = []
 
 
 @contextmanager
@@ -23,6 +25,15 @@ def doing(what: str) -> Iterator[None]:
         yield
     finally:
         _doing.remove(what)
+
+
+def stop_if_asked() -> None:
+    """Do again what the signal of a `StopRequest` did, if there was one; long work calls this between its steps.
+
+    Python drops an exception that a handler raises while an object is deleted or a callback of a library runs.
+    """
+    for handle in _asked[:1]:
+        handle()
 
 
 class StopRequest:
@@ -61,6 +72,7 @@ class StopRequest:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        _asked.clear()
         if self._handlers:
             for number, handler in self._handlers.items():
                 signal.signal(number, handler)
@@ -69,6 +81,7 @@ class StopRequest:
             self._watcher.join()
 
     def _come(self, number: int, frame: FrameType | None) -> None:
+        _asked.append(partial(self._handle, number))
         self._handle(number)
 
     def _watch(self, reading: socket.socket) -> None:

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from songbag_store.stop import StopRequest, doing
+from songbag_store.stop import StopRequest, doing, stop_if_asked
 from tests.support.patience import PATIENCE_S
 
 COMMAND = """
@@ -59,6 +59,26 @@ def test_a_command_answers_the_first_signal_wherever_it_is_and_ends_with_the_sec
             process.send_signal(signal.SIGTERM)
         assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
         assert process.stderr.read() == ""
+
+
+@pytest.mark.fault(47)
+def test_a_stop_that_python_dropped_comes_at_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a handler raises while an object is deleted goes nowhere."""
+    dropped: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda found: dropped.append(found.exc_type))
+
+    class Deleted:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with StopRequest(lambda line: None, lambda number: sys.exit(128 + number)):
+        stop_if_asked()
+        gone: list[Deleted] = [Deleted()]
+        gone.clear()
+        assert dropped == [SystemExit]
+        with pytest.raises(SystemExit):
+            stop_if_asked()
+    stop_if_asked()
 
 
 def test_outside_of_the_main_thread_signals_are_left_alone() -> None:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 from keras import KerasTensor, ops
 
+from songbag_store.stop import stop_if_asked
 from songbag_training.errors import NonFiniteLoss
 from songbag_training.songs.bags import BagDataset
 
@@ -71,7 +72,8 @@ class LossGuard(keras.callbacks.Callback):
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
-        """Check the loss."""
+        """Check the loss, and whether a signal asked to stop."""
+        stop_if_asked()
         # Keras gives the mean over the epoch so far: after one bad step it is not finite.
         logs = logs or {}
         if not math.isfinite(logs.get("loss", 0.0)):
