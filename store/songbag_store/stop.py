@@ -66,7 +66,7 @@ class StopRequest:
             self._writing.setblocking(False)
             self._watcher = threading.Thread(target=self._watch, args=(reading,), daemon=True)
             self._watcher.start()
-            # The C handler writes the number of each signal here, whatever the main thread does.
+            # The C handler writes the number of each signal here, also while the main thread is in native code.
             self._wakeup = signal.set_wakeup_fd(self._writing.fileno(), warn_on_full_buffer=False)
             self._handlers = {number: signal.signal(number, self._come) for number in _NAMES}
         return self

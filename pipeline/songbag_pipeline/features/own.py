@@ -12,7 +12,7 @@ from songbag_pipeline.types import Blocks, FloatArray
 from songbag_store import FeatureSpec
 from songbag_store.errors import SpecMismatch
 from songbag_store.format.extractor import load_extractor, option_values
-from songbag_store.format.spec import features_of
+from songbag_store.format.spec import fields_of
 from songbag_store.plugin import first_line
 
 
@@ -29,8 +29,9 @@ def own_features(spec: FeatureSpec) -> Blocks:
     SpecMismatch
         If it is not the one of the spec: its source or what it declares is different.
     """
-    found = load_extractor(spec.extractor or "")
-    here = FeatureSpec(**spec.to_dict() | features_of(spec.extractor or ""))
+    name = spec.extractor or ""
+    found = load_extractor(name)
+    here = FeatureSpec(**spec.to_dict() | fields_of(name, found))
     if here != spec:
         remedy = "Give the workers the module that the store was made with, or extract into a new store."
         what = f"the module of {spec.extractor!r} is another one here"
@@ -48,7 +49,7 @@ def _called(call: Any, windows: FloatArray) -> Any:
         return call(windows)
     except MemoryError as error:
         raise SongError("extractor-memory", "the extractor took more memory than it may") from error
-    except Exception as error:  # whatever code from outside raises is an error of this song
+    except Exception as error:  # code from outside may raise anything; it costs this song
         raise SongError(
             "extractor-error", f"the extractor raised {type(error).__name__}: {first_line(error)}"
         ) from error

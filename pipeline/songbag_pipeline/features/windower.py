@@ -1,4 +1,4 @@
-"""From a stream of samples to windows of features, whatever computes them."""
+"""Windows of features from a stream of samples, for every kind of features."""
 
 from __future__ import annotations
 

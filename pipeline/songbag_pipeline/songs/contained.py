@@ -64,7 +64,7 @@ def _prepared(spec: str) -> dict[str, object]:
         prepare(FeatureSpec.from_dict(wanted["spec"]))
     except SongbagError as error:
         return {"unfit": error.what}
-    except Exception as error:  # whatever the library says of numbers that do not suit it
+    except Exception as error:  # a library may raise anything where numbers do not suit it
         return {"unfit": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
     return {}
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from songbag_store.errors import SpecError, UsageError
 from songbag_store.format.declaration import Declared, Rule, above, at_least, between, declared
-from songbag_store.format.extractor import load_extractor, option_texts
+from songbag_store.format.extractor import Extractor, load_extractor, option_texts
 
 Kind: TypeAlias = str
 """``mfcc`` or ``logmel``; some of `BY_LIBROSA` joined by ``+``, whose bands lie one above the other; or ``own``."""
@@ -286,11 +286,7 @@ def features_of(text: str, folders: Sequence[str] = ()) -> dict[str, Any]:
         If there are no such features.
     """
     if ":" in text:
-        loaded = load_extractor(text, folders)
-        n_bands, n_frames = loaded.shape
-        named = {"extractor": text, "extractor_version": loaded.version, "extractor_sha256": loaded.sha256}
-        numbers = {"sample_rate_hz": loaded.sample_rate_hz, "own_bands": n_bands, "own_frames": n_frames}
-        return {"kind": OWN, **named, **numbers}
+        return fields_of(text, load_extractor(text, folders))
     kind, *more = text.split("+")
     deltas = len(more) if kind in IN_DB and more == ["delta", "delta2"][: len(more)] else 0
     kind = kind if deltas else text
@@ -301,6 +297,14 @@ def features_of(text: str, folders: Sequence[str] = ()) -> dict[str, Any]:
         )
         raise SpecError(f"there are no features {text!r}", place="features", remedy=remedy)
     return {"kind": kind, "deltas": deltas}
+
+
+def fields_of(name: str, loaded: Extractor) -> dict[str, Any]:
+    """Return the fields of a spec that an extractor gives."""
+    n_bands, n_frames = loaded.shape
+    named = {"extractor": name, "extractor_version": loaded.version, "extractor_sha256": loaded.sha256}
+    numbers = {"sample_rate_hz": loaded.sample_rate_hz, "own_bands": n_bands, "own_frames": n_frames}
+    return {"kind": OWN, **named, **numbers}
 
 
 def _is_kind(text: str) -> bool:

@@ -120,7 +120,7 @@ def staging(folder: Path) -> Iterator[Path]:
     """
     with ExitStack() as held, _temporary(folder, temporary_beside(folder / f"results{_STAGED}")) as temporary:
         with opened(folder) as alone:
-            # Between its making and its lock, nobody may take a new folder for one that was left behind.
+            # Held meanwhile: another process would take a new folder without a lock for one that was left behind.
             locks = _locks(alone)
             if locks:
                 _remove_left(folder)

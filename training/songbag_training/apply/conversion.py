@@ -103,7 +103,7 @@ def _takes(model: keras.Model, form: ExportFormat) -> bool:
     with tempfile.TemporaryDirectory(prefix="songbag-") as folder:
         try:
             _write(model, form, Path(folder) / f"model{SUFFIXES[form]}")
-        except Exception:  # whatever the reason is: this format is not offered then
+        except Exception:  # this format is not offered then, for any reason
             return False
     return True
 

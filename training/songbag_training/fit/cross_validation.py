@@ -47,7 +47,7 @@ from songbag_training.runs.run import Run
 from songbag_training.runs.seals import replacing_results
 from songbag_training.songs.labels import Labels
 from songbag_training.splits.copies import Copies
-from songbag_training.splits.deal import carve_validation, choose_split
+from songbag_training.splits.deal import Choice, carve_validation, choose_split
 from songbag_training.splits.groups import find_units
 from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split, SplitLike, check_trainable
@@ -182,16 +182,24 @@ def cross_validate(
             config=config,
         )
         _begin(folder, begun, plan, made, store)
-        progress.note(f"{len(made.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
-        for note in choice.notes:
-            progress.note(note)
-        runs = []
-        for number, training in enumerate(trainings, 1):
-            progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
-            runs.append(_train_fold(folder / f"fold-{number}", opened, plan, training, Indented(progress)))
-        units = find_units(labels.songs, made.group, list(made.copies().values()))
-        suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
-        return CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
+        return _train_folds(folder, opened, plan, choice, trainings, progress)
+
+
+def _train_folds(
+    folder: Path, store: SongStore, plan: Plan, choice: Choice, trainings: list[Split], progress: Progress
+) -> CrossValidation:
+    """Train and test each fold, and sum up."""
+    labels, made = choice.labels, choice.split
+    progress.note(f"{len(made.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
+    for note in choice.notes:
+        progress.note(note)
+    runs = []
+    for number, training in enumerate(trainings, 1):
+        progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
+        runs.append(_train_fold(folder / f"fold-{number}", store, plan, training, Indented(progress)))
+    units = find_units(labels.songs, made.group, list(made.copies().values()))
+    suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
+    return CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
 
 
 def resume_cross_validation(
