@@ -23,6 +23,7 @@ from songbag_store.errors import MissingExtra
 FUNCTIONS = (
     *("open", "extract", "split", "train", "cross_validate", "evaluate", "predict", "export"),
     *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures", "copies", "diff"),
+    "doctor",
 )
 
 ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "as_json", "folder"}
@@ -32,6 +33,7 @@ IN_OTHER_WORDS = {
     "cross_validate": {"resume"},
     "extract": {"features"},
     "copies": {"form", "output"},
+    "doctor": {"form", "output"},
     "diff": {"form", "output"},
 }
 """Options that Python has in another form: a function of its own, two fields (`--features mfcc+delta`), a table."""

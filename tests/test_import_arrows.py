@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 ROOMS: dict[str, tuple[str, ...]] = {
     "songbag_store": (
         "cli",
+        "doctor",
         "upkeep",
         "likeness",
         "writer",
@@ -30,6 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "storage",
         "format",
         "progress",
+        "words",
         "terminal",
         "child",
         "stop",

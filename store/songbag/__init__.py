@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from songbag_pipeline.run.summary import Summary as Summary
     from songbag_pipeline.songs.direct import features_of as features_of, read_audio as read_audio
     from songbag_store import __version__ as __version__
+    from songbag_store.doctor import doctor as doctor
     from songbag_store.errors import SongbagError as SongbagError
     from songbag_store.format.extractor import extractor as extractor
     from songbag_store.format.spec import FeatureSpec as FeatureSpec
@@ -37,10 +38,11 @@ if TYPE_CHECKING:
     from songbag_store.upkeep.compact import compact as compact
     from songbag_store.upkeep.difference import diff as diff
     from songbag_store.upkeep.garbage import gc as gc
-    from songbag_store.upkeep.summary import failures as failures, history as history, info as info
+    from songbag_store.upkeep.summary import failures as failures, history as history
     from songbag_store.upkeep.verify import repair as repair
     from songbag_training.apply.export import export as export
     from songbag_training.apply.predict import predict as predict
+    from songbag_training.apply.summary import info as info
     from songbag_training.config import TrainConfig as TrainConfig
     from songbag_training.fit.cross_validation import (
         CrossValidation as CrossValidation,
@@ -66,6 +68,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_pipeline.run.extract": ("extract",),
         "songbag_pipeline.run.summary": ("Summary",),
         "songbag_pipeline.songs.direct": ("features_of", "read_audio"),
+        "songbag_store.doctor": ("doctor",),
         "songbag_store.errors": ("SongbagError",),
         "songbag_store.format.extractor": ("extractor",),
         "songbag_store.format.spec": ("FeatureSpec",),
@@ -77,10 +80,11 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_store.upkeep.compact": ("compact",),
         "songbag_store.upkeep.difference": ("diff",),
         "songbag_store.upkeep.garbage": ("gc",),
-        "songbag_store.upkeep.summary": ("failures", "history", "info"),
+        "songbag_store.upkeep.summary": ("failures", "history"),
         "songbag_store.upkeep.verify": ("repair",),
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
+        "songbag_training.apply.summary": ("info",),
         "songbag_training.config": ("TrainConfig",),
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
         "songbag_training.fit.train": ("resume", "train"),

@@ -76,8 +76,8 @@ class QueryError(UsageError):
 class SongNotFound(SongbagError, KeyError):
     """No song of this id in the snapshot that was opened."""
 
-    def __init__(self, song_id: str, place: str) -> None:
-        remedy = "`songbag query STORE 'select song_id from \"index\"'` lists what is there."
+    def __init__(self, song_id: str, place: str, meant: str = "") -> None:
+        remedy = f"{meant} `songbag query STORE 'select song_id from \"index\"'` lists what is there.".strip()
         super().__init__(f"no song {song_id!r} with features in this snapshot", place=place, remedy=remedy)
         self.song_id = song_id
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Protocol, TextIO
+from threading import Lock, get_ident
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from songbag_store.terminal import encodable, lenient, plain_lines, say
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress, TaskID
 
 _NOTES_SHOWN = 10
+_NOTEBOOK_S = 0.2
+"""Least seconds between two pictures of a bar in a notebook."""
 
 
 class Progress(Protocol):
@@ -23,8 +30,8 @@ class Progress(Protocol):
     def note(self, line: str) -> None:
         """Show a line of its own."""
 
-    def begin(self, total: float, unit: str) -> None:
-        """Start a stretch of so many songs or epochs."""
+    def begin(self, total: float | None, unit: str) -> None:
+        """Start a stretch of so many songs or epochs; if `total` is None, `unit` says what is waited for."""
 
     def advance(self, done: float, state: str, line: str | None = None) -> None:
         """Show how much of the stretch is done.
@@ -49,7 +56,7 @@ class Silent:
     def note(self, line: str) -> None:
         """Drop the line."""
 
-    def begin(self, total: float, unit: str) -> None:
+    def begin(self, total: float | None, unit: str) -> None:
         """Do nothing."""
 
     def advance(self, done: float, state: str, line: str | None = None) -> None:
@@ -82,7 +89,7 @@ class Lines(Silent):
 
 
 class Bar(Lines):
-    """Shows a bar on a terminal, and notes above it.
+    """Shows a bar on a terminal, one for each thread that has begun a stretch, and notes above them.
 
     Parameters
     ----------
@@ -94,37 +101,95 @@ class Bar(Lines):
         super().__init__(lambda line: say(line, file=stream))
         self._stream = stream
         self._bar: RichProgress | None = None
+        self._lock = Lock()
+        self._tasks: dict[int, TaskID] = {}
 
     def note(self, line: str) -> None:
         """Write the line above the bar."""
-        if self._bar is None:
+        bar = self._bar
+        if bar is None:
             super().note(line)
         else:
-            self._bar.console.print(plain_lines(line), highlight=False, markup=False, soft_wrap=True)
+            bar.console.print(plain_lines(line), highlight=False, markup=False, soft_wrap=True)
 
-    def begin(self, total: float, unit: str) -> None:
+    def begin(self, total: float | None, unit: str) -> None:
         """Draw the bar."""
+        with self._lock:
+            if self._bar is None:
+                self._bar = self._drawn()
+            words = unit if total is None else f"{total:,.0f} {unit}"
+            self._tasks[get_ident()] = self._bar.add_task(words, total=total)
+
+    def _drawn(self) -> RichProgress:
         # rich takes 50 ms to load, and most uses of songbag draw no bar.
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-        state = TextColumn("{task.description}", markup=False)
-        console = Console(file=lenient(self._stream))
-        spinner = SpinnerColumn("dots" if encodable("⠋", self._stream) == "⠋" else "line")
-        self._bar = Progress(spinner, BarColumn(), state, TimeRemainingColumn(), console=console, transient=True)
-        self._task = self._bar.add_task(f"{total:,.0f} {unit}", total=total)
-        self._bar.start()
+        spinner = "dots" if encodable("⠋", self._stream) == "⠋" else "line"
+        bar = _bar(Console(file=lenient(self._stream)), spinner)
+        bar.start()
+        return bar
 
     def advance(self, done: float, state: str, line: str | None = None) -> None:
         """Move the bar."""
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=plain_lines(state))
+        with self._lock:
+            if self._bar is not None and (task := self._tasks.get(get_ident())) is not None:
+                self._bar.update(task, completed=done, description=plain_lines(state))
 
     def end(self) -> None:
         """Remove the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        with self._lock:
+            task = self._tasks.pop(get_ident(), None)
+            if self._bar is not None and task is not None and self._tasks:
+                self._bar.remove_task(task)
+            elif self._bar is not None and not self._tasks:
+                self._bar.stop()
+                self._bar = None
+
+
+class Notebook(Bar):
+    """Shows a bar in a notebook, drawn again in its place, and notes as lines.
+
+    Parameters
+    ----------
+    stream : text file
+        Standard output or standard error of the notebook.
+    """
+
+    def note(self, line: str) -> None:
+        """Write the line."""
+        Lines.note(self, line)
+
+    def begin(self, total: float | None, unit: str) -> None:
+        """Draw the bar."""
+        super().begin(total, unit)
+        self._draw_again()
+
+    def advance(self, done: float, state: str, line: str | None = None) -> None:
+        """Move the bar."""
+        super().advance(done, state, line)
+        if time.monotonic() >= self._next_s:
+            self._draw_again()
+
+    def end(self) -> None:
+        """Remove the bar."""
+        super().end()
+        self._draw_again()
+
+    def _drawn(self) -> RichProgress:
+        from IPython.display import display
+        from rich.console import Console
+
+        # Its console is never written to: IPython draws the bar.
+        bar = _bar(Console(file=io.StringIO()), "dots", auto_refresh=False)
+        show: Any = display
+        self._handle = show(bar, display_id=True)
+        return bar
+
+    def _draw_again(self) -> None:
+        from rich.text import Text
+
+        self._next_s = time.monotonic() + _NOTEBOOK_S
+        self._handle.update(Text("") if self._bar is None else self._bar)
 
 
 class Indented:
@@ -149,13 +214,29 @@ class Indented:
         self._whole.advance(done, state, None if line is None else f"  {line}")
 
 
+def _bar(console: Console, spinner: str, *, auto_refresh: bool = True) -> RichProgress:
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    state = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(spinner), BarColumn(), state, TimeRemainingColumn())
+    return Progress(*columns, console=console, transient=True, auto_refresh=auto_refresh)
+
+
+def _in_notebook() -> bool:
+    """Return whether this is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and type(ipython.get_ipython()).__name__ in ("ZMQInteractiveShell", "Shell")
+
+
 def shown_on(stream: TextIO) -> Progress:
-    """Return a bar if the stream is a terminal, and plain lines if not."""
+    """Return a bar if the stream is a terminal or belongs to a notebook, and plain lines if not."""
+    if _in_notebook():
+        return Notebook(stream)
     return Bar(stream) if stream.isatty() else Lines(lambda line: say(line, file=stream))
 
 
 @contextmanager
-def stretch(progress: Progress, total: float, unit: str) -> Iterator[None]:
+def stretch(progress: Progress, total: float | None, unit: str) -> Iterator[None]:
     """Begin a stretch of work, and end it however the block ends."""
     progress.begin(total, unit)
     try:

@@ -36,6 +36,20 @@ def stop_if_asked() -> None:
         handle()
 
 
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let each Ctrl-C raise `KeyboardInterrupt` in this block, as a prompt needs it; inside a `StopRequest` too."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    wakeup, handler = signal.set_wakeup_fd(-1), signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
+
+
 class StopRequest:
     """A context in which the first SIGINT or SIGTERM is noted and answered, and the second ends the process at once.
 

@@ -30,6 +30,7 @@ from songbag_store.windows.cache import FragmentCache
 from songbag_store.windows.memory import ChunkMemory
 from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.spans import Spans
+from songbag_store.words import MOST_COMPARED, did_you_mean, question
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,7 +220,7 @@ class SongStore(Shown):
         if ids is not None:
             rows = pc.index_in(pa.array(ids, pa.string()), value_set=table["song_id"].combine_chunks())
             if rows.null_count:
-                raise SongNotFound(ids[rows.to_pylist().index(None)], self.address)
+                raise self._without(ids[rows.to_pylist().index(None)])
             table = table.take(rows)
             table = table if columns is None else table.select(columns)
         return table if arrow else table.to_pandas()
@@ -258,7 +259,7 @@ class SongStore(Shown):
         """
         for _, windows in self.iter_windows([song_id]):
             return windows
-        raise SongNotFound(song_id, self.address)
+        raise self._without(song_id)
 
     def iter_windows(self, songs: Iterable[str] | None = None) -> Iterator[tuple[str, FloatWindows]]:
         """Yield song id and windows of some songs, or of all, one song in memory at a time."""
@@ -339,6 +340,14 @@ class SongStore(Shown):
             self.inside.storage.delete(keys.tag_key(name))
             what = f"snapshot {self.snapshot} is being deleted by `songbag gc`"
             raise StoreNotFound(what, place=self.address, remedy="Open the store at a newer snapshot.")
+
+    def _without(self, song_id: str) -> SongNotFound:
+        """Return the error for a song that has no features, with the ids that are like its own."""
+        ids = self.inside.places["song_id"]
+        # Often only the folders in front of the name are missing.
+        named = ids.filter(pc.ends_with(ids, f"/{song_id}")).slice(0, 3).to_pylist()
+        meant = question(named) or did_you_mean(song_id, ids.slice(0, MOST_COMPARED).to_pylist())
+        return SongNotFound(song_id, self.address, meant)
 
     def _facts(self) -> Iterator[tuple[str, object]]:
         songs = self.inside.songs(["n_windows"])

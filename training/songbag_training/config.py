@@ -93,6 +93,7 @@ class TrainConfig(LabelConfig):
         AUTO,
         f"Network that looks at one window: {_NAMED}; {AUTO} is dense for windows of one frame, and else compact.",
         rule=_ENCODER,
+        names=(AUTO, *get_args(EncoderName)),
     )
     pooling: PoolingName = declared("mean", "How the windows of a song are joined.")
     bag_size: int = declared(8, "Windows of a song in one step, or as many as the longest song has.", rule=at_least(1))

@@ -19,6 +19,7 @@ from songbag_store.format.index import is_ascending
 from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.reader import FragmentReader, Pending
 from songbag_store.windows.spans import Spans
+from songbag_store.words import did_you_mean
 
 _AHEAD_BYTES = 64 << 20
 _AHEAD_BATCHES = 8
@@ -281,6 +282,7 @@ def column_labels(songs: pa.Table, column: str) -> npt.NDArray[Any]:
     """
     if column not in songs.column_names:
         remedy = f"There are: {', '.join(songs.column_names[:30])}."
+        remedy = f"{did_you_mean(column, songs.column_names)} {remedy}".strip()
         raise UsageError(f"the index has no column {column!r}", place="bags", remedy=remedy)
     if n_without := songs[column].null_count:
         raise UsageError(f"{n_without} songs have no {column!r}", place="bags", remedy="Leave these songs out.")

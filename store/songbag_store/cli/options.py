@@ -20,10 +20,15 @@ Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder
 
 _OPTIONS_HELP = "For object stores, may be repeated: endpoint=..., region=..., profile=..."
 _CACHE_HELP = "Keep here what is read of an object store; several may share it."
-Number = Annotated[int | None, typer.Option(min=0, help="Read this snapshot of the store, not the newest.")]
-Pairs = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_OPTIONS_HELP)]
-Dir = Annotated[Path | None, typer.Option(metavar="DIR", help=_CACHE_HELP)]
-Size = Annotated[str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.")]
+_REACHED = "How the store is reached"
+Number = Annotated[
+    int | None, typer.Option(min=0, help="Read this snapshot of the store, not the newest.", rich_help_panel=_REACHED)
+]
+Pairs = Annotated[list[str] | None, typer.Option(metavar="KEY=VALUE", help=_OPTIONS_HELP, rich_help_panel=_REACHED)]
+Dir = Annotated[Path | None, typer.Option(metavar="DIR", help=_CACHE_HELP, rich_help_panel=_REACHED)]
+Size = Annotated[
+    str, typer.Option(metavar="SIZE", help="The most that --cache-dir may hold.", rich_help_panel=_REACHED)
+]
 
 At: TypeAlias = Callable[[str], Location]
 """Takes an address and returns the location there, reached by the command's options."""
@@ -70,7 +75,8 @@ def with_location(*, snapshot: bool = True, cache: bool = False) -> Callable[[Co
 
 
 def _given(cls: type[D], **fields: Any) -> Given[D]:
-    return Given(cls, {name: value for name, value in fields.items() if value is not None})
+    known, given = declarations(cls), {name: value for name, value in fields.items() if value is not None}
+    return Given(cls, {name: known[name].read(one) if isinstance(one, str) else one for name, one in given.items()})
 
 
 def _reach(
@@ -104,13 +110,22 @@ def _expanded(command: Command, made: Made) -> Command:
 
 def _option(one: Declaration) -> inspect.Parameter:
     """Return the parameter of a field; its default is None, so that what was given can be told from the default."""
-    kind: Any = str if one.choices or one.repeated else next(k for k in (bool, int, float, str) if k in one.types)
+    # A number comes as text: `Declaration` says what is wrong with it in the same words as in Python.
+    kind: Any = bool if bool in one.types else str
     kind = list[kind] if one.repeated else kind
+    metavar = one.metavar or ("X" if float in one.types else "N" if int in one.types else None)
     default = f" \\[default: {one.default_text}]" if one.default_text else ""  # unescaped it would be markup and vanish
     words = one.help.removesuffix(".") + f", in {one.unit}." if one.unit else one.help
     if not all(choice in words for choice in one.choices):
         words = f"{words.removesuffix('.')}: {' | '.join(one.choices)}."
-    shown = typer.Option(one.flag, help=words + default, metavar=one.metavar, rich_help_panel=one.panel)
+    shown = typer.Option(
+        one.flag, help=words + default, metavar=metavar, rich_help_panel=one.panel, autocompletion=_completion(one)
+    )
     return inspect.Parameter(
         one.name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, shown]
     )
+
+
+def _completion(one: Declaration) -> Callable[[str], list[str]]:
+    """Return what completes a word for an option in the shell."""
+    return lambda incomplete: [word for word in one.words if word.startswith(incomplete)]

@@ -15,54 +15,92 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from songbag_store import __version__
 from songbag_store.cli import upkeep as cli_store
+from songbag_store.cli.guide import Guided
 from songbag_store.cli.options import At, Store, with_location
+from songbag_store.cli.usage import in_plain_words
 from songbag_store.cli.wording import as_options, option_names
-from songbag_store.errors import MissingExtra, SongbagError
+from songbag_store.errors import MissingExtra, SongbagError, UsageError
 from songbag_store.stop import StopRequest
 from songbag_store.terminal import say
 
-Sql = Annotated[str, typer.Argument(metavar="SQL", help='One SELECT over songs, failures or "index".')]
+Sql = Annotated[
+    str | None, typer.Argument(metavar="[SQL]", help='One SELECT over songs, failures or "index"; none: a prompt.')
+]
 Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
 _FORM_HELP = "How to write the result, if the suffix of -o does not say it (.csv, .json, .parquet, .txt for a table)."
 Form = Annotated[Literal["table", "csv", "json", "parquet"] | None, typer.Option("--format", help=_FORM_HELP)]
 
 app = typer.Typer(
     name="songbag",
+    cls=Guided,
     help="Decode a music collection once; query it and train song-level models from it as often as wanted.",
-    epilog="Any command: --debug shows the traceback of an error.",
-    no_args_is_help=True,
-    add_completion=False,
+    epilog="songbag COMMAND --help shows its options and an example; --debug the traceback of an error.",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        say(f"songbag {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options_of_the_root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    """Take the options that are given before a command."""
+
+
 @app.command()
 @with_location()
-def info(store: Store, at: At, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show what is in a store: songs, windows, hours, bytes, classes, spec and snapshots."""
-    import json
+def query(store: Store, at: At, sql: Sql = None, form: Form = None, output: Output = None) -> None:
+    """Ask the index a question in SQL (DuckDB's dialect, read-only).
 
-    from songbag_store.sql.output import lines_of
-    from songbag_store.store import SongStore
-    from songbag_store.upkeep.summary import describe, info
-
-    facts = info(SongStore.open(at(store)))
-    say(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
-
-
-@app.command()
-@with_location()
-def query(store: Store, at: At, sql: Sql, form: Form = None, output: Output = None) -> None:
-    """Ask the index a question in SQL (DuckDB's dialect, read-only)."""
+    Without SQL there is a prompt on a terminal; else it is read from standard input.
+    """
+    from songbag_store.cli.prompt import answer_prompt, sql_from_input
     from songbag_store.sql.output import chosen_format, write_table
     from songbag_store.sql.query import asking
     from songbag_store.store import SongStore
 
-    chosen = chosen_format(form, output)
-    with asking(SongStore.open(at(store)).inside.state.content.dataset(), sql) as answer:
-        write_table(answer, chosen, output)
+    store, sql = _in_order(store, sql)
+    chosen, asked = chosen_format(form, output), sql
+    if asked is None and not sys.stdin.isatty():
+        asked = sql_from_input()
+    if asked is None and output is not None:
+        raise UsageError("needs the SQL on the command line", place="output", remedy="Or leave it out at the prompt.")
+    content = SongStore.open(at(store)).inside.state.content
+
+    def ask(text: str) -> None:
+        with asking(content.dataset(), text) as answer:
+            write_table(answer, chosen, output)
+
+    if asked is None:
+        answer_prompt(ask, content.schema.names)
+    else:
+        ask(asked)
+
+
+def _in_order(store: str, sql: str | None) -> tuple[str, str | None]:
+    """Return the store and the SQL of a query, also if they were given in the other order."""
+    from songbag_store.sql.query import is_statement
+
+    if not is_statement(store) or Path(store).exists():
+        return store, sql
+    if sql is None:
+        raise UsageError("is missing", place="store", remedy=f"It comes before the SQL: songbag query STORE {store!r}")
+    if is_statement(sql):
+        raise UsageError(
+            "is SQL, as the second argument is", place="store", remedy="Give the store first, then one SQL."
+        )
+    say("note: the SQL stands before the store; it is read as songbag query STORE SQL", file=sys.stderr)
+    return sql, store
 
 
 @app.command()
@@ -121,6 +159,25 @@ def diff(
     say(diff_text(table, before, after), file=sys.stderr)
 
 
+@app.command()
+def doctor(form: Form = None, output: Output = None) -> None:
+    """Show what this installation can do: decoders, devices, storage. It is a text for a bug report, without secrets.
+
+    Exit 1 if something that is installed does not work.
+    """
+    from songbag_store.doctor import as_table, findings, in_words
+
+    if form is None and output is None:
+        say(in_words(found := list(findings())))
+    else:
+        from songbag_store.sql.output import chosen_format, write_table
+
+        chosen = chosen_format(form, output)
+        write_table(as_table(found := list(findings())), chosen, output)
+    if any(one.state == "wrong" for one in found):
+        raise typer.Exit(1)
+
+
 app.add_typer(cli_store.commands)
 
 
@@ -131,19 +188,23 @@ def main() -> NoReturn:
             stream.reconfigure(errors="backslashreplace")
     with StopRequest(_answer, lambda number: sys.exit(128 + number)):
         _run([argument for argument in sys.argv[1:] if argument != "--debug"], "--debug" in sys.argv)
-    sys.exit(0)
 
 
-def _run(arguments: list[str], debug: bool) -> None:
+def _run(arguments: list[str], debug: bool) -> NoReturn:
     extras = _add_commands()
     try:
-        app(arguments, prog_name="songbag")
+        code = app(arguments or ["--help"], prog_name="songbag", standalone_mode=False)
     except BrokenPipeError:
         # The reader of the output has gone. Python would report that once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (SystemExit, KeyboardInterrupt):
         raise
+    except typer.Abort:
+        sys.exit(1)
+    except typer.TyperException as error:
+        _report(in_plain_words(error), debug)
+        sys.exit(2)
     except BaseException as error:  # a panic of a native library is no Exception
         extra = next((extras[word] for word in arguments if word in extras), None)
         lacking = getattr(error, "name", None) or "songbag_"
@@ -151,6 +212,8 @@ def _run(arguments: list[str], debug: bool) -> None:
             error = MissingExtra(extra, lacking, place=f"songbag {arguments[0]}")
         _report(error, debug)
         sys.exit(getattr(error, "exit_code", 1))
+    # What a command returns is nothing; a number is the code that it ended with.
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _answer(line: str) -> None:

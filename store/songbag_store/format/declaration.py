@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from songbag_store.errors import UsageError
+from songbag_store.words import did_you_mean
 
 _LARGEST_WHOLE = 2**32 - 1
 
@@ -62,6 +64,8 @@ class Declaration:
     """Placeholder for the value in ``--help``."""
     absent: str = ""
     """What None stands for."""
+    names: tuple[str, ...] = ()
+    """Words among the values of a field that also takes others."""
     later: bool = False
     """Whether the first stores and runs had no such field. `Declared` says what follows from it."""
     name: str = ""
@@ -92,6 +96,11 @@ class Declaration:
         return self.types if get_origin(self.hint) is Literal else ()
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """The words that a value may be, or some of them."""
+        return self.choices or self.names
+
+    @property
     def wanted(self) -> str:
         """The type and the range in words."""
         if self.choices:
@@ -108,6 +117,17 @@ class Declaration:
         if self.default is None or self.default is False or self.default == ():
             return self.absent
         return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+    def read(self, text: str) -> Any:
+        """Return the number that a text of the command line stands for; the text itself if it is none.
+
+        `parse` then refuses it, in the same words as in Python.
+        """
+        for kind in (int, float):
+            if kind in self.types:
+                with suppress(ValueError):
+                    return kind(text)
+        return text
 
     def parse(self, value: object) -> Any:
         """Return a value as the field keeps it.
@@ -172,15 +192,17 @@ class Declared:
             try:
                 object.__setattr__(self, name, declaration.parse(getattr(self, name)))
             except ValueError as error:
-                self._require(False, name, str(error))
+                value = getattr(self, name)
+                meant = did_you_mean(value, declaration.words) if isinstance(value, str) else ""
+                self._require(False, name, str(error), meant)
         self._check()
 
     def _check(self) -> None:
         """Refuse values that do not fit together."""
 
-    def _require(self, fits: bool, name: str, wanted: str) -> None:
+    def _require(self, fits: bool, name: str, wanted: str, remedy: str = "") -> None:
         if not fits:
-            raise self.ERROR(f"is {getattr(self, name)!r} but must be {wanted}", place=name)
+            raise self.ERROR(f"is {getattr(self, name)!r} but must be {wanted}", place=name, remedy=remedy)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON types, without the `later` ones that have their default."""

@@ -99,6 +99,12 @@ def _require_reading(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     raise QueryError(what, place="query", remedy=remedy)
 
 
+def is_statement(text: str) -> bool:
+    """Return whether a text begins like a statement that is answered, with a second word behind the first."""
+    first, _, rest = text.strip().partition(" ")
+    return first.upper() in _ANSWERED and bool(rest.strip())
+
+
 def _first_word(sql: str) -> str:
     """Return the first word of a statement, behind comments and brackets."""
     text = sql.encode()

@@ -15,6 +15,7 @@ from songbag_store.errors import DamagedStore, StoreError, UsageError
 from songbag_store.format import keys
 from songbag_store.storage.storage import Storage, StoredObject, create_once
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.words import did_you_mean
 from songbag_store.writer import commit_parts
 
 _NEWEST_KEPT = 10
@@ -213,7 +214,7 @@ def _tags_without(storage: Storage, release: Collection[str]) -> list[Tag]:
     """Return the tags that are not to be released."""
     tags = read_tags(storage)
     if unknown := sorted(set(release) - {tag.name for tag in tags}):
-        remedy = "`songbag history` lists the tags."
+        remedy = f"{did_you_mean(unknown[0], [tag.name for tag in tags])} `songbag history` lists the tags.".strip()
         raise UsageError(f"there is no tag {unknown[0]!r} in the store", place="release", remedy=remedy)
     return [tag for tag in tags if tag.name not in release]
 

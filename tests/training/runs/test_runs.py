@@ -15,7 +15,8 @@ from songbag_store.format.document import write_fields
 from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_training.errors import DamagedRun, NewerRun, RunNotFound
 from songbag_training.runs.document import parse_run_document
-from songbag_training.runs.run import Run, RunFacts
+from songbag_training.runs.facts import RunFacts
+from songbag_training.runs.run import Run
 from songbag_training.runs.weights import load_weights, save_weights
 from tests.support.documents import edit_document
 from tests.support.small_files import small_files

@@ -1,3 +1,3 @@
-"""A finished run put to use: predict, export."""
+"""A run put to use: predict, export, and what it is."""
 
-__all__ = ["export", "predict"]
+__all__ = ["export", "predict", "summary"]

@@ -28,7 +28,8 @@ from songbag_training.evaluation.predictions import (
     windows_table,
 )
 from songbag_training.evaluation.score import SongScore, SongScorer, window_times
-from songbag_training.runs.run import Run, RunFacts, RunLike
+from songbag_training.runs.facts import RunFacts
+from songbag_training.runs.run import Run, RunLike
 from songbag_training.types import Floats
 
 _SONGS_SHOWN = 10

@@ -17,7 +17,7 @@ from songbag_store.storage.files import is_there
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_training.evaluation.score import Piece, array_pieces, stored_pieces
-from songbag_training.runs.run import RunFacts
+from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.store import refuse_other_spec
 
 SONGS_AT_ONCE = 1024

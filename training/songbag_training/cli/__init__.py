@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from songbag_training.cli.run import evaluate, export, predict, verify
+from songbag_training.cli.run import evaluate, export, info, predict, verify
 from songbag_training.cli.train import cross_validate, split, train
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
-for command in (train, split, cross_validate, evaluate, predict, export, verify):
+for command in (train, split, cross_validate, evaluate, predict, export, info, verify):
     commands.command(command.__name__.replace("_", "-"))(command)

@@ -7,16 +7,17 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from songbag_store.progress import Progress, Silent, stretch
 from songbag_training.loading import quiet
 
 
 @contextmanager
-def quiet_start() -> Iterator[None]:
-    """Import in this block what loads TensorFlow."""
+def quiet_start(progress: Progress | None = None) -> Iterator[None]:
+    """Import in this block what loads TensorFlow; a bar says that this is waited for."""
     # Garbage collection would take a third of the time.
     gc.disable()
     try:
-        with quiet():
+        with stretch(progress or Silent(), None, "TensorFlow loads, which takes some seconds"), quiet():
             yield
     finally:
         gc.freeze()

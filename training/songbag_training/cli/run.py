@@ -1,4 +1,4 @@
-"""The commands on a run: `evaluate`, `predict`, `export` and `verify`. Heavy imports happen inside."""
+"""The commands on a run: `evaluate`, `predict`, `export`, `info` and `verify`. Heavy imports happen inside."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import ExportFormat
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
+Place = Annotated[
+    str, typer.Argument(metavar="STORE|RUN", help="A store, or the folder of a run or of a cross-validation.")
+]
 PlugIn = Annotated[
     str | None,
     typer.Option(metavar="MODULE:FUNCTION", help="Of a run whose encoder is not songbag's own: its name, to allow it."),
@@ -43,12 +46,12 @@ def evaluate(
     encoder: PlugIn = None,
 ) -> None:
     """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
-    with quiet_start():
+    shown = AsOptions(shown_on(sys.stdout), context.command)
+    with quiet_start(shown):
         from songbag_training.evaluation.display import format_confusion, format_judgement, format_metrics
         from songbag_training.runs.evaluate import evaluate as evaluate_run
         from songbag_training.runs.run import Run
     opened = Run.open(run)
-    shown = AsOptions(shown_on(sys.stdout), context.command)
     place = at(store or opened.facts.store_location) if store or output is None else None
     result = evaluate_run(
         opened, place, output, label=label, label_separator=label_separator, encoder=encoder, progress=shown
@@ -112,8 +115,20 @@ def export(
 
 
 @with_location()
+def info(place: Place, at: At, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show what a store is: songs, windows, hours, classes, spec; or a run: label, model, songs, metrics, how made."""
+    import json
+
+    from songbag_store.sql.output import lines_of
+    from songbag_training.apply.summary import describe, info
+
+    facts = info(at(place))
+    say(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
+
+
+@with_location()
 def verify(
-    place: Annotated[str, typer.Argument(metavar="STORE|RUN", help="A store, or the folder of a run or its folds.")],
+    place: Place,
     at: At,
     full: Full = False,
 ) -> None:

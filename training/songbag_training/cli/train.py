@@ -62,7 +62,7 @@ def train(
     if resume:
         given = _given(place, config, label=label, where=where, split=split, group=group)
         with telling(output, place, progress):
-            with quiet_start():
+            with quiet_start(progress):
                 from songbag_training.fit.train import go_on, refuse_contradictions
                 from songbag_training.runs.run import Run
             run = Run.open_unfinished(output)
@@ -81,7 +81,7 @@ def train(
         wait([preparing], timeout=_MOSTLY_KNOWN_S)
         if preparing.done():
             preparing.result()
-        with quiet_start():
+        with quiet_start(progress):
             from songbag_training.fit.train import train_on
         train_on(preparing.result(), output, progress)
 
@@ -165,7 +165,7 @@ def cross_validate(
         refuse_unfinished(output, place, but=CROSS_VALIDATION)
     with telling(output, place, progress):
         opened = SongStore.open(place)
-        with quiet_start():
+        with quiet_start(progress):
             from songbag_training.fit import cross_validation as run
         if resume:
             own = {"folds": folds, "fold_column": fold_column, "split": split, "group": group}

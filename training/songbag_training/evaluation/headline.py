@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from songbag_training.evaluation.intervals import few_songs
-
 SMALL = 100
 """A test part with fewer songs is called small: the interval of an accuracy of 0.9 is then wider than 0.12."""
 
@@ -58,6 +56,8 @@ def small_notes(metrics: Mapping[str, Any]) -> list[str]:
     metrics : mapping
         Of one subset, as in `metrics.json`: `song`, `classes` and, perhaps, `without_interval`.
     """
+    from songbag_training.evaluation.intervals import few_songs  # it loads scikit-learn, which `info` does not need
+
     counts = np.array([own["n"] for own in metrics["classes"].values()])
     few = few_songs(list(metrics["classes"]), counts, counts)
     if few:

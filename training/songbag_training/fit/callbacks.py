@@ -125,11 +125,13 @@ class Keeper(keras.callbacks.Callback):
         self._save(0)
         self._keep(self.model)
         done, n_epochs = epoch + 1, self._config.epochs
-        # Where only lines are shown, there is one for the first epoch, the last and some between.
-        due = done in (1, n_epochs) or done % max(1, n_epochs // _PLAIN_LINES) == 0
+        stops = self.history.has_waited(self._config.early_stopping)
         line = self._line(done, row)
-        self._progress.advance(done, line, line if due else None)
-        if self.history.has_waited(self._config.early_stopping):
+        # Of the first epoch, the last and some between a line stays, on a terminal too, where the bar shows every one.
+        if done in (1, n_epochs) or stops or done % max(1, n_epochs // _PLAIN_LINES) == 0:
+            self._progress.note(line)
+        self._progress.advance(done, line)
+        if stops:
             self.model.stop_training = True
 
     def _line(self, epoch: int, logs: Logs, place: str = "") -> str:

@@ -30,8 +30,9 @@ from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
+from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.interruption import refuse_unfinished, telling
-from songbag_training.runs.run import Run, RunFacts
+from songbag_training.runs.run import Run
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights
 from songbag_training.splits.split import Split, SplitLike

@@ -4,6 +4,7 @@ __all__ = [
     "checkpoints",
     "document",
     "evaluate",
+    "facts",
     "history",
     "interruption",
     "run",

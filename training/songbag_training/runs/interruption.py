@@ -13,6 +13,7 @@ from songbag_store.errors import SongbagError, UsageError
 from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
 from songbag_store.storage.location import Location, LocationLike
+from songbag_store.words import counted
 from songbag_training.config import is_plug_in
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
 from songbag_training.runs.seals import LONGEST_HEADER_BYTES
@@ -43,7 +44,7 @@ def refuse_unfinished(folder: Path, store: LocationLike, *, but: str = "") -> No
     """
     for document, kind in ((RUN, "training"), (CROSS_VALIDATION, "cross-validation")):
         facts = _facts(folder, document)
-        if document != but and facts and not _is_finished(folder, document, facts):
+        if document != but and facts and not is_finished(folder, document, facts):
             remedy = "\n  ".join(ways_on(folder, store)) + "\n  Or choose another `output`."
             raise UsageError(f"the folder holds a {kind} that did not end", place=str(folder), remedy=remedy)
 
@@ -68,27 +69,31 @@ def telling(folder: Path, store: LocationLike, progress: Progress) -> Iterator[N
 
 def _kept(folder: Path) -> str:
     """Say what is kept of a training or a cross-validation."""
+    nothing = f"nothing is kept: the training had not begun, and there is no {folder}"
+    return f"kept in {folder}: {state}" if (state := state_of(folder)) else nothing
+
+
+def state_of(folder: Path) -> str:
+    """Say how far a training or a cross-validation has come; an empty text if none was begun in this folder."""
     if facts := _facts(folder, CROSS_VALIDATION):
         names = facts.get("folds") or []
         folds = [folder / f"fold-{number}" for number in range(1, len(names) + 1)]
-        done = [fold for fold in folds if (own := _facts(fold, RUN)) and _is_finished(fold, RUN, own)]
+        done = [fold for fold in folds if (own := _facts(fold, RUN)) and is_finished(fold, RUN, own)]
         begun = next((fold for fold in folds if fold not in done and _facts(fold, RUN)), None)
         more = f", and in {begun.name} {_progress_of(begun)}" if begun else ""
-        return f"kept in {folder}: {len(done)} of {len(folds)} folds{more}"
-    if facts := _facts(folder, RUN):
-        return f"kept in {folder}: {_progress_of(folder)}"
-    return f"nothing is kept: the training had not begun, and there is no {folder}"
+        return f"{len(done)} of {counted(len(folds), 'fold')}{more}"
+    return _progress_of(folder) if _facts(folder, RUN) else ""
 
 
 def _progress_of(folder: Path) -> str:
     facts = _facts(folder, RUN) or {}
-    if _is_finished(folder, RUN, facts):
+    if is_finished(folder, RUN, facts):
         return "the whole run, which is finished"
     epochs, step = _reached(folder / _CHECKPOINT)
     n_epochs = int(facts.get("config", {}).get("epochs", 0))
     if step:
-        return f"{epochs} of {n_epochs} epochs and {step} steps of the next"
-    return f"{epochs} of {n_epochs} epochs" + ", only the evaluation is left" * (epochs == n_epochs)
+        return f"{epochs} of {counted(n_epochs, 'epoch')} and {counted(step, 'step')} of the next"
+    return f"{epochs} of {counted(n_epochs, 'epoch')}" + ", only the evaluation is left" * (epochs == n_epochs)
 
 
 def ways_on(folder: Path, store: LocationLike) -> list[str]:
@@ -98,7 +103,7 @@ def ways_on(folder: Path, store: LocationLike) -> list[str]:
         (CROSS_VALIDATION, "cross-validate", "resume_cross_validation"),
     ):
         facts = _facts(folder, document)
-        if facts and not _is_finished(folder, document, facts):
+        if facts and not is_finished(folder, document, facts):
             own = Location.of(store)
             address, first = own.address, facts.get("store_location")
             if first and is_there(Path(first)) and own.absolute().address != first:
@@ -131,7 +136,8 @@ def _facts(folder: Path, document: str) -> dict[str, Any] | None:
     return None
 
 
-def _is_finished(folder: Path, document: str, facts: dict[str, Any]) -> bool:
+def is_finished(folder: Path, document: str, facts: dict[str, Any]) -> bool:
+    """Return whether what a document describes has ended, by the fields of the document."""
     if document == RUN:
         return facts.get("finished_at") is not None
     sealed = facts.get("files")

@@ -18,7 +18,6 @@ The column of a class is ``p_`` and its name: names are unique, and no other col
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -30,35 +29,23 @@ import keras
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
-from songbag_store.format.document import (
-    LATER,
-    Count,
-    Digest,
-    Identifier,
-    Ordinal,
-    Time,
-    parse_document,
-    reason,
-    require,
-    write_fields,
-)
+from songbag_store.format.document import parse_document, reason, write_fields
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, write_whole
 from songbag_store.terminal import plain_name
-from songbag_training.config import TrainConfig, is_plug_in
+from songbag_training.config import is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
 from songbag_training.evaluation.headline import headline_names, shown_name
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
-from songbag_training.runs.document import FORMAT, RUN, parse_run_document, read_run_document
+from songbag_training.runs.document import RUN, parse_run_document, read_run_document
+from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.seals import digests, file_fault, replacing_results, tensors_fault
 from songbag_training.runs.weights import load_weights, opened_tensors, outline
 from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
-from songbag_training.types import TaskName
 
 _SPLIT = "split.parquet"
 _WEIGHTS = "weights.safetensors"
@@ -68,96 +55,7 @@ _TRAINED = (_WEIGHTS, "history.csv")
 _RESULTS = (_METRICS, _PREDICTIONS, "windows.parquet", "confusion.png")
 _LOGS = "tensorboard"
 _WRITE_AGAIN = "Write it again with `songbag evaluate RUN`."
-_LARGEST_BATCH_BYTES = 2**37
 _MOST_SHOWN = 20
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RunFacts:
-    """The content of `run.json`.
-
-    Raises
-    ------
-    ValueError
-        If fields contradict each other, or no model can be built from them.
-    """
-
-    format: int = FORMAT
-    """Number of this layout; another one is refused."""
-    run_id: Identifier
-    """32 hexadecimal digits; the snapshot is tagged ``run-<run_id>``."""
-    created_at: Time
-    """ISO 8601, UTC."""
-    finished_at: Time | None = None
-    """None until the training has ended."""
-    store_location: str
-    """Where the store was, as an absolute path or address."""
-    store_uuid: Identifier
-    """Identity of the store."""
-    snapshot: Count
-    """Number of the snapshot that was read."""
-    snapshot_sha256: Digest
-    """Digest of that snapshot's file."""
-    spec: FeatureSpec
-    """The store's `FeatureSpec`."""
-    fingerprint: Digest
-    """Of the spec."""
-    label: str
-    """Column of the index with the labels."""
-    where: str | None
-    """SQL expression that chose the songs; None for all."""
-    classes: list[str]
-    """In the order of the model's outputs; of two classes, the single logit is that of the second."""
-    task: TaskName
-    """Whether a song is of one class or of any number of them."""
-    split_sha256: Digest
-    """Digest of the rows of `split.parquet`."""
-    config: TrainConfig
-    """The `TrainConfig`."""
-    best_epoch: Ordinal | None = None
-    """Epoch that the weights are of, counted from 1."""
-    versions: dict[str, str]
-    """Of songbag, Keras, TensorFlow, numpy and Python."""
-    files: dict[str, Digest] | None = None
-    """SHA-256 of every finished file; None if the run was begun before there were seals. See `runs.seals`."""
-    replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
-    """SHA-256 of files that an evaluation is replacing."""
-    thresholds: dict[str, float] | None = dataclasses.field(default=None, metadata=LATER)
-    """Of each class, if they are not 1/2: see `songbag_training.songs.task.Task`."""
-    costs: list[list[float]] | None = dataclasses.field(default=None, metadata=LATER)
-    """What each mistake costs, a row for each true class, if the prediction is the class of least expected cost."""
-
-    def __post_init__(self) -> None:
-        distinct = len(set(self.classes)) == len(self.classes)
-        require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
-        self._check_rule()
-        if self.spec.fingerprint != self.fingerprint:
-            raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
-        config = self.config
-        n_bytes = config.batch_size * config.bag_size * self.spec.window_bytes
-        # The only size in `run.json` that cannot be checked against the weights.
-        if n_bytes > _LARGEST_BATCH_BYTES:
-            what = f"batch_size {config.batch_size} with bag_size {config.bag_size} makes batches of {n_bytes:,} bytes"
-            raise ModelError(what, place="config", remedy="Lower one of them.")
-
-    def _check_rule(self) -> None:
-        """Refuse thresholds and costs that are not those of the classes."""
-        several, n = self.task == "multi-label", len(self.classes)
-        if self.thresholds is not None:
-            shares = [self.thresholds.get(name, -1.0) for name in self.classes]
-            fits = (several or n == 2) and len(self.thresholds) == n and all(0 <= one <= 1 for one in shares)
-            require(fits, "thresholds", self.thresholds, "a number from 0 to 1 for each class")
-        if self.costs is not None:
-            fits = not several and self.thresholds is None and [len(row) for row in self.costs] == [n] * n
-            fits = fits and all(0 <= one < math.inf for row in self.costs for one in row)
-            require(fits, "costs", self.costs, "a row for each true class, with numbers from 0")
-
-    @property
-    def song_task(self) -> Task:
-        """What is learned, and what is predicted."""
-        thresholds = tuple(float(self.thresholds[name]) for name in self.classes) if self.thresholds else ()
-        task = Task.named(self.task, self.classes)
-        return dataclasses.replace(task, thresholds=thresholds, costs=tuple(map(tuple, self.costs or ())))
 
 
 class Run(Shown):

@@ -7,7 +7,7 @@ from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_store.writer import open_identity
-from songbag_training.runs.run import RunFacts
+from songbag_training.runs.facts import RunFacts
 
 
 def open_store(facts: RunFacts, store: StoreLike | None = None) -> SongStore:

@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from songbag_store.errors import UsageError
+from songbag_store.words import did_you_mean
 from songbag_training.config import COSTS
 from songbag_training.songs.task import THRESHOLD, Task
 from songbag_training.types import Floats
@@ -157,8 +158,8 @@ def _entries(text: str, start: int, sides: list[str], failures: list[_Failure]) 
                 yield _Entry(true, predicted, cost), stop
             elif text[end : end + 1] in ("", ","):
                 failures.append(_Failure(end, f"the cost of {_shown(text[start:end])} is missing"))
-        failures.append(_Failure(after + 1, _unknown(text, after + 1, "=")))
-    failures.append(_Failure(start, _unknown(text, start, ">")))
+        failures.append(_Failure(after + 1, _unknown(text, after + 1, "=", sides)))
+    failures.append(_Failure(start, _unknown(text, start, ">", sides)))
 
 
 def _sides(text: str, start: int, sides: list[str]) -> Iterator[tuple[str, int]]:
@@ -196,14 +197,16 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _unknown(text: str, place: int, until: str) -> str:
+def _unknown(text: str, place: int, until: str, sides: list[str]) -> str:
     """Return what is wrong with a side at which no class stands."""
     rest = text[place : place + _FAR]
     if not rest.strip():
         return "at its end something is missing"
     if until not in rest:
         return f"there is no {until!r} after {_shown(rest)}"
-    return f"{_shown(rest.split(until)[0].strip())} is none of the classes"
+    name = rest.split(until)[0].strip()
+    meant = did_you_mean(name, sides)
+    return f"{_shown(name)} is none of the classes" + (f" ({meant[0].lower()}{meant[1:]})" if meant else "")
 
 
 def _quoted(name: str) -> str:

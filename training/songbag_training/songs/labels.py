@@ -15,6 +15,7 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.index import CONTENT, PLACE_COLUMNS, is_ascending, keep_rows, user_fields
 from songbag_store.progress import Progress, Silent
+from songbag_store.words import did_you_mean
 from songbag_training.config import AS_THEY_ARE, LabelConfig
 from songbag_training.errors import LabelError
 from songbag_training.songs.columns import encoded, is_list, is_nameable, is_text, known_values, whole_values
@@ -136,6 +137,7 @@ def require_columns(schema: pa.Schema, columns: Sequence[str], option: str) -> N
             own = ", ".join(field.name for field in user_fields(schema)) or "none"
             there = f"the columns that came with the songs are: {own}"
             remedy = "Give one of them, or bring columns in with `songbag relabel STORE LABELS`."
+            remedy = f"{did_you_mean(column, [field.name for field in user_fields(schema)])} {remedy}".strip()
             if option == "label":
                 raise LabelError(column, f"there is no such column; {there}", remedy)
             raise UsageError(f"there is no column {column!r}; {there}", place=option, remedy=remedy)

@@ -1,0 +1,206 @@
+"""`info`: what a store, a run or a cross-validation is. Neither Keras nor TensorFlow here."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from songbag_store.format.declaration import declarations
+from songbag_store.format.document import parse_document
+from songbag_store.sql.output import bytes_text
+from songbag_store.store import StoreLike
+from songbag_store.terminal import plain_name
+from songbag_store.upkeep.summary import describe as describe_store, info as store_info
+from songbag_store.words import counted
+from songbag_training.config import TrainConfig
+from songbag_training.evaluation.headline import headline, headline_names, shown_name
+from songbag_training.fit.plan import Plan
+from songbag_training.runs.document import RUN, parse_run_document, read_run_document
+from songbag_training.runs.facts import RunFacts
+from songbag_training.runs.interruption import state_of
+from songbag_training.runs.verification import sealed_folder
+from songbag_training.songs.task import classes_of
+from songbag_training.splits.split import Split
+
+if TYPE_CHECKING:
+    from songbag_training.runs.run import RunLike
+
+_MOST_SHOWN = 20
+_METRICS = "metrics.json"
+
+
+def info(place: StoreLike | RunLike) -> dict[str, Any]:
+    """Return what a store, a run or a cross-validation is, as JSON types.
+
+    Of a store: songs, windows, hours, bytes, sound, classes, spec and snapshots. Of a run: label, classes, model, songs
+    of each part, metrics of the test songs, state, store and snapshot, and the command that makes it again.
+
+    Parameters
+    ----------
+    place : SongStore, Location, Run, str or pathlib.Path
+        The store, at its snapshot; or the folder of a run or a cross-validation.
+
+    Raises
+    ------
+    DamagedRun
+        If a file of the run is not what songbag wrote.
+    """
+    folder = sealed_folder(place)
+    if folder is None:
+        return store_info(cast(StoreLike, place))
+    return _of_run(folder) if (folder / RUN).exists() else _of_cross_validation(folder)
+
+
+def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what `info` returned, as names and values to read."""
+    if "run" not in facts:
+        yield from describe_store(facts)
+        return
+    yield facts["kind"], facts["run"]
+    yield "state", facts["state"]
+    yield "label", facts["label"] + (f" where {facts['where']}" if facts["where"] else "")
+    shown = [f"{plain_name(name, 40)} {n:,}" for name, n in list(facts["classes"].items())[:_MOST_SHOWN]]
+    more = f" and {len(facts['classes']) - _MOST_SHOWN} more" if len(facts["classes"]) > _MOST_SHOWN else ""
+    yield "classes", ", ".join(shown) + more
+    of_parts = "{name} {n:,}" if facts["kind"] == "run" else "fold {name}: {n:,}"
+    yield "songs", ", ".join(of_parts.format(name=plain_name(part, 40), n=n) for part, n in facts["songs"].items())
+    yield "model", f"{facts['encoder']} with {facts['pooling']}"
+    if facts["features"]:
+        yield "features", facts["features"]
+    yield "held out" if facts["kind"] == "run" else "pooled", facts["headline"] or "not evaluated yet"
+    if facts["best_epoch"]:
+        yield "weights", f"of epoch {facts['best_epoch']}"
+    yield "store", f"{facts['store'] or facts['store_uuid']}, snapshot {facts['snapshot']}"
+    settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
+    yield "settings", settings or "all at their defaults"
+    yield "seed", str(facts["seed"])
+    yield "made", facts["created_at"] + (f" to {facts['finished_at']}" if facts["finished_at"] else "")
+    yield "with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    yield "on disk", f"{bytes_text(facts['bytes'])} in {counted(facts['files'], 'file')}"
+    yield "again", facts["command"]
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    facts = _read(folder, RunFacts, RUN)
+    split = Split.read(folder / "split.parquet")
+    metrics = _metrics(folder) if facts.finished_at else {}
+    held_out = metrics.get("test", {})
+    config, own = facts.config, _settings(facts.config)
+    words = ["--snapshot", str(facts.snapshot), "--label", facts.label]
+    return {
+        "kind": "run",
+        "run": str(folder),
+        "state": "finished" if facts.finished_at else f"not finished: {state_of(folder)}",
+        "run_id": facts.run_id,
+        "label": facts.label,
+        "where": facts.where,
+        "task": facts.task,
+        "classes": _class_counts(split, facts.classes),
+        "songs": split.counts(),
+        "group": list(split.group),
+        "encoder": config.encoder,
+        "pooling": config.pooling,
+        "features": facts.spec.in_words(),
+        "fingerprint": facts.fingerprint,
+        "headline": headline(held_out["song"], held_out["intervals"]) if held_out else "",
+        "metrics": _first_metrics(held_out),
+        "best_epoch": facts.best_epoch,
+        "store": facts.store_location,
+        "store_uuid": facts.store_uuid,
+        "snapshot": facts.snapshot,
+        "settings": own,
+        "seed": config.seed,
+        "created_at": facts.created_at,
+        "finished_at": facts.finished_at,
+        "versions": facts.versions,
+        **_size(folder),
+        "command": _command("train", facts.store_location, words, folder, facts.where, config),
+    }
+
+
+def _of_cross_validation(folder: Path) -> dict[str, Any]:
+    plan, first = Plan.open(folder), folder / "fold-1"
+    split = Split.read(folder / "split.parquet")
+    metrics = _metrics(folder) if (folder / _METRICS).exists() else {}
+    fold = _read(first, RunFacts, RUN) if (first / RUN).exists() else None
+    names = sorted({name for label in split.labels for name in classes_of(label)})
+    words = ["--snapshot", str(plan.snapshot), "--label", plan.label]
+    store = fold.store_location if fold else ""
+    return {
+        "kind": "cross-validation",
+        "run": str(folder),
+        "state": "finished" if metrics else f"not finished: {state_of(folder)}",
+        "label": plan.label,
+        "where": plan.where,
+        "task": fold.task if fold else None,
+        "classes": _class_counts(split, names),
+        "songs": split.counts(),
+        "group": list(split.group),
+        "encoder": plan.config.encoder,
+        "pooling": plan.config.pooling,
+        "features": fold.spec.in_words() if fold else "",
+        "fingerprint": fold.fingerprint if fold else None,
+        "headline": headline(metrics["pooled"], metrics["intervals"]) if metrics else "",
+        "metrics": _first_metrics({"song": metrics["pooled"], "intervals": metrics["intervals"]} if metrics else {}),
+        "best_epoch": None,
+        "store": store,
+        "store_uuid": plan.store_uuid,
+        "snapshot": plan.snapshot,
+        "settings": _settings(plan.config),
+        "seed": plan.config.seed,
+        "created_at": fold.created_at if fold else "not begun",
+        "finished_at": None,
+        "versions": fold.versions if fold else {},
+        **_size(folder),
+        "command": _command("cross-validate", store or "STORE", words, folder, plan.where, plan.config),
+    }
+
+
+def _read(folder: Path, cls: type[RunFacts], document: str) -> RunFacts:
+    return read_run_document(folder / document, partial(parse_run_document, cls), "Restore it from a copy.")
+
+
+def _metrics(folder: Path) -> dict[str, Any]:
+    return read_run_document(folder / _METRICS, parse_document, "Write it again with `songbag evaluate RUN`.")
+
+
+def _class_counts(split: Split, classes: list[str]) -> dict[str, int]:
+    found = Counter(name for label in split.labels for name in classes_of(label))
+    return {name: found[name] for name in classes}
+
+
+def _first_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+    """Return the metrics that are shown first, with the ends of their intervals."""
+    if not metrics:
+        return {}
+    song, found = metrics["song"], {}
+    for name in headline_names(song):
+        low, high = metrics["intervals"].get(name) or (None, None)
+        found[shown_name(name)] = {"value": song[name], "low": low, "high": high}
+    return found
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that are not at their defaults, besides those that are told by themselves."""
+    differing = config.differences(TrainConfig())
+    return {name: own for name, (own, _) in differing.items() if name not in ("encoder", "pooling", "seed")}
+
+
+def _size(folder: Path) -> dict[str, int]:
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return {"bytes": sum(sizes), "files": len(sizes)}
+
+
+def _command(command: str, store: str, words: list[str], folder: Path, where: str | None, config: TrainConfig) -> str:
+    """Return the command that makes a run again: with the same snapshot, split and settings."""
+    words = ["songbag", command, store, *words, "--split", str(folder / "split.parquet")]
+    words += ["--where", where] if where is not None else []
+    flags = {name: one.flag for name, one in declarations(TrainConfig).items()}
+    for name, (own, _) in config.differences(TrainConfig()).items():
+        if (flag := flags[name]) is not None:
+            words += [flag] if own is True else [flag, str(own)]
+    return shlex.join([*words, "-o", f"{folder}-again"])
