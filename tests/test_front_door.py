@@ -32,6 +32,7 @@ IN_OTHER_WORDS = {
     "train": {"resume"},
     "cross_validate": {"resume"},
     "extract": {"features"},
+    "relabel": {"from_tags"},
     "copies": {"form", "output"},
     "doctor": {"form", "output"},
     "diff": {"form", "output"},

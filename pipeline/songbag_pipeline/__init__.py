@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from songbag_pipeline.run.config import ExtractConfig as ExtractConfig
     from songbag_pipeline.run.extract import extract as extract
     from songbag_pipeline.run.summary import Summary as Summary
+    from songbag_pipeline.run.tags import Relabelled as Relabelled, relabel_from_tags as relabel_from_tags
     from songbag_pipeline.songs.direct import (
         SongFeatures as SongFeatures,
         features_of as features_of,
@@ -28,6 +29,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_pipeline.run.config": ("ExtractConfig",),
         "songbag_pipeline.run.extract": ("extract",),
         "songbag_pipeline.run.summary": ("Summary",),
+        "songbag_pipeline.run.tags": ("Relabelled", "relabel_from_tags"),
         "songbag_pipeline.songs.direct": ("SongFeatures", "features_of", "read_audio"),
     },
 )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from songbag_pipeline.run.config import ExtractConfig as ExtractConfig
     from songbag_pipeline.run.extract import extract as extract
     from songbag_pipeline.run.summary import Summary as Summary
+    from songbag_pipeline.run.tags import relabel_from_tags as relabel_from_tags
     from songbag_pipeline.songs.direct import features_of as features_of, read_audio as read_audio
     from songbag_store import __version__ as __version__
     from songbag_store.doctor import doctor as doctor
@@ -67,6 +68,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_pipeline.run.config": ("ExtractConfig",),
         "songbag_pipeline.run.extract": ("extract",),
         "songbag_pipeline.run.summary": ("Summary",),
+        "songbag_pipeline.run.tags": ("relabel_from_tags",),
         "songbag_pipeline.songs.direct": ("features_of", "read_audio"),
         "songbag_store.doctor": ("doctor",),
         "songbag_store.errors": ("SongbagError",),

@@ -12,4 +12,5 @@ __all__ = [
     "resampler",
     "sniff",
     "sync",
+    "tags",
 ]

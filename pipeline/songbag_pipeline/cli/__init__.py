@@ -1,4 +1,4 @@
-"""The commands `extract` and `demo`."""
+"""The commands `extract`, `relabel` and `demo`."""
 
 from songbag_pipeline.cli.commands import commands
 

@@ -1,4 +1,4 @@
-"""The commands `extract` and `demo`."""
+"""The commands `extract`, `relabel` and `demo`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from songbag_pipeline.run.config import ExtractConfig
-from songbag_store.cli.options import At, Given, with_location, with_options
+from songbag_store.cli.options import At, Given, Store, with_location, with_options
+from songbag_store.cli.upkeep import relabel_store
 from songbag_store.cli.wording import AsOptions
-from songbag_store.errors import SpecError
+from songbag_store.errors import SpecError, UsageError
 from songbag_store.format.extractor import unasked
 from songbag_store.format.spec import FeatureSpec, features_of
 from songbag_store.progress import shown_on
@@ -22,6 +23,7 @@ from songbag_store.terminal import say
 
 if TYPE_CHECKING:
     from songbag_pipeline.run.summary import Summary
+    from songbag_pipeline.run.tags import Relabelled
 
 commands = typer.Typer()
 _FEATURES_HELP = (
@@ -35,6 +37,14 @@ Source = Annotated[
 NewStore = Annotated[str, typer.Argument(metavar="STORE", help="A folder, s3://, gs:// or az://; made if need be.")]
 Features = Annotated[str | None, typer.Option(metavar="KIND", help=_FEATURES_HELP, rich_help_panel="What to compute")]
 
+Labels = Annotated[
+    Path | None, typer.Argument(metavar="[LABELS]", help="CSV, TSV, JSONL or Parquet: song_id or path, and columns.")
+]
+FromTags = Annotated[
+    bool, typer.Option("--from-tags", help="Fill in artist, album, title, genre, year and track from the files' tags.")
+]
+
+_NAMED = 10
 _DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
 
 
@@ -113,6 +123,42 @@ def _report(summary: Summary, store: str) -> list[str]:
     if summary.n_failed:
         end += f" Why: songbag failures {store}"
     return [*lines, end]
+
+
+@commands.command()
+@with_location(snapshot=False)
+def relabel(store: Store, at: At, labels: Labels = None, from_tags: FromTags = False) -> None:
+    """Join new or corrected columns to the songs of a store, by song_id or path; no feature is touched."""
+    if (labels is None) is not from_tags:
+        raise UsageError("takes LABELS, or --from-tags in their place", place="relabel", remedy="Give one of them.")
+    if labels is not None:
+        relabel_store(at(store), labels)
+        return
+    from songbag_pipeline.run.tags import relabel_from_tags
+
+    done = relabel_from_tags(at(store))
+    for line in _report_tags(done, store):
+        say(line)
+    if done.n_songs and len(done.gone) + len(done.changed) + len(done.unreadable) == done.n_songs:
+        raise typer.Exit(1)
+
+
+def _report_tags(done: Relabelled, store: str) -> list[str]:
+    """Return notes on the songs whose tags were not read, and a line on what was done."""
+    lines = [f"note: {note}" for note in done.notes]
+    again = "songbag extract SOURCE STORE --update-changed --tags computes them again"
+    for song_ids, what in (
+        (done.gone, "files are gone"),
+        (done.changed, f"files have other content than was extracted ({again})"),
+        (done.unreadable, "files cannot be read"),
+    ):
+        if song_ids:
+            named = ", ".join(map(repr, song_ids[:_NAMED])) + ", ..." * (len(song_ids) > _NAMED)
+            lines.append(f"note: {len(song_ids):,} {what}: {named}")
+    tagged = f"{done.n_tagged:,} of {done.n_songs:,} songs have tags"
+    if not done.n_filled:
+        return [*lines, f"{tagged}; there is nothing to fill in. Snapshot {done.store.snapshot}."]
+    return [*lines, f"{tagged}; {done.n_filled:,} values filled in; snapshot {done.store.snapshot} of {store}."]
 
 
 @commands.command()

@@ -1,3 +1,3 @@
 """A run of extraction: plan, coordinate, batch, cluster, workers."""
 
-__all__ = ["config", "extract", "summary"]
+__all__ = ["config", "extract", "summary", "tags"]

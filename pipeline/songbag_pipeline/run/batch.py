@@ -14,6 +14,7 @@ import pyarrow as pa
 
 import songbag_store
 from songbag_pipeline.errors import SongError
+from songbag_pipeline.run.tags import tag_fields
 from songbag_pipeline.run.tally import Teller
 from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.songs.facts import SongFacts
@@ -50,6 +51,8 @@ class Job:
     versions: Mapping[str, str] = dataclasses.field(default_factory=software)
     fragment_bytes: int = 384 << 20
     """Size of the windows, before compression, at which a fragment ends."""
+    tags: tuple[str, ...] = ()
+    """Tags of the songs that become columns."""
     tell_every_s: float = 1.0
     """Least time between two messages of a worker about its batch."""
 
@@ -88,7 +91,7 @@ def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader, teller: Te
             start = spill.n_windows
             song = reader.read(path, spill, job.source_options)
             teller.count(song)
-            facts.append(dataclasses.asdict(song) | {"row_start": start if song.status == "ok" else None})
+            facts.append(dataclasses.asdict(song) | song.tags | {"row_start": start if song.status == "ok" else None})
             if spill.n_windows * job.spec.window_bytes >= job.fragment_bytes:
                 break
         objects = write_fragment(job.store.storage(), fragment, job.spec, spill) if spill.n_windows else {}
@@ -108,9 +111,10 @@ def _write_part(
 ) -> dict[str, pa.Table]:
     """Create the part of a fragment; return its rows by the fragment's name."""
     of_run = {"fragment": fragment, "run_id": job.run_id, "extracted_at": datetime.now(UTC)}
-    user = user_fields(songs.schema)
+    user, tags = user_fields(songs.schema), tag_fields(job.tags)
     given = ["song_id", "path", *(field.name for field in user)]
-    own, schema = pa.schema([field for field in OWN_FIELDS if field.name not in given]), index_schema(user)
+    own = pa.schema([*tags, *(field for field in OWN_FIELDS if field.name not in given)])
+    schema = index_schema([*user, *tags])
     computed = pa.Table.from_pylist([song | of_run for song in facts], schema=own)
     columns = {name: (songs if name in given else computed)[name] for name in schema.names}
     rows = pa.table(columns).cast(schema).append_column(REPLACES, songs[REPLACES])

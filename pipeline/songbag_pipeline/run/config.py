@@ -44,6 +44,9 @@ class ExtractConfig(Declared):
     """
 
     label_from_folder: bool = declared(False, "Put the first folder of each song into a column 'label'.")
+    tags: bool = declared(
+        False, "Put artist, album, title, genre, year and track of the files' own tags into columns of these names."
+    )
     hidden: bool = declared(
         False, "Take hidden entries too, and those of trash, version and system folders.", panel=_SOURCE
     )

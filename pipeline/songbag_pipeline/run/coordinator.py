@@ -77,7 +77,10 @@ class Coordinator:
         store, options, run_id = work.store, work.source.storage_options, uuid.uuid4().hex
         upload = work.config.upload
         contained = containment.for_spec(store.spec, folders_of(upload), modules_of(upload))
-        self._job = Job(store.location, store.uuid, store.spec, run_id, contained, source_options=options, song=song)
+        contained = dataclasses.replace(contained, tags=bool(work.tags))
+        self._job = Job(
+            store.location, store.uuid, store.spec, run_id, contained, source_options=options, song=song, tags=work.tags
+        )
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
         self._again: list[pa.Table] = []

@@ -12,6 +12,7 @@ from songbag_pipeline.errors import SongsChanged
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.plan import COLUMNS, Plan, count_duplicates
 from songbag_pipeline.run.summary import Summary
+from songbag_pipeline.run.tags import free_tags
 from songbag_pipeline.songs.containment import folders_of, try_features
 from songbag_pipeline.sources.listing import Source
 from songbag_pipeline.sources.source import read_source
@@ -41,6 +42,8 @@ class Work:
         How to run.
     summary : Summary
         What was found so far.
+    tags : tuple of str
+        The tags of the songs that become columns.
     """
 
     store: SongStore
@@ -48,6 +51,7 @@ class Work:
     todo: pa.Table
     config: ExtractConfig
     summary: Summary
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -61,6 +65,7 @@ class Work:
                 found.refuse_nowhere()
             opened = open_for_writing(store, partial(_tried, spec, config))
             adopted, left_out = _adopt(opened)
+            tags, tag_notes = _tags(found, adopted) if config.tags else ((), [])
             plan = _plan(found, adopted, config)
         if plan.n_other_columns:
             what = f"{plan.n_other_columns} songs have other columns in the store than the source gives"
@@ -72,9 +77,9 @@ class Work:
             snapshot=adopted.snapshot,
             n_duplicates=count_duplicates(adopted),
             n_again=int(pc.sum(plan.again.slice(0, config.limit)).as_py() or 0),
-            warnings=(*found.warnings, *filter(None, [found.missing()]), *left_out),
+            warnings=(*found.warnings, *filter(None, [found.missing()]), *left_out, *tag_notes),
         )
-        return cls(without_index(adopted), found.location, plan.todo.slice(0, config.limit), config, summary)
+        return cls(without_index(adopted), found.location, plan.todo.slice(0, config.limit), config, summary, tags)
 
 
 def _tried(spec: FeatureSpec | SpecChoice | None, config: ExtractConfig, stored: FeatureSpec | None) -> FeatureSpec:
@@ -123,6 +128,15 @@ def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
         else:
             fitting[name] = rows
     return commit_parts(store, fitting), left_out
+
+
+def _tags(source: Source, store: SongStore) -> tuple[tuple[str, ...], list[str]]:
+    """Return the tags that become columns, and notes on the others and on songs that were stored without tags."""
+    schema = store.inside.state.content.schema
+    tags, notes = free_tags(user_fields(source.songs.schema), user_fields(schema))
+    if store.inside.state.content.n_rows and any(tag not in schema.names for tag in tags):
+        notes.append("songs that the store has already get no tags here: songbag relabel STORE --from-tags reads them")
+    return tags, notes
 
 
 def _plan(source: Source, store: SongStore, config: ExtractConfig) -> Plan:

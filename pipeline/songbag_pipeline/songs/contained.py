@@ -16,7 +16,9 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from songbag_pipeline.songs.facts import Reader
+from songbag_pipeline.audio.tags import Tags, read_tags
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.songs.facts import Reader, SongFacts, failures_of
 from songbag_pipeline.songs.samples import read_samples
 from songbag_store import FeatureSpec
 from songbag_store.child import serve
@@ -77,7 +79,14 @@ def _read(reader: Reader, path: str, wanted: dict[str, Any], file: int) -> dict[
     sink = partial(write_windows, file)
     try:
         if "spec" in wanted:
-            return {"facts": reader(path, FeatureSpec.from_dict(wanted["spec"]), sink).to_dict()}
+            facts = reader(path, FeatureSpec.from_dict(wanted["spec"]), sink)
+            facts.tags = _tags(path) if wanted["tags"] else {}
+            return {"facts": facts.to_dict()}
+        if "tags" in wanted:
+            facts = SongFacts()
+            with failures_of(facts):
+                facts.tags = read_tags(path)
+            return {"facts": facts.to_dict()}
         return {"facts": read_samples(path, wanted["sample_rate_hz"], wanted["max_duration_s"], sink).to_dict()}
     except StoreError as error:
         return {"what": error.what, "place": error.place, "remedy": error.remedy}
@@ -85,6 +94,14 @@ def _read(reader: Reader, path: str, wanted: dict[str, Any], file: int) -> dict[
         return {"failed": ["out-of-memory", "decoding took more memory than it may"]}
     finally:
         os.close(file)
+
+
+def _tags(path: str) -> Tags:
+    """Return the tags of a song that was read; why it failed is known already."""
+    try:
+        return read_tags(path)
+    except SongError:
+        return {}
 
 
 if __name__ == "__main__":

@@ -66,6 +66,8 @@ class Containment:
     """Where the module of an extractor is searched last."""
     modules: tuple[tuple[str, bytes], ...] = ()
     """Names and contents of files that were sent; they are searched before the folders."""
+    tags: bool = False
+    """Whether the tags of the songs are read too."""
 
     def for_spec(self, spec: FeatureSpec, folders: Sequence[str] = (), modules: Mapping[str, bytes] = _NONE) -> Self:
         """Return this for the features of a spec; an extractor from outside gets more time and memory."""
@@ -144,6 +146,11 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
 
         return self._fairly(attempt)
 
+    def read_tags(self, path: str) -> SongFacts:
+        """Read only the tags of a file, which are then the one thing in its facts; it may fail as a song may."""
+        with open(os.devnull, "wb") as nowhere:
+            return self._fairly(lambda: self._attempt(path, {"tags": True}, nowhere.fileno()))
+
     def _fairly(self, attempt: Callable[[], SongFacts]) -> SongFacts:
         """Try a song, and once more in a fresh process if an earlier song may be to blame."""
         is_used = self._songs_read > 0
@@ -165,7 +172,7 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
     def _windows(self, path: str, spill: WindowSpill) -> SongFacts:
         """Have the process read a song; cut its windows off again if it fails."""
         try:
-            facts = self._attempt(path, {"spec": spill.spec.to_dict()}, spill.fileno())
+            facts = self._attempt(path, {"spec": spill.spec.to_dict(), "tags": self.containment.tags}, spill.fileno())
             if facts.status == "ok" and facts.n_windows != spill.n_pending():
                 what = f"{spill.n_pending()} windows were written, and {facts.n_windows} computed"
                 facts.fail("internal-error", what)

@@ -42,6 +42,7 @@ class SongFacts:
     n_windows: int = 0
     feature_sum: list[float] | None = None
     feature_sumsq: list[float] | None = None
+    tags: dict[str, str | int] = dataclasses.field(default_factory=dict)
 
     def fail(self, code: str, what: str) -> None:
         """Turn these into the facts of a failed song, which has no windows."""

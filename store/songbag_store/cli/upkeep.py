@@ -1,4 +1,4 @@
-"""The commands that look after a store: relabel, remove, compact, gc, history and repair; and verifying one."""
+"""The commands that look after a store: remove, compact, gc, history and repair; and verifying one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from songbag_store.terminal import say
 
 commands = typer.Typer()
 
-Labels = Annotated[
-    Path, typer.Argument(metavar="LABELS", help="CSV, TSV, JSONL or Parquet: song_id or path, and columns.")
-]
 Where = Annotated[str, typer.Option("--where", metavar="SQL", help="Remove the songs for which this holds.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete; without it, only say what would go.")]
 Release = Annotated[
@@ -25,20 +22,18 @@ Release = Annotated[
 Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, windows and their sums.")]
 
 
-@commands.command()
-@with_location(snapshot=False)
-def relabel(store: Store, at: At, labels: Labels) -> None:
-    """Join new or corrected columns to the songs of a store, by song_id or path; no feature is touched."""
+def relabel_store(store: Location, labels: Path) -> None:
+    """Join columns of a table and say what was done; the command `relabel` is the pipeline's, which can read tags."""
     from songbag_store.store import SongStore
     from songbag_store.upkeep.change import relabel as run
 
-    opened = SongStore.open(at(store))
+    opened = SongStore.open(store)
     after, n_matched = run(opened, labels)
     if after.snapshot == opened.snapshot:
         say(f"{n_matched:,} songs matched; the store has these values already. Snapshot {after.snapshot}.")
     else:
         n_songs = after.inside.state.content.n_rows
-        say(f"{n_matched:,} of {n_songs:,} songs matched; snapshot {after.snapshot} of {store}.")
+        say(f"{n_matched:,} of {n_songs:,} songs matched; snapshot {after.snapshot} of {store.address}.")
 
 
 @commands.command()

@@ -1,0 +1,139 @@
+"""What a file says of itself: artist, album, title, genre, year and track, read from its tags through PyAV."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+
+import av
+
+from songbag_pipeline.audio.files import FilePart, open_regular
+from songbag_pipeline.audio.formats import AudioFormat
+from songbag_pipeline.audio.sniff import sniff
+
+Tags = dict[str, str | int]
+"""The value of each tag that a file has; one that it has not, or that says nothing, is left out."""
+
+LONGEST = 500
+"""Characters that are kept of a text."""
+
+_YEAR = re.compile(r"(?<!\d)([12]\d{3})(?:(?!\d)|(?=[01]\d[0-3]\d(?!\d)))", re.ASCII)
+_TRACK = re.compile(r"\s*(\d{1,5})(?!\d)", re.ASCII)
+_NUMBERED = re.compile(r"\d+[^\d]", re.ASCII)
+_FRONT_BYTES = 1 << 20
+_LARGEST_TRACK = 65_535
+
+
+def read_tags(path: str) -> Tags:
+    """Return the tags of a file. Tags that cannot be read are none: they say nothing of the audio.
+
+    Raises
+    ------
+    SongError
+        If the file cannot be opened, or is no audio.
+    """
+    with open_regular(path) as file:
+        form = sniff(file)
+        tags: Tags = {}
+        # An ID3 tag in front has longer texts than one at the end.
+        for start in sorted({0, form.start}, reverse=True):
+            # A file may lack memory for a picture of a gigabyte; the other files go on.
+            with suppress(av.FFmpegError, ArithmeticError, LookupError, ValueError, MemoryError, OSError):
+                tags |= _told(FilePart(file, start), form)
+        genre = _genre_in_front(file.read_at(_FRONT_BYTES, 0)) if tags.get("genre") else ""
+        return tags | {"genre": genre} if genre else tags
+
+
+def _genre_in_front(head: bytes) -> str:
+    """Return the genre of an ID3 tag (2.3, 2.4) if it is a text that begins with a number; else an empty text.
+
+    FFmpeg takes "80s" for number 80 of the list of genres, which is Folk.
+    """
+    at, end = 10, len(head)
+    while head[:3] == b"ID3" and at + 11 < end:
+        name, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8])
+        if head[3] == 4:  # four bytes of seven bits
+            size = sum((size >> 8 * place & 0x7F) << 7 * place for place in range(4))
+        if name == b"TCON":
+            encoding = dict(enumerate(("latin-1", "utf-16", "utf-16-be", "utf-8"))).get(head[at + 10], "latin-1")
+            text = plain(head[at + 11 : at + 10 + size].decode(encoding, "replace").partition("\0")[0])
+            return text if _NUMBERED.match(text) else ""
+        at += 10 + size
+    return ""
+
+
+def _told(part: FilePart, form: AudioFormat) -> Tags:
+    """Return the tags of a part of a file, opened as the format that was recognised."""
+    if not form.container:
+        return {}
+    options = {"format_whitelist": form.container, "protocol_whitelist": "file"}
+    with av.open(part, format=form.container, options=options, metadata_errors="surrogateescape") as container:
+        told = [dict(container.metadata), *(dict(stream.metadata) for stream in container.streams.audio)]
+    return tags_of(told)
+
+
+def tags_of(told: list[dict[str, str]]) -> Tags:
+    """Return the tags among what a file says; of two texts under one name the first that says something holds."""
+    found: Tags = {}
+    for tag, (names, value_of) in _TAGS.items():
+        values = (value_of(plain(text)) for name in names for text in _under(name, told))
+        value = next((value for value in values if value), None)
+        if value:
+            found[tag] = value
+    return found
+
+
+def _under(name: str, told: list[dict[str, str]]) -> Iterator[str]:
+    return (text for one in told for key, text in one.items() if key.casefold() == name)
+
+
+def plain(text: str) -> str:
+    """Return a text on one line, composed (NFC), without control characters, and at most `LONGEST` characters long.
+
+    Bytes that are not UTF-8 are read as Windows-1252. A text whose characters are the bytes of a text in UTF-8, as
+    programs write it that confuse the two, is read as that.
+    """
+    if any("\udc80" <= character <= "\udcff" for character in text):
+        text = text.encode("utf-8", "surrogateescape").decode("latin-1")
+    elif not text.isascii():
+        with suppress(UnicodeError):
+            text = text.encode("latin-1").decode()
+    text = "".join(_windows(character) for character in text[: 4 * LONGEST])
+    text = " ".join(unicodedata.normalize("NFC", text).split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 3].rstrip() + "..."
+
+
+def _windows(character: str) -> str:
+    """Return what is printed for a character: those of Windows stand where Latin-1 has control characters."""
+    if "\x80" <= character <= "\x9f":
+        character = character.encode("latin-1").decode("cp1252", "replace")
+    return " " if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character == "\ufeff" else character
+
+
+def _year(text: str) -> int | None:
+    """Return the first year from 1000 to 2999 of a text such as 2004, 2004-03-01, 20040301 or 1 March 2004."""
+    match = _YEAR.search(text)
+    return int(match[1]) if match else None
+
+
+def _track(text: str) -> int | None:
+    """Return the number that a text such as 3, 03 or 3/12 begins with; 0 says nothing."""
+    match = _TRACK.match(text)
+    number = int(match[1]) if match else 0
+    return number if number <= _LARGEST_TRACK else None
+
+
+_TAGS: Mapping[str, tuple[tuple[str, ...], Callable[[str], str | int | None]]] = {
+    "artist": (("artist", "album_artist", "albumartist", "performer", "author"), str),
+    "album": (("album",), str),
+    "title": (("title",), str),
+    "genre": (("genre",), str),
+    "year": (("date", "year", "date_released", "date_recorded", "originaldate"), _year),
+    "track": (("track", "tracknumber"), _track),
+}
+TEXTS = ("artist", "album", "title", "genre")
+"""The tags that are texts; the others are whole numbers."""
+NAMES = tuple(_TAGS)
+"""The tags, in the order of their columns."""
