@@ -52,7 +52,7 @@ class SongError(SongbagError, ValueError):
 
 
 class SongsChanged(SongbagError):
-    """Files whose content differs from that of the stored features."""
+    """Songs whose file, or part of it, is not that of the stored features."""
 
     def __init__(self, song_ids: Sequence[str], *, place: str) -> None:
         named = ", ".join(repr(s) for s in song_ids[:5]) + (", ..." if len(song_ids) > 5 else "")

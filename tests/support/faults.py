@@ -97,7 +97,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "TSV and JSON Lines are read; the others are refused with what to do, and nothing is made.",
         ),
         98: ("No song could be stored.", "The exit code is 1."),
-        99: ("A manifest has columns for parts of recordings.", "It is refused with their names."),
+        99: (
+            "A manifest has columns for parts of recordings.",
+            "Each part is a song; bounds that make no part are refused with their line.",
+        ),
     },
     "Storage and processes": {
         38: ("The disk fills up.", "Said in words; nothing half-written is visible; the next run goes on."),

@@ -13,7 +13,7 @@ from songbag_pipeline.audio.decoders.libsndfile import open_libsndfile
 from songbag_pipeline.audio.files import RegularFile
 from songbag_pipeline.audio.formats import AudioFormat, Decoder
 from songbag_pipeline.audio.meter import Meter
-from songbag_pipeline.audio.recording import Channels, Recording, Undecodable, cut, mono
+from songbag_pipeline.audio.recording import WHOLE, Channels, Excerpt, Recording, Undecodable, cut, mono
 from songbag_pipeline.audio.sniff import sniff
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.types import FloatArray
@@ -57,7 +57,7 @@ def decode(
     file: RegularFile,
     form: AudioFormat,
     decoder: Decoder,
-    max_duration_s: float | None = None,
+    excerpt: Excerpt = WHOLE,
     *,
     meter: Meter | None = None,
 ) -> Iterator[tuple[Recording, Iterator[FloatArray]]]:
@@ -66,13 +66,14 @@ def decode(
     Parameters
     ----------
     file : RegularFile
-        Read from its beginning, and hashed on the way if `hash_while_read` was called.
+        Hashed on the way if `hash_while_read` was called.
     form : AudioFormat
         What `sniff` returned.
     decoder : str
         One of the format's.
-    max_duration_s : float, optional
-        Stop after this much of the recording, in seconds.
+    excerpt : Excerpt
+        What is wanted of it. What lies before is not decoded where the decoder finds a later place to begin, and left
+        out elsewhere; the samples are the same.
     meter : Meter, optional
         Measures what is yielded, before it is mixed to mono.
 
@@ -94,24 +95,29 @@ def decode(
         recording.check(recording.sample_rate_hz, recording.channels)
         if form.skipped:
             recording.notes.append(f"the first {form.start:,} bytes are no audio and were left out")
-        yield recording, _mixed(recording, blocks(recording), max_duration_s, meter)
+        yield recording, _mixed(recording, blocks(recording, excerpt.start_s), excerpt, meter)
 
 
 def _mixed(
-    recording: Recording, blocks: Iterator[Channels], end_s: float | None, meter: Meter | None
+    recording: Recording, blocks: Iterator[Channels], excerpt: Excerpt, meter: Meter | None
 ) -> Iterator[FloatArray]:
-    """Mix blocks to mono up to some time; count and measure them, and refuse NaN and infinity."""
+    """Mix what is wanted of blocks to mono; count and measure it, and refuse NaN and infinity."""
     for block in blocks:
-        kept = block if end_s is None else cut(block, 0, max(0, recording.frames_until(end_s)))
-        mixed = mono(kept)
-        if meter is not None:
-            meter.add(kept, mixed, recording.block_rate_hz)
-        if not recording.integers and not np.isfinite(mixed).all():
-            raise SongError("non-finite", f"there are NaN or infinite samples after {recording.decoded_s:.1f} s")
-        recording.count(len(mixed))
-        yield mixed
-        if end_s is not None and recording.frames_until(end_s) <= 0:
+        first, stop = recording.wanted(excerpt, len(block[0]))
+        if first < stop or not first:
+            kept = cut(block, first, stop)
+            mixed = mono(kept)
+            if meter is not None:
+                meter.add(kept, mixed, recording.block_rate_hz)
+            if not recording.integers and not np.isfinite(mixed).all():
+                raise SongError("non-finite", f"there are NaN or infinite samples after {recording.decoded_s:.1f} s")
+            recording.count(stop, len(mixed))
+            yield mixed
+        else:
+            recording.count(stop, 0)
+        if recording.is_over(excerpt):
             recording.truncated = False
             return
     if not recording.decoded_s:
         raise Undecodable("no-audio", "the file has a header and no samples")
+    recording.ended_within(excerpt)

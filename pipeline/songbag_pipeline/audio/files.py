@@ -76,8 +76,12 @@ class FilePart(io.RawIOBase):
     """
 
     def __init__(self, file: RegularFile, start: int, end: int | None = None) -> None:
-        self._descriptor, self._start, self._at = file.fileno(), start, 0
+        self._file, self._descriptor, self._start, self._at = file, file.fileno(), start, 0
         self.n_bytes = max(0, (os.fstat(self._descriptor).st_size if end is None else end) - start)
+
+    def again(self) -> FilePart:
+        """Return the same part with a position of its own."""
+        return FilePart(self._file, self._start, self._start + self.n_bytes)
 
     def readable(self) -> bool:
         return True

@@ -6,13 +6,14 @@ import os
 from collections.abc import Iterator
 from io import BufferedReader
 
-from songbag_pipeline.audio.frames import Frames
+from songbag_pipeline.audio.frames import Frames, Place
 
 _STREAMINFO_BYTES = 34
 _MOST_BLOCKS = 1024
 _LONGEST_HEADER = 16
 _SMALLEST_FRAME = 9
 _SAMPLES_AT_ONCE = 1 << 18
+_NEAR_BYTES = 1 << 17
 # Bytes after the frame's number, by the codes of block size and sample rate (RFC 9639, 9.1.1 and 9.1.2).
 _SIZE_BYTES = {6: 1, 7: 2}
 _RATE_BYTES = {12: 1, 13: 2, 14: 2}
@@ -33,6 +34,7 @@ class FlacFrames(Frames):
         # Frames of silence take 14 bytes: without a limit, one packet of them would become gigabytes of samples.
         block = int.from_bytes(streaminfo[2:4])
         self._at_once = max(1, _SAMPLES_AT_ONCE // max(1, block * self.channels))
+        self._block = block
 
     @classmethod
     def read(cls, file: BufferedReader, start: int) -> FlacFrames | None:
@@ -48,6 +50,28 @@ class FlacFrames(Frames):
         mark = os.pread(file.fileno(), 3, at)
         fixed = len(streaminfo) == _STREAMINFO_BYTES and streaminfo[:2] == streaminfo[2:4]
         return cls(streaminfo, at, mark) if fixed and mark[:2] == b"\xff\xf8" else None
+
+    def place(self, file: BufferedReader, sample: int, end: int) -> Place:
+        """Return a frame at or before a sample, found by halving the file: frames are numbered, and stand alone."""
+        low, self._number = self.first, 0
+        while end - low > _NEAR_BYTES:
+            middle = (low + end) // 2
+            at, number = self._next_numbered(os.pread(file.fileno(), _NEAR_BYTES, middle), middle - low)
+            if at < 0 or number * self._block > sample:
+                end = middle
+            else:
+                low, self._number = middle + at, number
+        return Place(low, self._number * self._block)
+
+    def _next_numbered(self, data: bytes, n_before: int) -> tuple[int, int]:
+        """Return place and number of the first frame that begins in data; -1 if none does."""
+        at = data.find(self._mark)
+        while at >= 0:
+            number = _number(data[at : at + _LONGEST_HEADER])
+            if number is not None and self._number < number <= self._number + (n_before + at) // _SMALLEST_FRAME:
+                return at, number
+            at = data.find(self._mark, at + 1)
+        return -1, 0
 
     def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Yield where the last frame begins; before it, the begin of every `_at_once`-th frame."""
@@ -80,6 +104,8 @@ class FlacFrames(Frames):
 
 def _number(header: bytes) -> int | None:
     """Return the number of a frame; None if this is not the header of a frame (RFC 9639, 9.1)."""
+    if len(header) < _LONGEST_HEADER:
+        return None
     n_bytes = max(1, 8 - (header[4] ^ 0xFF).bit_length())
     if n_bytes > 7 or header[3] & 1:
         return None

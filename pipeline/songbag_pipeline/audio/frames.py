@@ -3,6 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from io import BufferedReader
+from typing import NamedTuple
+
+
+class Place(NamedTuple):
+    """Where decoding may begin.
+
+    Attributes
+    ----------
+    at : int
+        Where a frame begins, in bytes.
+    sample : int
+        How many samples the frames before it hold.
+    before : tuple of (int, int)
+        Place and length of the frames before it that the decoder must have seen.
+    """
+
+    at: int
+    sample: int
+    before: tuple[tuple[int, int], ...] = ()
 
 
 class Frames:
@@ -41,6 +61,25 @@ class Frames:
 
     def __init__(self, sample_rate_hz: int, channels: int, first: int) -> None:
         self.sample_rate_hz, self.channels, self.first = sample_rate_hz, channels, first
+
+    def place(self, file: BufferedReader, sample: int, end: int) -> Place:
+        """Return where decoding may begin so that this sample and those after it are what they are in the whole.
+
+        Parameters
+        ----------
+        file : file
+            Where the frames are.
+        sample : int
+            Counted from the first sample of the first frame.
+        end : int
+            Where the frames end, in bytes.
+
+        Raises
+        ------
+        ValueError
+            If frames cannot be counted.
+        """
+        raise NotImplementedError
 
     def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Yield places where frames begin, and how many frames lie between each and the one before it.

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from functools import lru_cache
 from io import BufferedReader
 
-from songbag_pipeline.audio.frames import Frames
+from songbag_pipeline.audio.frames import Frames, Place
 from songbag_pipeline.errors import SongError
 
 _FIRST_BYTES = 4096
 _ENCODERS = (b"LAME", b"Lavf", b"Lavc")
+_READ_AT_ONCE = 1 << 20
+_FRAMES_BEFORE = 128
+"""Frames after which an MP3 decoder has forgotten what was before: a frame uses up to 511 bytes of those before it, or
+255 bytes of the shortest ones (ISO 13818-3, 2.4.2.7), at most 85 of them; its samples overlap with those of two more."""
 _DECODER_DELAY = 529
 """Samples that every MP3 decoder adds at the start (LAME's technical FAQ: 528, plus the first one)."""
 
@@ -25,6 +29,16 @@ def frame_bytes(header: bytes) -> int:
 def mpeg_frame_bytes(header: bytes) -> int:
     """Return the length of a frame of MPEG audio from its first 3 bytes; 0 if it is none."""
     return _mpeg_length(header + b"\0")
+
+
+@lru_cache(maxsize=4096)
+def _length_of_kind(header: bytes, kind: bytes) -> int:
+    """Return the length of a frame from its first 3 bytes; 0 if it has another version, layer or sample rate."""
+    return mpeg_frame_bytes(header) if len(header) > 2 and _kind_of(header) == kind else 0
+
+
+def _kind_of(header: bytes) -> bytes:
+    return bytes([header[1] & 0xFE, header[2] & 0x0C])
 
 
 def _adts_length(header: bytes) -> int:
@@ -80,6 +94,8 @@ class Mp3Frames(Frames):
 
     codec = "mp3float"
     bytes_at_once = 1 << 15
+    _kind = b""
+    _frame_samples = 0
 
     @classmethod
     def read(cls, file: BufferedReader, first: int) -> Mp3Frames | None:
@@ -99,6 +115,7 @@ class Mp3Frames(Frames):
         version = frame[1] >> 3 & 3
         channels = 1 if frame[3] >> 6 == 3 else 2
         frames = cls(_SAMPLE_RATES[frame[2] >> 2 & 3] >> (3 - version if version else 2), channels, first)
+        frames._kind, frames._frame_samples = _kind_of(frame), 1152 if version == 3 else 576
         if not any(mark in frame[:64] for mark in (b"Xing", b"Info", b"VBRI")):
             return frames
         side_information = {(True, 1): 17, (True, 2): 32, (False, 1): 9, (False, 2): 17}[version == 3, channels]
@@ -111,11 +128,30 @@ class Mp3Frames(Frames):
         delays = int.from_bytes(tag[encoder + 21 : encoder + 24])
         # The frame with the tag holds no music.
         frames.first += len(frame)
-        frames.n_samples = n_frames * (1152 if version == 3 else 576)
+        frames.n_samples = n_frames * frames._frame_samples
         frames.start = (delays >> 12) + _DECODER_DELAY
         frames.stop = min(frames.n_samples - (delays & 0xFFF) + _DECODER_DELAY, frames.n_samples)
         frames.declared_frames = max(0, frames.stop - frames.start)
         return frames
+
+    def place(self, file: BufferedReader, sample: int, end: int) -> Place:
+        """Return the frame of a sample: frames are counted by their headers, which takes a hundredth of decoding."""
+        wanted = sample // self._frame_samples
+        before: list[tuple[int, int]] = []
+        at, number = self.first, 0
+        while number < wanted:
+            data, read = os.pread(file.fileno(), min(_READ_AT_ONCE, max(0, end - at)), at), 0
+            while number < wanted and (length := _length_of_kind(data[read : read + 3], self._kind)):
+                if read + length > len(data):
+                    break
+                if number >= wanted - _FRAMES_BEFORE:
+                    before.append((at + read, length))
+                read += length
+                number += 1
+            if not read:
+                raise ValueError("the frames end, or something else is between them")
+            at += read
+        return Place(at, number * self._frame_samples, tuple(before))
 
     def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Yield where the last frame begins, which is not whole; frames are counted by the lengths in their headers."""

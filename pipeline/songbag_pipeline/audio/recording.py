@@ -36,6 +36,44 @@ class Undecodable(SongError):
         self.whole_s = whole_s
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Excerpt:
+    """What is wanted of a recording, in seconds from its beginning; each bound is the nearest sample of the file."""
+
+    start_s: float = 0.0
+    end_s: float | None = None
+    """None: to its end."""
+    longest_s: float | None = None
+    """The most that is wanted, from `start_s` on; None: all of it."""
+
+
+WHOLE = Excerpt()
+
+
+@dataclasses.dataclass(slots=True)
+class _Count:
+    """Frames, counted at rates that may change."""
+
+    rate_hz: int
+    frames: int = 0
+    earlier_s: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier_s + self.frames / self.rate_hz
+
+    def add(self, n_frames: int, rate_hz: int) -> None:
+        if rate_hz != self.rate_hz:
+            self.earlier_s, self.frames, self.rate_hz = self.seconds, 0, rate_hz
+        self.frames += n_frames
+
+    def until(self, end_s: float, rate_hz: int, to_whole: Callable[[float], int] = int) -> int:
+        """Return how many frames of a rate are left until a time; it may be negative."""
+        if rate_hz != self.rate_hz:
+            return to_whole((end_s - self.seconds) * rate_hz)
+        return to_whole((end_s - self.earlier_s) * rate_hz) - self.frames
+
+
 @dataclasses.dataclass(slots=True)
 class Recording:
     """An open recording: its header, and what decoding has found so far.
@@ -71,12 +109,12 @@ class Recording:
     notes: list[str] = dataclasses.field(default_factory=list)
     _change: str = ""
     _n_changes: int = 0
-    _frames: int = 0
-    _rate_hz: int = 0
-    _earlier_s: float = 0.0
+    _decoded: _Count = dataclasses.field(init=False)
+    _kept: _Count = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        self.block_rate_hz = self._rate_hz = self.sample_rate_hz
+        self.block_rate_hz = self.sample_rate_hz
+        self._decoded, self._kept = _Count(self.sample_rate_hz), _Count(self.sample_rate_hz)
 
     @property
     def declared_s(self) -> float | None:
@@ -88,12 +126,17 @@ class Recording:
 
     @property
     def decoded_s(self) -> float:
-        """The length decoded so far, in seconds."""
-        return self._earlier_s + self._frames / self._rate_hz
+        """How far it is decoded, in seconds from its beginning."""
+        return self._decoded.seconds
+
+    @property
+    def kept_s(self) -> float:
+        """How much of it was wanted so far, in seconds."""
+        return self._kept.seconds
 
     @property
     def decoded_frames(self) -> int:
-        """The length decoded so far, in frames at the rate of the header."""
+        """How far it is decoded, in frames at the rate of the header."""
         return round(self.decoded_s * self.sample_rate_hz)
 
     @property
@@ -130,17 +173,56 @@ class Recording:
         if self.declared_frames is not None and n_frames is not None:
             self.declared_frames += round(n_frames * self.sample_rate_hz / rate_hz)
 
-    def count(self, n_frames: int) -> None:
-        """Count the frames of a block."""
-        if self.block_rate_hz != self._rate_hz:
-            self._earlier_s, self._frames, self._rate_hz = self.decoded_s, 0, self.block_rate_hz
-        self._frames += n_frames
+    def begin_at(self, n_frames: int) -> None:
+        """Note that the first block does not begin with the recording, but after so many frames of it."""
+        self._decoded.frames = n_frames
 
-    def frames_until(self, end_s: float) -> int:
-        """Return how many frames at the rate of the last block are left until a time; it may be negative."""
-        if self.block_rate_hz != self._rate_hz:
-            return int((end_s - self.decoded_s) * self.block_rate_hz)
-        return int((end_s - self._earlier_s) * self._rate_hz) - self._frames
+    def wanted(self, excerpt: Excerpt, n_frames: int) -> tuple[int, int]:
+        """Return which frames of the last block are wanted: the first one, and the one after the last."""
+        stop = max(0, min(n_frames, self._left(excerpt, n_frames)))
+        if not excerpt.start_s:
+            return 0, stop
+        return min(stop, max(0, self._decoded.until(excerpt.start_s, self.block_rate_hz, round))), stop
+
+    def is_over(self, excerpt: Excerpt) -> bool:
+        """Return whether nothing more is wanted."""
+        return self._left(excerpt, 1) <= 0
+
+    def _left(self, excerpt: Excerpt, at_most: int) -> int:
+        """Return how many frames at the rate of the last block may be left to decode, and at most so many."""
+        left = at_most
+        if excerpt.end_s is not None:
+            left = min(left, self._decoded.until(excerpt.end_s, self.block_rate_hz, round))
+        if excerpt.longest_s is not None:
+            skipped = max(0, self._decoded.until(excerpt.start_s, self.block_rate_hz, round)) if excerpt.start_s else 0
+            left = min(left, skipped + self._kept.until(excerpt.longest_s, self.block_rate_hz))
+        return left
+
+    def count(self, n_frames: int, n_kept: int) -> None:
+        """Count the frames of a block that were decoded, and those of them that were wanted."""
+        self._decoded.add(n_frames, self.block_rate_hz)
+        self._kept.add(n_kept, self.block_rate_hz)
+
+    def declared_of(self, excerpt: Excerpt) -> float | None:
+        """Return how long what is wanted is said to be: by its bounds, else by the header."""
+        if excerpt.end_s is not None:
+            return excerpt.end_s - excerpt.start_s
+        return None if self.declared_s is None else max(0.0, self.declared_s - excerpt.start_s)
+
+    def ended_within(self, excerpt: Excerpt) -> None:
+        """Note that the recording has ended and more was wanted; refuse it if nothing of that is there.
+
+        Raises
+        ------
+        SongError
+            ``part-beyond-end``.
+        """
+        if excerpt.start_s and not self.kept_s:
+            what = f"the part begins at {excerpt.start_s:.3f} s, and the recording ends at {self.decoded_s:.3f} s"
+            raise SongError("part-beyond-end", what)
+        if excerpt.end_s is not None and falls_short(self.kept_s, excerpt.end_s - excerpt.start_s):
+            self.truncated = True
+            self.notes.append(f"the part ends at {excerpt.end_s:.3f} s, and the recording at {self.decoded_s:.3f} s")
 
     def ended(self, noted: bool) -> None:
         """Note the end of the stream: truncated if the decoder says so, or more than 1 % is missing."""
@@ -156,8 +238,12 @@ class Recording:
 AnyArray: TypeAlias = npt.NDArray[Any]
 Channels: TypeAlias = Sequence[AnyArray] | AnyArray
 """The samples of each channel, of shape (S,): floats of which 1 is full scale, or integers that fill their type."""
-Blocks = Callable[[Recording], Iterator[Channels]]
-"""Decodes a recording to blocks, which are valid until the next one is drawn, and notes on it what is found."""
+Blocks = Callable[[Recording, float], Iterator[Channels]]
+"""Decodes a recording to blocks, which are valid until the next one is drawn, and notes on it what is found.
+
+Nothing before the seconds given is needed: a decoder that can find a later place begins there, and says so with
+`Recording.begin_at`. Its samples from there on are those that it gives of the whole.
+"""
 
 
 def falls_short(present: float, declared: float) -> bool:

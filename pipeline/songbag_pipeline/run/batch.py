@@ -18,10 +18,12 @@ from songbag_pipeline.run.tags import tag_fields
 from songbag_pipeline.run.tally import Teller
 from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.songs.facts import SongFacts
+from songbag_pipeline.sources.bounds import excerpts_of
+from songbag_pipeline.sources.bucket import LocalCopies
 from songbag_store import FeatureSpec
 from songbag_store.commits.parts import write_part
 from songbag_store.format.facts import ObjectFacts
-from songbag_store.format.index import OWN_FIELDS, REPLACES, index_schema, user_fields
+from songbag_store.format.index import END, OWN_FIELDS, REPLACES, START, index_schema, user_fields
 from songbag_store.storage.location import Location
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment
@@ -86,10 +88,10 @@ def run_batch(job: Job, songs: pa.Table) -> dict[str, pa.Table]:
 def _run_fragment(job: Job, songs: pa.Table, reader: ContainedReader, teller: Teller) -> dict[str, pa.Table]:
     """Compute songs, the first ones first, until the fragment is large enough."""
     fragment, facts = uuid.uuid4().hex, list[dict[str, Any]]()
-    with WindowSpill(job.spec) as spill:
-        for path in songs["path"].to_pylist():
+    with WindowSpill(job.spec) as spill, LocalCopies(job.source_options) as copies:
+        for path, excerpt in zip(songs["path"].to_pylist(), excerpts_of(songs), strict=True):
             start = spill.n_windows
-            song = reader.read(path, spill, job.source_options)
+            song = reader.read(path, spill, copies, excerpt)
             teller.count(song)
             facts.append(dataclasses.asdict(song) | song.tags | {"row_start": start if song.status == "ok" else None})
             if spill.n_windows * job.spec.window_bytes >= job.fragment_bytes:
@@ -112,7 +114,7 @@ def _write_part(
     """Create the part of a fragment; return its rows by the fragment's name."""
     of_run = {"fragment": fragment, "run_id": job.run_id, "extracted_at": datetime.now(UTC)}
     user, tags = user_fields(songs.schema), tag_fields(job.tags)
-    given = ["song_id", "path", *(field.name for field in user)]
+    given = ["song_id", "path", START, END, *(field.name for field in user)]
     own = pa.schema([*tags, *(field for field in OWN_FIELDS if field.name not in given)])
     schema = index_schema([*user, *tags])
     computed = pa.Table.from_pylist([song | of_run for song in facts], schema=own)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store import FeatureSpec
+from songbag_store.format.index import END, START
 
 _FRAGMENT_BYTES = 192 << 20  # before compression; about 128 MB after it
 _LARGEST_S = 36 * 3600.0
@@ -35,7 +36,7 @@ def shares(songs: pa.Table, spec: FeatureSpec, n_workers: Callable[[], int]) -> 
     Parameters
     ----------
     songs : pyarrow.Table
-        With ``path`` and ``file_bytes``.
+        With ``path``, ``file_bytes``, ``start_s`` and ``end_s``.
     spec : FeatureSpec
         Says how many bytes of features a second of audio becomes.
     n_workers : callable
@@ -57,16 +58,19 @@ def shares(songs: pa.Table, spec: FeatureSpec, n_workers: Callable[[], int]) -> 
 def expected_s(songs: pa.Table, spec: FeatureSpec) -> npt.NDArray[np.float64]:
     """Return how many seconds of each song are likely to be read, shape (songs,).
 
-    The length is guessed from size and suffix of the file. Where the guess is far too low,
-    `songbag_pipeline.run.batch.run_batch` makes several fragments of a batch.
+    The length of a file is guessed from its size and suffix; that of a part of it is known, or is the rest. Where the
+    guess is far too low, `songbag_pipeline.run.batch.run_batch` makes several fragments of a batch.
     """
     guessed = [np.empty(0)]
     # In pieces, so that a list of millions takes little memory.
-    for piece in songs.select(["path", "file_bytes"]).to_batches(_ROWS_AT_ONCE):
+    for piece in songs.select(["path", "file_bytes", START, END]).to_batches(_ROWS_AT_ONCE):
         suffix = pc.struct_field(pc.extract_regex(piece["path"], r"(?P<suffix>\.[^./]*)$"), "suffix")
         known = pc.fill_null(pc.index_in(pc.utf8_lower(suffix), value_set=_SUFFIXES), len(_SUFFIXES))
         sizes = pc.fill_null(piece["file_bytes"], 0).cast(pa.float64())
-        guessed.append(np.asarray(sizes) / _RATES[np.asarray(known)])
+        whole = np.asarray(sizes) / _RATES[np.asarray(known)]
+        starts = np.asarray(pc.fill_null(piece[START], 0.0))
+        # The end is believed, because the guess may be far too low.
+        guessed.append(np.asarray(pc.coalesce(piece[END], pa.array(whole))) - starts)
     longest_s = np.inf if spec.max_duration_s is None else spec.max_duration_s
     return np.concatenate(guessed).clip(_hop_s(spec), max(longest_s, _hop_s(spec)))
 

@@ -16,6 +16,7 @@ from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
+from songbag_pipeline.audio.recording import Excerpt
 from songbag_pipeline.audio.tags import Tags, read_tags
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.songs.facts import Reader, SongFacts, failures_of
@@ -79,7 +80,7 @@ def _read(reader: Reader, path: str, wanted: dict[str, Any], file: int) -> dict[
     sink = partial(write_windows, file)
     try:
         if "spec" in wanted:
-            facts = reader(path, FeatureSpec.from_dict(wanted["spec"]), sink)
+            facts = reader(path, FeatureSpec.from_dict(wanted["spec"]), sink, Excerpt(**wanted["excerpt"]))
             facts.tags = _tags(path) if wanted["tags"] else {}
             return {"facts": facts.to_dict()}
         if "tags" in wanted:
@@ -87,7 +88,7 @@ def _read(reader: Reader, path: str, wanted: dict[str, Any], file: int) -> dict[
             with failures_of(facts):
                 facts.tags = read_tags(path)
             return {"facts": facts.to_dict()}
-        return {"facts": read_samples(path, wanted["sample_rate_hz"], wanted["max_duration_s"], sink).to_dict()}
+        return {"facts": read_samples(path, wanted["sample_rate_hz"], Excerpt(**wanted["excerpt"]), sink).to_dict()}
     except StoreError as error:
         return {"what": error.what, "place": error.place, "remedy": error.remedy}
     except MemoryError:

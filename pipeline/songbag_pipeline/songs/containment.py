@@ -23,9 +23,10 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from songbag_pipeline.audio.files import modification_time
+from songbag_pipeline.audio.recording import WHOLE, Excerpt
 from songbag_pipeline.errors import ContainmentError, SongError
 from songbag_pipeline.songs.facts import SongFacts
-from songbag_pipeline.sources.bucket import local_copy
+from songbag_pipeline.sources.bucket import LocalCopies
 from songbag_store.child import ONE_THREAD, Child
 from songbag_store.errors import SpecError, StoreError, UsageError
 from songbag_store.format.document import reason
@@ -110,7 +111,9 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         child.close()
         return ended
 
-    def read(self, address: str, spill: WindowSpill, storage_options: Mapping[str, str] | None = None) -> SongFacts:
+    def read(
+        self, address: str, spill: WindowSpill, copies: LocalCopies | None = None, excerpt: Excerpt = WHOLE
+    ) -> SongFacts:
         """Compute the windows of one song.
 
         Parameters
@@ -119,8 +122,10 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
             An audio file, or an object that is fetched first.
         spill : WindowSpill
             Gets the windows of a song that does not fail.
-        storage_options : mapping of str to str, optional
-            How to reach the object.
+        copies : LocalCopies, optional
+            Fetches the object.
+        excerpt : Excerpt
+            What the song is of the file.
 
         Raises
         ------
@@ -132,17 +137,18 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
             If this machine does not run Linux.
         """
         try:
-            with local_copy(address, storage_options or {}) as path:
-                return self._fairly(lambda: self._windows(path, spill))
+            path = address if copies is None else copies.path(address)
+            return self._fairly(lambda: self._windows(path, spill, excerpt))
         except SongError as error:
             return SongFacts(status="failed", error_code=error.code, error=error.what)
 
-    def read_samples(self, path: str, sample_rate_hz: int, max_duration_s: float | None, file: int) -> SongFacts:
+    def read_samples(self, path: str, sample_rate_hz: int, excerpt: Excerpt, file: int) -> SongFacts:
         """Decode a file to samples, float32, and write them to an open descriptor."""
 
         def attempt() -> SongFacts:
             os.ftruncate(file, os.lseek(file, 0, os.SEEK_SET))
-            return self._attempt(path, {"sample_rate_hz": sample_rate_hz, "max_duration_s": max_duration_s}, file)
+            wanted = {"sample_rate_hz": sample_rate_hz, "excerpt": dataclasses.asdict(excerpt)}
+            return self._attempt(path, wanted, file)
 
         return self._fairly(attempt)
 
@@ -169,10 +175,11 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         own = self.containment.spec
         return own is not None and own.kind == OWN
 
-    def _windows(self, path: str, spill: WindowSpill) -> SongFacts:
+    def _windows(self, path: str, spill: WindowSpill, excerpt: Excerpt) -> SongFacts:
         """Have the process read a song; cut its windows off again if it fails."""
         try:
-            facts = self._attempt(path, {"spec": spill.spec.to_dict(), "tags": self.containment.tags}, spill.fileno())
+            own = {"spec": spill.spec.to_dict(), "excerpt": dataclasses.asdict(excerpt), "tags": self.containment.tags}
+            facts = self._attempt(path, own, spill.fileno())
             if facts.status == "ok" and facts.n_windows != spill.n_pending():
                 what = f"{spill.n_pending()} windows were written, and {facts.n_windows} computed"
                 facts.fail("internal-error", what)

@@ -12,6 +12,8 @@ import numpy as np
 
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader, folders_of
+from songbag_pipeline.sources.bounds import excerpt_of, excerpts_of
+from songbag_pipeline.sources.bucket import LocalCopies
 from songbag_pipeline.sources.source import read_source
 from songbag_pipeline.types import FloatArray
 from songbag_store import FeatureSpec
@@ -69,33 +71,57 @@ def features_of(source: LocationLike, spec: FeatureSpec, *, progress: Progress |
     shown = progress or shown_on(sys.stdout)
     for note in first_notes([*found.warnings, *filter(None, [found.missing()])]):
         shown.note(note)
-    with ContainedReader(Containment().for_spec(spec, folders_of(()))) as reader:
-        for song_id, path in zip(*(found.songs[name].to_pylist() for name in ("song_id", "path")), strict=True):
+    copies = LocalCopies(found.location.storage_options)
+    with copies, ContainedReader(Containment().for_spec(spec, folders_of(()))) as reader:
+        columns = (found.songs[name].to_pylist() for name in ("song_id", "path"))
+        for song_id, path, excerpt in zip(*columns, excerpts_of(found.songs), strict=True):
             with WindowSpill(spec) as spill:
-                facts = reader.read(path, spill, found.location.storage_options)
+                facts = reader.read(path, spill, copies, excerpt)
                 windows = spill.windows() if facts.status == "ok" else None
                 yield SongFeatures(song_id, path, windows, facts.error_code, facts.error)
 
 
-def read_audio(path: str, *, sample_rate_hz: int = 22050, max_duration_s: float | None = None) -> FloatArray:
-    """Decode a file to mono at one sample rate, as songbag does before it windows.
+def read_audio(
+    path: str,
+    *,
+    sample_rate_hz: int = 22050,
+    start_s: float = 0.0,
+    end_s: float | None = None,
+    max_duration_s: float | None = None,
+) -> FloatArray:
+    """Decode a file, or a part of it, to mono at one sample rate, as songbag does before it windows.
 
     It is decoded in a process of its own, which serves later calls too: no file can end the process that calls.
+
+    Parameters
+    ----------
+    path : str
+        An audio file.
+    sample_rate_hz : int
+        The rate of the samples.
+    start_s, end_s : float, optional
+        The part that is wanted, in seconds; each bound is the nearest sample of the file. By default to its end.
+    max_duration_s : float, optional
+        The most that is wanted, from `start_s` on.
 
     Returns
     -------
     samples : float32, shape (S,)
-        In [-1, 1]; ``S = ceil(frames * sample_rate_hz / source_rate)``, as ``librosa.load`` gives.
+        In [-1, 1]; ``S = ceil(frames * sample_rate_hz / source_rate)``, as ``librosa.load`` gives. The frames of a part
+        are those of the whole file; they are resampled by themselves.
 
     Raises
     ------
     SongError
-        If the file cannot be used.
+        If the file cannot be used, or ends before the part.
+    UsageError
+        If the part has no length, or begins before the file.
     """
+    excerpt = excerpt_of(start_s, end_s, max_duration_s)
     file = os.memfd_create("songbag-samples")
     try:
         with contained_reader(Containment()) as reader:
-            facts = reader.read_samples(os.path.abspath(path), sample_rate_hz, max_duration_s, file)
+            facts = reader.read_samples(os.path.abspath(path), sample_rate_hz, excerpt, file)
         if facts.status != "ok":
             raise SongError(facts.error_code or "internal-error", facts.error or "", place=str(path))
         n_bytes = os.fstat(file).st_size

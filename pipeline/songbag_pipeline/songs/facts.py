@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from songbag_pipeline.audio.meter import Sound
+from songbag_pipeline.audio.recording import Excerpt
 from songbag_pipeline.errors import SongError
 from songbag_store import FeatureSpec
 from songbag_store.errors import StoreError
@@ -68,8 +69,8 @@ class SongFacts:
 
 Sink = Callable[[Any], None]
 """Takes windows of a song as they come, shape (N, C, T), or its samples, shape (S,)."""
-Reader = Callable[[str, FeatureSpec, Sink], SongFacts]
-"""Computes the windows of the song at a path, as `songbag_pipeline.songs.song.read_song`."""
+Reader = Callable[[str, FeatureSpec, Sink, Excerpt], SongFacts]
+"""Computes the windows of the song at a path, or of a part of it, as `songbag_pipeline.songs.song.read_song`."""
 
 
 class Fresh:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from songbag_pipeline.audio.decode import decode, with_any_decoder
 from songbag_pipeline.audio.files import open_regular
 from songbag_pipeline.audio.formats import AudioFormat, Decoder
-from songbag_pipeline.audio.recording import Recording
+from songbag_pipeline.audio.recording import Excerpt, Recording
 from songbag_pipeline.audio.resampler import resampled
 from songbag_pipeline.songs.facts import Fresh, Sink, SongFacts, failures_of
 
 
-def read_samples(path: str, sample_rate_hz: int, max_duration_s: float | None, sink: Sink) -> SongFacts:
+def read_samples(path: str, sample_rate_hz: int, excerpt: Excerpt, sink: Sink) -> SongFacts:
     """Decode a file to mono at one sample rate, and pass its samples on in blocks.
 
     Parameters
@@ -19,8 +19,8 @@ def read_samples(path: str, sample_rate_hz: int, max_duration_s: float | None, s
         An audio file.
     sample_rate_hz : int
         The rate of the samples.
-    max_duration_s : float or None
-        Stop after this much of the recording.
+    excerpt : Excerpt
+        What is wanted of the recording.
     sink : callable
         Called with float32 of shape (S,).
 
@@ -35,7 +35,7 @@ def read_samples(path: str, sample_rate_hz: int, max_duration_s: float | None, s
 
         def use(form: AudioFormat, decoder: Decoder) -> Recording:
             fresh.again()
-            with decode(file, form, decoder, max_duration_s) as (recording, blocks):
+            with decode(file, form, decoder, excerpt) as (recording, blocks):
                 for piece in resampled(recording, blocks, sample_rate_hz):
                     fresh.pass_on(piece)
             return recording

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from songbag_pipeline.audio.decode import decode, with_any_decoder
 from songbag_pipeline.audio.files import RegularFile, modification_time, open_regular
 from songbag_pipeline.audio.formats import AudioFormat, Decoder
 from songbag_pipeline.audio.meter import Meter
-from songbag_pipeline.audio.recording import Recording
+from songbag_pipeline.audio.recording import WHOLE, Excerpt, Recording
 from songbag_pipeline.audio.resampler import resampled
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.features.windower import windower
@@ -28,7 +29,7 @@ _WINDOWS_BYTES = 4 << 20
 _SAMPLES_AT_ONCE = 1 << 20
 
 
-def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
+def read_song(path: str, spec: FeatureSpec, sink: Sink, excerpt: Excerpt = WHOLE) -> SongFacts:
     """Compute the windows of one song and pass them on in blocks.
 
     Memory does not grow with the song: it holds a minute of audio and the windows of one block.
@@ -41,6 +42,8 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
         What to compute.
     sink : callable
         Called with windows as stored, shape (N, C, T). If the song fails, the caller drops them.
+    excerpt : Excerpt
+        What the song is of the file; the spec may have only its begin read.
 
     Returns
     -------
@@ -52,24 +55,48 @@ def read_song(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
         before = os.fstat(file.fileno())
         facts.file_bytes = before.st_size
         facts.modified_at = modification_time(before)
-        file.hash_while_read()
+        known = _Digest.of(before)
+        if known is None:
+            file.hash_while_read()
+        wanted = dataclasses.replace(excerpt, longest_s=spec.max_duration_s)
         passed_on = _PassedOn(sink, spec)
 
         def use(form: AudioFormat, decoder: Decoder) -> Recording:
             # The part before a damage gives the same windows again.
             passed_on.again()
-            return _windows_of(file, form, decoder, spec, facts, passed_on.pass_on)
+            return _windows_of(file, form, decoder, wanted, spec, facts, passed_on.pass_on)
 
         try:
             with_any_decoder(file, use)
         finally:
-            facts.content_sha256 = file.sha256()
+            facts.content_sha256 = known or file.sha256()
         facts.n_windows = passed_on.n_items
         facts.feature_sum, facts.feature_sumsq = passed_on.total.tolist(), passed_on.squares.tolist()
         after = os.fstat(file.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise SongError("changed-while-read", "the file was written to while it was read")
+        _Digest.keep(before, str(facts.content_sha256))
     return facts
+
+
+class _Digest:
+    """The digest of the file that was read last: that of a long recording is not computed again for each part of it."""
+
+    _last: ClassVar[tuple[tuple[int, ...], str]] = ((), "")
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> str | None:
+        """Return the digest of a file that has not changed since."""
+        return cls._last[1] if cls._last[0] == cls._identity(status) else None
+
+    @classmethod
+    def keep(cls, status: os.stat_result, digest: str) -> None:
+        """Remember a digest, and forget the one before it."""
+        cls._last = cls._identity(status), digest
+
+    @staticmethod
+    def _identity(status: os.stat_result) -> tuple[int, ...]:
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 class _PassedOn(Fresh):
@@ -90,16 +117,22 @@ class _PassedOn(Fresh):
 
 
 def _windows_of(
-    file: RegularFile, form: AudioFormat, decoder: Decoder, spec: FeatureSpec, facts: SongFacts, sink: Sink
+    file: RegularFile,
+    form: AudioFormat,
+    decoder: Decoder,
+    excerpt: Excerpt,
+    spec: FeatureSpec,
+    facts: SongFacts,
+    sink: Sink,
 ) -> Recording:
     making = windower(spec)
     at_once = max(1, _WINDOWS_BYTES // (4 * math.prod(spec.window_shape)))
     step = spec.window_hop_samples * at_once
     meter = Meter()
-    with decode(file, form, decoder, spec.max_duration_s, meter=meter) as (recording, blocks):
+    with decode(file, form, decoder, excerpt, meter=meter) as (recording, blocks):
         facts.source_format = recording.source_format
         facts.source_sample_rate_hz, facts.channels = recording.sample_rate_hz, recording.channels
-        facts.declared_duration_s = recording.declared_s
+        facts.declared_duration_s = recording.declared_of(excerpt)
         for pieces in _gathered(resampled(recording, blocks, spec.sample_rate_hz)):
             done: list[FloatArray] = []
             for piece in pieces:
@@ -111,8 +144,8 @@ def _windows_of(
                         done = []
             if done:
                 sink(encode(np.concatenate(done), spec))
-    facts.duration_s, facts.audio_note = recording.decoded_s, recording.note
-    facts.declared_duration_s, facts.truncated = recording.declared_s, recording.truncated
+    facts.duration_s, facts.audio_note = recording.kept_s, recording.note
+    facts.declared_duration_s, facts.truncated = recording.declared_of(excerpt), recording.truncated
     facts.padded = making.n_windows == 0
     if facts.padded:
         if spec.short_songs == "reject" or making.n_samples < spec.fewest_samples:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import lru_cache
 
 from songbag_pipeline.errors import SongError
@@ -47,6 +47,34 @@ def local_copy(address: str, options: Mapping[str, str], *, suffix: str = "") ->
         if found.stamped_at is not None:
             os.utime(file.name, (found.stamped_at.timestamp(),) * 2)
         yield file.name
+
+
+class LocalCopies(AbstractContextManager["LocalCopies"]):
+    """Temporary copies of objects, one at a time: it serves all parts of a recording that follow each other.
+
+    Parameters
+    ----------
+    options : mapping of str to str
+        How to reach the objects.
+    """
+
+    def __init__(self, options: Mapping[str, str]) -> None:
+        self._options, self._kept = options, ExitStack()
+        self._address, self._path = "", ""
+
+    def __exit__(self, *exception: object) -> None:
+        self._kept.close()
+
+    def path(self, address: str) -> str:
+        """Return a path on this machine, which is valid until another address is asked for; see `local_copy`."""
+        if not is_remote(address):
+            return address
+        if address != self._address:
+            self._kept.close()
+            self._address = ""
+            self._path = self._kept.enter_context(local_copy(address, self._options))
+            self._address = address
+        return self._path
 
 
 def heads(addresses: Sequence[str], options: Mapping[str, str]) -> list[StoredObject | None]:

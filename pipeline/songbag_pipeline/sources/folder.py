@@ -221,5 +221,6 @@ def read_prefix(location: Location, selection: Selection, *, switches: bool) -> 
             left_out.add(reason or _NO_SUFFIX, one.key if reason else suffix or "none")
     ids = [one.key for one in songs]
     paths = [f"{storage.address}/{key}" for key in ids]
-    table = pa.table([ids, paths, [one.n_bytes for one in songs], [one.stamped_at for one in songs]], schema=OWN)
+    sizes, stamps = [one.n_bytes for one in songs], [one.stamped_at for one in songs]
+    table = pa.table([ids, paths, sizes, stamps, *[pa.nulls(len(songs), pa.float64())] * 2], schema=OWN)
     return Source(location, table, (*left_out.notes(_HINTS), *twins(ids)))

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_pipeline.errors import SongsMissing
 from songbag_pipeline.sources.bucket import heads
+from songbag_store.format.index import END, START
 from songbag_store.storage.location import Location, absolute_path, is_remote
 from songbag_store.storage.storage import StoredObject
 
@@ -31,7 +32,10 @@ OTHER_SUFFIXES = frozenset({".dts", ".mts", ".ts", ".voc"})
 
 _ROWS_AT_ONCE = 1 << 13
 _TIME = pa.timestamp("us", tz="UTC")
-OWN = pa.schema([("song_id", pa.string()), ("path", pa.string()), ("file_bytes", pa.int64()), ("modified_at", _TIME)])
+OWN = pa.schema(
+    [("song_id", pa.string()), ("path", pa.string()), ("file_bytes", pa.int64()), ("modified_at", _TIME)]
+    + [(name, pa.float64()) for name in (START, END)]
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +47,8 @@ class Source:
     location : Location
         Where they were listed, and how they are reached.
     songs : pyarrow.Table
-        ``song_id`` (unique), ``path`` (absolute), the user's columns, and size and time of the file (null if missing).
+        ``song_id`` (unique), ``path`` (absolute), the user's columns, size and time of the file (null if missing), and
+        ``start_s`` and ``end_s`` of a part of it.
     warnings : tuple of str
         What was left out, and why.
     base : str or None
@@ -98,9 +103,13 @@ def suffix_of(name: str) -> str:
 
 
 def table_of(
-    song_ids: pa.ChunkedArray, paths: pa.ChunkedArray, options: Mapping[str, str], base: str = "."
+    song_ids: pa.ChunkedArray,
+    paths: pa.ChunkedArray,
+    options: Mapping[str, str],
+    base: str = ".",
+    bounds: Sequence[pa.ChunkedArray] | None = None,
 ) -> pa.Table:
-    """Return songs with size and time of their files.
+    """Return songs with size and time of their files, and with the bounds of those that are parts.
 
     A relative path starts in the folder `base`.
     """
@@ -110,12 +119,18 @@ def table_of(
     for start in range(0, len(paths), _ROWS_AT_ONCE):
         block = paths.slice(start, _ROWS_AT_ONCE).to_pylist()
         files = [absolute_path(path, base) for path in block]
-        remote = [path for path in files if is_remote(path)]
+        # Each file once, because many songs may be parts of it.
+        once = dict.fromkeys(files)
+        remote = [path for path in once if is_remote(path)]
         objects = iter(heads(remote, options) if remote else [])
-        facts = [_object_facts(next(objects)) if is_remote(path) else _file_facts(path) for path in files]
+        known = {path: _object_facts(next(objects)) if is_remote(path) else _file_facts(path) for path in once}
+        facts = [known[path] for path in files]
         sizes, stamps = zip(*facts, strict=True)
         ids = song_ids.slice(start, _ROWS_AT_ONCE)
-        blocks.append(pa.table([ids, files, sizes, pa.array(stamps, pa.int64()).cast(_TIME)], schema=OWN))
+        of_part = [pa.nulls(len(files), pa.float64())] * 2
+        if bounds is not None:
+            of_part = [column.slice(start, _ROWS_AT_ONCE) for column in bounds]
+        blocks.append(pa.table([ids, files, sizes, pa.array(stamps, pa.int64()).cast(_TIME), *of_part], schema=OWN))
     return pa.concat_tables(blocks)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_pipeline.errors import ManifestError, SongError, SourceError
+from songbag_pipeline.sources.bounds import Bounds
 from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.listing import Source, table_of
 from songbag_store.errors import UsageError
@@ -17,8 +17,6 @@ from songbag_store.format.index import index_schema
 from songbag_store.sql.manifest import Manifest
 from songbag_store.storage.location import Location
 
-_PART_COLUMNS = {"start_s", "end_s", "offset"}
-_GAPS = re.compile(r"[\s_-]+")
 _ADDRESS = r"^[A-Za-z][A-Za-z0-9+.-]*://"
 _KNOWN_ADDRESS = r"^((s3|gs|az)://|(?i:file)://(localhost)?/)"
 _NO_PATHS = "Its first line, or each object, must name the columns, and one of them is `path`: the files of the songs."
@@ -38,46 +36,34 @@ def read_manifest(location: Location) -> Source:
     try:
         with local_copy(address, options, suffix=Path(address).suffix) as copy:
             manifest = Manifest.load(Path(copy))
-            ids, paths, user = _columns(manifest)
+            bounds = Bounds.of(manifest)
+            ids, paths, user = _columns(manifest, bounds)
     except SongError as error:
         raise SourceError(error.what, place=address, remedy="Check the address.") from error
     except UsageError as error:
         raise ManifestError(error.what, place=address, remedy=error.remedy) from error
     base = os.path.dirname(address) or "."
     base = base if location.is_remote else os.path.abspath(base)
-    songs = table_of(ids, paths, options, base)
+    songs = table_of(ids, paths, options, base, (bounds.starts, bounds.ends))
     for position, field in enumerate(user.schema, 2):
         songs = songs.add_column(position, field.name, user[field.name])
     return Source(location, songs, manifest.notes, base)
 
 
-def _columns(manifest: Manifest) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.Table]:
+def _columns(manifest: Manifest, bounds: Bounds) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.Table]:
     """Return song ids, paths and the user's columns."""
     table = manifest.table
     names = table.column_names
     if "path" not in names:
         told = ", ".join(name if len(name) < 60 else f"{name[:60]}..." for name in names[:20]) or "none"
         raise manifest.fault(f"there is no column 'path' or 'audio_filepath' (there are: {told})", remedy=_NO_PATHS)
-    _refuse_parts(manifest)
-    user = table.select([name for name in names if name not in ("song_id", "path")])
+    user = table.select([name for name in names if name not in ("song_id", "path", *bounds.columns)])
     index_schema(list(user.schema))
     paths = manifest.texts("path")
     _refuse_schemes(manifest, paths)
-    ids = manifest.texts("song_id") if "song_id" in names else paths
+    ids = manifest.texts("song_id") if "song_id" in names else bounds.ids(paths)
     manifest.refuse_duplicates(ids)
     return ids, paths, user
-
-
-def _refuse_parts(manifest: Manifest) -> None:
-    """Refuse columns that say which part of a recording is meant: the whole would be taken."""
-    plain = {name: _GAPS.sub("_", name.strip()).casefold() for name in manifest.table.column_names}
-    named = [name for name, word in plain.items() if word in _PART_COLUMNS]
-    if "offset" in plain.values():
-        named += [name for name, word in plain.items() if word == "duration"]
-    if named:
-        columns = ("the column " if len(named) == 1 else "the columns ") + ", ".join(map(repr, named))
-        what = f"{columns} would choose parts of recordings, and only whole recordings are read yet"
-        raise manifest.fault(what, remedy="Cut the parts into files of their own, or leave these columns out.")
 
 
 def _refuse_schemes(manifest: Manifest, paths: pa.ChunkedArray) -> None:

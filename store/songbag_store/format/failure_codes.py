@@ -13,6 +13,7 @@ REMEDIES = {
     "no-audio": "The file has a valid start and no samples: fetch it again.",
     "corrupt": "Too much of the file could not be decoded: fetch it again.",
     "too-short": "The song is shorter than the spec allows; leave it out, or use a store with a shorter window.",
+    "part-beyond-end": "The file is shorter than the manifest says: correct `start_s`, and extract again.",
     "non-finite": "The samples hold NaN or infinite values: export the file again.",
     "out-of-range": "The samples are far beyond +-1, or the store needs `encoding='float32'`.",
     "bad-sample-rate": "The header gives a rate outside 1 to 768 kHz: repair it.",

@@ -24,7 +24,15 @@ SOUND_FIELDS: tuple[pa.Field, ...] = (
 )
 """What a song sounds like, measured before the mix to mono; null for a failed song."""
 
-ADDED_FIELDS: tuple[pa.Field, ...] = (*SOUND_FIELDS, pa.field("audio_note", pa.string()))
+START, END = "start_s", "end_s"
+"""Columns of the bounds of a part of a recording, in seconds; null where it begins or ends with the file."""
+
+ADDED_FIELDS: tuple[pa.Field, ...] = (
+    *SOUND_FIELDS,
+    pa.field("audio_note", pa.string()),
+    pa.field(START, pa.float64()),
+    pa.field(END, pa.float64()),
+)
 """Columns that files of earlier versions lack; they are read as null. New ones go to the end."""
 
 OWN_FIELDS: tuple[pa.Field, ...] = (
@@ -98,6 +106,29 @@ def completed(schema: pa.Schema) -> pa.Schema:
 def user_fields(schema: pa.Schema) -> list[pa.Field]:
     """Return the columns of a schema that are the user's own."""
     return [field for field in schema if field.name not in OWN_COLUMNS and field.name != REPLACES]
+
+
+def are_parts(songs: pa.Table) -> pa.ChunkedArray:
+    """Return which rows of an index are parts of files; without bounds, all songs are whole files."""
+    if START not in songs.column_names:
+        return pa.chunked_array([pa.repeat(False, songs.num_rows)])
+    return pc.or_(pc.is_valid(songs[START]), pc.is_valid(songs[END]))
+
+
+def recordings(songs: pa.Table) -> pa.ChunkedArray:
+    """Return a text for each song that is equal for the same bytes: its digest, with its bounds if it is a part.
+
+    Parameters
+    ----------
+    songs : pyarrow.Table
+        Rows of the index with `content_sha256`; without bounds, all songs are whole files.
+    """
+    is_part = are_parts(songs)
+    if not pc.any(is_part, min_count=0).as_py():
+        return songs[CONTENT]
+    bounds = [pc.fill_null(songs[name], default).cast(pa.string()) for name, default in ((START, 0.0), (END, -1.0))]
+    contents = songs[CONTENT].cast(pa.string())
+    return pc.if_else(is_part, pc.binary_join_element_wise(contents, *bounds, "#"), contents)
 
 
 def empty_index() -> pa.Table:

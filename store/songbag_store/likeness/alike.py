@@ -109,6 +109,9 @@ class _Search:
                     break
                 if (first, second) in self._strangers or self._joined.are_joined(first, second):
                     continue
+                # Parts of one file overlap, or repeat each other as music does.
+                if 0 <= self._songs.files[first] == self._songs.files[second]:
+                    continue
                 if self._recordings.are_one(first, second):
                     self.found.append((first, second))
                     self._joined.join(first, second)

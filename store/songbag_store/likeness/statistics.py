@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.fft import dct, idct
 
-from songbag_store.format.index import CONTENT, empty_index
+from songbag_store.format.index import CONTENT, END, START, empty_index, recordings
 from songbag_store.format.sealed import Sealed
 from songbag_store.format.spec import IN_DB, FeatureSpec
 from songbag_store.types import Ints
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float32]
 
-_COLUMNS = ("song_id", "status", CONTENT, "duration_s", "n_windows", "feature_sum", "feature_sumsq")
+_COLUMNS = ("song_id", "status", CONTENT, START, END, "duration_s", "n_windows", "feature_sum", "feature_sumsq")
 _CONSTANT = 1e-9
 """The largest share of the mean square that rounding makes of the variance of equal numbers."""
 N_CEPSTRA = 20
@@ -43,7 +43,9 @@ class SongStatistics:
     song_ids : pyarrow.ChunkedArray
         Of n songs.
     contents : int64, shape (n,)
-        Equal for songs with the same bytes; -1 if the digest is not known.
+        Equal for songs with the same bytes, which are the same part of them; -1 if the digest is not known.
+    files : int64, shape (n,)
+        Equal for songs of files with the same bytes, whatever part of them they are; -1 alike.
     audio : int64, shape (n,)
         Equal for songs with the same windows, by their sums; -1 for a song without sums, or whose features never
         change, as those of silence.
@@ -56,6 +58,7 @@ class SongStatistics:
 
     song_ids: pa.ChunkedArray
     contents: Ints
+    files: Ints
     audio: Ints
     spectra: Points
     shapes: Points
@@ -63,12 +66,13 @@ class SongStatistics:
 
 def read_statistics(index: Sealed, spec: FeatureSpec) -> SongStatistics:
     """Read the statistics of the songs of a snapshot, a group of rows at a time."""
-    ids, contents, digests, spectra, deviations = [], [], [], [], []
+    ids, contents, files, digests, spectra, deviations = [], [], [], [], [], []
     for piece in chain([empty_index().select(_COLUMNS)], index.pieces(list(_COLUMNS))):
         songs = piece.filter(pc.field("status") == "ok")
         sums = _Sums.of(songs, *spec.window_shape)
         ids += songs["song_id"].chunks
-        contents += songs[CONTENT].chunks
+        contents += recordings(songs).chunks
+        files += songs[CONTENT].chunks
         digests += list(sums.digests())
         spectra.append(_spectra(sums, spec))
         deviations.append(_deviations(sums, songs["duration_s"], spec))
@@ -76,6 +80,7 @@ def read_statistics(index: Sealed, spec: FeatureSpec) -> SongStatistics:
     return SongStatistics(
         pa.chunked_array(ids, pa.string()),
         _codes(pa.chunked_array(contents, pa.string())),
+        _codes(pa.chunked_array(files, pa.string())),
         _codes(pa.chunked_array([pa.array(digests, pa.binary())])),
         joined,
         np.concatenate([joined, np.concatenate(deviations)], axis=1),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from songbag_store.errors import QueryError
-from songbag_store.format.index import ADDED_FIELDS
+from songbag_store.format.index import ADDED_FIELDS, END, START
 from songbag_store.sql.answer import Answer, Limits, Watch, explained
 from songbag_store.sql.plain_types import plain_relation
 
@@ -29,7 +29,7 @@ _LOCKED = {
 }
 _OF_SONGS = (
     *("row_start", "n_windows", "padded", "truncated", "feature_sum", "feature_sumsq"),
-    *(field.name for field in ADDED_FIELDS),
+    *(field.name for field in ADDED_FIELDS if field.name not in (START, END)),
 )
 """Columns that say nothing of a song that failed."""
 _SETTINGS = (

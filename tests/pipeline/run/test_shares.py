@@ -18,7 +18,8 @@ COMPRESSED = 0.67
 def songs(count: int, file_bytes: int | None, suffix: str = ".mp3") -> pa.Table:
     sizes = pa.array([file_bytes] * count, pa.int64())
     names = [str(number) for number in range(count)]
-    return pa.table({"song_id": names, "path": [f"/m/{name}{suffix}" for name in names], "file_bytes": sizes})
+    paths, bounds = [f"/m/{name}{suffix}" for name in names], pa.nulls(count, pa.float64())
+    return pa.table({"song_id": names, "path": paths, "file_bytes": sizes, "start_s": bounds, "end_s": bounds})
 
 
 def sizes(table: pa.Table, spec: FeatureSpec | None = None, n_workers: int = 2) -> list[int]:
@@ -71,6 +72,14 @@ def test_a_song_counts_for_no_more_than_what_is_read_of_it() -> None:
     assert max(sizes(songs(20_000, 500_000_000), spec)) > 1000
 
 
+def test_a_part_of_a_file_counts_for_its_own_length() -> None:
+    parts = {"start_s": pa.array([None, 7200.0, 7200.0, None]), "end_s": pa.array([None, 7260.0, None, 5.0])}
+    table = songs(4, 10 * 3600 * 24_000)
+    for name, column in parts.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    assert expected_s(table, FeatureSpec()).tolist() == [36_000.0, 60.0, 28_800.0, 5.0]
+
+
 def test_files_that_are_gone_do_not_make_a_batch_without_end() -> None:
     assert max(sizes(songs(20_000, None))) == 2500
     assert max(sizes(songs(100_000, None))) == 4096
@@ -88,7 +97,8 @@ def test_workers_that_come_later_make_the_batches_smaller() -> None:
 @pytest.mark.fault(36)
 def test_a_list_of_millions_of_songs_is_cut_with_some_bytes_a_song() -> None:
     column = pa.chunked_array([pa.array(["/music/a.mp3"] * 100_000)] * 10)
-    table = pa.table({"path": column, "file_bytes": pa.chunked_array([pa.array([5_000_000] * 100_000)] * 10)})
+    sizes, bounds = pa.chunked_array([pa.array([5_000_000] * 100_000)] * 10), pa.nulls(1_000_000, pa.float64())
+    table = pa.table({"path": column, "file_bytes": sizes, "start_s": bounds, "end_s": bounds})
     tracemalloc.start()
     first = next(shares(table, FeatureSpec(), lambda: 2))
     _, peak = tracemalloc.get_traced_memory()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -220,38 +219,6 @@ def test_a_pipe_is_refused_without_waiting_for_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(SourceError, match="neither a folder nor a regular file"):
         read_source(tmp_path / "pipe.csv")
-
-
-@pytest.mark.fault(99)
-@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-@pytest.mark.parametrize(
-    ("columns", "named"),
-    [
-        (("start_s",), "'start_s'"),
-        (("End S",), "'End S'"),
-        (("OFFSET",), "'OFFSET'"),
-        (("offset", "duration"), "'offset', 'duration'"),
-        (("start-s", "end_s", "duration"), "'start-s', 'end_s'"),
-    ],
-)
-def test_columns_for_parts_of_recordings_are_refused_by_name(
-    tmp_path: Path, suffix: str, columns: tuple[str, ...], named: str
-) -> None:
-    row = {"path": "a.ogg"} | dict.fromkeys(columns, 2.5)
-    manifest = tmp_path / f"list.{suffix}"
-    if suffix == "parquet":
-        pq.write_table(pa.Table.from_pylist([row]), manifest)
-    else:
-        csv = f"{','.join(row)}\n{','.join(map(str, row.values()))}\n"
-        manifest.write_text(json.dumps(row) if suffix == "jsonl" else csv)
-    with pytest.raises(ManifestError, match=f"{named} would choose parts of recordings"):
-        read_source(manifest)
-
-
-@pytest.mark.fault(99)
-def test_a_duration_alone_is_a_column_like_any_other(tmp_path: Path) -> None:
-    (tmp_path / "list.csv").write_text("path,duration\na.ogg,5.5\n")
-    assert read_source(tmp_path / "list.csv").songs["duration"].to_pylist() == [5.5]
 
 
 def test_paths_of_a_manifest_may_be_addresses_of_files_or_begin_at_home(

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
-from songbag_store.format.index import CONTENT, PLACE_COLUMNS, is_ascending, keep_rows, user_fields
+from songbag_store.format.index import CONTENT, END, PLACE_COLUMNS, START, is_ascending, keep_rows, user_fields
 from songbag_store.progress import Progress, Silent
 from songbag_store.words import did_you_mean
 from songbag_training.config import AS_THEY_ARE, LabelConfig
@@ -112,7 +112,7 @@ def labelled_songs(
         If the labels cannot be learned.
     """
     options, schema = {"label": (label,), **(also or {})}, store.inside.state.content.schema
-    names = dict.fromkeys(chain(PLACE_COLUMNS, (CONTENT,), *options.values()))
+    names = dict.fromkeys(chain(PLACE_COLUMNS, (CONTENT, START, END), *options.values()))
     songs = store.songs(where, columns=[name for name in names if name in schema.names], arrow=True)
     if songs.num_rows == 0:
         remedy = "Change `where`." if where else "`songbag failures STORE` tells why songs failed."

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store import SongStore
-from songbag_store.format.index import CONTENT, keep_rows
+from songbag_store.format.index import CONTENT, keep_rows, recordings
 from songbag_store.likeness.copies import find_copies
 from songbag_store.likeness.statistics import audio_digests
 from songbag_store.progress import Progress, Silent
@@ -145,7 +145,7 @@ class CopiedSongs:
     rows : int64, shape (n,)
         Their positions, ascending.
     contents : pyarrow.Table
-        Digests of their bytes.
+        Digests of their bytes, and which part of them they are.
     columns : dict of str to pyarrow.ChunkedArray
         Their `copy_group` and `same_audio`.
     """
@@ -157,13 +157,15 @@ class CopiedSongs:
     @classmethod
     def of(cls, split: Split, songs: pa.Table) -> Self:
         """Find them; the rows of the index are in the order of the split."""
-        rows, values = keys_of(songs[CONTENT])
+        contents = recordings(songs)
+        rows, values = keys_of(contents)
         columns = split.copies()
         found = [rows[np.bincount(values)[values] > 1]]
         found += [np.flatnonzero(column.is_valid().to_numpy()) for column in columns.values()]
         taken = np.unique(np.concatenate(found))
         own = pa.array(taken)
-        return cls(taken, songs.select([CONTENT]).take(own), {name: one.take(own) for name, one in columns.items()})
+        of_songs = pa.table({CONTENT: contents.take(own)})
+        return cls(taken, of_songs, {name: one.take(own) for name, one in columns.items()})
 
     def units(self, *names: str) -> Ints:
         """Return the number of each song's recording, by its bytes and some of the columns."""

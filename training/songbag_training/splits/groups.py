@@ -25,9 +25,9 @@ def likely_groups(schema: pa.Schema) -> list[str]:
 def find_units(songs: pa.Table, columns: Sequence[str], copies: Sequence[pa.ChunkedArray] = ()) -> Ints:
     """Return the number of each song's unit. The songs of a unit must stay together.
 
-    Songs with the same bytes, or with a common value in one of the columns, are of one unit, also if a chain of other
-    songs links them. Null, NaN and blank text are no values; in a column of lists (all artists of a song), each element
-    is a value.
+    Songs with the same bytes, also as parts of one file, or with a common value in one of the columns, are of one unit,
+    also if a chain of other songs links them. Null, NaN and blank text are no values; in a column of lists (all artists
+    of a song), each element is a value.
 
     Parameters
     ----------

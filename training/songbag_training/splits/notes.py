@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pyarrow as pa
 
-from songbag_store.format.index import CONTENT
+from songbag_store.format.index import CONTENT, are_parts
 from songbag_training.errors import some
 from songbag_training.songs.labels import Labels
 from songbag_training.splits.copies import CopiedSongs
@@ -39,7 +39,7 @@ def split_notes(split: Split, labels: Labels, seconds: float | None = None, *, a
     songs, leaks = labels.songs, suspected(split, labels.songs)
     copied = CopiedSongs.of(split, songs)
     counts, took = copied.counts(), "" if seconds is None else f", found in {seconds:.1f} s"
-    notes = []
+    notes = [*_part_notes(songs)]
     if counts.total:
         stay = "" if COPIES in leaks else "; copies stay in one subset"
         notes.append(f"{counts.total:,} songs are copies of others ({counts.in_words()}){took}{stay}")
@@ -78,6 +78,15 @@ def _compared(split: Split, songs: pa.Table, alike: bool) -> str:
 def _n_with_value(column: pa.ChunkedArray) -> int:
     """Return how many songs have a value in a column of the groups."""
     return len(np.unique(keys_of(column)[0]))
+
+
+def _part_notes(songs: pa.Table) -> Iterator[str]:
+    """Say how many songs are parts of files that have more of them."""
+    rows, values = keys_of(songs[CONTENT])
+    is_part = are_parts(songs).to_numpy()[rows]
+    shared = values[is_part & (np.bincount(values)[values] > 1)]
+    if len(shared):
+        yield f"{len(shared):,} songs are parts of {len(np.unique(shared)):,} files; parts of a file stay in one subset"
 
 
 def _label_notes(copied: CopiedSongs, labels: Labels) -> Iterator[str]:

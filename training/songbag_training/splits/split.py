@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from songbag_store.format.document import Digest, parse_document, read_fields, reason
-from songbag_store.format.index import CONTENT
+from songbag_store.format.index import CONTENT, are_parts
 from songbag_store.format.sealed import FACTS_KEY, check_seal, seal
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_regular, write_whole
@@ -271,8 +271,8 @@ def check_trainable(split: Split, classes: Sequence[str], column: str) -> None:
 def check_leaks(split: Split, songs: pa.Table) -> None:
     """Refuse a split that has a song, one recording, or a value of a group column in two subsets.
 
-    One recording is the same bytes, or the same audio by `Split.same_audio`. Songs that are alike are only suspected:
-    `songbag_training.splits.notes` tells of them.
+    One recording is the same bytes, of which the songs may be parts, or the same audio by `Split.same_audio`. Songs
+    that are alike are only suspected: `songbag_training.splits.notes` tells of them.
 
     Parameters
     ----------
@@ -297,7 +297,9 @@ def check_leaks(split: Split, songs: pa.Table) -> None:
         # Position -1, of songs that are not in the split, is that of the appended -1.
         places = pc.index_in(ids, value_set=listed).fill_null(-1).to_numpy(zero_copy_only=False)
         subsets = np.append(subsets, -1)[places]
-    _refuse_torn("byte-identical recordings are", songs[CONTENT], subsets, ids)
+    some_parts = pc.any(are_parts(songs), min_count=0).as_py()
+    same = "parts of one file, or byte-identical recordings, are" if some_parts else "byte-identical recordings are"
+    _refuse_torn(same, songs[CONTENT], subsets, ids)
     if (audio := split.copies().get("same_audio")) is not None:
         _refuse_torn("recordings with the same audio are", audio, split.numbers(), listed)
     for column in split.group:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 from av.stream import Disposition
@@ -32,6 +32,10 @@ _LONGEST_S = 1e8
 # HE-AAC has the most, 5,000 samples at 44.1 kHz.
 _PADDING_S = 0.12
 _ERRORS = (av.FFmpegError, IndexError, ValueError)
+_FORGETTING = {"ogg": ("vorbis", "opus"), "mov": ("alac",)}
+"""Codecs, by container, whose decoders give the same samples `_BEFORE_S` later, wherever they begin. Others do not
+forget: the noise that a decoder of AAC makes up depends on all that it made up before."""
+_BEFORE_S = 4.0
 
 
 @contextmanager
@@ -46,9 +50,12 @@ def open_ffmpeg(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recordin
         recording = Recording(form.name, codec.sample_rate, _plain_layout(codec), declared, slack_s=_PADDING_S)
         recording.notes += _note(container, stream)
 
-        def blocks(recording: Recording) -> Iterator[Channels]:
+        def blocks(recording: Recording, start_s: float) -> Iterator[Channels]:
             joiner = Joiner(recording)
-            last, decoded = yield from _packets(links[0], container, stream, recording, joiner)
+            with _sought(links, form, codec.name, start_s) as place:
+                opened = place or _Place(links[0], container, stream)
+                recording.begin_at(opened.sample)
+                last, decoded = yield from _packets(opened, recording, joiner)
             for link in links[1:]:
                 last, decoded = yield from _next_link(link, form, recording, joiner, whole.n_bytes)
             # Some encoders leave out the end of the last frame, so it means nothing if the length is known.
@@ -87,7 +94,7 @@ def _next_link(
         with _opened(part, form) as (container, stream):
             _plain_layout(stream.codec_context)
             recording.declare_more(_declared_frames(container, stream), stream.codec_context.sample_rate)
-            return (yield from _packets(part, container, stream, recording, joiner))
+            return (yield from _packets(_Place(part, container, stream), recording, joiner))
     except Undecodable as error:
         if part.n_bytes > max(_HEADERS_BYTES, file_bytes * _ERRORS_BEYOND):
             # Other decoders see only the first recording.
@@ -159,16 +166,64 @@ def _declared_frames(container: Any, stream: Any) -> int | None:
     return round(declared_s * rate_hz) if 0 < declared_s < _LONGEST_S else None
 
 
-def _packets(
-    part: FilePart, container: Any, stream: Any, recording: Recording, joiner: Joiner
-) -> Generator[Channels, None, tuple[bytes, bool]]:
+class _Place(NamedTuple):
+    """Where a stream is read from.
+
+    Attributes
+    ----------
+    part, container, stream
+        What is read.
+    sample : int
+        How many samples of the stream come before.
+    ahead : tuple of av.AudioFrame
+        Frames that are decoded already.
+    """
+
+    part: FilePart
+    container: Any
+    stream: Any
+    sample: int = 0
+    ahead: tuple[Any, ...] = ()
+
+
+@contextmanager
+def _sought(links: list[FilePart], form: AudioFormat, codec: str, start_s: float) -> Iterator[_Place | None]:
+    """Yield a stream that is open some seconds before a time; None if its decoder must begin at the beginning."""
+    if start_s < 2 * _BEFORE_S or len(links) > 1 or codec not in _FORGETTING.get(form.container, ()):
+        yield None
+        return
+    part = links[0].again()
+    with _opened(part, form) as (container, stream):
+        _plain_layout(stream.codec_context)
+        yield _seek(part, container, stream, start_s)
+
+
+def _seek(part: FilePart, container: Any, stream: Any, start_s: float) -> _Place | None:
+    """Go to a frame some seconds before a time; None if FFmpeg finds none, or does not know exactly where it is."""
+    rate_hz = stream.codec_context.sample_rate
+    try:
+        origin = next(container.decode(stream)).pts
+        container.seek(origin + round((start_s - _BEFORE_S) / stream.time_base), stream=stream)
+        for packet in container.demux(stream):
+            if frames := packet.decode():
+                sample = (frames[0].pts - origin) * stream.time_base * rate_hz
+                if sample == int(sample) and 0 < sample <= (start_s - _BEFORE_S / 2) * rate_hz:
+                    return _Place(part, container, stream, int(sample), tuple(frames))
+                return None
+    except (*_ERRORS, StopIteration, TypeError, OverflowError):  # a time may be unknown, or beyond all files
+        pass
+    return None
+
+
+def _packets(place: _Place, recording: Recording, joiner: Joiner) -> Generator[Channels, None, tuple[bytes, bool]]:
     """Decode packet by packet; return the last, and whether the end could be read and decoded.
 
     A few packets that cannot be decoded are left out; many are an error.
     """
     packets = errors = 0
     last, whole = None, True
-    demuxed = container.demux(stream)
+    part, demuxed = place.part, place.container.demux(place.stream)
+    yield from joiner.add_all(place.ahead)
     while True:
         try:
             packet = next(demuxed, None)

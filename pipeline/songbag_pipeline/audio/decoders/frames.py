@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from io import BufferedReader
 from typing import Any
@@ -21,7 +21,7 @@ from songbag_pipeline.audio.decoders.joiner import Joiner
 from songbag_pipeline.audio.files import RegularFile
 from songbag_pipeline.audio.flac_frames import FlacFrames
 from songbag_pipeline.audio.formats import AudioFormat
-from songbag_pipeline.audio.frames import Frames
+from songbag_pipeline.audio.frames import Frames, Place
 from songbag_pipeline.audio.mpeg_frames import Mp3Frames
 from songbag_pipeline.audio.recording import Blocks, Channels, Recording, Undecodable, cut
 from songbag_pipeline.errors import SongError
@@ -41,10 +41,16 @@ def open_frames(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recordin
     yield recording, partial(_music, file, frames)
 
 
-def _music(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[Channels]:
+def _music(file: RegularFile, frames: Frames, recording: Recording, start_s: float) -> Iterator[Channels]:
     """Leave out the samples that an encoder put before and after the music."""
-    seen = 0
-    for block in _decoded(file, frames, recording):
+    place = Place(frames.first, 0)
+    if start_s:
+        # Where that fails, decoding from the beginning finds what is wrong.
+        with suppress(ValueError):
+            place = frames.place(file, frames.start + round(start_s * frames.sample_rate_hz), _end(file))
+    seen = place.sample
+    recording.begin_at(max(0, seen - frames.start))
+    for block in _decoded(file, frames, recording, place):
         kept = cut(block, max(0, frames.start - seen), None if frames.stop is None else max(0, frames.stop - seen))
         seen += len(block[0])
         if frames.n_samples is not None and seen > frames.n_samples:
@@ -53,7 +59,7 @@ def _music(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[
             yield kept
 
 
-def _decoded(file: RegularFile, frames: Frames, recording: Recording) -> Iterator[Channels]:
+def _decoded(file: RegularFile, frames: Frames, recording: Recording, place: Place) -> Iterator[Channels]:
     codec: Any = av.CodecContext.create(frames.codec, "r")
     codec.thread_count = 1
     # Planar channels are mixed twice as fast as interleaved ones.
@@ -61,7 +67,10 @@ def _decoded(file: RegularFile, frames: Frames, recording: Recording) -> Iterato
     if frames.extradata:
         codec.extradata = frames.extradata
     joiner, rest = Joiner(recording), b""
-    at, end = frames.first, _end(file)
+    at, end = place.at, _end(file)
+    for begin, length in place.before:
+        with suppress(av.FFmpegError, ValueError):  # the first ones lack what was before them
+            codec.decode(av.Packet(os.pread(file.fileno(), length, begin)))
     try:
         while piece := file.read_at(min(frames.bytes_at_once, max(0, end - at)), at):
             at += len(piece)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,9 @@ from songbag_pipeline.audio.recording import BLOCK_FRAMES, Blocks, Channels, Rec
 
 _BYTES = ("PCM_S8", "PCM_U8")
 _SHORT = ("PCM_16", *_BYTES)
+# Every frame has the same number of bytes, so any can be found.
+_EVEN = (*_SHORT, "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+_EVEN_FORMATS = ("wav", "aiff", "au", "caf", "w64")
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ships no types
@@ -48,7 +51,17 @@ def _header_error(form: AudioFormat, reason: str) -> Undecodable:
     return Undecodable("unreadable-header", f"the {form.name} header cannot be read ({reason})")
 
 
-def _blocks(sound: soundfile.SoundFile, recording: Recording) -> Iterator[Channels]:
+def _seek(sound: soundfile.SoundFile, recording: Recording, start_s: float) -> None:
+    """Go to a time, if it is before the end in the header, which may be wrong, and there is a way but decoding."""
+    if sound.subtype in _EVEN and recording.source_format in _EVEN_FORMATS:
+        wanted = min(round(start_s * sound.samplerate), sound.frames)
+        if 0 < wanted < sound.frames:
+            with suppress(soundfile.LibsndfileError):
+                recording.begin_at(sound.seek(wanted))
+
+
+def _blocks(sound: soundfile.SoundFile, recording: Recording, start_s: float) -> Iterator[Channels]:
+    _seek(sound, recording, start_s)
     # Fewer frames if there are many channels: 64 channels must not take 64 times the memory.
     frames = max(1024, BLOCK_FRAMES * 2 // max(2, recording.channels))
     # libsndfile turns short samples into floats five times slower than numpy.

@@ -1,0 +1,187 @@
+"""Parts of recordings: their samples are those of the whole, and what lies before is not decoded where that can be."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from songbag_pipeline.audio.decode import decode
+from songbag_pipeline.audio.decoders.ffmpeg import open_ffmpeg
+from songbag_pipeline.audio.decoders.frames import open_frames
+from songbag_pipeline.audio.decoders.libsndfile import open_libsndfile
+from songbag_pipeline.audio.files import open_regular
+from songbag_pipeline.audio.recording import WHOLE, Excerpt
+from songbag_pipeline.audio.sniff import sniff
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.songs.direct import read_audio
+from songbag_store import FeatureSpec
+from songbag_store.errors import UsageError
+from tests.support.audio import Audio, chirp, encode, sparse_wav, write, write_aac
+from tests.support.song_reader import read
+
+RATE_HZ, LENGTH_S = 44100, 9.0
+MUSIC = chirp(LENGTH_S, RATE_HZ, 2)
+BOUNDS = [(0.0, 1.0), (3.3, 3.3004), (4.0, None), (6.54321, 7.1), (8.9, 9.0), (8.0, 12.0)]
+
+
+def sound(form: str, subtype: str) -> Callable[[Path], object]:
+    return lambda path: soundfile.write(path, MUSIC, RATE_HZ, format=form, subtype=subtype)
+
+
+def ffmpeg(codec: str, form: str, rate_hz: int = RATE_HZ, bit_rate: int = 128_000) -> Callable[[Path], object]:
+    samples = MUSIC if rate_hz == RATE_HZ else chirp(LENGTH_S, rate_hz, 2)
+    return lambda path: encode(path, samples, rate_hz, codec, form, bit_rate)
+
+
+FORMATS: dict[str, Callable[[Path], object]] = {
+    "wav": sound("WAV", "PCM_16"),
+    "wav 24": sound("WAV", "PCM_24"),
+    "wav 8": sound("WAV", "PCM_U8"),
+    "wav float": sound("WAV", "FLOAT"),
+    "wav ulaw": sound("WAV", "ULAW"),
+    "aiff": sound("AIFF", "PCM_16"),
+    "au": sound("AU", "PCM_16"),
+    "caf": sound("CAF", "PCM_16"),
+    "w64": sound("W64", "PCM_16"),
+    "flac": lambda path: write(path, MUSIC, RATE_HZ, "flac"),
+    "mp3": lambda path: write(path, MUSIC, RATE_HZ, "mp3"),
+    "mp3 of FFmpeg": ffmpeg("libmp3lame", "mp3"),
+    "mp3 of few bits": ffmpeg("libmp3lame", "mp3", 22050, 8_000),
+    "ogg": lambda path: write(path, MUSIC, RATE_HZ, "ogg"),
+    "opus": lambda path: write(path, chirp(LENGTH_S, 48000, 2), 48000, "opus"),
+}
+"""These are not decoded from their beginning."""
+STATEFUL: dict[str, Callable[[Path], object]] = {
+    "wav adpcm": sound("WAV", "MS_ADPCM"),
+    "m4a": lambda path: write_aac(path, MUSIC, RATE_HZ),
+    "adts": ffmpeg("aac", "adts"),
+    "wavpack": ffmpeg("wavpack", "wv"),
+    "mka": ffmpeg("libopus", "matroska", 48000),
+}
+OPENERS = {"libsndfile": open_libsndfile, "ffmpeg": open_ffmpeg, "frames": open_frames}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    folder = tmp_path_factory.mktemp("excerpts")
+
+    def make(name: str) -> Path:
+        path = folder / name.replace(" ", "-")
+        if not path.exists():
+            (FORMATS | STATEFUL)[name](path)
+        return path
+
+    return make
+
+
+def samples(path: Path, excerpt: Excerpt = WHOLE) -> tuple[Audio, int]:
+    """Decode with the first decoder of the format."""
+    with open_regular(str(path)) as file:
+        form = sniff(file)
+        with decode(file, form, form.decoders[0], excerpt) as (recording, blocks):
+            return np.concatenate([block.copy() for block in blocks]), recording.sample_rate_hz
+
+
+@pytest.mark.parametrize("name", [*FORMATS, *STATEFUL])
+def test_a_part_has_the_samples_of_the_whole(made: Callable[[str], Path], name: str) -> None:
+    whole, rate_hz = samples(made(name))
+    for start_s, end_s in BOUNDS:
+        own, _ = samples(made(name), Excerpt(start_s=start_s, end_s=end_s))
+        stop = len(whole) if end_s is None else round(end_s * rate_hz)
+        np.testing.assert_array_equal(own, whole[round(start_s * rate_hz) : stop], f"{start_s} to {end_s}")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_lies_before_a_part_is_not_decoded(made: Callable[[str], Path], name: str) -> None:
+    with open_regular(str(made(name))) as file:
+        form = sniff(file)
+        with OPENERS[form.decoders[0]](file, form) as (recording, blocks):
+            next(blocks(recording, 8.0))
+            assert 3.0 < recording.decoded_s <= 8.0
+
+
+def test_a_part_of_ten_hours_reads_a_part_of_them(tmp_path: Path) -> None:
+    path = sparse_wav(tmp_path / "long.wav", hours=6)
+    with path.open("r+b") as file:
+        file.seek(44 + 5 * 3600 * RATE_HZ * 4)
+        file.write((MUSIC * 32767).astype("<i2").tobytes())
+    own, _ = samples(path, Excerpt(start_s=5 * 3600.0 + 2, end_s=5 * 3600.0 + 4))
+    expected = (MUSIC * 32767).astype("<i2")[2 * RATE_HZ : 4 * RATE_HZ].mean(axis=1, dtype=np.float32) / 32768
+    np.testing.assert_allclose(own, expected, atol=1e-7)
+
+
+def test_the_facts_of_a_part_are_its_own(made: Callable[[str], Path], tmp_path: Path) -> None:
+    path, cut = made("flac"), tmp_path / "cut.flac"
+    data, _ = soundfile.read(path, dtype="int16")
+    soundfile.write(cut, data[round(4.25 * RATE_HZ) : round(7.75 * RATE_HZ)], RATE_HZ)
+    spec = FeatureSpec(window_s=0.5, n_mels=40)
+    alone, expected = read(cut, spec)
+    part, found = read(path, spec, Excerpt(start_s=4.25, end_s=7.75))
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(expected))
+    of_file = {"content_sha256", "file_bytes", "modified_at", "declared_duration_s"}
+    for name in part.to_dict().keys() - of_file:
+        own, other = getattr(part, name), getattr(alone, name)
+        assert own == (pytest.approx(other, abs=1e-6) if isinstance(other, float) else other), name
+    assert (part.duration_s, part.declared_duration_s, part.truncated) == (3.5, 3.5, False)
+    whole, _ = read(path, spec)
+    assert (part.content_sha256, part.file_bytes) == (whole.content_sha256, whole.file_bytes)
+    first, _ = read(path, FeatureSpec(window_s=0.5, n_mels=40, max_duration_s=1.0), Excerpt(start_s=4.25))
+    assert (first.duration_s, first.truncated) == (1.0, False)
+
+
+@pytest.mark.parametrize("name", ["wav", "flac", "mp3", "ogg", "m4a"])
+def test_a_part_beyond_the_end_fails_or_is_flagged(made: Callable[[str], Path], name: str) -> None:
+    for start_s in (LENGTH_S + 1, 1e300):
+        facts, windows = read(made(name), excerpt=Excerpt(start_s=start_s))
+        assert (facts.status, facts.error_code, windows) == ("failed", "part-beyond-end", [])
+        assert "the recording ends at 9." in (facts.error or "")
+    facts, _ = read(made(name), excerpt=Excerpt(start_s=7.0, end_s=20.0))
+    assert (facts.status, facts.truncated, facts.declared_duration_s) == ("ok", True, 13.0)
+    assert facts.duration_s == pytest.approx(2.0, abs=0.1)
+    assert "the part ends at 20.000 s, and the recording at 9." in (facts.audio_note or "")
+    facts, _ = read(made(name), excerpt=Excerpt(start_s=2.0, end_s=2.000001))
+    assert (facts.status, facts.error_code) == ("failed", "too-short")
+
+
+def test_the_file_of_several_parts_is_hashed_once(
+    made: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(made("wav").read_bytes())
+    n_bytes = 0
+    pread = os.pread
+
+    def counting(descriptor: int, length: int, at: int) -> bytes:
+        nonlocal n_bytes
+        data = pread(descriptor, length, at)
+        n_bytes += len(data)
+        return data
+
+    monkeypatch.setattr(os, "pread", counting)
+    digests = {read(path, excerpt=Excerpt(start_s=start))[0].content_sha256 for start in (1.0, 3.0, 5.0)}
+    assert len(digests) == 1
+    assert n_bytes < 2 * path.stat().st_size
+    path.write_bytes(made("wav 24").read_bytes())
+    assert read(path)[0].content_sha256 not in digests
+
+
+def test_read_audio_takes_the_bounds(made: Callable[[str], Path], tmp_path: Path) -> None:
+    own = read_audio(str(made("wav")), start_s=2.5, end_s=4.0)
+    data, _ = soundfile.read(made("wav"), frames=round(1.5 * RATE_HZ), start=round(2.5 * RATE_HZ), dtype="int16")
+    soundfile.write(tmp_path / "cut.wav", data, RATE_HZ)
+    np.testing.assert_array_equal(own, read_audio(str(tmp_path / "cut.wav")))
+    np.testing.assert_array_equal(read_audio(str(made("wav")), start_s=2.5, max_duration_s=1.5), own)
+    for bounds in itertools.product((-1.0, float("nan"), float("inf")), (None, 2.0)):
+        with pytest.raises(UsageError, match="start_s"):
+            read_audio("x", start_s=bounds[0], end_s=bounds[1])
+    for end_s in (1.0, 0.5, float("nan")):
+        with pytest.raises(UsageError, match="end_s"):
+            read_audio("x", start_s=1.0, end_s=end_s)
+    with pytest.raises(SongError, match=r"begins at 10\.000 s, and the recording ends at 9\.000 s"):
+        read_audio(str(made("wav")), start_s=10.0)

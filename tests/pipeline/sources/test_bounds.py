@@ -1,0 +1,112 @@
+"""Manifests whose songs are parts of recordings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from songbag_pipeline.errors import ManifestError
+from songbag_pipeline.sources.source import read_source
+
+
+def manifest(folder: Path, rows: list[dict[str, Any]], suffix: str = "jsonl") -> Path:
+    path = folder / f"list.{suffix}"
+    if suffix == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif suffix == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        lines = [rows[0].keys(), *(["" if v is None else str(v) for v in row.values()] for row in rows)]
+        path.write_text("".join(",".join(line) + "\n" for line in lines))
+    return path
+
+
+def bounds(path: Path) -> list[tuple[str, float | None, float | None]]:
+    songs = read_source(path).songs
+    return list(zip(*(songs[name].to_pylist() for name in ("song_id", "start_s", "end_s")), strict=True))
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_the_bounds_of_parts_go_to_their_columns_and_into_their_ids(tmp_path: Path, suffix: str) -> None:
+    given = [(0, 1), (1.5, 3.25), (3600, None), (None, 2.5), (None, None), (0.00001, 1234567.125)]
+    rows = [{"path": "a b.ogg", "start_s": start, "end_s": end, "label": "x"} for start, end in given]
+    found = bounds(manifest(tmp_path, rows, suffix))
+    texts = ["#0-1", "#1.5-3.25", "#3600-", "#0-2.5", "", "#0.00001-1234567.125"]
+    assert found == [(f"a b.ogg{text}", *own) for text, own in zip(texts, given, strict=True)]
+    assert read_source(manifest(tmp_path, rows, suffix)).songs["label"].to_pylist() == ["x"] * 6
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"offset": 1.1, "duration": 2.2}, ("a.ogg#1.1-3.3", 1.1, 3.3)),
+        ({"offset": 2, "duration": 3}, ("a.ogg#2-5", 2.0, 5.0)),
+        ({"offset": 2}, ("a.ogg#2-", 2.0, None)),
+        ({"offset": 2, "duration": None}, ("a.ogg#2-", 2.0, None)),
+        ({"offset": None, "duration": 3}, ("a.ogg#0-3", None, 3.0)),
+        ({"OFFSET": 2.0, "Duration": 1}, ("a.ogg#2-3", 2.0, 3.0)),
+        ({"End S": 2.0}, ("a.ogg#0-2", None, 2.0)),
+        ({"start-s": 1, "end_s": 2.0, "duration": 9.0}, ("a.ogg#1-2", 1.0, 2.0)),
+        ({"duration": 5.5}, ("a.ogg", None, None)),
+        ({"song_id": 7, "start_s": 1}, ("7", 1.0, None)),
+        ({"start_s": None}, ("a.ogg", None, None)),
+    ],
+    ids=str,
+)
+def test_other_words_for_bounds_are_understood(
+    tmp_path: Path, columns: dict[str, Any], expected: tuple[str, float | None, float | None]
+) -> None:
+    path = manifest(tmp_path, [{"path": "a.ogg", **columns}])
+    assert bounds(path) == [expected]
+    duration = columns.get("duration")
+    is_users = duration is not None and "offset" not in columns
+    assert read_source(path).songs.column_names.count("duration") == is_users
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"start_s": 2, "end_s": 2}, "row 2: the part ends at 2 s, and does not begin before that, but at 2 s"),
+        ({"start_s": 2, "end_s": 1.5}, "row 2: the part ends at 1.5 s"),
+        ({"end_s": 0}, "row 2: the part ends at 0 s"),
+        ({"offset": 2, "duration": 0}, "row 2: the part ends at 2 s"),
+        ({"offset": 2, "duration": -1}, "row 2: the column 'duration' is negative"),
+        ({"start_s": -0.5}, "row 2: the column 'start_s' is negative"),
+        ({"start_s": float("nan")}, "row 2: the column 'start_s' is no number of seconds"),
+        ({"end_s": float("inf")}, "row 2: the column 'end_s' is no number of seconds"),
+        ({"start_s": "1:30"}, "row 1: the column 'start_s' holds '1:30' instead of seconds"),
+        ({"start_s": True}, "the column 'start_s' holds bool instead of seconds"),
+        ({"start_s": [1.0]}, "the column 'start_s' holds list"),
+        ({"start_s": 1, "offset": 1}, "the columns 'start_s' and 'offset' say in two ways"),
+        ({"end_s": 3, "offset": 1}, "the columns 'end_s' and 'offset' say in two ways"),
+        ({"start_s": 1, "duration": 1}, "the columns 'start_s' and 'duration' say in two ways"),
+        ({"start_s": 1, "Start S": 1}, "the columns 'start_s' and 'Start S' say the same"),
+        ({"onset": 1, "offset": 2}, "beside 'onset', the column 'offset' may be an end or a start"),
+    ],
+    ids=str,
+)
+def test_bounds_that_make_no_part_are_refused_with_their_line(
+    tmp_path: Path, columns: dict[str, Any], said: str
+) -> None:
+    numbers = [name for name, value in columns.items() if type(value) in (int, float)]
+    good = columns | dict.fromkeys(numbers, 1.0) | ({"end_s": 5.0} if "end_s" in columns else {})
+    rows = [{"path": "a.ogg", **good}, {"path": "b.ogg", **columns}]
+    with pytest.raises(ManifestError, match=said):
+        read_source(manifest(tmp_path, rows, "parquet"))
+
+
+@pytest.mark.fault(99)
+def test_texts_of_numbers_and_repeated_parts_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match="'start_s' holds text instead of seconds"):
+        read_source(manifest(tmp_path, [{"path": "a", "start_s": "1.5"}], "parquet"))
+    rows = [{"path": "a", "start_s": 1}, {"path": "b", "start_s": 1}, {"path": "a", "start_s": 1.0}]
+    with pytest.raises(ManifestError, match="the song_id 'a#1-' stands twice, in lines 2 and 4"):
+        read_source(manifest(tmp_path, rows, "csv"))
