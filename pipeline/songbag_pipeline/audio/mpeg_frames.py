@@ -15,7 +15,7 @@ _ENCODERS = (b"LAME", b"Lavf", b"Lavc")
 _READ_AT_ONCE = 1 << 20
 _FRAMES_BEFORE = 128
 """Frames after which an MP3 decoder has forgotten what was before: a frame uses up to 511 bytes of those before it, or
-255 bytes of the shortest ones (ISO 13818-3, 2.4.2.7), at most 85 of them; its samples overlap with those of two more."""
+255 bytes of the shortest ones (ISO 13818-3, 2.4.2.7), at most 85; its samples overlap with those of two more."""
 _DECODER_DELAY = 529
 """Samples that every MP3 decoder adds at the start (LAME's technical FAQ: 528, plus the first one)."""
 
