@@ -2,13 +2,13 @@
 
 import csv
 import json
+import os
 import shlex
-import signal
-import subprocess
 import sys
 from pathlib import Path
 
 from songbag_pipeline.demo.collection import BROKEN_FILES, SONGS_PER_GENRE, write_collection
+from songbag_store.cli import main
 
 MARKER = "songbag-demo.txt"
 """A file that marks a folder as the demo's, and says whether all songs were written."""
@@ -27,8 +27,8 @@ _SHORTEST_SQL = (
 def walk(folder: Path, *, songs_per_genre: int = SONGS_PER_GENRE) -> int:
     """Make the collection in ``folder`` and run songbag on it from the first command to the last.
 
-    Each command is printed, and then runs in ``folder`` in a new process. If an earlier demo left the folder, its songs
-    are kept, and a new run is put beside the old one.
+    Each command is printed, and then runs in ``folder`` as if it was typed there. If an earlier demo left the folder,
+    its songs are kept, and a new run is put beside the old one.
 
     Parameters
     ----------
@@ -63,21 +63,23 @@ def walk(folder: Path, *, songs_per_genre: int = SONGS_PER_GENRE) -> int:
                 "  What was made so far is kept: run the same `songbag demo` again to go on.",
                 file=sys.stderr,
             )
-            return code if code >= 0 else 128 - code
+            return code
     _sum_up(folder, run, predictions)
     return 0
 
 
 def _run(words: list[str], folder: Path) -> int:
-    """Run a command; if this process is stopped, wait for the command, which is stopped too."""
-    with subprocess.Popen([sys.executable, "-m", "songbag", *words], cwd=folder) as process:
-        try:
-            return process.wait()
-        except SystemExit as stop:
-            # A terminal sends Ctrl-C to both processes.
-            if stop.code == 128 + signal.SIGTERM:
-                process.terminate()
-            raise
+    """Run a command in this process, where TensorFlow is then loaded once for all, and return its exit code."""
+    typed, there = sys.argv, Path.cwd()
+    sys.argv = ["songbag", *words]
+    os.chdir(folder)
+    try:
+        main()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.argv = typed
+        os.chdir(there)
 
 
 def _make_songs(folder: Path, songs_per_genre: int) -> None:
