@@ -42,6 +42,8 @@ OF_RUNS = {
     "train STORE --label mood -o new": (2, "label column 'mood': "),
     "cross-validate STORE --label label --folds 2 -o folds --epochs 1 --bag-size 2 --encoder reference": (0, ""),
     "evaluate RUN": (0, ""),
+    "info RUN": (0, ""),
+    "doctor": (0, ""),
     "evaluate nowhere": (1, "nowhere: "),
     "export RUN --format keras -o model.keras": (0, ""),
     "predict RUN nowhere -o new.csv": (2, "nowhere: "),

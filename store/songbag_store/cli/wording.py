@@ -25,7 +25,7 @@ def option_names(command: Any) -> dict[str, str]:
     names = {}
     for parameter in command.params:
         if parameter.param_type_name == "argument":
-            names[parameter.name] = parameter.metavar or parameter.name.upper()
+            names[parameter.name] = (parameter.metavar or parameter.name.upper()).strip("[]")
             continue
         shown = names[parameter.name] = max(parameter.opts, key=len)
         # The plural too: an option that may be repeated takes several values, and its Python argument is a plural.
