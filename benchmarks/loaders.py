@@ -57,7 +57,9 @@ def main() -> None:
         root = Path(folder)
         raw = np.stack(list(music_windows(args.songs)))
         np.save(root / "raw.npy", raw)
-        print(f"largest error of int16: {np.abs(decode(encode(raw, SPEC)) - raw).max():.5f} (1/32 is {1 / 32:.5f})")
+        print(
+            f"largest error of int16: {np.abs(decode(encode(raw, SPEC), SPEC) - raw).max():.5f} (1/32 is {1 / 32:.5f})"
+        )
         contestants, sizes = {}, {}
         for name, (module, make) in CONTESTANTS.items():
             if module is None or importlib.util.find_spec(module):

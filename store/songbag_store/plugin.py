@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from songbag_store.errors import SongbagError
+from songbag_store.loading import LEVEL, quiet
 
 
 def load_named(name: str, error: type[SongbagError], *, place: str, folders: Sequence[str] = ()) -> tuple[Any, Any]:
@@ -39,8 +40,11 @@ def first_line(error: BaseException) -> str:
 
 def _module(module_name: str, error: type[SongbagError], place: str, folders: Sequence[str]) -> Any:
     sys.path.extend(folders)
+    # It may import TensorFlow. A level that the user has set holds.
+    os.environ.setdefault(LEVEL, "2")
     try:
-        return importlib.import_module(module_name)
+        with quiet():
+            return importlib.import_module(module_name)
     except Exception as reason:
         missing = isinstance(reason, ModuleNotFoundError) and f"{module_name}.".startswith(f"{reason.name}.")
         why = "is not there" if missing else f"cannot be imported ({type(reason).__name__}: {first_line(reason)})"

@@ -267,7 +267,7 @@ class SongStore(Shown):
         if songs is not None:
             table = table.filter(pc.is_in(table["song_id"], value_set=pa.array(list(songs), pa.string())))
         for span in Spans.of(table):
-            yield span.song_id, decode(self.inside.reader.read_all([span])[0])
+            yield span.song_id, decode(self.inside.reader.read_all([span])[0], self.spec)
 
     def bags(
         self,

@@ -55,7 +55,7 @@ def _row(song: Song, fragment: str, spill: WindowSpill, spec: FeatureSpec) -> So
         own |= {"row_start": spill.n_windows, "n_windows": len(stored)}
         spill.append(stored)
         spill.end_song()
-        values = decode(stored).astype(np.float64)
+        values = decode(stored, spec).astype(np.float64)
         own |= {"feature_sum": values.sum((0, 2)).tolist(), "feature_sumsq": (values**2).sum((0, 2)).tolist()}
     return own
 

@@ -10,7 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from songbag_store.door import attach
-from songbag_training.loading import quiet as quietly  # noqa: F401 (the door asks for it)
+from songbag_store.loading import quiet as quietly  # noqa: F401 (the door asks for it)
 
 if TYPE_CHECKING:
     from songbag_training.apply.export import export as export

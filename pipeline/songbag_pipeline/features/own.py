@@ -11,7 +11,7 @@ from songbag_pipeline.errors import SongError
 from songbag_pipeline.types import Blocks, FloatArray
 from songbag_store import FeatureSpec
 from songbag_store.errors import SpecMismatch
-from songbag_store.format.extractor import load_extractor, option_values
+from songbag_store.format.extractor import WindowFeatures, load_extractor, option_values
 from songbag_store.format.spec import fields_of
 from songbag_store.plugin import first_line
 
@@ -44,7 +44,7 @@ def own_features(spec: FeatureSpec) -> Blocks:
     return compute
 
 
-def _called(call: Any, windows: FloatArray) -> Any:
+def _called(call: WindowFeatures, windows: FloatArray) -> Any:
     try:
         return call(windows)
     except MemoryError as error:

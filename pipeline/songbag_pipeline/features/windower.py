@@ -11,6 +11,7 @@ from songbag_pipeline.features.kernel import KernelWindower
 from songbag_pipeline.features.own import own_features
 from songbag_pipeline.types import Blocks, FloatArray
 from songbag_store import FeatureSpec
+from songbag_store.format.array import encode
 from songbag_store.format.spec import IN_DB, OWN
 
 _BLOCK_BYTES = 8 << 20
@@ -123,4 +124,6 @@ def prepare(spec: FeatureSpec) -> None:
     """
     noise = np.random.default_rng(0).standard_normal(spec.window_samples).astype(np.float32) * np.float32(0.1)
     for samples in (noise, np.zeros_like(noise)):
-        window_features(samples, spec)
+        features = window_features(samples, spec)
+        if spec.kind == OWN:
+            encode(features, spec)

@@ -13,7 +13,7 @@ from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.plan import COLUMNS, Plan, count_duplicates
 from songbag_pipeline.run.summary import Summary
 from songbag_pipeline.run.tags import free_tags
-from songbag_pipeline.songs.containment import folders_of, try_features
+from songbag_pipeline.songs.containment import folders_of, modules_of, try_features
 from songbag_pipeline.sources.listing import Source
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
@@ -94,7 +94,7 @@ def _tried(spec: FeatureSpec | SpecChoice | None, config: ExtractConfig, stored:
     if spec is None and wanted.extractor is not None:
         raise unasked(wanted.extractor)
     if stored is None:
-        try_features(wanted, folders_of(config.upload))
+        try_features(wanted, folders_of(config.upload), modules_of(config.upload))
     return wanted
 
 

@@ -105,10 +105,13 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
     def close(self, patience_s: float = 0.0) -> str:
         """End the process, after a moment to end by itself; return how it ended."""
         child, self._child, self._songs_read = self._child, None, 0
-        if child is None:
-            return ""
-        ended = child.stop(patience_s)
-        child.close()
+        ended = ""
+        if child is not None:
+            ended = child.stop(patience_s)
+            child.close()
+        if self._sent is not None:
+            self._sent.cleanup()
+            self._sent = None
         return ended
 
     def read(
@@ -250,7 +253,9 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         if own.modules:
             self._sent = self._sent or tempfile.TemporaryDirectory(prefix="songbag-modules-")
             for name, content in own.modules:
-                Path(self._sent.name, Path(name).name).write_bytes(content)
+                path = Path(self._sent.name, _path_of(Path(name), own.spec.extractor or ""))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
             folders.insert(0, self._sent.name)
         return json.dumps({"spec": own.spec.to_dict(), "folders": folders})
 
@@ -265,6 +270,13 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
             If the numbers of the spec do not suit what computes its features.
         """
         self._child = self._child or self._started()
+
+
+def _path_of(file: Path, extractor: str) -> Path:
+    """Return where a file that was sent lies, so that it is found: a module ``package.module`` lies in a folder."""
+    parts = extractor.partition(":")[0].split(".")
+    is_named = file.stem == parts[-1] and all(part.isidentifier() for part in parts)
+    return Path(*parts[:-1], file.name) if is_named else Path(file.name)
 
 
 def folders_of(files: Sequence[str]) -> list[str]:
@@ -290,10 +302,10 @@ def modules_of(files: Sequence[str]) -> dict[str, bytes]:
     return modules
 
 
-def try_features(spec: FeatureSpec, folders: Sequence[str] = ()) -> None:
+def try_features(spec: FeatureSpec, folders: Sequence[str] = (), modules: Mapping[str, bytes] = _NONE) -> None:
     """Have a process compute the features of noise; nothing is to be tried of those that songbag computes itself.
 
-    The module of an extractor is searched in the folders last.
+    The module of an extractor is searched among the modules, and then in the folders.
 
     Raises
     ------
@@ -302,7 +314,7 @@ def try_features(spec: FeatureSpec, folders: Sequence[str] = ()) -> None:
     SpecError
         If the numbers of the spec do not suit what computes its features.
     """
-    containment = Containment().for_spec(spec, folders)
+    containment = Containment().for_spec(spec, folders, modules)
     if containment.spec is not None:
         with ContainedReader(containment) as reader:
             reader.start()

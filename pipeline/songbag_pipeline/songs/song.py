@@ -104,13 +104,16 @@ class _PassedOn(Fresh):
 
     def __init__(self, sink: Sink, spec: FeatureSpec) -> None:
         super().__init__(sink)
+        self._spec = spec
         self.total: npt.NDArray[np.float64] = np.zeros(spec.window_shape[0])
         self.squares: npt.NDArray[np.float64] = np.zeros(spec.window_shape[0])
 
     def pass_on(self, items: StoredWindows) -> Any:
         fresh = super().pass_on(items)
         if len(fresh):
-            values: Any = decode_windows(fresh).astype(np.float64).transpose(1, 0, 2).reshape(fresh.shape[1], -1)
+            values: Any = (
+                decode_windows(fresh, self._spec).astype(np.float64).transpose(1, 0, 2).reshape(fresh.shape[1], -1)
+            )
             self.total += values.sum(axis=1)
             self.squares += np.vecdot(values, values)
         return fresh

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from songbag_store.format.document import parse_document, reason
-from songbag_store.format.spec import INT16_STEP, FeatureSpec
+from songbag_store.format.spec import FeatureSpec
 from songbag_store.types import FloatWindows, StoredWindows
 
 GROUP_DOCUMENT = json.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}}, indent=2).encode()
@@ -26,6 +26,7 @@ _FIELDS = frozenset(
 _LARGEST_METADATA_BYTES = 1 << 20
 _LARGEST_SHARD_BYTES = 1 << 30
 _MOST_CHUNKS = 1 << 24
+_MOST_STEPS = np.iinfo(np.int16).max
 _FOREIGN = "its zarr.json is not that of an array of songbag"
 
 
@@ -125,26 +126,28 @@ class UnencodableFeatures(ValueError):
 
 
 def encode(windows: FloatWindows, spec: FeatureSpec) -> StoredWindows:
-    """Return windows as they are stored: float32 unchanged, or int16 in steps of 1/16 (error at most 1/32).
+    """Return windows as they are stored: float32 unchanged, or int16 in steps (error at most half of one).
 
     Raises
     ------
     UnencodableFeatures
-        If a value is not finite, or outside +-2047.9 with the int16 encoding.
+        If a value is not finite, or beyond 32,767 steps with the int16 encoding.
     """
     if not np.isfinite(windows).all():
         raise UnencodableFeatures("the features are not finite")
     if spec.encoding == "float32":
         return windows
-    steps = np.rint(windows * np.float32(1 / INT16_STEP))
-    if steps.size and np.abs(steps).max() > np.iinfo(np.int16).max:
-        raise UnencodableFeatures(f"the features reach {np.abs(windows).max():.0f}, beyond the int16 encoding's 2047")
+    with np.errstate(over="ignore"):
+        steps = np.rint(windows * np.float32(1 / spec.step))
+    if steps.size and not np.abs(steps).max() <= _MOST_STEPS:
+        reached, most = np.abs(windows).max(), _MOST_STEPS * spec.step
+        raise UnencodableFeatures(f"the features reach {reached:.6g}, beyond the int16 encoding's {most:.6g}")
     stored: StoredWindows = steps.astype(np.int16)
     return stored
 
 
-def decode(stored: StoredWindows) -> FloatWindows:
-    """Return stored windows as float32; exact for both encodings."""
+def decode(stored: StoredWindows, spec: FeatureSpec) -> FloatWindows:
+    """Return stored windows as float32; exact for float32, and for steps that are powers of two."""
     if stored.dtype == np.float32:
         return stored.astype(np.float32, copy=False)
-    return stored.astype(np.float32) * np.float32(INT16_STEP)
+    return stored.astype(np.float32) * np.float32(spec.step)

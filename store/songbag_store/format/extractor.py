@@ -9,14 +9,23 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from songbag_store.errors import SpecError
 from songbag_store.plugin import load_named
+from songbag_store.types import FloatWindows
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_DECLARED = "__songbag_extractor__"
+DECLARED = "__songbag_extractor__"
+"""Attribute of a function or class with its declaration."""
+
+
+class WindowFeatures(Protocol):
+    """What a function becomes with its options, and what an object of a class is."""
+
+    def __call__(self, windows: FloatWindows) -> Any:
+        """Return the features of windows of samples, float32 of shape (W, S): all finite, of shape (W, C, T)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,6 +42,8 @@ class Extractor:
         (C, T) of a window.
     version : str
         To be raised when it computes other numbers.
+    step : float or None
+        Step of the int16 encoding; None for float32.
     sha256 : str
         Digest of the source file of its module.
     """
@@ -41,15 +52,19 @@ class Extractor:
     sample_rate_hz: int
     shape: tuple[int, int]
     version: str
+    step: float | None = None
     sha256: str = ""
 
-    def made(self, options: Mapping[str, Any]) -> Callable[[Any], Any]:
+    def made(self, options: Mapping[str, Any]) -> WindowFeatures:
         """Return what takes blocks of windows: the function with its options, or an object of the class."""
         made = partial(self.call, **options)
-        return made() if inspect.isclass(self.call) else made
+        found: WindowFeatures = made() if inspect.isclass(self.call) else made
+        return found
 
 
-def extractor(*, sample_rate_hz: int, shape: tuple[int, int], version: str) -> Callable[[F], F]:
+def extractor(
+    *, sample_rate_hz: int, shape: tuple[int, int], version: str, step: float | None = None
+) -> Callable[[F], F]:
     """Declare that a function, or a class, computes features of windows of audio.
 
     A function is called as ``function(windows, **options)``; of a class one object is made in each process, as
@@ -64,6 +79,9 @@ def extractor(*, sample_rate_hz: int, shape: tuple[int, int], version: str) -> C
         (C, T) of a window. An embedding has T = 1.
     version : str
         To be raised when it computes other numbers.
+    step : float, optional
+        Store values as int16 in steps of this size, with an error of at most half a step. A song with a value beyond
+        32,767 steps fails. By default they are stored as float32.
 
     Examples
     --------
@@ -73,7 +91,7 @@ def extractor(*, sample_rate_hz: int, shape: tuple[int, int], version: str) -> C
     """
 
     def declare(function: F) -> F:
-        setattr(function, _DECLARED, Extractor(function, sample_rate_hz, shape, version))
+        setattr(function, DECLARED, Extractor(function, sample_rate_hz, shape, version, step))
         return function
 
     return declare
@@ -89,7 +107,7 @@ def load_extractor(name: str, folders: Sequence[str] = ()) -> Extractor:
     """
     place = f"features {name!r}"
     module, found = load_named(name, SpecError, place=place, folders=folders)
-    declared = getattr(found, _DECLARED, None)
+    declared = getattr(found, DECLARED, None)
     if not isinstance(declared, Extractor) or declared.call is not found:
         remedy = "Put @songbag.extractor(sample_rate_hz=..., shape=(C, T), version=...) above it."
         raise SpecError("it does not declare what it takes and gives", place=place, remedy=remedy)

@@ -15,7 +15,7 @@ REMEDIES = {
     "too-short": "The song is shorter than the spec allows; leave it out, or use a store with a shorter window.",
     "part-beyond-end": "The file is shorter than the manifest says: correct `start_s`, and extract again.",
     "non-finite": "The samples hold NaN or infinite values: export the file again.",
-    "out-of-range": "The samples are far beyond +-1, or the store needs `encoding='float32'`.",
+    "out-of-range": "The samples are far beyond +-1, or the store needs `encoding='float32'` or a larger step.",
     "bad-sample-rate": "The header gives a rate outside 1 to 768 kHz: repair it.",
     "too-many-channels": "More than 64 channels: mix it down first.",
     "decoder-crash": "The decoder died on this file, alone in its process: convert the file, or report it.",

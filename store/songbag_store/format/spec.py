@@ -27,7 +27,7 @@ BY_LIBROSA = {"chroma": 12, "contrast": 7, "tonnetz": 6, "tempogram": 384}
 """The kinds that librosa computes, and their bands."""
 
 INT16_STEP = 1 / 16
-"""The step of the int16 encoding; the rounding error is at most half of it."""
+"""The step of the int16 encoding of MFCC and log-mel; the rounding error is at most half of it."""
 
 _LONGEST_S = 1e9
 _PANEL = "What to compute"
@@ -112,9 +112,9 @@ class FeatureSpec(Declared):
     )
     encoding: Encoding = declared(
         None,
-        "int16 in steps of 1/16 (error at most 1/32), or float32 as computed.",
+        "int16 in steps of 1/16 (error at most 1/32), or of what an extractor says; or float32 as computed.",
         panel=_PANEL,
-        absent="int16 for MFCC and log-mel, else float32",
+        absent="int16 for MFCC, log-mel and extractors that name a step, else float32",
     )
     definition: int = declared(
         1,
@@ -140,6 +140,9 @@ class FeatureSpec(Declared):
     )
     own_bands: int | None = _later(None, "Bands of a window of own features.", rule=at_least(1))
     own_frames: int | None = _later(None, "Frames of a window of own features.", rule=at_least(1))
+    own_step: float | None = _later(
+        None, "Step of the int16 encoding of own features; the error is at most half of it.", rule=between(1e-30, 1e30)
+    )
 
     ERROR: ClassVar[type[UsageError]] = SpecError
 
@@ -174,7 +177,8 @@ class FeatureSpec(Declared):
     def __post_init__(self) -> None:
         given: object = self.encoding
         if given is None:
-            object.__setattr__(self, "encoding", "int16" if self.kind in IN_DB else "float32")
+            is_int16 = self.kind in IN_DB or self.own_step is not None
+            object.__setattr__(self, "encoding", "int16" if is_int16 else "float32")
         Declared.__post_init__(self)
         try:
             object.__setattr__(self, "extractor_options", option_texts(self.extractor_options))
@@ -194,11 +198,12 @@ class FeatureSpec(Declared):
         self._require(heard, "max_duration_s", "at least one sample")
         self._require(self.deltas == 0 or self.n_frames >= 9, "deltas", "0 for windows of fewer than 9 frames")
         named = self.extractor, self.extractor_version, self.extractor_sha256, self.own_bands, self.own_frames
-        are_named = None not in named if self.kind == OWN else not any(named) and not self.extractor_options
+        are_named = None not in named if self.kind == OWN else not any((*named, self.own_step, self.extractor_options))
         self._require(are_named, "extractor", "named with all that it declares, for own features and no others")
         if self.kind not in IN_DB:
             self._require(self.deltas == 0, "deltas", f"0 for {self.kind}")
-            self._require(self.encoding == "float32", "encoding", f"float32 for {self.kind}")
+            wanted = "float32, if the extractor names no step" if self.kind == OWN else f"float32 for {self.kind}"
+            self._require(self.encoding == "float32" or self.own_step is not None, "encoding", wanted)
         # The largest coefficient there can be: silence, where every band lies on the floor.
         reach = _LOG_FLOOR_DB * (math.sqrt(self.n_mels) if self.kind == "mfcc" else 1.0)
         fits = self.kind not in IN_DB or self.encoding == "float32" or reach < 2**15 * INT16_STEP
@@ -252,12 +257,21 @@ class FeatureSpec(Declared):
         """Size of one window as stored, before compression."""
         return math.prod(self.window_shape) * (2 if self.encoding == "int16" else 4)
 
+    @property
+    def step(self) -> float:
+        """What the stored values are multiplied by: the step of the int16 encoding, or 1 for float32."""
+        if self.encoding == "float32":
+            return 1.0
+        return self.own_step or INT16_STEP
+
     def in_words(self) -> str:
         """Return what is computed, on one line."""
         if self.kind == OWN:
             given = f" ({', '.join(self.extractor_options)})" if self.extractor_options else ""
             by = f"{self.extractor} version {self.extractor_version}{given}"
-            return f"{self.own_bands} x {self.own_frames} by {by}, {self.sample_rate_hz:,} Hz, {self.encoding}"
+            return (
+                f"{self.own_bands} x {self.own_frames} by {by}, {self.sample_rate_hz:,} Hz, {self._encoding_in_words}"
+            )
         whats = {"mfcc": f"{self.n_mfcc} MFCC of {self.n_mels} mel bands", "logmel": f"{self.n_mels} log-mel"}
         what = whats.get(self.kind) or f"{self.kind} by librosa"
         deltas = f", deltas of order 1 to {self.deltas}" if self.deltas else ""
@@ -265,11 +279,16 @@ class FeatureSpec(Declared):
         return f"{what}{deltas}, {self.sample_rate_hz:,} Hz, {frames}, {self.encoding}"
 
     @property
+    def _encoding_in_words(self) -> str:
+        return f"int16 in steps of {self.step:g}" if self.encoding == "int16" else self.encoding
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 over the resolved numbers: equal exactly where the feature bytes are."""
         left_out = {"window_s", "window_hop_s"} | ({"n_mfcc"} if self.kind != "mfcc" else set())
         left_out |= {"n_mels", "top_db"} if self.kind not in IN_DB else set()
         left_out |= {"n_fft", "hop_length"} if self.kind == OWN else set()
+        left_out |= {"own_step"} if self.encoding == "float32" else set()
         numbers = {name: value for name, value in self.to_dict().items() if name not in left_out}
         numbers |= {"window_samples": self.window_samples, "window_hop_samples": self.window_hop_samples}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
@@ -304,7 +323,7 @@ def fields_of(name: str, loaded: Extractor) -> dict[str, Any]:
     n_bands, n_frames = loaded.shape
     named = {"extractor": name, "extractor_version": loaded.version, "extractor_sha256": loaded.sha256}
     numbers = {"sample_rate_hz": loaded.sample_rate_hz, "own_bands": n_bands, "own_frames": n_frames}
-    return {"kind": OWN, **named, **numbers}
+    return {"kind": OWN, **named, **numbers, "own_step": loaded.step}
 
 
 def _is_kind(text: str) -> bool:

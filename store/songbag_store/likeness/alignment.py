@@ -155,7 +155,7 @@ class Aligner:
 
     def changes(self, stored: StoredWindows) -> Changes:
         """Return what changes in windows, shape (N, C, T), as they are stored."""
-        windows = decode(stored)[:, : self._spec.n_bands]
+        windows = decode(stored, self._spec)[:, : self._spec.n_bands]
         windows = windows[:, :N_CEPSTRA] if self._reduction is None else self._reduction.astype(np.float32) @ windows
         values = np.diff(windows[:, :, self._edge : windows.shape[2] - self._edge], axis=2)
         live = np.abs(values).max(axis=1) > self._live

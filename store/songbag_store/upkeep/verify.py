@@ -190,7 +190,7 @@ def _verify_windows(store: SongStore, songs: pa.Table, known: set[tuple[str, str
         if song in known:
             continue
         try:
-            windows = decode(store.inside.reader.read_all([span])[0]).astype(np.float64)
+            windows = decode(store.inside.reader.read_all([span])[0], store.spec).astype(np.float64)
             if what := _windows_fault(windows, expected):
                 yield Damage(keys.fragment_key(span.fragment), f"song {span.song_id!r} {what}", (song,))
         except DamagedStore as error:

@@ -17,7 +17,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from songbag_store.errors import StoreError
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.keys import fragment_key
-from songbag_store.format.spec import INT16_STEP, FeatureSpec
+from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import Storage
 from songbag_store.windows.blocks import pack_by_window
 from songbag_store.windows.spill import WindowSpill
@@ -91,7 +91,7 @@ def _create_array(target: Path | Store, fragment: str, spill: WindowSpill, shard
     chunk = min(max(1, int(np.median(spill.songs))), max(1, _CHUNK_BYTES // spec.window_bytes))
     most_chunks = max(1, shard_bytes // spec.window_bytes) // chunk
     shard = chunk * max(1, min(most_chunks, math.ceil(spill.n_windows / chunk)))
-    scale = {"scale_factor": INT16_STEP, "add_offset": 0.0} if spec.encoding == "int16" else {}
+    scale = {"scale_factor": spec.step, "add_offset": 0.0} if spec.encoding == "int16" else {}
     codec = _BloscByWindow(cname="lz4", shuffle="bitshuffle", clevel=9, blocksize=spec.window_bytes)
     # If zarr-python left out chunks of zeros, a lost chunk would look like one of them.
     with zarr.config.set({"array.write_empty_chunks": True}):

@@ -69,3 +69,11 @@ def test_the_network_of_the_page_gives_its_vectors(folder: Path) -> None:
     blocks = np.lib.stride_tricks.sliding_window_view(samples, 16000)[::8000]
     assert windows.shape == (3, 64, 1)
     np.testing.assert_allclose(windows[:, :, 0], keras.ops.convert_to_numpy(network(blocks)), rtol=1e-4, atol=1e-5)
+
+
+def test_the_log_mel_of_the_page_is_that_of_songbag(folder: Path) -> None:
+    spec = FeatureSpec.custom("my_logmel:logmel", window_s=1.0)
+    samples = chirp(3.0)[:, 0].astype(np.float32)
+    same = window_features(samples, FeatureSpec(kind="logmel", n_mels=64, window_s=1.0))
+    assert (spec.encoding, spec.step, spec.window_shape) == ("int16", 1 / 16, same.shape[1:])
+    np.testing.assert_allclose(window_features(samples, spec), same, atol=1e-2)

@@ -128,17 +128,17 @@ def test_an_extractor_that_lies_is_found_out_before_a_store_is_made(tmp_path: Pa
 def test_a_store_names_its_extractor_and_takes_no_other(
     tmp_path: Path, standing_cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The module lies where the workers cannot import it: it is sent to them."""
+    """The module lies in a package, where the workers cannot import it: it is sent to them."""
     from songbag_pipeline import ExtractConfig
 
     songs = tmp_path / "songs"
     songs.mkdir()
     write(songs / "a.wav", chirp(1.0, 8000), 8000)
-    (tmp_path / "code").mkdir()
-    module = tmp_path / "code" / "own_mean.py"
+    module = tmp_path / "code" / "pieces" / "own_mean.py"
+    module.parent.mkdir(parents=True)
     module.write_text(MODULE.format(added=0))
-    monkeypatch.chdir(module.parent)
-    spec = FeatureSpec.custom("own_mean:mean", window_s=0.5)
+    monkeypatch.chdir(tmp_path / "code")
+    spec = FeatureSpec.custom("pieces.own_mean:mean", window_s=0.5)
     monkeypatch.chdir(tmp_path)
     config = ExtractConfig(scheduler_file=standing_cluster, upload=(str(module),))
     assert extract(songs, tmp_path / "store", spec, config).n_stored == 1

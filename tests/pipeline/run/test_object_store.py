@@ -64,7 +64,7 @@ def test_songs_go_into_a_bucket_once_and_are_the_same_as_without_a_store(
     store = SongStore.open(bucket)
     for song in features_of(folder, SPEC):
         if song.windows is not None:
-            np.testing.assert_array_equal(store.windows(song.song_id), decode(song.windows))
+            np.testing.assert_array_equal(store.windows(song.song_id), decode(song.windows, SPEC))
 
 
 @pytest.mark.fault(50)
@@ -181,7 +181,7 @@ def test_songs_of_a_bucket_are_the_same_as_those_of_a_folder(
     assert store.songs()["path"].str.startswith(music).all()
     for song in features_of(folder, SPEC):
         if song.windows is not None:
-            np.testing.assert_array_equal(store.windows(f"album/{song.song_id}"), decode(song.windows))
+            np.testing.assert_array_equal(store.windows(f"album/{song.song_id}"), decode(song.windows, SPEC))
     put(s3_url, s3_endpoint, {"album/0.wav": files["album/5.wav"]})
     with pytest.raises(SongsChanged, match=r"album/0\.wav"):
         again()

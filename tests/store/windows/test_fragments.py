@@ -38,12 +38,12 @@ def shard_of(store: SongStore) -> Path:
 
 @given(hnp.arrays(np.float32, (2, 3, 4), elements=st.floats(-2000, 2000, width=32)))
 def test_the_int16_encoding_errs_by_half_a_step_at_most(windows: np.ndarray) -> None:
-    assert np.abs(decode(encode(windows, SPEC)) - windows).max() <= 1 / 32
+    assert np.abs(decode(encode(windows, SPEC), SPEC) - windows).max() <= 1 / 32
 
 
 @given(hnp.arrays(np.float32, (2, 3, 4), elements=st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_the_float32_encoding_is_exact(windows: np.ndarray) -> None:
-    np.testing.assert_array_equal(decode(encode(windows, EXACT)), windows)
+    np.testing.assert_array_equal(decode(encode(windows, EXACT), EXACT), windows)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 2048.0, -2048.1])
@@ -139,7 +139,7 @@ def test_any_windows_of_any_songs_come_in_one_go(store: SongStore, seed: int, ba
     drawn = np.stack([np.random.default_rng(seed).integers(0, n, bag_size) for n in songs["n_windows"].to_pylist()])
     bags = store.inside.reader.read_bags(Spans.of(songs), drawn).result()
     for song_id, windows, bag in zip(songs["song_id"].to_pylist(), drawn, bags, strict=True):
-        np.testing.assert_array_equal(decode(bag), store.windows(song_id)[windows])
+        np.testing.assert_array_equal(decode(bag, store.spec), store.windows(song_id)[windows])
 
 
 def test_a_window_outside_its_song_is_refused(store: SongStore) -> None:
@@ -160,7 +160,7 @@ def test_more_shards_than_are_kept_open_are_read_and_closed(make_store: MakeStor
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):
         for span in spans:
-            np.testing.assert_array_equal(decode(reader.read(span).result()), expected[span.song_id])
+            np.testing.assert_array_equal(decode(reader.read(span).result(), SPEC), expected[span.song_id])
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 

@@ -69,7 +69,7 @@ def _bags(songs: list[Any]) -> Arrays:
     windows = np.full((len(songs), longest, *songs[0].shape[1:]), 77.0, np.float32)
     mask = np.zeros(windows.shape[:2], np.float32)
     for row, song in enumerate(songs):
-        windows[row, : len(song)] = decode(song)
+        windows[row, : len(song)] = decode(song, FeatureSpec())
         mask[row, : len(song)] = 1
     return {"windows": windows, "mask": mask}
 

@@ -109,7 +109,7 @@ def test_audio_is_predicted_as_the_same_songs_from_a_store(
     run: Run, music: Path, tmp_path: Path, make_store: Any
 ) -> None:
     songs = [
-        {"song_id": song.song_id, "path": song.path, "windows": decode(np.array(song.windows))}
+        {"song_id": song.song_id, "path": song.path, "windows": decode(np.array(song.windows), run.facts.spec)}
         for song in features_of(music, run.facts.spec)
         if song.windows is not None
     ]

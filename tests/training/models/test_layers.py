@@ -34,6 +34,14 @@ def test_scaling_undoes_the_encoding_and_normalises(rng: np.random.Generator) ->
     np.testing.assert_allclose(layer((stored / 16).astype(np.float32)), expected, rtol=1e-5, atol=1e-4)
 
 
+def test_scaling_takes_the_step_of_a_store_and_keeps_it_in_its_options() -> None:
+    layer = FeatureScaling.from_config(FeatureScaling(0.01).get_config())
+    layer.build((1, 1, 3))
+    stored = np.array([[[1, -2, 32767]]], np.int16)
+    np.testing.assert_allclose(layer(stored), stored * np.float32(0.01), rtol=1e-6)
+    assert FeatureScaling().step == 1 / 16
+
+
 def test_scaling_keeps_every_bit_of_what_is_stored_under_mixed_precision() -> None:
     stored = np.array([[[30001, 30002, 30003]]], np.int16)
     keras.mixed_precision.set_global_policy("mixed_float16")

@@ -7,8 +7,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from songbag_store.loading import quiet
 from songbag_store.progress import Progress, Silent, stretch
-from songbag_training.loading import quiet
 
 
 @contextmanager

@@ -22,13 +22,19 @@ EMBEDDING_NAME = "encoder"
 class FeatureScaling(keras.layers.Layer):
     """Scales stored windows to float32 of mean 0 and variance 1 for each coefficient.
 
-    Takes windows as stored, shape (..., C, T): int16 in steps of 1/16, or float32. Mean and standard deviation, shape
-    (C,), in the features' own unit, are weights that are not trained and begin as 0 and 1.
+    Takes windows as stored, shape (..., C, T): int16 in steps, or float32. Mean and standard deviation, shape (C,), in
+    the features' own unit, are weights that are not trained and begin as 0 and 1.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, step: float = INT16_STEP, **options: Any) -> None:
         # Also with mixed precision: float16 would keep 11 of the 15 bits of a stored value.
         super().__init__(**({"dtype": "float32"} | options))
+        self.step = step
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer."""
+        options: dict[str, Any] = super().get_config()
+        return options | {"step": self.step}
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the two weights."""
@@ -43,7 +49,7 @@ class FeatureScaling(keras.layers.Layer):
 
     def call(self, windows: KerasTensor) -> KerasTensor:
         """Return float32 windows of the same shape."""
-        step = INT16_STEP if keras.backend.standardize_dtype(windows.dtype) == "int16" else 1.0
+        step = self.step if keras.backend.standardize_dtype(windows.dtype) == "int16" else 1.0
         values = ops.cast(windows, self.compute_dtype) * step
         return (values - self.mean[:, None]) / self.std[:, None]
 

@@ -44,7 +44,7 @@ def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_c
 def window_network(spec: FeatureSpec, task: Task, encoder: str) -> keras.Model:
     """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
-    images = channels_last(FeatureScaling(name="scaling")(windows), spec.n_channels)
+    images = channels_last(FeatureScaling(spec.step, name="scaling")(windows), spec.n_channels)
     embeddings = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels)(images)
     # In float32 also with mixed precision: the range of float16 is too small for the logits of long songs.
     logits = keras.layers.Dense(task.n_logits, dtype="float32", name="head")(embeddings)

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from songbag_store import FeatureSpec
-from songbag_store.format.spec import INT16_STEP
 from songbag_training.config import AUGMENTATIONS, TrainConfig
 
 Features = dict[str, Any]
@@ -60,9 +59,8 @@ def augmentation(
 
 def _change(config: TrainConfig, spec: FeatureSpec, mean: npt.NDArray[np.float32], n_logits: int) -> Change:
     """Return the function that changes one batch, given its seed, int64 of shape (2,)."""
-    step = INT16_STEP if spec.encoding == "int16" else 1.0
-    blank = tf.constant(np.asarray(mean, np.float32)[:, None] / step)
-    loudness = tf.constant(level_change(spec)[:, None] / step)
+    blank = tf.constant(np.asarray(mean, np.float32)[:, None] / np.float32(spec.step))
+    loudness = tf.constant(level_change(spec)[:, None] / np.float32(spec.step))
 
     def change(features: Features, labels: Any, seed: Any) -> tuple[Features, Any]:
         windows, mask = tf.cast(features["windows"], tf.float32), features["mask"]

@@ -32,9 +32,9 @@ class BagDataset(Bags):
     A batch has ``windows``, shape (B, K, C, T), and ``mask``, shape (B, K), float32: 1 for windows, 0 for repeated
     ones, which fill the bag of a song with too few. B counts songs, K windows, C bands or coefficients, T frames. A
     window lasts ``store.spec.window_s`` seconds (5 by default); the next begins ``window_hop_s`` seconds later. Values
-    are as stored: int16 in steps of 1/16 of the features' own unit (dB for MFCC and log-mel), or float32 in that unit,
-    by ``store.spec.encoding``. `song_model` takes them as they are; for other networks,
-    `songbag_store.format.array.decode` makes float32 in the features' own unit of them. A batch takes
+    are as stored, by ``store.spec.encoding``: int16 in steps of ``store.spec.step`` of the features' own unit (1/16 dB
+    for MFCC and log-mel), or float32 in that unit. `song_model` takes them as they are; for other networks,
+    multiply them, as float32, by ``store.spec.step``. A batch takes
     ``B * K * store.spec.window_bytes`` bytes: 32 songs with 16 windows of (13, 216) as int16 take 2.9 MB. Up to eight
     batches are read ahead, of 64 MiB together at most.
 

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+"""The variable of the environment with the log level, from 0 (everything) to 3."""
 _LEVELS = "IWEF"
 _BEFORE = r"\d{4} [\d:.]+ +\d+ \S+\] "
 _NO_FAULT = (
@@ -83,5 +85,5 @@ def shown(said: bytes, level: int) -> bytes:
 
 
 def _level() -> int:
-    given = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "")
+    given = os.environ.get(LEVEL, "")
     return min(int(given), len(_LEVELS)) if given.isdecimal() else 0
