@@ -18,7 +18,7 @@ test: lint
 	@echo "songbag: running the tests, three at a time: many of them wait for other processes"
 	$(BIN)/pytest -n 3 --dist worksteal
 
-test-long: $(VENV)/installed-dev
+test-long: $(VENV)/installed-musicnn
 	@echo "songbag: the protocol in 20,000 schedules, 200 rounds of killed writers, 10 of killed trainings, long songs"
 	SONGBAG_LONG=1 $(BIN)/pytest -m long
 
@@ -37,6 +37,12 @@ $(VENV)/installed-dev: $(FILES) | $(BIN)/python
 	@echo "songbag: installing songbag with what its tests need into $(VENV) (some minutes, once)"
 	$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/installed-all
+
+# Only its weights are read. Its own requirements are of 2019.
+$(VENV)/installed-musicnn: $(VENV)/installed-dev
+	@echo "songbag: installing the weights of musicnn into $(VENV)"
+	$(PIP) install --quiet --no-deps musicnn==0.1.0
+	@touch $@
 
 $(BIN)/python:
 	@echo "songbag: making a Python environment in $(VENV)"
