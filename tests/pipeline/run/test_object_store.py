@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from songbag_pipeline import ExtractConfig, Summary, extract
+from songbag_pipeline import ExtractConfig, Summary, extract, relabel_from_tags
 from songbag_pipeline.errors import ManifestError, SongError, SongsChanged, SourceError
 from songbag_pipeline.run import batch as batches
 from songbag_pipeline.songs.direct import features_of
@@ -26,6 +26,7 @@ from tests.support import objects
 from tests.support.audio import chirp, write
 from tests.support.command import songbag_here
 from tests.support.faulty_proxy import FaultyProxy, times
+from tests.support.tagged import flac, plain_audio
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
 
@@ -234,3 +235,18 @@ def test_a_bucket_that_does_not_answer_is_no_fault_of_the_song(s3_url: str) -> N
     options = objects.options("http://127.0.0.1:9", patience_s="0.2")
     with pytest.raises(StoreUnavailable, match="does not answer"), local_copy(f"{s3_url}/x.wav", options):
         pass
+
+
+def test_tags_of_songs_in_a_bucket_are_read_at_once_or_later(
+    s3_url: str, s3_endpoint: str, tmp_path: Path, run: Run
+) -> None:
+    audio, options = plain_audio("FLAC"), objects.options(s3_endpoint)
+    songs = {f"{name}.flac": flac(audio, b"ARTIST=" + name.encode()) for name in "ab"}
+    source = Location(put(s3_url, s3_endpoint, songs), options)
+    run(source, tmp_path / "at-once", tags=True)
+    run(source, tmp_path / "later")
+    put(s3_url, s3_endpoint, {"b.flac": flac(audio, b"ARTIST=another")})
+    later = relabel_from_tags(Location(str(tmp_path / "later"), options), progress=Silent())
+    assert SongStore.open(tmp_path / "at-once").index()["artist"].tolist() == ["a", "b"]
+    assert later.store.index()["artist"].tolist() == ["a", None]
+    assert (later.n_filled, later.gone, later.changed, later.unreadable) == (1, (), ("b.flac",), ())
