@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from songbag_store.doctor import Finding, broken, missing_extra
-from songbag_training.loading import quiet
+from songbag_store.loading import quiet
 
 _PART = "devices"
 _DRIVER = Path("/proc/driver/nvidia/version")
