@@ -230,7 +230,10 @@ class SongStore(Shown):
     @overload
     def sql(self, query: str, *, arrow: Literal[True]) -> pa.Table: ...
     def sql(self, query: str, *, arrow: bool = False) -> Any:
-        """Return the result of one SELECT over `songs`, `failures` and `"index"`.
+        """Return the result of one SELECT over `songs`, `failures`, `window_labels` and `"index"`.
+
+        `window_labels` has a row for each window and label that a segment gives it, see `songbag.relabel`: `song_id`,
+        `window`, `start_s` and `end_s` in the song, `label`, and the `share` of the window that has it.
 
         In pandas a DECIMAL is float64, and a HUGEINT (a sum) is int64 if it fits; Arrow has all digits of both.
 
@@ -239,7 +242,7 @@ class SongStore(Shown):
         QueryError
             If the text is not one SELECT, the database refuses it, or the result is too large for memory.
         """
-        with asking(self.inside.state.content.dataset(), query) as answer:
+        with asking(self.inside.state.content.dataset(), query, spec=self.spec) as answer:
             return answer.table() if arrow else answer.frame()
 
     def windows(self, song_id: str) -> FloatWindows:

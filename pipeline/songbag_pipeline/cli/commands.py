@@ -44,6 +44,11 @@ FromTags = Annotated[
     bool, typer.Option("--from-tags", help="Fill in artist, album, title, genre, year and track from the files' tags.")
 ]
 
+Segments = Annotated[
+    Path | None,
+    typer.Option("--segments", metavar="FILE", help="Table with labels of stretches: song_id, start_s, end_s, label."),
+]
+
 _NAMED = 10
 _DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
 
@@ -127,12 +132,15 @@ def _report(summary: Summary, store: str) -> list[str]:
 
 @commands.command()
 @with_location(snapshot=False)
-def relabel(store: Store, at: At, labels: Labels = None, from_tags: FromTags = False) -> None:
+def relabel(
+    store: Store, at: At, labels: Labels = None, segments: Segments = None, from_tags: FromTags = False
+) -> None:
     """Join new or corrected columns to the songs of a store, by song_id or path; no feature is touched."""
-    if (labels is None) is not from_tags:
-        raise UsageError("takes LABELS, or --from-tags in their place", place="relabel", remedy="Give one of them.")
-    if labels is not None:
-        relabel_store(at(store), labels)
+    if [labels is not None, segments is not None, from_tags].count(True) != 1:
+        what = "takes LABELS, or --segments or --from-tags in their place"
+        raise UsageError(what, place="relabel", remedy="Give one of them.")
+    if not from_tags:
+        relabel_store(at(store), labels, segments)
         return
     from songbag_pipeline.run.tags import relabel_from_tags
 

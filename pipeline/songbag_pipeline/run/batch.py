@@ -18,8 +18,8 @@ from songbag_pipeline.run.tags import tag_fields
 from songbag_pipeline.run.tally import Teller
 from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader
 from songbag_pipeline.songs.facts import SongFacts
-from songbag_pipeline.sources.bounds import excerpts_of
 from songbag_pipeline.sources.bucket import LocalCopies
+from songbag_pipeline.sources.excerpts import excerpts_of
 from songbag_store import FeatureSpec
 from songbag_store.commits.parts import write_part
 from songbag_store.format.facts import ObjectFacts

@@ -12,8 +12,8 @@ import numpy as np
 
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.songs.containment import ContainedReader, Containment, contained_reader, folders_of
-from songbag_pipeline.sources.bounds import excerpt_of, excerpts_of
 from songbag_pipeline.sources.bucket import LocalCopies
+from songbag_pipeline.sources.excerpts import excerpt_of, excerpts_of
 from songbag_pipeline.sources.source import read_source
 from songbag_pipeline.types import FloatArray
 from songbag_store import FeatureSpec

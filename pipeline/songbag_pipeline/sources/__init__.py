@@ -1,3 +1,3 @@
 """What is to be extracted: a folder, a manifest, a bucket."""
 
-__all__ = ["bounds", "bucket", "listing", "selection", "source"]
+__all__ = ["bucket", "excerpts", "listing", "selection", "source"]

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_pipeline.errors import ManifestError, SongError, SourceError
-from songbag_pipeline.sources.bounds import Bounds
 from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.listing import Source, table_of
 from songbag_store.errors import UsageError
 from songbag_store.format.index import index_schema
+from songbag_store.sql.bounds import Bounds
 from songbag_store.sql.manifest import Manifest
 from songbag_store.storage.location import Location
 

@@ -75,10 +75,11 @@ def query(store: Store, at: At, sql: Sql = None, form: Form = None, output: Outp
         asked = sql_from_input()
     if asked is None and output is not None:
         raise UsageError("needs the SQL on the command line", place="output", remedy="Or leave it out at the prompt.")
-    content = SongStore.open(at(store)).inside.state.content
+    opened = SongStore.open(at(store))
+    content = opened.inside.state.content
 
     def ask(text: str) -> None:
-        with asking(content.dataset(), text) as answer:
+        with asking(content.dataset(), text, spec=opened.spec) as answer:
             write_table(answer, chosen, output)
 
     if asked is None:

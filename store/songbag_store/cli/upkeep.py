@@ -22,13 +22,13 @@ Release = Annotated[
 Full = Annotated[bool, typer.Option("--full", help="Read every byte: digests, windows and their sums.")]
 
 
-def relabel_store(store: Location, labels: Path) -> None:
+def relabel_store(store: Location, labels: Path | None, segments: Path | None = None) -> None:
     """Join columns of a table and say what was done; the command `relabel` is the pipeline's, which can read tags."""
     from songbag_store.store import SongStore
     from songbag_store.upkeep.change import relabel as run
 
     opened = SongStore.open(store)
-    after, n_matched = run(opened, labels)
+    after, n_matched = run(opened, labels, segments=segments)
     if after.snapshot == opened.snapshot:
         say(f"{n_matched:,} songs matched; the store has these values already. Snapshot {after.snapshot}.")
     else:

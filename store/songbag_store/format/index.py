@@ -27,6 +27,11 @@ SOUND_FIELDS: tuple[pa.Field, ...] = (
 START, END = "start_s", "end_s"
 """Columns of the bounds of a part of a recording, in seconds; null where it begins or ends with the file."""
 
+SEGMENTS = "segments"
+"""Column of the user's with the labels of stretches of a song; it comes by `relabel`."""
+
+SEGMENTS_TYPE = pa.list_(pa.struct([(START, pa.float64()), (END, pa.float64()), ("label", pa.string())]))
+
 ADDED_FIELDS: tuple[pa.Field, ...] = (
     *SOUND_FIELDS,
     pa.field("audio_note", pa.string()),

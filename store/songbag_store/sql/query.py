@@ -12,8 +12,10 @@ import pyarrow.dataset as ds
 
 from songbag_store.errors import QueryError
 from songbag_store.format.index import ADDED_FIELDS, END, START
+from songbag_store.format.spec import FeatureSpec
 from songbag_store.sql.answer import Answer, Limits, Watch, explained
 from songbag_store.sql.plain_types import plain_relation
+from songbag_store.sql.window_labels import window_labels_view
 
 Rows: TypeAlias = pa.Table | ds.Dataset
 
@@ -39,14 +41,20 @@ _SETTINGS = (
     "set timezone = 'UTC'",
     "create view songs as select * from \"index\" where status = 'ok'",
     f"create view failures as select * exclude ({', '.join(_OF_SONGS)}) from \"index\" where status = 'failed'",
-    "set lock_configuration = true",
 )
+_LAST_SETTING = "set lock_configuration = true"
 _ANSWERED = ("SELECT", "FROM", "WITH", "VALUES", "TABLE", "DESCRIBE", "SUMMARIZE", "SHOW", "PIVOT", "UNPIVOT")
 
 
 @contextmanager
-def asking(index: Rows, sql: str, limits: Limits = Limits()) -> Iterator[Answer]:  # noqa: B008 (frozen)
-    """Yield the answer to one SELECT over the views `songs`, `failures` and `"index"`.
+def asking(
+    index: Rows,
+    sql: str,
+    limits: Limits = Limits(),  # noqa: B008 (frozen)
+    *,
+    spec: FeatureSpec | None = None,
+) -> Iterator[Answer]:
+    """Yield the answer to one SELECT over the views `songs`, `failures`, `window_labels` and `"index"`.
 
     Parameters
     ----------
@@ -56,13 +64,15 @@ def asking(index: Rows, sql: str, limits: Limits = Limits()) -> Iterator[Answer]
         One statement in DuckDB's dialect that reads.
     limits : Limits
         The time and the memory that it may take.
+    spec : FeatureSpec, optional
+        Says where windows are; without it `window_labels` is empty.
 
     Raises
     ------
     QueryError
         If the text is not one statement that reads, or the database refuses it.
     """
-    with _connection(index, sql, limits) as (connection, watch):
+    with _connection(index, sql, limits, spec) as (connection, watch):
         _require_reading(connection, sql)
         relation = plain_relation(connection.sql(sql))
         with watch.working():
@@ -140,7 +150,9 @@ def filter_songs(
 
 
 @contextmanager
-def _connection(index: Rows, text: str, limits: Limits) -> Iterator[tuple[duckdb.DuckDBPyConnection, Watch]]:
+def _connection(
+    index: Rows, text: str, limits: Limits, spec: FeatureSpec | None = None
+) -> Iterator[tuple[duckdb.DuckDBPyConnection, Watch]]:
     """Yield a locked connection for one text, and what stops it; DuckDB's errors become a `QueryError`."""
     if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text):
         raise QueryError("the text is not valid Unicode, or holds a NUL character", place="query")
@@ -148,7 +160,7 @@ def _connection(index: Rows, text: str, limits: Limits) -> Iterator[tuple[duckdb
     try:
         with duckdb.connect(":memory:", config=config) as connection:
             connection.register("index", index)
-            for statement in _SETTINGS:
+            for statement in (*_SETTINGS, window_labels_view(index.schema, spec), _LAST_SETTING):
                 connection.execute(statement)
             with Watch(connection, limits.time_s) as watch:
                 yield connection, watch

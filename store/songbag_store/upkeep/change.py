@@ -13,11 +13,13 @@ import pyarrow.compute as pc
 
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
-from songbag_store.format.index import OWN_COLUMNS, REPLACES, index_schema, user_fields
+from songbag_store.format.index import OWN_COLUMNS, REPLACES, are_parts, index_schema, user_fields
+from songbag_store.sql.bounds import Bounds
 from songbag_store.sql.manifest import Manifest
 from songbag_store.sql.query import filter_songs
 from songbag_store.storage.location import absolute_path, plain_address
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.upkeep.segments import read_segments
 from songbag_store.writer import commit_change
 
 
@@ -34,18 +36,22 @@ def read_labels(path: Path) -> Manifest:
     key = next((name for name in ("song_id", "path") if name in names), None)
     if key is None:
         raise labels.fault(f"there is no column 'song_id' or 'path' (there are: {', '.join(names) or 'none'})")
-    if own := sorted(set(names) & (OWN_COLUMNS | {REPLACES}) - {"song_id", "path"}):
+    bounds = Bounds.of(labels)
+    told = {"song_id", "path", *bounds.columns}
+    if own := sorted(set(names) & (OWN_COLUMNS | {REPLACES}) - told):
         raise labels.fault(f"the column {own[0]!r} is one that songbag fills itself")
-    if not set(names) - {"song_id", "path"}:
+    if not set(names) - told:
         raise labels.fault(f"there is no column beside {key!r}")
-    keys = labels.texts(key)
+    keys = labels.texts(key) if key == "song_id" else bounds.ids(labels.texts(key))
     labels.refuse_duplicates(keys, key)
-    # Beside a song_id, a path says nothing new: that of the store stays.
-    table = labels.table.drop_columns([name for name in ("song_id", "path") if name in names])
+    # Beside a song_id, path and bounds say nothing new: those of the store stay.
+    table = labels.table.drop_columns([name for name in names if name in told])
     return dataclasses.replace(labels, table=table.append_column(key, keys))
 
 
-def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
+def relabel(
+    store: StoreLike, labels: str | Path | None = None, *, segments: str | Path | None = None
+) -> tuple[SongStore, int]:
     """Join the columns of a file to the index by song id, or by path where it has no song ids, and commit.
 
     A song in the file gets the file's values, empty ones too; every other song keeps its own. A song that is computed
@@ -55,10 +61,15 @@ def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
     ----------
     store : SongStore, Location, str or pathlib.Path
         The store.
-    labels : str or pathlib.Path
+    labels : str or pathlib.Path, optional
         A CSV, TSV, JSON Lines or Parquet file: `song_id` or `path`, and at least one further column. A manifest that
         was extracted will do. A relative path starts in the folder of the file. A path that the
-        store does not have is looked up among the song ids.
+        store does not have is looked up among the song ids. With bounds, a row is of the part that they name, and one
+        without them of the whole file.
+    segments : str or pathlib.Path, optional
+        In place of labels: such a file with `song_id`, `start_s`, `end_s` and `label`, a row for each stretch of a
+        song, in seconds from the begin of the song. It gives the songs in it the column `segments`, which
+        `window_labels` of a query is made of. A row with a `song_id` alone says that the song has none.
 
     Returns
     -------
@@ -70,10 +81,14 @@ def relabel(store: StoreLike, labels: str | Path) -> tuple[SongStore, int]:
     Raises
     ------
     UsageError
-        If the file cannot be used, names a song that the store does not have, or gives a column a type that does not
-        fit the values that other songs keep. The store is unchanged then.
+        If there are both or neither, or the file cannot be used, names a song that the store does not have, or gives a
+        column a type that does not fit the values that other songs keep. The store is unchanged then.
     """
-    given = read_labels(Path(plain_address(str(labels))))
+    if (labels is None) is (segments is None):
+        remedy = "Give one of them."
+        raise UsageError("takes `labels`, or `segments` in their place", place="relabel", remedy=remedy)
+    read, file = (read_labels, labels) if segments is None else (read_segments, segments)
+    given = read(Path(plain_address(str(file))))
 
     def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
         relabelled = _joined(base.index, given)
@@ -115,7 +130,8 @@ def _rows_of_labels(index: pa.Table, labels: Manifest) -> pa.ChunkedArray:
         labels.refuse_duplicates(files, "path")
         by_path = pc.index_in(index["path"], value_set=files.combine_chunks())
         by_id = pc.index_in(index["song_id"], value_set=keys.combine_chunks())
-        position = pc.coalesce(by_path, by_id)
+        # A part has the labels of its own row, if there is one, and else those of its file.
+        position = pc.if_else(are_parts(index), pc.coalesce(by_id, by_path), pc.coalesce(by_path, by_id))
         what = "the store has no song with the path {!r}"
     known = np.zeros(len(keys), bool)
     known[position.drop_null().to_numpy()] = True

@@ -24,6 +24,7 @@ def format_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     names = [name for name in next(iter(subsets.values()))["song"] if name != "n"]
     rows = [(subset, of["song"]) for subset, of in subsets.items()]
     rows += [(f"{subset}, windows", of["window"]) for subset, of in subsets.items()]
+    rows += [(f"{subset}, labelled", of["window_labels"]) for subset, of in subsets.items() if "window_labels" in of]
     return format_table("", rows, names)
 
 

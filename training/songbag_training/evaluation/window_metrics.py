@@ -22,7 +22,7 @@ _LOG_ODDS = 20.0
 
 
 class WindowMetrics:
-    """Sums up the predictions of windows; a window is right if it predicts the song's label.
+    """Sums up the predictions of windows; a window is right if it predicts the song's label, or one of its own.
 
     The metrics are those of `song_metrics`. For ROC-AUC and average precision the log-odds of probabilities are rounded
     to 4,096 steps between -20 and 20, so any number of windows needs 64 KB for each class; the results are within 0.001
@@ -47,7 +47,7 @@ class WindowMetrics:
         Parameters
         ----------
         true : Targets
-            Of one song.
+            Of the song, or of each window.
         probabilities : float64, shape (N, n_classes)
         """
         task, n = self._task, len(probabilities)

@@ -33,6 +33,7 @@ from songbag_training.evaluation.metrics import class_metrics, confident_mistake
 from songbag_training.evaluation.picture import draw_confusion
 from songbag_training.evaluation.predictions import probability_columns, windows_schema, windows_table
 from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.evaluation.window_labels import LABELLED, LabelledWindows
 from songbag_training.evaluation.window_metrics import WindowMetrics
 from songbag_training.runs.overlap import known_songs
 from songbag_training.runs.run import Run, RunLike
@@ -54,7 +55,8 @@ class Evaluation(Shown):
     ----------
     metrics : dict
         The content of `metrics.json`, for each subset (train, validation, test, or all songs of another store):
-        ``song`` and ``window``, see `song_metrics` (a window is right if its answer is the label of the song);
+        ``song`` and ``window``, see `song_metrics` (a window is right if its answer is the label of the song), and, if
+        there are segments, ``window_labels``, of the windows that these label;
         ``intervals``, see `evaluation.intervals`, and ``without_interval``, why a metric has none; ``classes``,
         precision, recall and F1 of each; ``mistakes``, the surest first; and, if there are any, ``suspected_leaks``,
         see `evaluation.leaks`. Also ``snapshot``: uuid of the store, number and digest of the snapshot.
@@ -70,8 +72,8 @@ class Evaluation(Shown):
 
     def _facts(self) -> Iterator[tuple[str, object]]:
         yield "judged", self.judged
-        for kind in ("song", "window"):
-            for name, value in self.metrics[self.judged][kind].items():
+        for kind in ("song", "window", "window_labels"):
+            for name, value in self.metrics[self.judged].get(kind, {}).items():
                 yield f"{kind} {name}", value
 
 
@@ -219,13 +221,17 @@ def _judge(
     probabilities = np.empty((len(true), len(task.classes)))
     windows = {subset: WindowMetrics(task) for subset in rows_of}
     scorer = SongScorer(model, task)
-    group = [name for name in songs.group if name in store.inside.state.content.schema.names]
-    places = store.songs(ids=songs.song_ids, columns=[*PLACE_COLUMNS, CONTENT, *group], arrow=True)
+    own_columns = store.inside.state.content.schema.names
+    group = [name for name in songs.group if name in own_columns]
+    columns = [*PLACE_COLUMNS, CONTENT, *group, *(name for name in LABELLED if name in own_columns)]
+    places = store.songs(ids=songs.song_ids, columns=list(dict.fromkeys(columns)), arrow=True)
+    labelled = LabelledWindows(task, store.spec, places)
     units = find_units(places, group, list(songs.copies().values()))
     with writing_table(folder / "windows.parquet", windows_schema(task.classes)) as writer:
         for row, score in enumerate(scorer.score(stored_pieces(store, places, scorer.chunk_windows))):
             probabilities[row] = score.probabilities
             windows[songs.subsets[row]].add(true[row : row + 1], score.window_probabilities)
+            labelled.add(row, songs.subsets[row], score.window_probabilities)
             writer.add(windows_table(score, store.spec, task.classes))
     _write_predictions(folder, task, songs, probabilities)
     metrics: dict[str, dict[str, Any]] = {}
@@ -237,6 +243,7 @@ def _judge(
         metrics[subset] = {
             "song": song_metrics(task, own, shares),
             "window": windows[subset].metrics(),
+            **labelled.metrics(subset),
             "intervals": intervals.ends,
             "without_interval": intervals.reasons,
             "classes": of_classes,

@@ -1,19 +1,15 @@
-"""The bounds of songs that are parts of recordings, as a manifest gives them."""
+"""The bounds of parts of recordings, and of segments of songs, as a table of a user gives them."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
-from collections.abc import Iterator
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_pipeline.audio.recording import WHOLE, Excerpt
-from songbag_store.errors import UsageError
 from songbag_store.format.index import END, START, are_parts
 from songbag_store.sql.manifest import Manifest
 
@@ -43,7 +39,7 @@ class Bounds:
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
-        """Read `start_s` and `end_s`, or `offset` and `duration`; a `duration` alone is a column of the user's.
+        """Read `start_s` and `end_s`, or `offset` and `duration`; a `duration` without `offset` is no bound.
 
         Raises
         ------
@@ -72,27 +68,6 @@ class Bounds:
         pieces = (piece.to_pydict() for piece in songs.to_batches(_ROWS_AT_ONCE))
         ids = ([_id(*song) for song in zip(*piece.values(), strict=True)] for piece in pieces)
         return pa.chunked_array([pa.array(own, pa.string()) for own in ids])
-
-
-def excerpts_of(songs: pa.Table) -> Iterator[Excerpt]:
-    """Yield what each song of a table is of its file."""
-    for start, end in zip(songs[START].to_pylist(), songs[END].to_pylist(), strict=True):
-        yield WHOLE if start is None and end is None else Excerpt(start_s=start or 0.0, end_s=end)
-
-
-def excerpt_of(start_s: float, end_s: float | None, longest_s: float | None) -> Excerpt:
-    """Return the excerpt with these bounds.
-
-    Raises
-    ------
-    UsageError
-        If it has no length, or begins before the file.
-    """
-    if not (math.isfinite(start_s) and start_s >= 0):
-        raise UsageError(f"is {start_s}", place="start_s", remedy="Give seconds from the begin of the file.")
-    if end_s is not None and not (math.isfinite(end_s) and end_s > start_s):
-        raise UsageError(f"is {end_s}", place="end_s", remedy=f"Give more than the start, {start_s} s, or nothing.")
-    return Excerpt(start_s=float(start_s), end_s=end_s, longest_s=longest_s)
 
 
 def _columns(manifest: Manifest) -> dict[str, str]:

@@ -1,0 +1,108 @@
+"""Labels of stretches of songs, and labels for songs that are parts of files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from songbag_store import SongStore
+from songbag_store.errors import UsageError
+from songbag_store.sql.query import asking
+from songbag_store.upkeep.change import relabel, remove
+from songbag_store.upkeep.difference import diff
+from tests.support.labelled import SPEC, songs_of_classes, write_store
+
+Row = tuple[Any, ...]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SongStore:
+    songs = songs_of_classes({"a": 2, "b": 2})
+    bounds = [(None, None), (0.0, 2.5), (2.5, None), (None, 1.0)]
+    for song, (start, end) in zip(songs, bounds, strict=True):
+        song |= {"path": "/music/long.wav", "start_s": start, "end_s": end, "content_sha256": "f" * 64}
+    return write_store(tmp_path / "store", songs)
+
+
+def table(folder: Path, rows: list[Row], columns: str = "song_id start_s end_s label") -> Path:
+    pd.DataFrame(rows, columns=columns.split()).to_csv(folder / "table.csv", index=False)
+    return folder / "table.csv"
+
+
+def test_segments_become_a_column_and_a_table_of_windows(store: SongStore, tmp_path: Path) -> None:
+    assert store.sql("from window_labels").empty
+    rows = [("a/00", 0.5, 0.75, "x"), ("a/00", 0.1, 0.6, "x"), ("a/00", 9, 1e300, "y"), ("b/01", None, None, None)]
+    after, n_songs = relabel(store, segments=table(tmp_path, rows))
+    assert n_songs == 2
+    found = after.songs(ids=["a/00", "a/01", "b/01"], columns=["segments"], arrow=True)["segments"].to_pylist()
+    joined = {"start_s": 0.1, "end_s": 0.75, "label": "x"}
+    assert found == [[joined, {"start_s": 9.0, "end_s": 1e300, "label": "y"}], None, []]
+    labelled = after.sql('select * from window_labels order by "window", label')
+    assert labelled.columns.tolist() == ["song_id", "window", "start_s", "end_s", "label", "share"]
+    assert labelled["window"].tolist() == [0, 1, 2]
+    assert labelled["share"].round(9).tolist() == [0.8, 1.0, 0.5]
+    assert (labelled["end_s"] - labelled["start_s"] == SPEC.window_s).all()
+    assert relabel(after, segments=tmp_path / "table.csv")[0].snapshot == after.snapshot
+    assert diff(after, 1, arrow=True).column("column").to_pylist() == ["segments"] * 2
+    with asking(after.inside.state.content.dataset(), "from window_labels") as answer:
+        assert answer.table().num_rows == 0  # without a spec
+    assert remove(after, "song_id in (select song_id from index where len(segments) > 0)")[1] == 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "said"),
+    [
+        ("song_id start_s end_s", [("a/00", 0, 1)], "no column 'label'"),
+        ("path start_s end_s label", [("x", 0, 1, "x")], "no column 'song_id'"),
+        (
+            "song_id start_s end_s label",
+            [("a/00", 0, 1, "x"), ("a/00", 0, 1, " ")],
+            "line 3: the segment has no 'label'",
+        ),
+        ("song_id start_s end_s label", [("a/00", 0, None, "x")], "line 2: the segment has no 'end_s'"),
+        ("song_id start_s end_s label", [("a/00", None, 1.5, "x")], "line 2: the segment has no 'start_s'"),
+        ("song_id start_s end_s label", [("a/00", 2, 1, "x")], "line 2: the part ends at 1 s"),
+        ("song_id start_s end_s label", [("a/00", -1, 1, "x")], "line 2: the column 'start_s' is negative"),
+        ("song_id start_s end_s label", [("a/00", 0, 1, 0.5)], "'label' holds double instead of text"),
+        ("song_id start_s end_s label", [("a/00", 0, 1, "x"), ("z", 0, 1, "x")], "line 3: the store has no song 'z'"),
+    ],
+)
+def test_segments_that_say_nothing_are_refused(
+    store: SongStore, tmp_path: Path, columns: str, rows: list[Row], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        relabel(store, segments=table(tmp_path, rows, columns))
+    assert store.snapshots() == [1]
+
+
+def test_labels_and_segments_are_not_taken_together(store: SongStore, tmp_path: Path) -> None:
+    path = table(tmp_path, [("a/00", 0, 1, "x")])
+    for given in ({}, {"labels": path, "segments": path}):
+        with pytest.raises(UsageError, match="takes `labels`, or `segments` in their place"):
+            relabel(store, **given)
+
+
+def test_numbers_are_labels_and_offset_and_duration_are_bounds(store: SongStore, tmp_path: Path) -> None:
+    after, _ = relabel(store, segments=table(tmp_path, [("a/00", 0, 1, 7)], "song_id offset duration label"))
+    assert after.sql("select distinct label from window_labels")["label"].tolist() == ["7"]
+
+
+@pytest.mark.fault(99)
+def test_a_manifest_of_parts_that_was_extracted_labels_its_songs(store: SongStore, tmp_path: Path) -> None:
+    rows = [("a/01", 0, 2.5, "p"), ("a/00", None, None, "w")]
+    after, _ = relabel(store, table(tmp_path, rows, "song_id start_s end_s mood"))
+    assert after.songs(arrow=True)["mood"].to_pylist() == ["w", "p", None, None]
+    songs = [
+        dict(song, song_id=f"long.wav{text}")
+        for song, text in zip(songs_of_classes({"a": 3}), ["", "#0-2.5", "#2.5-"], strict=True)
+    ]
+    bounds = [(None, None), (0.0, 2.5), (2.5, None)]
+    for song, (start, end) in zip(songs, bounds, strict=True):
+        song |= {"path": str(tmp_path / "long.wav"), "start_s": start, "end_s": end}
+    other = write_store(tmp_path / "other", songs)
+    whole = [("long.wav", None, None, "w"), ("long.wav", 0, 2.5, "p")]
+    after, _ = relabel(other, table(tmp_path, whole, "path start_s end_s mood"))
+    assert after.songs(arrow=True)["mood"].to_pylist() == ["w", "p", "w"]
