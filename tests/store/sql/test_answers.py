@@ -172,7 +172,7 @@ def test_memory_that_the_system_refuses_is_an_error_of_the_query() -> None:
         ("describe songs", "column_name", len(EMPTY.schema.names)),
         ("desc songs", "column_name", len(EMPTY.schema.names)),
         ("show songs", "column_name", len(EMPTY.schema.names)),
-        ("show tables", "name", 3),
+        ("show tables", "name", 4),
         ("summarize songs", "column_name", len(EMPTY.schema.names)),
         ("summarize select n_windows from songs", "column_name", 1),
         ("select column_name from (describe songs)", "column_name", len(EMPTY.schema.names)),

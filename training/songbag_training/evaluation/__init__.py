@@ -11,5 +11,6 @@ __all__ = [
     "predictions",
     "score",
     "thresholds",
+    "window_labels",
     "window_metrics",
 ]
