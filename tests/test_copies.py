@@ -193,6 +193,22 @@ def test_what_is_not_compared_is_said(make_store: MakeStore, monkeypatch: pytest
     assert shown.notes == [f"note: {shown.n_pairs - 3:.0f} pairs of songs that are less near were not compared"]
 
 
+def test_among_many_songs_a_sample_says_how_near_strangers_are(
+    make_store: MakeStore, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alike, "MOST_STRANGERS", 15)
+    songs = {f"{n:02}": windows(song(n), FeatureSpec()) for n in range(16)}
+    # More copies than strangers that may be compared: they must not make the distance too short for copies.
+    copies = {f"{n} {copy}": songs[n] + rng.integers(-4, 5, songs[n].shape) / 16 for n in songs for copy in "ab"}
+    store = make_store({name: one.astype(np.float32) for name, one in (songs | copies).items()})
+    asked, all_near = Counted(), Counted()
+    whole = groups(store, progress=all_near)
+    monkeypatch.setattr(alike, "MANY_SONGS", 20)
+    assert groups(store, progress=asked) == whole == [[n, f"{n} a", f"{n} b"] for n in songs]
+    assert asked.n_pairs < 0.6 * all_near.n_pairs
+    assert "less near" in asked.notes[-1]
+
+
 @pytest.mark.parametrize("spec", [FeatureSpec(n_mfcc=1), FeatureSpec(n_mfcc=3), FeatureSpec(window_s=0.1)])
 def test_windows_of_too_little_are_not_compared_and_that_is_said(make_store: MakeStore, spec: FeatureSpec) -> None:
     shown = Counted()

@@ -7,7 +7,7 @@ import numpy as np
 from songbag_store.format.spec import OWN, FeatureSpec
 from songbag_store.likeness.alignment import LEAST_FRAMES, Aligner
 from songbag_store.likeness.groups import Joined, groups_of
-from songbag_store.likeness.neighbours import MOST_NEAR, near_pairs
+from songbag_store.likeness.neighbours import FARTHEST, MOST_NEAR, Nearness, near_pairs
 from songbag_store.likeness.recordings import Recordings
 from songbag_store.likeness.statistics import SongStatistics
 from songbag_store.progress import Progress, stretch
@@ -16,6 +16,9 @@ from songbag_store.types import Ints
 
 MOST_STRANGERS = 20_000
 """So many pairs may turn out to be strangers. Those that are then left are farther from each other than these."""
+MANY_SONGS = 20_000
+"""Among more songs, a sample says how near strangers are, so that only pairs are looked for that will be compared."""
+SAMPLE = 1000
 _LEAST_BANDS = 4
 _ROUNDS = 5
 _LINE_EVERY = 5000
@@ -46,6 +49,8 @@ def find_alike(store: SongStore, songs: SongStatistics, links: Ints, progress: P
         return links[:0]
     search = _Search(store, songs, Joined(groups_of(links, len(songs.song_ids))), progress)
     (telling,) = np.nonzero(songs.audio >= 0)
+    if len(telling) < 2:
+        return links[:0]
     asked: Ints | None = None
     for _ in range(_ROUNDS):
         before = len(search.found)
@@ -58,6 +63,8 @@ def find_alike(store: SongStore, songs: SongStatistics, links: Ints, progress: P
         progress.note(f"note: {len(crowded):,} songs have more close neighbours than the {MOST_NEAR} that are compared")
     if search.n_left:
         progress.note(f"note: {search.n_left:,} pairs of songs that are less near were not compared")
+    elif search.farthest is not None:
+        progress.note("note: songs that are less near than most strangers here were not compared")
     return np.array(search.found, np.int64).reshape(-1, 2)
 
 
@@ -70,6 +77,8 @@ class _Search:
         Songs that are alike.
     n_left : int
         Near pairs that were not compared, because too many were strangers.
+    farthest : tuple of float or None
+        For each measure the distance from which on pairs are not looked for, if a sample was asked for it.
     """
 
     def __init__(self, store: SongStore, songs: SongStatistics, joined: Joined, progress: Progress) -> None:
@@ -78,6 +87,7 @@ class _Search:
         self._strangers: set[tuple[int, int]] = set()
         self.found: list[tuple[int, int]] = []
         self.n_left = 0
+        self.farthest: tuple[float, ...] | None = None
 
     def look(self, songs: Ints, asked: Ints | None) -> Ints:
         """Compare songs with their neighbours; return those with more close neighbours than were compared.
@@ -95,10 +105,48 @@ class _Search:
         wanted = np.arange(len(looked_at))
         if asked is not None:
             wanted = wanted[np.isin(groups[looked_at], groups[asked])]
-        measures = [self._songs.spectra[looked_at], self._songs.shapes[looked_at]]
-        near = near_pairs(measures, wanted)
+        measures = [Nearness(points[looked_at]) for points in (self._songs.spectra, self._songs.shapes)]
+        if len(looked_at) > MANY_SONGS and self.farthest is None:
+            self.farthest = tuple(self._strangers_of_a_sample(measure, looked_at) for measure in measures)
+        near = near_pairs(measures, self.farthest or [FARTHEST] * len(measures), wanted)
         self._compare(looked_at[near.pairs])
         return looked_at[near.crowded]
+
+    def _strangers_of_a_sample(self, measure: Nearness, songs: Ints) -> float:
+        """Return the distance within which all songs have about as many strangers as are compared.
+
+        Copies are told from strangers, or many copies would make it too short for them.
+        """
+        asked = np.unique(np.linspace(0, len(songs) - 1, SAMPLE).round().astype(np.int64))
+        distances, others = measure.nearest(asked, FARTHEST)
+        # Both songs of a pair may be asked.
+        most = 2 * MOST_STRANGERS * len(asked) / len(songs)
+        n_strangers = 0
+        for place in np.argsort(distances, axis=None, kind="stable").tolist():
+            row, column = divmod(place, distances.shape[1])
+            if not np.isfinite(distances[row, column]):
+                break
+            first, second = sorted((int(songs[asked[row]]), int(songs[others[row, column]])))
+            n_strangers += first != second and self._are_strangers(first, second)
+            if n_strangers >= most:
+                return float(distances[row, column])
+        return FARTHEST
+
+    def _are_strangers(self, first: int, second: int) -> bool:
+        """Compare two songs, unless that is known already."""
+        # Parts of one file overlap, or repeat each other as music does.
+        if 0 <= self._songs.files[first] == self._songs.files[second]:
+            return False
+        if (first, second) in self._strangers:
+            return True
+        if self._joined.are_joined(first, second):
+            return False
+        if self._recordings.are_one(first, second):
+            self.found.append((first, second))
+            self._joined.join(first, second)
+            return False
+        self._strangers.add((first, second))
+        return True
 
     def _compare(self, pairs: Ints) -> None:
         """Compare pairs of songs, the nearest first, until too many are strangers."""
@@ -107,15 +155,6 @@ class _Search:
                 if len(self._strangers) >= MOST_STRANGERS:
                     self.n_left += len(pairs) - number
                     break
-                if (first, second) in self._strangers or self._joined.are_joined(first, second):
-                    continue
-                # Parts of one file overlap, or repeat each other as music does.
-                if 0 <= self._songs.files[first] == self._songs.files[second]:
-                    continue
-                if self._recordings.are_one(first, second):
-                    self.found.append((first, second))
-                    self._joined.join(first, second)
-                else:
-                    self._strangers.add((first, second))
+                self._are_strangers(first, second)
                 state = f"{number + 1:,} of {len(pairs):,} pairs of near songs compared, {len(self.found):,} alike"
                 self._progress.advance(number + 1, state, state if (number + 1) % _LINE_EVERY == 0 else None)

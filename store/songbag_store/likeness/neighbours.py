@@ -16,12 +16,11 @@ Floats = npt.NDArray[np.float32]
 
 MOST_NEAR = 8
 """How many neighbours of a song are looked at, by each measure."""
-_FARTHEST = 0.5
+FARTHEST = 0.5
 """Distance of two songs from which on they are not near; most copies lie within a tenth."""
 _CLOSE = 0.15
 """Within this distance another song is as near as most copies are."""
-_MANY_SONGS = 100_000
-"""Among more songs only close ones are looked for: the others would not be compared, and the search is quicker."""
+_LEAF_SONGS = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -40,33 +39,61 @@ class NearPairs:
     crowded: Ints
 
 
-def near_pairs(measures: Sequence[Floats], asked: Ints) -> NearPairs:
+class Nearness:
+    """The nearest songs of songs, by one measure.
+
+    Parameters
+    ----------
+    points : float32, shape (n, D)
+        A point for each song.
+    """
+
+    def __init__(self, points: Floats) -> None:
+        centred = points - points.mean(axis=0)
+        # Along its longest axes a tree tells far songs apart with fewer comparisons; distances stay what they are.
+        _, axes = np.linalg.eigh(centred.T @ centred)
+        self._points: Floats = np.ascontiguousarray(centred @ axes[:, ::-1])
+        self._tree = cKDTree(self._points, leafsize=_LEAF_SONGS)
+        # Neighbours look at the same leaves, which are in the cache then.
+        self._place = np.empty(len(points), np.int64)
+        self._place[self._tree.indices] = np.arange(len(points))
+
+    def nearest(self, asked: Ints, farthest: float) -> tuple[Floats, Ints]:
+        """Return the distances and the numbers of the nearest `MOST_NEAR` songs of some, and of each itself.
+
+        Both have the shape (asked, `MOST_NEAR` + 1), the nearest first. Beyond `farthest` the distance is infinite.
+        """
+        order = np.argsort(self._place[asked])
+        distances, others = self._tree.query(
+            self._points[asked[order]], k=np.arange(1, MOST_NEAR + 2), distance_upper_bound=farthest, workers=n_cores()
+        )
+        back = np.argsort(order)
+        return np.asarray(distances, np.float32)[back], np.asarray(others, np.int64)[back]
+
+
+def near_pairs(measures: Sequence[Nearness], farthest: Sequence[float], asked: Ints) -> NearPairs:
     """Find the nearest songs of some songs, among all, by each of several measures.
 
     Parameters
     ----------
-    measures : sequence of float32, shape (n, D)
-        A point for each song. The last is the one that tells songs apart best: who is crowded is judged by it.
+    measures : sequence of Nearness
+        The last is the one that tells songs apart best: who is crowded is judged by it.
+    farthest : sequence of float
+        For each measure the distance from which on songs are not near. Distances are compared relative to it.
     asked : int64, shape (songs,)
         The songs whose neighbours are looked for.
     """
-    n_songs = len(measures[0])
-    farthest = _FARTHEST if n_songs <= _MANY_SONGS else _CLOSE
     keys, distances, crowded = [], [], asked[:0]
-    for points in measures:
-        # One more than are wanted, because a song is its own neighbour.
-        found = cKDTree(points, leafsize=32).query(
-            points[asked], k=np.arange(1, MOST_NEAR + 2), distance_upper_bound=farthest, workers=n_cores()
-        )
-        near, others = np.asarray(found[0]), np.asarray(found[1])
+    for measure, limit in zip(measures, farthest, strict=True):
+        near, others = measure.nearest(asked, limit)
         songs = np.broadcast_to(asked[:, None], others.shape)
         is_pair = np.isfinite(near) & (others != songs)
         low, high = np.minimum(songs, others)[is_pair], np.maximum(songs, others)[is_pair]
-        keys.append(low * n_songs + high)
-        distances.append(near[is_pair])
+        keys.append((low << 32) + high)
+        distances.append(near[is_pair] / limit)
         crowded = asked[near[:, -1] < _CLOSE]
     key, distance = np.concatenate(keys), np.concatenate(distances)
     nearest = np.argsort(distance, kind="stable")
     _, first = np.unique(key[nearest], return_index=True)
     ordered = key[nearest][np.sort(first)]
-    return NearPairs(np.stack([ordered // n_songs, ordered % n_songs], axis=1).astype(np.int64), crowded)
+    return NearPairs(np.stack([ordered >> 32, ordered & 0xFFFFFFFF], axis=1), crowded)
