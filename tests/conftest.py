@@ -28,6 +28,15 @@ settings.register_profile("songbag", deadline=None)
 settings.load_profile("songbag")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the modules that use the demo first, so that one process makes it while others run the other tests.
+
+    At the end, all would wait for it.
+    """
+    first = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in first)
+
+
 @pytest.fixture
 def make_store(tmp_path: Path) -> MakeStore:
     """Write songs to a new store in one commit: ``make_store({"a": windows}, {"label": ["x"]})``."""

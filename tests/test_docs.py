@@ -64,7 +64,7 @@ def volatile(line: str) -> bool:
 
 
 def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Path, tmp_path: Path) -> None:
-    """All in one process; the commands of some pages are those of the demo."""
+    """The commands of some pages are those of the demo."""
     for name in ("songs", "store", "run"):
         (tmp_path / name).symlink_to(demo / name)
     kinds = {"models": ("python", "console"), "export": ("python",), "prediction": ("python",), "training": ("python",)}

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import io
+import os
 import re
 import shlex
-import subprocess
 import sys
+import warnings
 from pathlib import Path
+from unittest.mock import patch
 
-from tests.support.patience import PATIENCE_S
+import pytest
+
+from songbag_store.cli import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,16 +32,48 @@ def arguments(command: str) -> list[str]:
 
 
 def printed(found: list[tuple[str, str]], folder: Path) -> list[str]:
-    """Run blocks one after the other in one new process, which starts in a folder; return what each printed.
+    """Run blocks one after the other in this process, in which TensorFlow is loaded; return what each printed.
 
-    A Python block that begins with the name of a file is saved there and not run. A console block may hold several
-    commands.
+    A Python block that begins with the name of a file is saved in the folder and not run. A console block may hold
+    several commands. What the blocks change of this process is undone.
     """
-    command = [sys.executable, "-m", "tests.support.page_process", json.dumps(found), str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    texts: list[str] = json.loads((folder / "printed.json").read_text())
+    texts, modules = [], set(sys.modules)
+    with contextlib.ExitStack() as as_before:
+        as_before.enter_context(contextlib.chdir(folder))
+        as_before.enter_context(patch.dict(os.environ))
+        as_before.enter_context(patch.object(sys, "path", [str(folder), *sys.path]))
+        as_before.enter_context(patch.object(sys, "argv", sys.argv))
+        as_before.enter_context(warnings.catch_warnings())
+        warnings.resetwarnings()
+        for kind, block in found:
+            with contextlib.redirect_stdout(io.StringIO()) as text:
+                _run(kind, block)
+            texts.append(text.getvalue())
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(folder)):
+            del sys.modules[name]
     return texts
+
+
+def _run(kind: str, block: str) -> None:
+    """Run a block as its reader would."""
+    file = re.match(r"# (\w+\.py)\n", block)
+    if kind == "console":
+        for line in block.splitlines():
+            if line.startswith("$ "):
+                _command(arguments(line))
+    elif file:
+        Path(file[1]).write_text(block)
+    else:
+        exec(compile(block, "block", "exec"), {"__name__": "__main__"})  # noqa: S102 (a block of our own pages)
+
+
+def _command(words: list[str]) -> None:
+    """Run a command to its end; a failure is an error."""
+    sys.argv = ["songbag", *words]
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert not end.value.code, words
 
 
 def demo_sections(text: str) -> dict[str, str]:
