@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_store.bags.bags import Bags, column_labels
 from songbag_store.commits.identity import read_identity
 from songbag_store.commits.snapshots import Snapshot, read_snapshot, snapshot_numbers
 from songbag_store.errors import SongNotFound, StoreNotFound, UsageError
@@ -21,19 +20,19 @@ from songbag_store.format.array import decode
 from songbag_store.format.facts import TagFacts
 from songbag_store.format.index import PLACE_COLUMNS, keep_rows
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.sql.query import asking, filter_songs
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.location import Location
 from songbag_store.storage.storage import KeyExists, Storage
 from songbag_store.types import FloatWindows
-from songbag_store.windows.cache import FragmentCache
-from songbag_store.windows.memory import ChunkMemory
-from songbag_store.windows.reader import FragmentReader
-from songbag_store.windows.spans import Spans
 from songbag_store.words import MOST_COMPARED, did_you_mean, question
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from songbag_store.bags.bags import Bags
+    from songbag_store.windows.cache import FragmentCache
+    from songbag_store.windows.memory import ChunkMemory
+    from songbag_store.windows.reader import FragmentReader
 
 
 Names: TypeAlias = Sequence[str] | None
@@ -68,6 +67,8 @@ class Inside:
     @cached_property
     def reader(self) -> FragmentReader:
         """Reads windows as stored."""
+        from songbag_store.windows.reader import FragmentReader
+
         cached = None if self.cache is None else partial(self.cache.open, self.storage, self.uuid, self.spec)
         return FragmentReader(self.storage, self.spec, cached, self.memory)
 
@@ -135,6 +136,8 @@ class SongStore(Shown):
         opened = open_in(location.storage(), location.snapshot, location)
         if location.cache_dir is None or not location.is_remote:
             return opened
+        from songbag_store.windows.cache import FragmentCache
+
         cache = FragmentCache(Path(location.cache_dir), location.cache_bytes)
         return cls(location, dataclasses.replace(opened.inside, cache=cache))
 
@@ -145,6 +148,8 @@ class SongStore(Shown):
 
     def remembering(self, limit_bytes: int) -> SongStore:
         """Return this store with a memory that keeps what is read, as stored, up to a number of bytes."""
+        from songbag_store.windows.memory import ChunkMemory
+
         return SongStore(self.location, dataclasses.replace(self.inside, memory=ChunkMemory(limit_bytes)))
 
     @property
@@ -216,7 +221,12 @@ class SongStore(Shown):
         # Songs are chosen by their ids, so this column is read too.
         read = columns if columns is None or ids is None else list(dict.fromkeys([*columns, "song_id"]))
         inside, index = self.inside, self.inside.state.content
-        table = filter_songs(index.dataset(), where, columns=read) if where is not None else inside.songs(read)
+        if where is None:
+            table = inside.songs(read)
+        else:
+            from songbag_store.sql.query import filter_songs
+
+            table = filter_songs(index.dataset(), where, columns=read)
         if ids is not None:
             rows = pc.index_in(pa.array(ids, pa.string()), value_set=table["song_id"].combine_chunks())
             if rows.null_count:
@@ -242,6 +252,8 @@ class SongStore(Shown):
         QueryError
             If the text is not one SELECT, the database refuses it, or the result is too large for memory.
         """
+        from songbag_store.sql.query import asking
+
         with asking(self.inside.state.content.dataset(), query, spec=self.spec) as answer:
             return answer.table() if arrow else answer.frame()
 
@@ -266,6 +278,8 @@ class SongStore(Shown):
 
     def iter_windows(self, songs: Iterable[str] | None = None) -> Iterator[tuple[str, FloatWindows]]:
         """Yield song id and windows of some songs, or of all, one song in memory at a time."""
+        from songbag_store.windows.spans import Spans
+
         table = self.inside.places
         if songs is not None:
             table = table.filter(pc.is_in(table["song_id"], value_set=pa.array(list(songs), pa.string())))
@@ -304,6 +318,8 @@ class SongStore(Shown):
         >>> next(iter(bags)).windows.shape
         (32, 16, 13, 216)
         """
+        from songbag_store.bags.bags import Bags, column_labels
+
         columns: list[str] | None = list(PLACE_COLUMNS)
         if isinstance(labels, str) and labels not in PLACE_COLUMNS:
             columns = [*PLACE_COLUMNS, labels] if labels in self.inside.state.content.schema.names else None

@@ -12,15 +12,17 @@ import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from songbag_store.errors import DamagedStore
 from songbag_store.format.document import BLANK, T, blank_digest, parse_document, read_fields, reason
 from songbag_store.format.index import CONTENT, completed
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 _DIGEST_KEY = b"songbag.sha256"
 FACTS_KEY = "songbag.facts"
@@ -33,7 +35,6 @@ _SEAL = re.compile(re.escape(_DIGEST_KEY) + rb"\x18\x40([0-9a-f]{64})")
 _MOST_UNPACKED = 200
 _SMALL_BYTES = 256 << 20
 _GROUP_ROWS = 1 << 13
-_PARQUET = ds.ParquetFileFormat()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -178,7 +179,10 @@ class Sealed:
 
     def dataset(self) -> ds.Dataset:
         """Return the rows as a dataset, for an engine that decodes only the columns of its query."""
-        return ds.FileSystemDataset([_PARQUET.make_fragment(pa.BufferReader(self._buffer))], self.schema, _PARQUET)
+        from pyarrow import dataset  # it loads pandas, which most commands do without
+
+        parquet = dataset.ParquetFileFormat()
+        return dataset.FileSystemDataset([parquet.make_fragment(pa.BufferReader(self._buffer))], self.schema, parquet)
 
     def _read(self, columns: list[str] | None) -> list[str] | None:
         """Return which columns to decode, at least one, because it tells how many rows there are."""

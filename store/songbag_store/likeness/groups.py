@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from songbag_store.types import Ints
 
@@ -21,6 +19,9 @@ def same(codes: Ints) -> Ints:
 def groups_of(links: Ints, n_songs: int) -> Ints:
     """Return the number of each song's group: songs that are linked, also if only by a chain of others."""
     heads, tails = links.T
+    from scipy.sparse import coo_array  # scipy takes longer to load than most commands run
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(links), np.bool_), (heads, tails)), shape=(n_songs, n_songs))
     _, groups = connected_components(graph, directed=False)
     return groups.astype(np.int64)

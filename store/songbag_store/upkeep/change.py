@@ -16,7 +16,6 @@ from songbag_store.errors import UsageError
 from songbag_store.format.index import OWN_COLUMNS, REPLACES, are_parts, index_schema, user_fields
 from songbag_store.sql.bounds import Bounds
 from songbag_store.sql.manifest import Manifest
-from songbag_store.sql.query import filter_songs
 from songbag_store.storage.location import absolute_path, plain_address
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.upkeep.segments import read_segments
@@ -185,6 +184,8 @@ def remove(store: StoreLike, where: str) -> tuple[SongStore, int]:
         raise UsageError("the condition is empty", place="where", remedy="To remove every song, say `where='true'`.")
 
     def is_gone(index: pa.Table) -> pa.ChunkedArray:
+        from songbag_store.sql.query import filter_songs  # DuckDB, which few commands of a store need
+
         song_ids = filter_songs(index, where, view="index")["song_id"].combine_chunks()
         return pc.is_in(index["song_id"], value_set=song_ids)
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from songbag_store.format.index import CONTENT
 from songbag_training.songs.columns import is_list, known_values
@@ -55,6 +53,9 @@ def find_units(songs: pa.Table, columns: Sequence[str], copies: Sequence[pa.Chun
     edges = (np.concatenate(heads), np.concatenate(tails))
     if not len(edges[0]):
         return np.arange(n_songs)
+    from scipy.sparse import coo_array  # scipy takes longer to load than most commands run
+    from scipy.sparse.csgraph import connected_components
+
     graph = coo_array((np.ones(len(edges[0]), np.bool_), edges), shape=(n_nodes, n_nodes))
     _, components = connected_components(graph, directed=False)
     _, units = np.unique(components[:n_songs], return_inverse=True)
