@@ -21,7 +21,7 @@ from songbag_store.cli import root
 from songbag_store.errors import MissingExtra
 
 FUNCTIONS = (
-    *("open", "extract", "split", "train", "cross_validate", "evaluate", "predict", "export"),
+    *("open", "extract", "split", "train", "cross_validate", "evaluate", "predict", "export", "embed", "similar"),
     *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures", "copies", "diff"),
     "doctor",
 )
@@ -36,6 +36,7 @@ IN_OTHER_WORDS = {
     "copies": {"form", "output"},
     "doctor": {"form", "output"},
     "diff": {"form", "output"},
+    "similar": {"form", "output"},
 }
 """Options that Python has in another form: a function of its own, two fields (`--features mfcc+delta`), a table."""
 

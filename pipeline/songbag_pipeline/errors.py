@@ -13,8 +13,7 @@
     ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
     │   ├── ClusterLost                        its scheduler or all its workers are gone
     │   └── UnfitWorker                        a worker has other software, or does not see the files
-    ├── ContainmentError (ChildProcessError)   a worker cannot start the process that decodes
-    └── Interrupted                            SIGINT or SIGTERM, after committing: exit code 130 or 143
+    └── ContainmentError (ChildProcessError)   a worker cannot start the process that decodes
 """
 
 from __future__ import annotations
@@ -99,11 +98,3 @@ class UnfitWorker(ClusterError):
 
 class ContainmentError(SongbagError, ChildProcessError):
     """The process in which a worker decodes could not be started."""
-
-
-class Interrupted(SongbagError):
-    """A signal ended the run after what was finished had been committed."""
-
-    def __init__(self, signal_number: int, what: str) -> None:
-        super().__init__(what, remedy="Run the same command again to go on.")
-        self.exit_code = 128 + signal_number

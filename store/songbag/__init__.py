@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from songbag_store.upkeep.garbage import gc as gc
     from songbag_store.upkeep.summary import failures as failures, history as history
     from songbag_store.upkeep.verify import repair as repair
+    from songbag_training.apply.embed import embed as embed
     from songbag_training.apply.export import export as export
     from songbag_training.apply.predict import predict as predict
+    from songbag_training.apply.similar import similar as similar
     from songbag_training.apply.summary import info as info
     from songbag_training.config import TrainConfig as TrainConfig
     from songbag_training.fit.cross_validation import (
@@ -84,8 +86,10 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_store.upkeep.garbage": ("gc",),
         "songbag_store.upkeep.summary": ("failures", "history"),
         "songbag_store.upkeep.verify": ("repair",),
+        "songbag_training.apply.embed": ("embed",),
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
+        "songbag_training.apply.similar": ("similar",),
         "songbag_training.apply.summary": ("info",),
         "songbag_training.config": ("TrainConfig",),
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),

@@ -11,6 +11,7 @@
     ├── FileError (OSError)                    a file of results that cannot be written or looked at
     ├── MissingExtra (ImportError)             a part of songbag that is not installed
     ├── UnsupportedSystem (NotImplementedError)  the operating system is not Linux
+    ├── Interrupted                        SIGINT or SIGTERM, after committing: exit code 130 or 143
     └── StoreError (OSError)
         ├── StoreNotFound (FileNotFoundError)  nothing there that is a store
         ├── StoreInTheWay (FileExistsError)    something else is there already
@@ -118,6 +119,14 @@ def require_extra(extra: str, module: str, *, place: str) -> None:
 
 class UnsupportedSystem(SongbagError, NotImplementedError):
     """What this operating system does not give to songbag."""
+
+
+class Interrupted(SongbagError):
+    """A signal ended the work after what was finished had been committed."""
+
+    def __init__(self, signal_number: int, what: str) -> None:
+        super().__init__(what, remedy="Run the same command again to go on.")
+        self.exit_code = 128 + signal_number
 
 
 class StoreError(SongbagError, OSError):

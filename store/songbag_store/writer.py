@@ -9,8 +9,10 @@ import pyarrow as pa
 
 from songbag_store.commits.identity import create_identity, read_identity, refuse_foreign_folder
 from songbag_store.commits.merge import merge_parts
+from songbag_store.commits.parts import finished_parts
 from songbag_store.commits.snapshots import Change, Snapshot, commit, empty_state, make_snapshot_durable, read_snapshot
-from songbag_store.errors import SpecMismatch, StoreNotFound
+from songbag_store.errors import SpecMismatch, StoreError, StoreNotFound
+from songbag_store.format.index import REPLACES, join_rows
 from songbag_store.format.sealed import Rows
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.location import Location, LocationLike
@@ -74,14 +76,39 @@ def without_index(store: SongStore) -> SongStore:
     return SongStore(store.location, dataclasses.replace(store.inside, state=empty_state()))
 
 
-def commit_parts(store: SongStore, parts: Mapping[str, pa.Table], *, run: str = "", ended: bool = False) -> SongStore:
+def take_over(store: SongStore) -> tuple[SongStore, list[str]]:
+    """Commit the parts that an earlier run finished and that are in no snapshot.
+
+    Returns
+    -------
+    store : SongStore
+        At the snapshot that has them.
+    left_out : list of str
+        Notes on the parts whose columns do not fit the index; their songs are computed again.
+    """
+    state = store.inside.state
+    parts, _ = finished_parts(store.inside.storage, store.uuid, store.spec, state.parts)
+    fitting, left_out, columns = {}, [], state.content.schema.empty_table()
+    for name, rows in parts.items():
+        try:
+            columns = join_rows([columns, rows.slice(0, 0).drop_columns([REPLACES])])
+        except StoreError as error:
+            left_out.append(f"part {name} of an earlier run left out: {error.what}")
+        else:
+            fitting[name] = rows
+    return commit_parts(store, fitting), left_out
+
+
+def commit_parts(
+    store: SongStore, parts: Mapping[str, pa.Table], *, note: str = "extract", run: str = "", ended: bool = False
+) -> SongStore:
     """Commit the rows of finished parts and return the store at the new snapshot.
 
     Parameters
     ----------
     parts : mapping
         Rows by fragment, as `read_part` gives them, read one by one. Parts that a snapshot has already are left out.
-    run, ended
+    note, run, ended
         As for `songbag_store.commits.snapshots.commit`.
     """
     if not parts:
@@ -94,7 +121,7 @@ def commit_parts(store: SongStore, parts: Mapping[str, pa.Table], *, run: str = 
             return None
         return merge_parts(base, lambda: (parts[name] for name in fresh)), base.parts.union(fresh)
 
-    return commit_change(store, change, note="extract", run=run, ended=ended)
+    return commit_change(store, change, note=note, run=run, ended=ended)
 
 
 def commit_change(store: SongStore, change: Change, *, note: str, run: str = "", ended: bool = False) -> SongStore:

@@ -11,8 +11,9 @@ from songbag_pipeline.features.kernel import KernelWindower
 from songbag_pipeline.features.own import own_features
 from songbag_pipeline.types import Blocks, FloatArray
 from songbag_store import FeatureSpec
+from songbag_store.errors import SpecError
 from songbag_store.format.array import encode
-from songbag_store.format.spec import IN_DB, OWN
+from songbag_store.format.spec import EMBEDDING, IN_DB, OWN
 
 _BLOCK_BYTES = 8 << 20
 
@@ -37,7 +38,18 @@ class Windower(Protocol):
 
 
 def windower(spec: FeatureSpec) -> Windower:
-    """Return what makes windows of the features of a spec."""
+    """Return what makes windows of the features of a spec.
+
+    Raises
+    ------
+    SpecError
+        If they are embeddings, which are not computed of audio.
+    """
+    if spec.kind == EMBEDDING:
+        remedy = (
+            "Compute the features that the run was trained on; `songbag embed` makes embeddings of a store of them."
+        )
+        raise SpecError("embeddings are not computed of audio but by a run", place="spec", remedy=remedy)
     if spec.kind in IN_DB:
         return KernelWindower(spec)
     return BlockWindower(spec, own_features(spec) if spec.kind == OWN else by_librosa(spec))

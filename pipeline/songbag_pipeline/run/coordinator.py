@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_pipeline.errors import ClusterLost, Interrupted, SongError, TooManyFailures, UnfitWorker
+from songbag_pipeline.errors import ClusterLost, SongError, TooManyFailures, UnfitWorker
 from songbag_pipeline.run.batch import Job, fail_batch, run_batch
 from songbag_pipeline.run.cluster import connected
 from songbag_pipeline.run.config import LIMITS, Limits
@@ -25,7 +25,7 @@ from songbag_pipeline.run.workers import Crew, Task, check_workers
 from songbag_pipeline.songs.containment import Containment, folders_of, modules_of
 from songbag_store import SongStore
 from songbag_store.commits.parts import PackedParts
-from songbag_store.errors import SongbagError
+from songbag_store.errors import Interrupted, SongbagError
 from songbag_store.progress import Progress, stretch
 from songbag_store.stop import StopRequest, doing
 from songbag_store.writer import commit_parts

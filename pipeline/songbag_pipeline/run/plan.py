@@ -14,7 +14,7 @@ from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.listing import Source
 from songbag_store import SongStore
 from songbag_store.format.check import repeated
-from songbag_store.format.index import CONTENT, END, REPLACES, START, keep_rows, recordings, user_fields
+from songbag_store.format.index import CONTENT, END, REPLACES, START, keep_rows, other_columns, recordings
 
 COLUMNS = ("song_id", "status", "file_bytes", "modified_at", "fragment", CONTENT, START, END)
 """Columns of the index that a plan needs."""
@@ -80,7 +80,7 @@ class Plan:
             n_known=_count(pc.and_not(ok, changed)),
             n_failed_before=_count(pc.and_not(failed, retried)),
             changed=tuple(songs["song_id"].filter(changed).to_pylist()),
-            n_other_columns=_count(pc.and_not(_other_columns(songs, index, position), todo)),
+            n_other_columns=_count(pc.and_not(other_columns(songs, index, position), todo)),
         )
 
 
@@ -100,19 +100,6 @@ def _other_bounds(songs: pa.Table, index: pa.Table, position: pa.ChunkedArray) -
 
 def _count(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
-
-
-def _other_columns(songs: pa.Table, index: pa.Table, position: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return which songs of the store have other values in the user columns than the source."""
-    differs = pa.repeat(False, songs.num_rows)
-    for field in user_fields(songs.schema):
-        # Values are compared as text, because types may differ; lists have no text.
-        if pa.types.is_nested(field.type):
-            continue
-        held = index[field.name].take(position) if field.name in index.column_names else pa.nulls(songs.num_rows)
-        given, held = (pc.fill_null(column.cast(pa.string()), "") for column in (songs[field.name], held))
-        differs = pc.or_(differs, pc.and_(pc.is_valid(position), pc.not_equal(given, held)))
-    return differs
 
 
 def _changed_content(source: Source, index: pa.Table, position: pa.ChunkedArray, suspects: pa.ChunkedArray) -> pa.Array:

@@ -17,13 +17,13 @@ from songbag_pipeline.songs.containment import folders_of, modules_of, try_featu
 from songbag_pipeline.sources.listing import Source
 from songbag_pipeline.sources.source import read_source
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.commits.parts import finished_parts
-from songbag_store.errors import StoreError, StoreNotFound
+from songbag_store.errors import SpecError, StoreNotFound
 from songbag_store.format.extractor import unasked
-from songbag_store.format.index import REPLACES, join_rows, user_fields
+from songbag_store.format.index import join_rows, user_fields
+from songbag_store.format.spec import EMBEDDING
 from songbag_store.stop import doing
 from songbag_store.storage.location import Location, LocationLike
-from songbag_store.writer import SpecChoice, commit_parts, open_for_writing, without_index
+from songbag_store.writer import SpecChoice, open_for_writing, take_over, without_index
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Work:
             if found.is_nowhere and config.on_this_machine and not _is_known(found, store):
                 found.refuse_nowhere()
             opened = open_for_writing(store, partial(_tried, spec, config))
-            adopted, left_out = _adopt(opened)
+            adopted, left_out = take_over(opened)
             tags, tag_notes = _tags(found, adopted) if config.tags else ((), [])
             plan = _plan(found, adopted, config)
         if plan.n_other_columns:
@@ -88,8 +88,14 @@ def _tried(spec: FeatureSpec | SpecChoice | None, config: ExtractConfig, stored:
     Raises
     ------
     SpecError
-        If its features cannot be computed; or the store names an extractor, which is not run unasked.
+        If its features cannot be computed of audio; or the store names an extractor, which is not run unasked.
     """
+    if stored is not None and stored.kind == EMBEDDING:
+        what = "the store holds embeddings, which are not computed of audio"
+        remedy = (
+            "Extract into the store that they were made from, then run the same `songbag embed RUN STORE -o STORE2`."
+        )
+        raise SpecError(what, place="extract", remedy=remedy)
     wanted = spec(stored) if callable(spec) else spec or stored or FeatureSpec()
     if spec is None and wanted.extractor is not None:
         raise unasked(wanted.extractor)
@@ -105,29 +111,6 @@ def _is_known(source: Source, store: Location) -> bool:
     except StoreNotFound:
         return False
     return bool(pc.all(pc.is_in(source.songs["song_id"], value_set=known.combine_chunks())).as_py())
-
-
-def _adopt(store: SongStore) -> tuple[SongStore, list[str]]:
-    """Commit the parts that an earlier run finished and that are in no snapshot.
-
-    Returns
-    -------
-    store : SongStore
-        At the snapshot that has them.
-    left_out : list of str
-        Notes on the parts whose columns do not fit the index; their songs are computed again.
-    """
-    state = store.inside.state
-    parts, _ = finished_parts(store.inside.storage, store.uuid, store.spec, state.parts)
-    fitting, left_out, columns = {}, [], state.content.schema.empty_table()
-    for name, rows in parts.items():
-        try:
-            columns = join_rows([columns, rows.slice(0, 0).drop_columns([REPLACES])])
-        except StoreError as error:
-            left_out.append(f"part {name} of an earlier run left out: {error.what}")
-        else:
-            fitting[name] = rows
-    return commit_parts(store, fitting), left_out
 
 
 def _tags(source: Source, store: SongStore) -> tuple[tuple[str, ...], list[str]]:

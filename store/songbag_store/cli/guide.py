@@ -25,6 +25,7 @@ GUIDE: dict[str, dict[str, str]] = {
     "Ask the store": {
         "query": "songbag query my-store 'select label, count(*) from songs group by 1'",
         "copies": "songbag copies my-store -o copies.csv",
+        "similar": "songbag similar my-store album/song.mp3 -k 5",
     },
     "Train": {
         "split": "songbag split my-store --label label --group artist -o split.parquet",
@@ -34,6 +35,7 @@ GUIDE: dict[str, dict[str, str]] = {
     "Use a run": {
         "evaluate": "songbag evaluate my-run",
         "predict": "songbag predict my-run new-songs -o predictions.csv",
+        "embed": "songbag embed my-run my-store -o my-embeddings --songs vectors.parquet",
         "export": "songbag export my-run --format onnx -o model.onnx",
     },
     "Look after a store": {

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeAlias, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import typer
 
@@ -17,6 +17,10 @@ from songbag_store.storage.location import DEFAULT_CACHE_SIZE, Location
 D = TypeVar("D", bound=Declared)
 
 Store = Annotated[str, typer.Argument(metavar="STORE", help="The store: a folder, or s3://, gs://, az://.")]
+
+_FORM_HELP = "How to write the result, if the suffix of -o does not say it (.csv, .json, .parquet, .txt for a table)."
+Form = Annotated[Literal["table", "csv", "json", "parquet"] | None, typer.Option("--format", help=_FORM_HELP)]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
 
 _OPTIONS_HELP = "For object stores, may be repeated: endpoint=..., region=..., profile=..."
 _CACHE_HELP = "Keep here what is read of an object store; several may share it."

@@ -11,14 +11,14 @@ import sys
 import traceback
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
 from songbag_store import __version__
 from songbag_store.cli import upkeep as cli_store
 from songbag_store.cli.guide import Guided
-from songbag_store.cli.options import At, Store, with_location
+from songbag_store.cli.options import At, Form, Output, Store, with_location
 from songbag_store.cli.usage import in_plain_words
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import MissingExtra, SongbagError, UsageError
@@ -28,9 +28,6 @@ from songbag_store.terminal import say
 Sql = Annotated[
     str | None, typer.Argument(metavar="[SQL]", help='One SELECT over songs, failures or "index"; none: a prompt.')
 ]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file.")]
-_FORM_HELP = "How to write the result, if the suffix of -o does not say it (.csv, .json, .parquet, .txt for a table)."
-Form = Annotated[Literal["table", "csv", "json", "parquet"] | None, typer.Option("--format", help=_FORM_HELP)]
 
 app = typer.Typer(
     name="songbag",

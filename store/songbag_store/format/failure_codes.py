@@ -27,6 +27,7 @@ REMEDIES = {
     "extractor-memory": "The extractor took more memory than it may: give it shorter windows, or correct it.",
     "extractor-crash": "The process died on this song, in the decoder or in the extractor: try both alone.",
     "extractor-hang": "The process came to no end on this song, in the decoder or in the extractor: try both alone.",
+    "embedding-not-finite": "The encoder of the run gave NaN or infinite values: embed with another run.",
     "internal-error": "This is a fault of songbag: please report it with the error text.",
 }
 """Remedy by error code. The codes are part of the format: add to them, but never rename one."""

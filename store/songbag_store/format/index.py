@@ -196,6 +196,29 @@ def keep_rows(table: pa.Table, keep: pa.ChunkedArray) -> pa.Table:
     return table if pc.all(keep, min_count=0).as_py() else table.filter(keep)
 
 
+def other_columns(songs: pa.Table, index: pa.Table, position: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return which songs have other values in their user columns than in an index.
+
+    Parameters
+    ----------
+    songs : pyarrow.Table
+        Songs with columns of the user's.
+    index : pyarrow.Table
+        The index; a column that it lacks is empty.
+    position : pyarrow.ChunkedArray
+        The row of each song in the index; null for a song that it does not have, which differs in nothing.
+    """
+    differs = pa.repeat(False, songs.num_rows)
+    for field in user_fields(songs.schema):
+        # Values are compared as text, because types may differ; lists have no text.
+        if pa.types.is_nested(field.type):
+            continue
+        held = index[field.name].take(position) if field.name in index.column_names else pa.nulls(songs.num_rows)
+        given, held = (pc.fill_null(column.cast(pa.string()), "") for column in (songs[field.name], held))
+        differs = pc.or_(differs, pc.and_(pc.is_valid(position), pc.not_equal(given, held)))
+    return differs
+
+
 def is_ascending(song_ids: pa.Array) -> bool:
     """Return whether song ids are sorted, without a repeat."""
     return bool(pc.all(pc.less(song_ids[:-1], song_ids[1:]), min_count=0).as_py())

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, Self, TypeAlias
@@ -15,7 +16,8 @@ from songbag_store.format.declaration import Declared, Rule, above, at_least, be
 from songbag_store.format.extractor import Extractor, load_extractor, option_texts
 
 Kind: TypeAlias = str
-"""``mfcc`` or ``logmel``; some of `BY_LIBROSA` joined by ``+``, whose bands lie one above the other; or ``own``."""
+"""``mfcc`` or ``logmel``; some of `BY_LIBROSA` joined by ``+``, whose bands lie one above the other; ``own``; or
+``embedding``."""
 ShortSongs = Literal["pad", "reject"]
 Encoding = Literal["int16", "float32"]
 
@@ -23,6 +25,8 @@ IN_DB = ("mfcc", "logmel")
 """The kinds that songbag computes itself."""
 OWN = "own"
 """The kind of an extractor of the user's own."""
+EMBEDDING = "embedding"
+"""The kind of what the encoder of a run makes of the windows of another store."""
 BY_LIBROSA = {"chroma": 12, "contrast": 7, "tonnetz": 6, "tempogram": 384}
 """The kinds that librosa computes, and their bands."""
 
@@ -33,6 +37,12 @@ _LONGEST_S = 1e9
 _PANEL = "What to compute"
 _option = partial(declared, panel=_PANEL)
 _later = partial(declared, option=None, later=True)
+
+
+def _hex(length: int) -> Rule:
+    return Rule(lambda text: re.fullmatch(f"[0-9a-f]{{{length}}}", text) is not None, f"{length} hexadecimal digits")
+
+
 _LOG_FLOOR_DB = 100.0
 """Log power never falls below ``10 * log10(1e-10) = -100`` dB (librosa's ``amin``)."""
 
@@ -60,10 +70,11 @@ class FeatureSpec(Declared):
     kind: Kind = declared(
         "mfcc",
         "MFCC, or the log-mel spectrogram in dB that they are computed from; or by librosa chroma, contrast, tonnetz, "
-        "tempogram, several of them joined by +, which stacks their bands; or own, by an extractor. Of `--features`.",
+        "tempogram, several of them joined by +, which stacks their bands; or own, by an extractor. Of `--features`. "
+        "Or embedding, by `songbag embed`.",
         rule=Rule(
-            lambda value: value == OWN or _is_kind(value),
-            "mfcc, logmel, own, or some of " + ", ".join(BY_LIBROSA) + " joined by +",
+            lambda value: value in (OWN, EMBEDDING) or _is_kind(value),
+            "mfcc, logmel, own, embedding, or some of " + ", ".join(BY_LIBROSA) + " joined by +",
         ),
         option=None,
     )
@@ -138,11 +149,18 @@ class FeatureSpec(Declared):
         option="--feature-option",
         later=True,
     )
-    own_bands: int | None = _later(None, "Bands of a window of own features.", rule=at_least(1))
-    own_frames: int | None = _later(None, "Frames of a window of own features.", rule=at_least(1))
+    own_bands: int | None = _later(None, "Bands of a window of own features or of an embedding.", rule=at_least(1))
+    own_frames: int | None = _later(None, "Frames of a window of own features; 1 of an embedding.", rule=at_least(1))
     own_step: float | None = _later(
         None, "Step of the int16 encoding of own features; the error is at most half of it.", rule=between(1e-30, 1e30)
     )
+
+    embedding_run: str | None = _later(
+        None, "The run whose encoder made the embeddings, by its `run_id`.", rule=_hex(32)
+    )
+    embedding_weights: str | None = _later(None, "SHA-256 of the run's weights.", rule=_hex(64))
+    embedding_store: str | None = _later(None, "The store whose windows were embedded, by its `uuid`.", rule=_hex(32))
+    embedding_features: str | None = _later(None, "Fingerprint of that store's features.", rule=_hex(64))
 
     ERROR: ClassVar[type[UsageError]] = SpecError
 
@@ -191,15 +209,13 @@ class FeatureSpec(Declared):
         self._require(self.hop_length <= self.n_fft, "hop_length", "at most `n_fft`")
         self._require(self.n_mels <= self.n_fft // 2 + 1, "n_mels", "at most `n_fft` / 2 + 1")
         self._require(self.kind != "mfcc" or 1 <= self.n_mfcc <= self.n_mels, "n_mfcc", "from 1 to `n_mels`")
-        fewest = "at least one sample" if self.kind == OWN else "at least one frame (`n_fft` samples)"
+        fewest = "at least one sample" if self.fewest_samples == 1 else "at least one frame (`n_fft` samples)"
         self._require(self.fewest_samples <= self.window_samples, "window_s", fewest)
         self._require(self.window_hop_samples >= 1, "window_hop_s", "at least one sample")
         heard = self.max_duration_s is None or self.max_duration_s * self.sample_rate_hz >= 1
         self._require(heard, "max_duration_s", "at least one sample")
         self._require(self.deltas == 0 or self.n_frames >= 9, "deltas", "0 for windows of fewer than 9 frames")
-        named = self.extractor, self.extractor_version, self.extractor_sha256, self.own_bands, self.own_frames
-        are_named = None not in named if self.kind == OWN else not any((*named, self.own_step, self.extractor_options))
-        self._require(are_named, "extractor", "named with all that it declares, for own features and no others")
+        self._check_named()
         if self.kind not in IN_DB:
             self._require(self.deltas == 0, "deltas", f"0 for {self.kind}")
             wanted = "float32, if the extractor names no step" if self.kind == OWN else f"float32 for {self.kind}"
@@ -208,6 +224,19 @@ class FeatureSpec(Declared):
         reach = _LOG_FLOOR_DB * (math.sqrt(self.n_mels) if self.kind == "mfcc" else 1.0)
         fits = self.kind not in IN_DB or self.encoding == "float32" or reach < 2**15 * INT16_STEP
         self._require(fits, "n_mels", "at most 419 with the int16 encoding; float32 takes any")
+
+    def _check_named(self) -> None:
+        """Refuse fields of own features, and of embeddings, that do not fit the kind."""
+        shape = self.own_bands, self.own_frames
+        named = self.extractor, self.extractor_version, self.extractor_sha256
+        unnamed = not any((*named, self.own_step, self.extractor_options))
+        are_named = None not in named + shape if self.kind == OWN else unnamed
+        are_named = are_named and (self.kind in (OWN, EMBEDDING) or not any(shape))
+        self._require(are_named, "extractor", "named with all that it declares, for own features and no others")
+        source = self.embedding_run, self.embedding_weights, self.embedding_store, self.embedding_features
+        fits = None not in (*source, self.own_bands) and self.own_frames == 1
+        fits = fits if self.kind == EMBEDDING else not any(source)
+        self._require(fits, "embedding_run", "named with its weights, store and features, for embeddings and no others")
 
     @property
     def window_samples(self) -> int:
@@ -224,11 +253,11 @@ class FeatureSpec(Declared):
     @property
     def fewest_samples(self) -> int:
         """Samples without which there is nothing to compute."""
-        return 1 if self.kind == OWN else self.n_fft
+        return 1 if self.kind in (OWN, EMBEDDING) else self.n_fft
 
     @property
     def n_frames(self) -> int:
-        """Frames of a window: ``1 + window_samples // hop_length``, or what an extractor says."""
+        """Frames of a window: ``1 + window_samples // hop_length``, or what an extractor says; 1 of an embedding."""
         if self.own_frames is not None:
             return self.own_frames
         return 1 + self.window_samples // self.hop_length
@@ -272,6 +301,9 @@ class FeatureSpec(Declared):
             return (
                 f"{self.own_bands} x {self.own_frames} by {by}, {self.sample_rate_hz:,} Hz, {self._encoding_in_words}"
             )
+        if self.kind == EMBEDDING:
+            by = f"run {str(self.embedding_run)[:8]} of the windows of store {str(self.embedding_store)[:8]}"
+            return f"embeddings of {self.own_bands:,} numbers by {by}, {self.encoding}"
         whats = {"mfcc": f"{self.n_mfcc} MFCC of {self.n_mels} mel bands", "logmel": f"{self.n_mels} log-mel"}
         what = whats.get(self.kind) or f"{self.kind} by librosa"
         deltas = f", deltas of order 1 to {self.deltas}" if self.deltas else ""
@@ -287,7 +319,7 @@ class FeatureSpec(Declared):
         """SHA-256 over the resolved numbers: equal exactly where the feature bytes are."""
         left_out = {"window_s", "window_hop_s"} | ({"n_mfcc"} if self.kind != "mfcc" else set())
         left_out |= {"n_mels", "top_db"} if self.kind not in IN_DB else set()
-        left_out |= {"n_fft", "hop_length"} if self.kind == OWN else set()
+        left_out |= {"n_fft", "hop_length"} if self.kind in (OWN, EMBEDDING) else set()
         left_out |= {"own_step"} if self.encoding == "float32" else set()
         numbers = {name: value for name, value in self.to_dict().items() if name not in left_out}
         numbers |= {"window_samples": self.window_samples, "window_hop_samples": self.window_hop_samples}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from songbag_store.format.spec import OWN, FeatureSpec
+from songbag_store.format.spec import EMBEDDING, OWN, FeatureSpec
 from songbag_store.likeness.alignment import LEAST_FRAMES, Aligner
 from songbag_store.likeness.groups import Joined, groups_of
 from songbag_store.likeness.neighbours import FARTHEST, MOST_NEAR, Nearness, near_pairs
@@ -25,8 +25,8 @@ _LINE_EVERY = 5000
 
 
 def are_comparable(spec: FeatureSpec) -> bool:
-    """Return whether windows of a recipe are compared: not of own features, nor of few bands or frames."""
-    return spec.kind != OWN and spec.n_bands >= _LEAST_BANDS and Aligner(spec).n_frames >= LEAST_FRAMES
+    """Return whether windows of a recipe are compared: not own features, embeddings, nor few bands or frames."""
+    return spec.kind not in (OWN, EMBEDDING) and spec.n_bands >= _LEAST_BANDS and Aligner(spec).n_frames >= LEAST_FRAMES
 
 
 def find_alike(store: SongStore, songs: SongStatistics, links: Ints, progress: Progress) -> Ints:

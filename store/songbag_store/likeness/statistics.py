@@ -123,8 +123,8 @@ class _Sums:
     @classmethod
     def of(cls, songs: pa.Table, n_values: int, n_frames: int) -> _Sums:
         n_windows = songs["n_windows"].to_numpy().astype(np.int64)
-        sums, are_there = _lists(songs["feature_sum"], n_values)
-        squares, are_there_too = _lists(songs["feature_sumsq"], n_values)
+        sums, are_there = lists_of(songs["feature_sum"], n_values)
+        squares, are_there_too = lists_of(songs["feature_sumsq"], n_values)
         frames = np.maximum(n_windows, 1)[:, None] * n_frames
         changes = squares / frames - np.square(sums / frames) > _CONSTANT * squares / frames
         tell = are_there & are_there_too & changes.any(axis=1) & (n_windows > 0)
@@ -144,22 +144,23 @@ def reduction(spec: FeatureSpec) -> Floats | None:
     return coefficients
 
 
-def _reduced(bands: Floats, spec: FeatureSpec) -> Floats:
+def reduced(bands: Floats, spec: FeatureSpec) -> Floats:
+    """Return the coefficients of bands that are looked at, shape (n, D), of shape (n, C)."""
     axes = reduction(spec)
     return bands[:, : min(N_CEPSTRA, spec.n_bands)] if axes is None else bands[:, : spec.n_bands] @ axes.T
 
 
 def _spectra(of: _Sums, spec: FeatureSpec) -> Points:
     """Return the shapes of the mean spectra of songs; see `SongStatistics`."""
-    coefficients = _reduced(of.sums, spec)
+    coefficients = reduced(of.sums, spec)
     if spec.kind not in IN_DB:
-        return _unit(coefficients)
+        return unit(coefficients)
     # The first is the level. A frame of silence, which is level in all bands, adds nothing to the others.
     shape = coefficients[:, 1:]
     low = idct(np.eye(_POINTS), axis=1, norm="ortho")[1 : 1 + shape.shape[1], :_LOW_POINTS]
     # The same distances as those of the points, in as few numbers as there are coefficients.
     axes, lengths, _ = np.linalg.svd(low - low.mean(axis=1, keepdims=True), full_matrices=False)
-    return _unit(shape @ (axes * lengths))
+    return unit(shape @ (axes * lengths))
 
 
 def _deviations(of: _Sums, durations: pa.ChunkedArray, spec: FeatureSpec) -> Points:
@@ -171,17 +172,17 @@ def _deviations(of: _Sums, durations: pa.ChunkedArray, spec: FeatureSpec) -> Poi
         heard = np.where(of.n_windows == 1, 1 + seconds * spec.sample_rate_hz / spec.hop_length, np.inf)
         frames = np.clip(heard[:, None], 1, of.n_frames)
     deviations = np.sqrt(np.maximum(of.squares / frames - np.square(of.sums / frames), 0))
-    return _unit(_reduced(deviations, spec)[:, int(spec.kind == "mfcc") :][:, :_N_DEVIATIONS])
+    return unit(reduced(deviations, spec)[:, int(spec.kind == "mfcc") :][:, :_N_DEVIATIONS])
 
 
-def _unit(rows: Floats) -> Points:
+def unit(rows: Floats) -> Points:
     """Return rows of length 1, or of zeros."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: Points = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0).astype(np.float32)
     return unit
 
 
-def _lists(column: pa.ChunkedArray, n_values: int) -> tuple[Floats, Flags]:
+def lists_of(column: pa.ChunkedArray, n_values: int) -> tuple[Floats, Flags]:
     """Return the lists of a column, shape (n, n_values), and which of them are whole; the others are zeros."""
     lists = column.combine_chunks()
     values = np.zeros((len(lists), n_values))

@@ -1,4 +1,4 @@
-"""Every reason that the pipeline gives is one of the catalogue, and the catalogue has no other."""
+"""Every reason that a song has failed for is one of the catalogue, and the catalogue has no other."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import songbag_pipeline
+import songbag_training
 from songbag_pipeline.errors import SongError
 from songbag_store.format.failure_codes import REMEDIES
 
-MODULES = sorted(Path(songbag_pipeline.__file__).parent.rglob("*.py"))
+MODULES = [
+    module for package in (songbag_pipeline, songbag_training) for module in Path(package.__file__).parent.rglob("*.py")
+]
 
 
 def reasons(module: Path) -> Iterator[str]:

@@ -1,3 +1,3 @@
-"""A run put to use: predict, export, and what it is."""
+"""A run put to use: predict, export, embed, similar, and what it is."""
 
-__all__ = ["export", "predict", "summary"]
+__all__ = ["embed", "export", "predict", "similar", "summary"]

@@ -6,9 +6,10 @@ import typer
 
 from songbag_training.cli.run import evaluate, export, info, predict, verify
 from songbag_training.cli.train import cross_validate, split, train
+from songbag_training.cli.vectors import embed, similar
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
-for command in (train, split, cross_validate, evaluate, predict, export, info, verify):
+for command in (train, split, cross_validate, evaluate, predict, export, embed, similar, info, verify):
     commands.command(command.__name__.replace("_", "-"))(command)

@@ -18,7 +18,7 @@ from songbag_store.types import StoredWindows
 from songbag_store.windows.reader import Pending
 from songbag_store.windows.spans import Span, Spans
 from songbag_training.songs.task import Task
-from songbag_training.types import Floats
+from songbag_training.types import FloatArray, Floats
 
 _CHUNK_WINDOWS = 512
 _CHUNK_VALUES = 1_500_000
@@ -65,11 +65,16 @@ class SongScorer:
         Made by `songbag_training.models.model.song_model`. The present weights are used, also after a change.
     task : Task
         Of the model.
+    embedded : bool
+        Whether the windows are those of a store of embeddings that the model made, shape (N, E, 1).
     """
 
-    def __init__(self, model: keras.Model, task: Task) -> None:
+    def __init__(self, model: keras.Model, task: Task, *, embedded: bool = False) -> None:
         network = model.get_layer("window_network")
+        if embedded:
+            network = _behind_encoder(network)
         shape, kind = network.input.shape, network.input.dtype
+        self.width = int(network.outputs[0].shape[-1])
         pooling = model.get_layer("pooling")
         self.task = task
         self._temperature = pooling.temperature
@@ -95,16 +100,36 @@ class SongScorer:
         pieces : iterable of Piece
             All pieces of a song before those of the next; at least one window a song.
         """
+        for song_id, embeddings, logits in self._songs(pieces):
+            yield self._pool(song_id, embeddings, logits)
+
+    def embeddings(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, FloatArray]]:
+        """Yield each piece with the embeddings of its windows, float32 of shape (N, E): what enters the pooling."""
+        for piece, embeddings, _ in self._outputs(pieces):
+            yield piece, embeddings.astype(np.float32, copy=False)
+
+    def vectors(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, FloatArray]]:
+        """Yield each song with the mean of its embeddings by the weights of the pooling, float32 of shape (E,)."""
+        for song_id, embeddings, logits in self._songs(pieces):
+            _, weights = self._pooling(embeddings[None], logits[None])
+            yield song_id, (weights.numpy()[0] @ embeddings).astype(np.float32)
+
+    def _songs(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, Any, Any]]:
+        """Yield what the network makes of the windows of each whole song."""
         seen: list[tuple[Any, Any]] = []
+        for piece, embeddings, logits in self._outputs(pieces):
+            seen.append((embeddings, logits))
+            if piece.last:
+                whole = [np.concatenate(parts) for parts in zip(*seen, strict=True)]
+                yield piece.song_id, whole[0], whole[1]
+                seen = []
+
+    def _outputs(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, Any, Any]]:
+        """Yield what the network makes of the windows of each piece."""
         for chunk in self._chunks(pieces):
             embeddings, logits = self._network(np.concatenate([piece.windows for piece in chunk]))
             ends = np.cumsum([len(piece.windows) for piece in chunk])[:-1]
-            own = zip(np.split(embeddings.numpy(), ends), np.split(logits.numpy(), ends), strict=True)
-            for piece, outputs in zip(chunk, own, strict=True):
-                seen.append(outputs)
-                if piece.last:
-                    yield self._pool(piece.song_id, *map(np.concatenate, zip(*seen, strict=True)))
-                    seen = []
+            yield from zip(chunk, np.split(embeddings.numpy(), ends), np.split(logits.numpy(), ends), strict=True)
 
     def _chunks(self, pieces: Iterable[Piece]) -> Iterator[list[Piece]]:
         chunk: list[Piece] = []
@@ -127,6 +152,14 @@ class SongScorer:
             self.task.probabilities(logits / np.asarray(self._temperature)),
             weights.numpy()[0].astype(np.float64),
         )
+
+
+def _behind_encoder(network: keras.Model) -> keras.Model:
+    """Return what follows the encoder of a window network, from windows that are embeddings."""
+    embeddings = network.outputs[0]
+    windows = keras.Input((embeddings.shape[-1], 1), dtype="float32")
+    flat = keras.layers.Reshape((embeddings.shape[-1],))(windows)
+    return keras.Model(windows, [flat, network.get_layer("head")(flat)])
 
 
 def stored_pieces(store: SongStore, songs: pa.Table, chunk_windows: int) -> Iterator[Piece]:

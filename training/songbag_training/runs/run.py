@@ -40,7 +40,7 @@ from songbag_training.evaluation.headline import headline_names, shown_name
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
-from songbag_training.runs.document import RUN, parse_run_document, read_run_document
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_run_document, read_run_document
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.seals import digests, file_fault, replacing_results, tensors_fault
 from songbag_training.runs.weights import load_weights, opened_tensors, outline
@@ -112,6 +112,9 @@ class Run(Shown):
         try:
             return cls(folder, read_run_document(folder / RUN, partial(parse_run_document, RunFacts), remedy))
         except (FileNotFoundError, NotADirectoryError):
+            if is_there(folder / CROSS_VALIDATION):
+                remedy = f"Give one of its folds, each of which is a run: {folder / 'fold-1'}."
+                raise RunNotFound("this is a cross-validation", place=str(folder), remedy=remedy) from None
             remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
             raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy) from None
 

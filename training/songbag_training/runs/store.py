@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from songbag_store import SongStore
+from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
+from songbag_store.format.spec import EMBEDDING
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_store.writer import open_identity
@@ -55,8 +56,17 @@ def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
             "the store holds other features than the model was trained on; the model's against the store's",
             facts.spec.differences(store.spec),
             place=store.address,
-            remedy="Extract the songs with the model's spec (run.json), or give `songbag predict` the audio itself.",
+            remedy=_remedy(facts.spec, store.spec),
         )
+
+
+def _remedy(wanted: FeatureSpec, given: FeatureSpec) -> str:
+    if wanted.kind == EMBEDDING:
+        run = wanted.embedding_run if given.kind != EMBEDDING else f"{wanted.embedding_run}, not {given.embedding_run}"
+        return f"Give a store of its embeddings: `songbag embed RUN STORE -o STORE2` with the run {run}."
+    if given.kind == EMBEDDING:
+        return "That is a store of embeddings: give the one that they were made from."
+    return "Extract the songs with the model's spec (run.json), or give `songbag predict` the audio itself."
 
 
 def _another_store(location: Location) -> UsageError:

@@ -1,0 +1,135 @@
+"""The nearest songs of a song, and of all songs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.spatial import cKDTree
+
+from songbag_store.likeness.points import SongPoints
+from songbag_store.likeness.statistics import Floats, Points
+from songbag_store.machine import n_cores
+from songbag_store.progress import Progress, stretch
+from songbag_store.types import Ints
+
+NEAREST = pa.schema([("rank", pa.int64()), ("song_id", pa.string()), ("distance", pa.float64())])
+"""Columns of the nearest songs of one song."""
+NEIGHBOURS = pa.schema(
+    [("song_id", pa.string()), *(NEAREST.field(0), pa.field("neighbour", pa.string())), NEAREST.field(2)]
+)
+"""Columns of the nearest songs of all songs."""
+
+_SCANNED_AT_ONCE = 1 << 16
+_ASKED_AT_ONCE = 4096
+
+
+def nearest_songs(songs: SongPoints, song_id: str, others: SongPoints, k: int) -> pa.Table:
+    """Return the nearest of other songs, the nearest first; equally near ones by song id.
+
+    Parameters
+    ----------
+    songs : SongPoints
+        Those that the song is one of.
+    song_id : str
+        The song; it is not its own neighbour.
+    others : SongPoints
+        The songs that are looked through.
+    k : int
+        So many are returned, or all there are.
+    """
+    row = songs.row(song_id)
+    if row is None:
+        raise ValueError(f"there is no point of song {song_id!r}")
+    squares = _squares(others.points, songs.points[row])
+    own = others.row(song_id)
+    if own is not None:
+        squares[own] = np.inf
+    k = min(k, len(squares) - (own is not None))
+    if k == 0:
+        return NEAREST.empty_table()
+    # All that are as near as the last of them, so that song ids decide between equally near ones.
+    (near,) = np.nonzero(squares <= np.partition(squares, k - 1)[k - 1])
+    found = pa.table({"square": squares[near], "song_id": others.song_ids.take(pa.array(near))})
+    found = found.sort_by([("square", "ascending"), ("song_id", "ascending")]).slice(0, k)
+    distances = _distances(found["square"].to_numpy(), songs)
+    return pa.table([np.arange(1, k + 1), found["song_id"], distances], schema=NEAREST)
+
+
+class Neighbours:
+    """The nearest songs of every song, found while they are read: a table of `NEIGHBOURS` that is never whole.
+
+    Parameters
+    ----------
+    songs : SongPoints
+        The songs.
+    k : int
+        So many neighbours each, or all there are.
+    progress : Progress
+        Where to show how far it is.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        That of the table.
+    num_rows : int
+        Rows of the table.
+    """
+
+    schema = NEIGHBOURS
+
+    def __init__(self, songs: SongPoints, k: int, progress: Progress) -> None:
+        self._songs, self._progress = songs, progress
+        self._k = min(k, max(0, len(songs.points) - 1))
+        self.num_rows = self._k * len(songs.points)
+
+    def to_batches(self, max_chunksize: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows, at most so many at once."""
+        songs, k = self._songs, self._k
+        n_songs = len(songs.points) if k else 0
+        tree = cKDTree(songs.points)
+        with stretch(self._progress, n_songs, "songs"):
+            for start in range(0, n_songs, _ASKED_AT_ONCE):
+                rows = np.arange(start, min(start + _ASKED_AT_ONCE, n_songs))
+                distances, found = tree.query(songs.points[rows], k=k + 1, workers=n_cores())
+                near, others = _without_themselves(rows, np.asarray(found), np.square(distances))
+                columns = [
+                    songs.song_ids.take(pa.array(np.repeat(rows, k))),
+                    np.tile(np.arange(1, k + 1), len(rows)),
+                    songs.song_ids.take(pa.array(others.ravel())),
+                    _distances(near.ravel(), songs),
+                ]
+                yield from pa.table(columns, schema=NEIGHBOURS).to_batches(max_chunksize)
+                state = f"neighbours of {rows[-1] + 1:,} of {n_songs:,} songs"
+                self._progress.advance(rows[-1] + 1, state, state)
+
+    def table(self) -> pa.Table:
+        """Return all rows."""
+        return pa.Table.from_batches(self.to_batches(_ASKED_AT_ONCE), schema=NEIGHBOURS)
+
+
+def _without_themselves(rows: Ints, found: Ints, squares: Floats) -> tuple[Floats, Ints]:
+    """Leave out of the k + 1 nearest of each song the song itself, or the last where more than k others are equal."""
+    is_self = found == rows[:, None]
+    is_self[~is_self.any(axis=1), -1] = True
+    shape = len(rows), found.shape[1] - 1
+    return squares[~is_self].reshape(shape), found[~is_self].reshape(shape)
+
+
+def _squares(points: Points, one: Points) -> Points:
+    """Return the squared distance of each point, shape (n,), to one."""
+    squares = np.empty(len(points), np.float32)
+    for start in range(0, len(points), _SCANNED_AT_ONCE):
+        differences = points[start : start + _SCANNED_AT_ONCE] - one
+        squares[start : start + len(differences)] = np.einsum("nd,nd->n", differences, differences)
+    return squares
+
+
+def _distances(squares: npt.NDArray[np.floating], songs: SongPoints) -> Floats:
+    """Return squared distances of points as distances of songs."""
+    if songs.are_vectors:
+        return np.asarray(squares, np.float64) / 2
+    distances: Floats = np.sqrt(np.asarray(squares, np.float64) / max(1, songs.points.shape[1]))
+    return distances
