@@ -69,6 +69,7 @@ def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Pa
         (tmp_path / name).symlink_to(demo / name)
     kinds = {"models": ("python", "console"), "export": ("python",), "prediction": ("python",), "training": ("python",)}
     kinds |= {"segments": ("python",), "command-line": ("console",)}
+    kinds |= {"embeddings": ("console", "python"), "similar": ("console", "python")}
     pages = [blocks((ROOT / "docs" / f"{name}.md").read_text(), *kind) for name, kind in kinds.items()]
     assert all(pages)
     found = [block for page in pages for block in page]

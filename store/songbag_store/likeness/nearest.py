@@ -7,13 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.spatial import cKDTree
 
+from songbag_store.likeness.cells import neighbours
 from songbag_store.likeness.points import SongPoints
 from songbag_store.likeness.statistics import Floats, Points
-from songbag_store.machine import n_cores
 from songbag_store.progress import Progress, stretch
-from songbag_store.types import Ints
 
 NEAREST = pa.schema([("rank", pa.int64()), ("song_id", pa.string()), ("distance", pa.float64())])
 """Columns of the nearest songs of one song."""
@@ -23,7 +21,8 @@ NEIGHBOURS = pa.schema(
 """Columns of the nearest songs of all songs."""
 
 _SCANNED_AT_ONCE = 1 << 16
-_ASKED_AT_ONCE = 4096
+_ROWS_AT_ONCE = 8192
+_LINE_EVERY = 100_000
 
 
 def nearest_songs(songs: SongPoints, song_id: str, others: SongPoints, k: int) -> pa.Table:
@@ -59,7 +58,10 @@ def nearest_songs(songs: SongPoints, song_id: str, others: SongPoints, k: int) -
 
 
 class Neighbours:
-    """The nearest songs of every song, found while they are read: a table of `NEIGHBOURS` that is never whole.
+    """The nearest songs of every song: a table of `NEIGHBOURS` that is never whole in memory.
+
+    Up to `songbag_store.likeness.cells.COMPARED` songs it is exact. Memory holds the points, and of each song the
+    numbers and the distances of its neighbours.
 
     Parameters
     ----------
@@ -87,35 +89,37 @@ class Neighbours:
 
     def to_batches(self, max_chunksize: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows, at most so many at once."""
+        if not self.num_rows:
+            return
         songs, k = self._songs, self._k
-        n_songs = len(songs.points) if k else 0
-        tree = cKDTree(songs.points)
-        with stretch(self._progress, n_songs, "songs"):
-            for start in range(0, n_songs, _ASKED_AT_ONCE):
-                rows = np.arange(start, min(start + _ASKED_AT_ONCE, n_songs))
-                distances, found = tree.query(songs.points[rows], k=k + 1, workers=n_cores())
-                near, others = _without_themselves(rows, np.asarray(found), np.square(distances))
-                columns = [
-                    songs.song_ids.take(pa.array(np.repeat(rows, k))),
-                    np.tile(np.arange(1, k + 1), len(rows)),
-                    songs.song_ids.take(pa.array(others.ravel())),
-                    _distances(near.ravel(), songs),
-                ]
-                yield from pa.table(columns, schema=NEIGHBOURS).to_batches(max_chunksize)
-                state = f"neighbours of {rows[-1] + 1:,} of {n_songs:,} songs"
-                self._progress.advance(rows[-1] + 1, state, state)
+        near, squares = self._found()
+        at_once = max(1, max_chunksize // k)
+        for start in range(0, len(near), at_once):
+            rows = slice(start, start + at_once)
+            numbers = np.arange(start, start + len(near[rows]))
+            columns = [
+                songs.song_ids.take(pa.array(np.repeat(numbers, k))),
+                np.tile(np.arange(1, k + 1), len(numbers)),
+                songs.song_ids.take(pa.array(near[rows].ravel())),
+                _distances(squares[rows].ravel(), songs),
+            ]
+            yield from pa.table(columns, schema=NEIGHBOURS).to_batches(max_chunksize)
 
     def table(self) -> pa.Table:
         """Return all rows."""
-        return pa.Table.from_batches(self.to_batches(_ASKED_AT_ONCE), schema=NEIGHBOURS)
+        return pa.Table.from_batches(self.to_batches(_ROWS_AT_ONCE), schema=NEIGHBOURS)
 
-
-def _without_themselves(rows: Ints, found: Ints, squares: Floats) -> tuple[Floats, Ints]:
-    """Leave out of the k + 1 nearest of each song the song itself, or the last where more than k others are equal."""
-    is_self = found == rows[:, None]
-    is_self[~is_self.any(axis=1), -1] = True
-    shape = len(rows), found.shape[1] - 1
-    return squares[~is_self].reshape(shape), found[~is_self].reshape(shape)
+    def _found(self) -> tuple[npt.NDArray[np.int32], Points]:
+        """Return the neighbours of each song and their squared distances, shape (n, k)."""
+        shape = len(self._songs.points), self._k
+        near, squares, n_done = np.empty(shape, np.int32), np.empty(shape, np.float32), 0
+        with stretch(self._progress, shape[0], "songs"):
+            for rows, own, distances in neighbours(self._songs.points, self._k):
+                near[rows], squares[rows] = own, distances
+                due, n_done = n_done // _LINE_EVERY, n_done + len(rows)
+                state = f"neighbours of {n_done:,} of {shape[0]:,} songs"
+                self._progress.advance(n_done, state, state if n_done // _LINE_EVERY > due else None)
+        return near, squares
 
 
 def _squares(points: Points, one: Points) -> Points:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.likeness.cells import neighbours
 from songbag_store.likeness.nearest import NEAREST, NEIGHBOURS, Neighbours, nearest_songs
 from songbag_store.likeness.points import SongPoints
 from songbag_store.likeness.statistics import Points
@@ -84,6 +85,26 @@ def test_a_copy_is_a_neighbour_at_no_distance_and_the_song_itself_is_none(rng: n
     nearest = nearest_songs(songs, "song 7", songs, 5)
     assert nearest["distance"].to_pylist() == [0.0] * 5
     assert nearest["song_id"].to_pylist() == ["song 0", "song 1", "song 10", "song 11", "song 12"]
+
+
+@pytest.mark.parametrize("n_equal", [0, 700])
+def test_of_many_points_nearly_all_neighbours_are_found(rng: np.random.Generator, n_equal: int) -> None:
+    """Also where most of them are equal."""
+    values = rng.normal(size=(40, 6))[rng.integers(0, 40, 1500)] * 3 + rng.normal(size=(1500, 6))
+    values[:n_equal] = 1
+    own = values.astype(np.float32)
+    found = np.full((1500, 5), -1)
+    for rows, near, squares in neighbours(own, 5, compared=300):
+        assert (found[rows] == -1).all()
+        assert not (near == rows[:, None]).any()
+        assert (np.diff(squares, axis=1) >= 0).all()
+        found[rows] = near
+    distances = np.square(own[:, None] - own).sum(axis=2)
+    np.fill_diagonal(distances, np.inf)
+    fifth = np.sort(distances, axis=1)[:, 4:5]
+    right = np.take_along_axis(distances, found, axis=1) <= fifth * (1 + 1e-5)
+    assert right.mean() > 0.98
+    assert right[:n_equal].all()
 
 
 def test_a_song_alone_has_no_neighbours(rng: np.random.Generator) -> None:

@@ -200,8 +200,7 @@ def test_later_songs_are_added_and_changed_ones_computed_again(
     ]
     assert notes == [
         "note: 1 song of the store of embeddings not in this snapshot: what is there stays",
-        "note: 1 song has other columns in the store of embeddings than in its source; "
-        "to change them: songbag relabel STORE LABELS",
+        "note: 1 song has other columns there than in the source; to change them: songbag relabel STORE LABELS",
     ]
     earlier = embed(run, store.at(1), songs=tmp_path / "early.parquet", progress=Silent())
     assert (earlier.n_vectors, earlier.store) == (2, None)

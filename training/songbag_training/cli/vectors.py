@@ -46,17 +46,14 @@ def embed(
         say(f"{counted(done.n_vectors, 'song vector')}: {songs}")
     if done.store is None:
         return
+    known, snapshot = counted(done.n_known, "song was", "songs were"), f"napshot {done.store.snapshot} of {output}."
     if not done.n_songs and not done.n_failed:
-        say(
-            f"Nothing is new: {counted(done.n_known, 'song was', 'songs were')} there already. Snapshot {done.store.snapshot} of {output}."
-        )
+        say(f"Nothing is new: {known} there already. S{snapshot}")
         return
     if done.n_known:
-        say(f"{counted(done.n_known, 'song was', 'songs were')} there already.")
+        say(f"{known} there already.")
     why = f" Why: songbag failures {output}" if done.n_failed else ""
-    say(
-        f"{counted(done.n_songs, 'song')} embedded, {done.n_failed:,} failed; snapshot {done.store.snapshot} of {output}.{why}"
-    )
+    say(f"{counted(done.n_songs, 'song')} embedded, {done.n_failed:,} failed; s{snapshot}{why}")
 
 
 @with_location(cache=True)
