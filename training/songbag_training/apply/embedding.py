@@ -114,9 +114,7 @@ def _notes(n_gone: int, n_other: int) -> Iterator[str]:
     if n_gone:
         yield f"{counted(n_gone, 'song')} of the store of embeddings not in this snapshot: what is there stays"
     if n_other:
-        what = (
-            f"{counted(n_other, 'song has', 'songs have')} other columns in the store of embeddings than in the source"
-        )
+        what = f"{counted(n_other, 'song has', 'songs have')} other columns there than in the source"
         yield f"{what}; to change them: songbag relabel STORE LABELS"
 
 
