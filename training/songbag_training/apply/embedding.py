@@ -18,8 +18,10 @@ from songbag_store.commits.parts import PackedParts, write_part
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.index import (
     CONTENT,
+    END,
     REPLACES,
     SOUND_FIELDS,
+    START,
     index_schema,
     join_rows,
     keep_rows,
@@ -40,7 +42,7 @@ _COMMIT_EVERY_S = 120.0
 _ROWS_AT_ONCE = 8192
 _NOT_FINITE = "embedding-not-finite"
 _SUMS = ("feature_sum", "feature_sumsq")
-_COMPARED = ("song_id", "status", "error_code", CONTENT, "n_windows", "fragment")
+_COMPARED = ("song_id", "status", "error_code", CONTENT, START, END, "n_windows", "fragment")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def embedding_plan(source: SongStore, target: SongStore) -> Plan:
     index = target.inside.state.columns([*_COMPARED, *own])
     position = pc.index_in(songs["song_id"], value_set=index["song_id"].combine_chunks())
     present = {name: index[name].take(position) for name in _COMPARED}
-    same = _equal(songs[CONTENT], present[CONTENT])
+    same = pc.and_(*(_equal(songs[name], present[name]) for name in (START, END)))
+    same = pc.and_(same, _equal(songs[CONTENT], present[CONTENT]))
     outcome = pc.and_(*(_equal(songs[name], present[name]) for name in ("status", "error_code")))
     outcome = pc.and_(outcome, _equal(songs["n_windows"], present["n_windows"]))
     refused = pc.fill_null(pc.equal(present["error_code"], _NOT_FINITE), False)
