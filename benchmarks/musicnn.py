@@ -19,7 +19,7 @@ from pathlib import Path
 from benchmarks.esc10 import FOLDS, LOGMEL, extracted, songbag, told
 from songbag_store import SongStore
 
-WINDOWS = ("--window", "3", "--window-hop", "1")
+WINDOWS = ("--window", "3", "--window-hop", "2")
 RECIPES = {
     "defaults": LOGMEL,
     "penultimate": ("--features", "examples.musicnn_vectors:Penultimate", *WINDOWS),

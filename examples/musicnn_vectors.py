@@ -24,8 +24,6 @@ SAMPLE_RATE_HZ = 16000
 N_MELS = 96
 N_PENULTIMATE = 200
 N_POOLED = 1506
-WINDOWS_AT_ONCE = 8
-"""The first layers take 20 MB for a window of 3 s."""
 
 
 @songbag.extractor(sample_rate_hz=SAMPLE_RATE_HZ, shape=(N_PENULTIMATE, 1), version="musicnn 0.1.0")
@@ -42,9 +40,9 @@ class Penultimate:
         self.network = keras.Model(whole.input, whole.get_layer(self.output).output)
 
     def __call__(self, windows: Any) -> Any:
-        mel = log_mel(windows)
-        blocks = (mel[start : start + WINDOWS_AT_ONCE] for start in range(0, len(mel), WINDOWS_AT_ONCE))
-        vectors = [ops.convert_to_numpy(self.network(block, training=False)) for block in blocks]
+        # One at a time: for several windows TensorFlow reserves more memory than a song may take.
+        mels = log_mel(windows)[:, None]
+        vectors = [ops.convert_to_numpy(self.network(mel, training=False)) for mel in mels]
         return np.concatenate(vectors)[:, :, None]
 
 

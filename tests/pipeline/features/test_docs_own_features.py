@@ -12,6 +12,7 @@ import pytest
 from songbag_pipeline import window_features
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecError
+from songbag_store.format.array import decode, encode
 from songbag_store.progress import Silent
 from songbag_training import predict, train
 from songbag_training.config import TrainConfig
@@ -77,3 +78,12 @@ def test_the_log_mel_of_the_page_is_that_of_songbag(folder: Path) -> None:
     same = window_features(samples, FeatureSpec(kind="logmel", n_mels=64, window_s=1.0))
     assert (spec.encoding, spec.step, spec.window_shape) == ("int16", 1 / 16, same.shape[1:])
     np.testing.assert_allclose(window_features(samples, spec), same, atol=1e-2)
+
+
+def test_the_example_of_chroma_hears_the_pitch_class_of_a_tone() -> None:
+    spec = FeatureSpec.custom("examples.chroma:chroma", window_s=1.0)
+    tone = np.sin(2 * np.pi * 440 / 22050 * np.arange(2 * 22050)).astype(np.float32)
+    windows = window_features(tone, spec)
+    assert windows.shape == (3, 12, 1)
+    assert (windows[:, :, 0].argmax(axis=1) == 9).all()
+    assert np.abs(decode(encode(windows, spec), spec) - windows).max() <= 1 / 8192

@@ -9,6 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from songbag_pipeline import features_of
+from songbag_store import FeatureSpec
+from songbag_store.progress import Silent
+from tests.support.audio import chirp, write
+
 PACKAGE = importlib.util.find_spec("musicnn")
 
 pytestmark = [
@@ -61,9 +66,9 @@ def test_the_network_gives_what_the_graph_of_the_package_gives(model: str) -> No
 
 
 def test_both_extractors_give_their_vectors_of_any_number_of_windows() -> None:
-    from examples.musicnn_vectors import WINDOWS_AT_ONCE, Penultimate, Pooled, log_mel
+    from examples.musicnn_vectors import Penultimate, Pooled, log_mel
 
-    noise = 0.1 * np.random.default_rng(0).standard_normal((WINDOWS_AT_ONCE + 1, 48000)).astype(np.float32)
+    noise = 0.1 * np.random.default_rng(0).standard_normal((3, 48000)).astype(np.float32)
     assert log_mel(noise).shape == (len(noise), 187, 96)
     for extractor, n_values in ((Penultimate(), 200), (Pooled("MSD_musicnn"), 1506)):
         vectors = extractor(noise)
@@ -71,3 +76,11 @@ def test_both_extractors_give_their_vectors_of_any_number_of_windows() -> None:
         np.testing.assert_allclose(vectors[-1:], extractor(noise[-1:]), atol=1e-4)
     with pytest.raises(ValueError, match="there are MTT_musicnn and MSD_musicnn"):
         Penultimate("MTT_vgg")
+
+
+def test_songs_are_extracted_within_the_memory_that_they_may_take(tmp_path: Path) -> None:
+    """A song of many windows, in the contained process."""
+    write(tmp_path / "song.wav", chirp(20.0))
+    spec = FeatureSpec.custom("examples.musicnn_vectors:Penultimate", window_s=3.0)
+    (found,) = [(song.error, np.shape(song.windows)) for song in features_of(tmp_path, spec, progress=Silent())]
+    assert found == (None, (12, 200, 1))
