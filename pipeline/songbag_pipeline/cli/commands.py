@@ -50,7 +50,7 @@ Segments = Annotated[
 ]
 
 _NAMED = 10
-_DUPLICATES_SQL = "select content_sha256, list(song_id) from songs group by 1 having count(*) > 1"
+_DUPLICATES_SQL = "select list(song_id) from songs group by content_sha256, start_s, end_s having count(*) > 1"
 
 
 @commands.command()

@@ -13,6 +13,7 @@ from songbag_store.errors import UsageError
 from songbag_store.sql.query import asking
 from songbag_store.upkeep.change import relabel, remove
 from songbag_store.upkeep.difference import diff
+from tests.support.command import songbag_here
 from tests.support.labelled import SPEC, songs_of_classes, write_store
 
 Row = tuple[Any, ...]
@@ -106,3 +107,14 @@ def test_a_manifest_of_parts_that_was_extracted_labels_its_songs(store: SongStor
     whole = [("long.wav", None, None, "w"), ("long.wav", 0, 2.5, "p")]
     after, _ = relabel(other, table(tmp_path, whole, "path start_s end_s mood"))
     assert after.songs(arrow=True)["mood"].to_pylist() == ["w", "p", "w"]
+
+
+def test_the_command_takes_segments_and_queries_find_them(store: SongStore, tmp_path: Path) -> None:
+    path = table(tmp_path, [("a/00", 0, 1, "x")])
+    done = songbag_here("relabel", store.address, "--segments", path)
+    assert (done.returncode, done.stdout) == (0, f"1 of 4 songs matched; snapshot 2 of {store.address}.\n")
+    songbag_here("query", store.address, "select count(*) n from window_labels", "-o", tmp_path / "n.csv")
+    assert (tmp_path / "n.csv").read_text() == "n\n4\n"
+    refused = songbag_here("relabel", store.address, path, "--segments", path)
+    assert refused.returncode == 2
+    assert "takes LABELS, or --segments or --from-tags in their place" in refused.stderr
