@@ -106,7 +106,11 @@ def history(store: Store, at: At) -> None:
     location = at(store)
     table = run(location, arrow=True)
     if table.num_rows:
-        print_table(table)
+        # Names of tags are long: beside the changes neither would be legible in 80 columns.
+        print_table(table.drop_columns("tags"))
+        for number, names in zip(table["snapshot"].to_pylist(), table["tags"].to_pylist(), strict=True):
+            if names:
+                say(f"snapshot {number} is kept by: {names}")
     else:
         say("Nothing was committed yet.")
     if pins := lost_pins(location.storage()):

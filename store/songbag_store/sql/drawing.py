@@ -43,7 +43,9 @@ def _drawn(table: pa.Table, width: int, stream: TextIO | None) -> tuple[str, lis
     head = table.slice(0, _MOST_ROWS)
     columns = [_cells(name, head[position], stream) for position, name in enumerate(head.column_names)]
     numeric = [is_number(kind) for kind in table.schema.types]
-    widths = _column_widths([max(map(n_cells_of, cells)) for cells in columns], numeric, width)
+    # Half a time is as useless as half a number.
+    whole = [exact or pa.types.is_timestamp(kind) for exact, kind in zip(numeric, table.schema.types, strict=True)]
+    widths = _column_widths([max(map(n_cells_of, cells)) for cells in columns], whole, width)
     mark = "…" if stream is None or encodable("…", stream) == "…" else "..."
     shown = [
         [fitted(cell, n_cells, mark=mark, right=right) for cell in cells]
