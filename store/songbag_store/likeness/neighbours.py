@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ FARTHEST = 0.5
 _CLOSE = 0.15
 """Within this distance another song is as near as most copies are."""
 _LEAF_SONGS = 16
+_ASKED_AT_ONCE = 1 << 15
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -54,21 +55,24 @@ class Nearness:
         _, axes = np.linalg.eigh(centred.T @ centred)
         self._points: Floats = np.ascontiguousarray(centred @ axes[:, ::-1])
         self._tree = cKDTree(self._points, leafsize=_LEAF_SONGS)
-        # Neighbours look at the same leaves, which are in the cache then.
-        self._place = np.empty(len(points), np.int64)
+        self._place = np.empty(len(points), np.int32)
         self._place[self._tree.indices] = np.arange(len(points))
+
+    def in_turn(self, asked: Ints) -> Iterator[Ints]:
+        """Yield songs, some thousands at once; neighbours follow each other, as their leaves are cached then."""
+        ordered = asked[np.argsort(self._place[asked])]
+        for start in range(0, len(ordered), _ASKED_AT_ONCE):
+            yield ordered[start : start + _ASKED_AT_ONCE]
 
     def nearest(self, asked: Ints, farthest: float) -> tuple[Floats, Ints]:
         """Return the distances and the numbers of the nearest `MOST_NEAR` songs of some, and of each itself.
 
         Both have the shape (asked, `MOST_NEAR` + 1), the nearest first. Beyond `farthest` the distance is infinite.
         """
-        order = np.argsort(self._place[asked])
         distances, others = self._tree.query(
-            self._points[asked[order]], k=np.arange(1, MOST_NEAR + 2), distance_upper_bound=farthest, workers=n_cores()
+            self._points[asked], k=np.arange(1, MOST_NEAR + 2), distance_upper_bound=farthest, workers=n_cores()
         )
-        back = np.argsort(order)
-        return np.asarray(distances, np.float32)[back], np.asarray(others, np.int64)[back]
+        return np.asarray(distances, np.float32), np.asarray(others, np.int64)
 
 
 def near_pairs(measures: Sequence[Nearness], farthest: Sequence[float], asked: Ints) -> NearPairs:
@@ -85,13 +89,16 @@ def near_pairs(measures: Sequence[Nearness], farthest: Sequence[float], asked: I
     """
     keys, distances, crowded = [], [], asked[:0]
     for measure, limit in zip(measures, farthest, strict=True):
-        near, others = measure.nearest(asked, limit)
-        songs = np.broadcast_to(asked[:, None], others.shape)
-        is_pair = np.isfinite(near) & (others != songs)
-        low, high = np.minimum(songs, others)[is_pair], np.maximum(songs, others)[is_pair]
-        keys.append((low << 32) + high)
-        distances.append(near[is_pair] / limit)
-        crowded = asked[near[:, -1] < _CLOSE]
+        close = [asked[:0]]
+        for songs in measure.in_turn(asked):
+            near, others = measure.nearest(songs, limit)
+            is_pair = np.isfinite(near) & (others != songs[:, None])
+            row, _ = np.nonzero(is_pair)
+            first, second = songs[row], others[is_pair]
+            keys.append((np.minimum(first, second) << 32) + np.maximum(first, second))
+            distances.append(near[is_pair] / limit)
+            close.append(songs[near[:, -1] < _CLOSE])
+        crowded = np.concatenate(close)
     key, distance = np.concatenate(keys), np.concatenate(distances)
     nearest = np.argsort(distance, kind="stable")
     _, first = np.unique(key[nearest], return_index=True)
