@@ -67,9 +67,8 @@ def main() -> None:
             command = [sys.executable, "-c", _MEASURED, str(store), what, str(output), str(K)]
             took = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
             print(f"| {words} | {took['s']:.2f} s | {took['peak_mb']:,.0f} MB |", flush=True)
-        print(
-            f"\n{share_found(SongStore.open(store), output):.2%} of the neighbours of {N_CHECKED} songs are the nearest."
-        )
+        share = share_found(SongStore.open(store), output)
+        print(f"\n{share:.2%} of the neighbours of {N_CHECKED} songs are the nearest.")
 
 
 def write_index(folder: Path, n_songs: int, n_values: int, *, noise: bool) -> None:
