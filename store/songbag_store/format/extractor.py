@@ -9,11 +9,13 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from songbag_store.errors import SpecError
 from songbag_store.plugin import load_named
-from songbag_store.types import FloatWindows
+
+if TYPE_CHECKING:
+    from songbag_store.types import FloatWindows
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -168,4 +168,4 @@ def test_a_column_of_the_manifest_stands_in_the_place_of_a_tag(
 def test_relabel_takes_a_table_or_the_tags() -> None:
     for arguments in (["relabel", "store"], ["relabel", "store", "labels.csv", "--from-tags"]):
         done = songbag_here(*arguments)
-        assert (done.returncode, "takes LABELS, or --from-tags" in done.stderr) == (UsageError.exit_code, True)
+        assert (done.returncode, "--from-tags in their place" in done.stderr) == (UsageError.exit_code, True)
