@@ -11,6 +11,7 @@ import typer
 from songbag_store.cli.options import At, Store, with_location
 from songbag_store.storage.location import Location
 from songbag_store.terminal import say
+from songbag_store.words import counted
 
 commands = typer.Typer()
 
@@ -30,10 +31,10 @@ def relabel_store(store: Location, labels: Path | None, segments: Path | None = 
     opened = SongStore.open(store)
     after, n_matched = run(opened, labels, segments=segments)
     if after.snapshot == opened.snapshot:
-        say(f"{n_matched:,} songs matched; the store has these values already. Snapshot {after.snapshot}.")
+        say(f"{counted(n_matched, 'song')} matched; the store has these values already. Snapshot {after.snapshot}.")
     else:
         n_songs = after.inside.state.content.n_rows
-        say(f"{n_matched:,} of {n_songs:,} songs matched; snapshot {after.snapshot} of {store.address}.")
+        say(f"{n_matched:,} of {counted(n_songs, 'song')} matched; snapshot {after.snapshot} of {store.address}.")
 
 
 @commands.command()
@@ -46,7 +47,10 @@ def remove(store: Store, at: At, where: Where) -> None:
     if n_removed == 0:
         say(f"No song matches. Snapshot {after.snapshot}.")
         return
-    say(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}.")
+    say(
+        f"{counted(n_removed, 'song')} left the index; "
+        f"snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}."
+    )
     say("An extract that lists them takes them as new. To free their bytes: songbag compact, then songbag gc")
 
 
@@ -62,7 +66,10 @@ def compact(store: Store, at: At) -> None:
         say(f"There is nothing to compact. Snapshot {after.snapshot}.")
         return
     freed = f"{bytes_text(done.n_freed_bytes)} of removed windows (uncompressed) left out"
-    say(f"{done.n_before:,} fragments became {done.n_after:,}: {done.n_songs:,} songs copied, {freed}.")
+    say(
+        f"{counted(done.n_before, 'fragment')} became {done.n_after:,}: "
+        f"{counted(done.n_songs, 'song')} copied, {freed}."
+    )
     say(f"Snapshot {after.snapshot}. Older snapshots use the old fragments until songbag gc deletes them.")
 
 
@@ -85,7 +92,7 @@ def gc(store: Store, at: At, release: Release = None, yes: Yes = False) -> None:
     verb = "deleted" if yes else "to delete"
     if garbage.snapshots:
         say(f"snapshots {verb}: {', '.join(map(str, garbage.snapshots))}")
-    say(f"{len(garbage.objects):,} objects, {bytes_text(garbage.n_bytes)} {verb}.")
+    say(f"{counted(len(garbage.objects), 'object')}, {bytes_text(garbage.n_bytes)} {verb}.")
     if garbage.n_young:
         say(f"{garbage.n_young:,} more are not in use, but are kept because they may be younger than 7 days.")
     if (garbage.objects or released) and not yes:
@@ -128,11 +135,11 @@ def verify_store(store: Location, full: bool) -> None:
         say(unsealed_text(unsealed))
     if not damages:
         n_songs, how = opened.inside.places.num_rows, "every byte" if full else "every size"
-        say(f"Snapshot {opened.snapshot} of {store.address} is whole: {n_songs:,} songs, {how} checked.")
+        say(f"Snapshot {opened.snapshot} of {store.address} is whole: {counted(n_songs, 'song')}, {how} checked.")
         return
     say(report(damages))
     hit = {song_id for damage in damages for song_id in damage.song_ids}
-    say(f"{len(damages):,} objects damaged, {len(hit):,} songs hit.")
+    say(f"{counted(len(damages), 'object')} damaged, {counted(len(hit), 'song')} hit.")
     if hit:
         command = f"songbag repair {store.address}{' --full' * full}"
         say(f"Restore the objects from a copy, or take the songs out: {command}")
@@ -153,7 +160,10 @@ def repair(store: Store, at: At, full: Full = False) -> None:
         return
     say(report(damages))
     after, n_removed = run(opened, damages)
-    say(f"{n_removed:,} songs left the index; snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}.")
+    say(
+        f"{counted(n_removed, 'song')} left the index; "
+        f"snapshot {after.snapshot} has {after.inside.state.content.n_rows:,}."
+    )
     if n_removed:
         say("The next extract computes them again. Columns that came by relabel must be given again:")
         say(f"snapshot {opened.snapshot} still has them.")

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from songbag_store.sql.texts import cell_text, is_number, values_of
 from songbag_store.terminal import cells as n_cells_of, encodable, fitted, plain_text
+from songbag_store.words import counted
 
 _MOST_ROWS = 200
 _NARROWEST = 12
@@ -28,9 +29,9 @@ def print_table(table: pa.Table) -> None:
         drawn = f"\x1b[1m{head}\x1b[0m\n{rows}"
     stream.write(drawn)
     if table.num_rows > _MOST_ROWS:
-        print(f"... {table.num_rows - _MOST_ROWS:,} more rows; --format csv gives all of them")
+        print(f"... {counted(table.num_rows - _MOST_ROWS, 'more row')}; --format csv gives all of them")
     if hidden:
-        print(encodable(f"... {len(hidden)} more columns: {', '.join(map(plain_text, hidden))}", stream))
+        print(encodable(f"... {counted(len(hidden), 'more column')}: {', '.join(map(plain_text, hidden))}", stream))
 
 
 def table_text(table: pa.Table) -> str:

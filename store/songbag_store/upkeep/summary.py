@@ -20,6 +20,7 @@ from songbag_store.terminal import plain_name, plain_text
 from songbag_store.upkeep.classes import class_counts
 from songbag_store.upkeep.notes import n_noted
 from songbag_store.upkeep.sound import describe_sound, sound_counts
+from songbag_store.words import counted
 from songbag_store.writer import open_identity
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "audio", f"{facts['hours']:,.2f} hours"
     yield "windows", f"{facts['windows']:,} of {spec['window_s']:g} s every {spec['window_hop_s']:g} s"
     yield "features", FeatureSpec.from_dict(spec).in_words()
-    yield "on disk", f"{bytes_text(facts['bytes'])} in {facts['objects']:,} files"
+    yield "on disk", f"{bytes_text(facts['bytes'])} in {counted(facts['objects'], 'file')}"
     types = facts["column_types"]
     for column, counts in facts["classes"].items():
         is_text = "string" in types[column] or "bool" in types[column]
@@ -124,10 +125,10 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "more columns", ", ".join(f"{name} ({types[name]})" for name in other)
     for flag in ("truncated", "padded"):
         if facts[flag]:
-            yield flag, f"{facts[flag]:,} songs"
+            yield flag, f"{counted(facts[flag], 'song')}"
     yield from describe_sound(facts["sound"])
     if facts["noted"]:
-        yield "noted", f"{facts['noted']:,} songs; songbag failures gives the notes"
+        yield "noted", f"{counted(facts['noted'], 'song')}; songbag failures gives the notes"
     numbers = facts["snapshots"]
     yield "snapshot", f"{facts['snapshot']} of {numbers[0]} to {numbers[-1]}" if numbers else "none yet"
     yield "fingerprint", facts["fingerprint"]

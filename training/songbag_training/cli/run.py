@@ -13,6 +13,7 @@ from songbag_store.cli.upkeep import Full, verify_store
 from songbag_store.cli.wording import AsOptions
 from songbag_store.progress import shown_on
 from songbag_store.terminal import say
+from songbag_store.words import counted
 from songbag_training.cli.quiet import quiet_start
 from songbag_training.config import ExportFormat
 
@@ -93,7 +94,7 @@ def predict(
     for failure in done.failures:
         say(f"failed: {failure}")
     failed = f", {done.n_failed} failed (see the column error)" if done.n_failed else ""
-    say(f"{done.n_songs - done.n_failed} songs predicted{failed}: {output}")
+    say(f"{counted(done.n_songs - done.n_failed, 'song')} predicted{failed}: {output}")
     if done.n_failed == done.n_songs:
         raise typer.Exit(1)
 
@@ -146,8 +147,8 @@ def verify(
         say(line)
     if not verdict.damages:
         if verdict.n_files:
-            say(f"{place} is whole: {verdict.n_files} files, every byte checked.")
+            say(f"{place} is whole: {counted(verdict.n_files, 'file')}, every byte checked.")
         return
     say(report(verdict.damages))
-    say(f"{len(verdict.damages)} files damaged. {remedy(folder, verdict.damages)}")
+    say(f"{counted(len(verdict.damages), 'file')} damaged. {remedy(folder, verdict.damages)}")
     raise typer.Exit(1)
