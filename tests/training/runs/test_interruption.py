@@ -124,7 +124,7 @@ def test_a_cross_validation_says_what_is_kept_and_goes_on_without_its_options(st
     with pytest.raises(SystemExit):
         cross_validate(store, "label", folder, config, folds=2, progress=stopping)
     assert stopping.said[-3:] == [
-        f"stopped; kept in {folder}: 1 of 2 folds, and in fold-2 0 of 1 epochs",
+        f"stopped; kept in {folder}: 1 of 2 folds, and in fold-2 0 of 1 epoch",
         f"go on with: songbag cross-validate {store.address} -o {folder} --resume",
         f"or in Python: songbag.resume_cross_validation('{folder}', '{store.address}')",
     ]
