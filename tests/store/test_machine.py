@@ -20,6 +20,7 @@ PLAY = """
 import json, os, sys
 # These look at the system when they are loaded.
 import multiprocessing.connection
+import tempfile
 import duckdb, obstore, pandas, pyarrow.csv, pyarrow.dataset, pyarrow.parquet, rich.progress, typer, zarr
 system, store = sys.argv[1:]
 lacking = "sched_getaffinity sched_setscheduler sched_param SCHED_IDLE memfd_create posix_fallocate posix_fadvise"
@@ -33,6 +34,7 @@ else:
 for name in lacking.split():
     if hasattr(os, name):
         delattr(os, name)
+tempfile._O_TMPFILE_WORKS = False
 sys.platform = system
 import songbag
 

@@ -114,7 +114,7 @@ def test_the_command_takes_segments_and_queries_find_them(store: SongStore, tmp_
     done = songbag_here("relabel", store.address, "--segments", path)
     assert (done.returncode, done.stdout) == (0, f"1 of 4 songs matched; snapshot 2 of {store.address}.\n")
     songbag_here("query", store.address, "select count(*) n from window_labels", "-o", tmp_path / "n.csv")
-    assert (tmp_path / "n.csv").read_text() == "n\n4\n"
+    assert (tmp_path / "n.csv").read_text() == '"n"\n4\n'
     refused = songbag_here("relabel", store.address, path, "--segments", path)
     assert refused.returncode == 2
     assert "takes LABELS, or --segments or --from-tags in their place" in refused.stderr

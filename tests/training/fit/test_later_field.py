@@ -16,7 +16,7 @@ from songbag_training import TrainConfig
 from songbag_training.errors import DamagedRun
 from songbag_training.fit import cross_validation, plan
 from songbag_training.fit.train import refuse_contradictions
-from songbag_training.runs import run as runs
+from songbag_training.runs import facts
 from songbag_training.runs.run import Run
 
 OLD = Path(__file__).parents[2] / "fixtures" / "training-format-1"
@@ -32,7 +32,7 @@ class LaterConfig(TrainConfig):
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make this songbag one that has the field."""
-    for module in (runs, plan):
+    for module in (facts, plan):
         monkeypatch.setattr(module, "TrainConfig", LaterConfig)
 
 
