@@ -37,6 +37,8 @@ _LITTLE_ROOM_BYTES = 10**9
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_", "DASK_")
 """Variables that songbag's libraries read; only how many there are is told, because some hold keys."""
 _WIDTH = 80
+_MARK_OF = {"pipeline": "soundfile", "training": "tensorflow", "onnx": "tf2onnx"}
+"""A library that only this extra brings; others come with other extras too: librosa needs scikit-learn."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def _libraries() -> Iterator[Finding]:
         yield Finding("libraries", "songbag", "wrong", "is not installed", remedy)
         return
     seen: set[str] = {"songbag"}
-    for extra in ("", "pipeline", "training", "onnx"):
+    for extra in ("", *_MARK_OF):
         # An extra that brings another one lists its libraries too.
         own = [one for one in required if one.name not in seen and _is_for(one, extra)]
         seen |= {one.name for one in own}
@@ -190,7 +192,7 @@ def _is_for(required: Requirement, extra: str) -> bool:
 def _of_extra(extra: str, required: list[Requirement]) -> Iterator[Finding]:
     part = f"libraries of {extra}" if extra else "libraries"
     versions = {one.name: _version(one.name) for one in required}
-    if extra and not any(versions.values()):
+    if extra and _version(_MARK_OF[extra]) is None:
         yield missing_extra(part, extra, extra)
         return
     install = f"pip install --upgrade 'songbag{f'[{extra}]' if extra else ''}'"

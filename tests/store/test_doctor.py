@@ -65,7 +65,8 @@ def test_a_temporary_folder_that_is_gone_is_wrong(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_library_that_is_too_old_or_not_there_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    needs = ["numpy>=999", "no-such-library", "nothing-here>=1; extra == 'pipeline'"]
+    needs = ["numpy>=999", "no-such-library", "nothing-here>=1; extra == 'pipeline'", "scipy; extra == 'onnx'"]
+    monkeypatch.setattr(doctor, "_MARK_OF", {"pipeline": "nothing-here", "onnx": "no-such-mark"})
     monkeypatch.setattr(doctor.metadata, "requires", lambda name: needs)
     found = {one.name: one for one in doctor._libraries()}
     assert found["numpy"].state == "wrong"
@@ -75,3 +76,4 @@ def test_a_library_that_is_too_old_or_not_there_is_wrong(monkeypatch: pytest.Mon
         "missing",
         "Install it with: pip install 'songbag[pipeline]'",
     )
+    assert found["onnx"].state == "missing"  # one of its libraries came with something else

@@ -297,7 +297,7 @@ def test_the_command_names_what_is_damaged_and_says_what_to_do(copy: Path) -> No
             1,
             [
                 "windows.parquet: is not what was written: its digest is another",
-                f"1 files damaged. `songbag evaluate {copy}` writes metrics and predictions again.",
+                f"1 file damaged. `songbag evaluate {copy}` writes metrics and predictions again.",
             ],
         )
     for _ in damaged(copy / "run.json", random.Random(5), 0, 1):
