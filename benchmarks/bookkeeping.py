@@ -18,13 +18,14 @@ from pathlib import Path
 
 import numpy as np
 
+from songbag_pipeline.audio.recording import Excerpt
 from songbag_pipeline.songs.facts import Sink, SongFacts
 from songbag_store import FeatureSpec
 
 _FILE_BYTES = 4 << 20
 
 
-def stand_in(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
+def stand_in(path: str, spec: FeatureSpec, sink: Sink, excerpt: Excerpt) -> SongFacts:
     """Give one window of zeros for any path, at once."""
     sink(np.zeros((1, *spec.window_shape), spec.encoding))
     zeros = [0.0] * spec.window_shape[0]

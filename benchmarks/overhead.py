@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from songbag_pipeline.audio.recording import Excerpt
 from songbag_pipeline.songs.facts import Sink, SongFacts
 from songbag_store import FeatureSpec
 
@@ -81,12 +82,12 @@ def command() -> None:
     songbag()
 
 
-def noting_read(path: str, spec: FeatureSpec, sink: Sink) -> SongFacts:
+def noting_read(path: str, spec: FeatureSpec, sink: Sink, excerpt: Excerpt) -> SongFacts:
     """Read a song as always, and note when it began and when it ended."""
     from songbag_pipeline.songs.song import read_song
 
     began = time.time()
-    facts = read_song(path, spec, sink)
+    facts = read_song(path, spec, sink, excerpt)
     with open(os.environ[_LOG], "a") as file:
         file.write(f"{began} {time.time()}\n")
     return facts

@@ -248,5 +248,5 @@ def test_tags_of_songs_in_a_bucket_are_read_at_once_or_later(
     put(s3_url, s3_endpoint, {"b.flac": flac(audio, b"ARTIST=another")})
     later = relabel_from_tags(Location(str(tmp_path / "later"), options), progress=Silent())
     assert SongStore.open(tmp_path / "at-once").index()["artist"].tolist() == ["a", "b"]
-    assert later.store.index()["artist"].tolist() == ["a", None]
+    assert later.store.index(arrow=True)["artist"].to_pylist() == ["a", None]
     assert (later.n_filled, later.gone, later.changed, later.unreadable) == (1, (), ("b.flac",), ())

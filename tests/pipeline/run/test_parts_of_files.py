@@ -61,7 +61,7 @@ def test_each_part_is_stored_as_if_it_were_a_file_of_its_own(extracted: tuple[Pa
         (alone,) = features_of(folder / "cut", SPEC)
         song_id = "long.flac" if start is None else f"long.flac#{start:g}-{'' if end is None else f'{end:g}'}"
         assert alone.windows is not None
-        np.testing.assert_array_equal(store.windows(song_id), decode(alone.windows))
+        np.testing.assert_array_equal(store.windows(song_id), decode(alone.windows, SPEC))
     rows = store.sql("select * from songs order by start_s nulls first, end_s").set_index("song_id")
     assert rows["content_sha256"].nunique() == rows["file_bytes"].nunique() == rows["path"].nunique() == 1
     assert rows["duration_s"].round(6).tolist() == [6.0, 2.0, 0.2, 1.5, 2.5]
@@ -77,7 +77,7 @@ def test_parts_are_predicted_from_a_manifest_one_by_one(extracted: tuple[Path, S
     for song in features_of(folder / "list.csv", SPEC, progress=Silent()):
         n_songs += 1
         if song.windows is not None:
-            np.testing.assert_array_equal(decode(song.windows), store.windows(song.song_id))
+            np.testing.assert_array_equal(decode(song.windows, SPEC), store.windows(song.song_id))
         else:
             assert (song.song_id, song.error_code) == ("long.flac#30-31", "part-beyond-end")
     assert n_songs == 6

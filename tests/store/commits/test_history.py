@@ -71,9 +71,9 @@ def test_the_commands_of_a_stores_life(store: SongStore, tmp_path: Path) -> None
     assert "1 of 3 songs matched; snapshot 2" in songbag("relabel", store.address, labels).stdout
     assert "has these values already" in songbag("relabel", store.address, labels).stdout
     removed = songbag("remove", store.address, "--where", "genre = 'rock'").stdout
-    assert "1 songs left the index; snapshot 3" in removed
+    assert "1 song left the index; snapshot 3" in removed
     assert "takes them as new" in removed
-    assert "1 fragments became 1: 2 songs copied" in songbag("compact", store.address).stdout
+    assert "1 fragment became 1: 2 songs copied" in songbag("compact", store.address).stdout
     assert "nothing to compact" in songbag("compact", store.address).stdout
     assert "0 objects, 0 bytes to delete" in songbag("gc", store.address).stdout
     assert "0 objects, 0 bytes deleted" in songbag("gc", store.address, "--yes").stdout
