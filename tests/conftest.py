@@ -24,6 +24,9 @@ from tests.support.stores import MakeStore, Windows, fill
 # Several processes test at once: in each, a second thread for an operation of TensorFlow would only wait for a core.
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
+# A shell that is not interactive starts background work with Ctrl-C ignored, and all children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # No test may depend on how quick the machine is.
 settings.register_profile("songbag", deadline=None)
 settings.load_profile("songbag")
@@ -36,17 +39,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     first = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
     items.sort(key=lambda item: item.path not in first)
-
-
-@pytest.fixture(autouse=True)
-def ctrl_c() -> Iterator[None]:
-    """Show which test leaves Ctrl-C to another handler, or to none: the tests after it would wait for it in vain."""
-    handler = signal.getsignal(signal.SIGINT)
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    yield
-    left = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, handler)
-    assert left is handler
 
 
 @pytest.fixture

@@ -216,11 +216,8 @@ def test_memory_of_a_batch_that_nobody_waits_for_is_not_another_ones_before_it_i
         np.testing.assert_array_equal(batch.windows, windows)
 
 
-def interrupt_wait(is_over: threading.Event) -> None:
-    """Press Ctrl-C as soon as the main thread waits for an answer, and again if Python drops the exception.
-
-    It does so in a callback of the garbage collector, and Hypothesis has one.
-    """
+def interrupt_wait() -> None:
+    """Press Ctrl-C as soon as the main thread waits for an answer."""
     main = threading.main_thread().ident
     assert main is not None
     while "_take_answers" not in {
@@ -228,8 +225,6 @@ def interrupt_wait(is_over: threading.Event) -> None:
     }:
         time.sleep(0.01)
     signal.pthread_kill(main, signal.SIGINT)
-    while not is_over.wait(10.0):
-        signal.pthread_kill(main, signal.SIGINT)
 
 
 def test_an_interrupted_wait_leaves_a_reader_that_goes_on(store: SongStore) -> None:
@@ -238,13 +233,11 @@ def test_an_interrupted_wait_leaves_a_reader_that_goes_on(store: SongStore) -> N
     for one in processes:  # what was answered already is not waited for
         os.kill(pid(one), signal.SIGSTOP)
     pending = bags._begin(bags.plan(0, 0))
-    is_over = threading.Event()
-    threading.Thread(target=interrupt_wait, args=[is_over], daemon=True).start()
+    threading.Thread(target=interrupt_wait, daemon=True).start()
     try:
         with pytest.raises(KeyboardInterrupt):
             pending.result()
     finally:
-        is_over.set()
         for one in processes:
             if not one.is_gone:
                 os.kill(pid(one), signal.SIGCONT)
