@@ -43,6 +43,9 @@ def logits_of_the_graph(model: str, mel: Any) -> Any:
     for node in nodes:
         # An earlier TensorFlow wrote shapes that this one would compute otherwise.
         node.attr.pop("_output_shapes", None)
+        if node.op == "RandomUniform":
+            # Dropout, which is off; in a process that trained before, random operations must have a seed.
+            node.attr["seed"].i = 1
     graph, checkpoint = tf.Graph(), v1.train.NewCheckpointReader(f"{folder}/")
     with graph.as_default():
         tf.import_graph_def(v1.GraphDef(node=nodes, versions=meta.graph_def.versions), name="")
