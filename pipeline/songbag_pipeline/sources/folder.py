@@ -57,7 +57,7 @@ def read_folder(location: Location, selection: Selection, *, switches: bool) -> 
 
 
 class _Walk:
-    """A walk through a folder. With links, it lists each folder once, whatever leads to it.
+    """A walk through a folder. It lists each folder once, also if several links lead to it.
 
     Parameters
     ----------

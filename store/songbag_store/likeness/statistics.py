@@ -43,9 +43,9 @@ class SongStatistics:
     song_ids : pyarrow.ChunkedArray
         Of n songs.
     contents : int64, shape (n,)
-        Equal for songs with the same bytes, which are the same part of them; -1 if the digest is not known.
+        Equal for songs that are the same part of files with the same bytes; -1 if the digest is not known.
     files : int64, shape (n,)
-        Equal for songs of files with the same bytes, whatever part of them they are; -1 alike.
+        Equal for all parts of files with the same bytes; -1 if the digest is not known.
     audio : int64, shape (n,)
         Equal for songs with the same windows, by their sums; -1 for a song without sums, or whose features never
         change, as those of silence.

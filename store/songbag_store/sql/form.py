@@ -65,7 +65,7 @@ def form_of(path: Path) -> Form:
     if head.startswith(b"PAR1"):
         return "parquet"
     if suffix == ".parquet":
-        raise fault(path, "it is no Parquet file, whatever its name says", _GIVE_A_TABLE)
+        raise fault(path, "its name says Parquet, but it is no Parquet file", _GIVE_A_TABLE)
     text = head.decode(encoding_of(head), errors="replace")
     start = text.lstrip("\ufeff \t\r\n")
     if "\0" in text and suffix not in TABLE_SUFFIXES:

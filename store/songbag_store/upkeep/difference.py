@@ -44,9 +44,9 @@ def diff(store: StoreLike, before: int, after: int | None = None, *, arrow: bool
     -------
     changes : pandas.DataFrame or pyarrow.Table
         A row for each change: `change` (one of ``added``, ``recovered``, ``failed``, ``removed``, ``computed anew``,
-        ``relabelled``), `song_id`, `column`, and its values `before` and `after` as texts. A song that failed has its
-        error codes there, and one that was computed anew the digests of its file, if that is another one. Ordered by
-        change, column and song id.
+        ``relabelled``), `song_id`, `column`, and its values `before` and `after` as texts. For a song that failed,
+        these are its error codes; for one that was computed anew from another file, the digests of the two files.
+        Ordered by change, column and song id.
 
     Raises
     ------

@@ -221,10 +221,7 @@ def _judge(
     probabilities = np.empty((len(true), len(task.classes)))
     windows = {subset: WindowMetrics(task) for subset in rows_of}
     scorer = SongScorer(model, task)
-    own_columns = store.inside.state.content.schema.names
-    group = [name for name in songs.group if name in own_columns]
-    columns = [*PLACE_COLUMNS, CONTENT, *group, *(name for name in LABELLED if name in own_columns)]
-    places = store.songs(ids=songs.song_ids, columns=list(dict.fromkeys(columns)), arrow=True)
+    places, group = _places_of(store, songs)
     labelled = LabelledWindows(task, store.spec, places)
     units = find_units(places, group, list(songs.copies().values()))
     with writing_table(folder / "windows.parquet", windows_schema(task.classes)) as writer:
@@ -261,6 +258,14 @@ def _judge(
     metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.inside.state.sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
     return Evaluation(metrics, judged, confusion)
+
+
+def _places_of(store: SongStore, songs: Split) -> tuple[pa.Table, list[str]]:
+    """Return the rows of songs with what judging them needs, and the columns that they are grouped by."""
+    own_columns = store.inside.state.content.schema.names
+    group = [name for name in songs.group if name in own_columns]
+    columns = [*PLACE_COLUMNS, CONTENT, *group, *(name for name in LABELLED if name in own_columns)]
+    return store.songs(ids=songs.song_ids, columns=list(dict.fromkeys(columns)), arrow=True), group
 
 
 def _write_predictions(folder: Path, task: Task, songs: Split, probabilities: Floats) -> None:
