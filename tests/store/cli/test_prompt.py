@@ -49,6 +49,13 @@ class Terminal:
                 shown += os.read(self.ours, 4096).decode()
         return shown
 
+    def interrupt_until(self, text: str) -> str:
+        """Press Ctrl-C until a text comes: one that meets `input` between its prompt and its waiting is forgotten."""
+        while True:
+            os.killpg(self.process.pid, signal.SIGINT)
+            if select.select([self.ours], [], [], 5)[0]:
+                return self.until(text)
+
     def type(self, text: str) -> None:
         os.write(self.ours, text.encode())
 
@@ -75,8 +82,7 @@ def test_the_prompt_stays_open_after_errors_and_ctrl_c_and_ends_with_ctrl_d(term
     assert "read-only" in terminal.until("songbag> ")
     terminal.type("select 40 +\n")
     terminal.until("...> ")
-    os.killpg(terminal.process.pid, signal.SIGINT)
-    terminal.until("songbag> ")
+    terminal.interrupt_until("songbag> ")
     terminal.type("select 40 +\n2 as n\n\n")
     assert "42" in terminal.until("42")
     terminal.until("songbag> ")
