@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import uuid
@@ -19,6 +18,7 @@ from songbag_store.commits.parts import read_part
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support import objects
 from tests.support.command import foreign, songbag
+from tests.support.once import made_once
 from tests.support.stores import MakeStore, Windows, fill
 
 # Several processes test at once: in each, a second thread for an operation of TensorFlow would only wait for a core.
@@ -69,17 +69,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     What the demo printed is beside it, in ``demo.txt``.
     """
-    own = tmp_path_factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
-    with (shared / "demo.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (shared / "demo-is-whole").exists():
-            done = songbag("demo", shared / "demo")
-            assert done.returncode == 0, done.stdout + done.stderr
-            assert foreign(done.stderr) == ""
-            (shared / "demo.txt").write_text(done.stdout)
-            (shared / "demo-is-whole").touch()
-    return shared / "demo"
+
+    def make(folder: Path) -> None:
+        done = songbag("demo", folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert foreign(done.stderr) == ""
+        (folder.parent / "demo.txt").write_text(done.stdout)
+
+    return made_once(tmp_path_factory, "demo", make)
 
 
 @pytest.fixture(scope="session")

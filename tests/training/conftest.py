@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from songbag_training import TrainConfig, train
 from songbag_training.runs.run import Run
 from tests.support import labelled
 from tests.support.labelled import Song
+from tests.support.once import made_once
 
 MakeStore = Callable[..., SongStore]
 
@@ -36,9 +38,8 @@ def songs_of_classes() -> Callable[..., list[Song]]:
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory, make_store: MakeStore, songs_of_classes: Any) -> SongStore:
     """Return a store of 36 songs in three classes."""
-    return make_store(
-        tmp_path_factory.mktemp("stores") / "store", songs_of_classes({"folk": 12, "jazz": 12, "rock": 12})
-    )
+    songs = songs_of_classes({"folk": 12, "jazz": 12, "rock": 12})
+    return SongStore.open(made_once(tmp_path_factory, "store-of-classes", lambda folder: make_store(folder, songs)))
 
 
 @pytest.fixture(scope="session")
@@ -56,4 +57,8 @@ def quick() -> TrainConfig:
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: TrainConfig) -> Run:
     """Return a finished run on that store; tests that change it take a copy."""
-    return train(store, "label", tmp_path_factory.mktemp("runs") / "run", config=quick, progress=Silent())
+
+    def make(folder: Path) -> None:
+        train(store, "label", folder, config=quick, progress=Silent())
+
+    return Run.open(made_once(tmp_path_factory, "run-on-classes", make))

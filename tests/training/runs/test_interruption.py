@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +173,26 @@ def _wait_for(there: Callable[[], bool], process: subprocess.Popen[str]) -> None
         time.sleep(0.01)
 
 
+@contextlib.contextmanager
+def _sigterm_when(there: Callable[[], bool]) -> Iterator[None]:
+    """Send this process SIGTERM as soon as something is so."""
+    over = threading.Event()
+
+    def send() -> None:
+        while not over.wait(0.01):
+            if there():
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("command", ["train", "cross-validate"] if LONG else ["train"])
 def test_ctrl_c_ends_with_130_and_the_command_that_it_shows_goes_on(
@@ -192,12 +215,8 @@ def test_ctrl_c_ends_with_130_and_the_command_that_it_shows_goes_on(
     words = shlex.split(line.removeprefix("go on with: "))[1:]
     refused = songbag_here(*words, "--epochs", "3")
     assert (refused.returncode, "--epochs: is 3, but it was begun with 2000" in refused.stderr) == (2, True)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "songbag", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
     before = (of_run / "history.csv").read_text()
-    _wait_for(lambda: (of_run / "history.csv").read_text() != before, process)
-    process.send_signal(signal.SIGTERM)
-    output, errors = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 143, errors
-    assert "resuming" in output
+    with _sigterm_when(lambda: (of_run / "history.csv").read_text() != before):
+        again = songbag_here(*words)
+    assert again.returncode == 143, again.stderr
+    assert "resuming" in again.stdout
