@@ -50,9 +50,10 @@ def test_every_pooling_sees_all_windows_of_a_song_at_once(store: SongStore, pool
     keras.utils.set_random_seed(1)
     model = song_model(store.spec, task, encoder="reference", pooling=pooling)
     songs = store.songs("n_windows > 3 and song_id like 'jazz/0%'", arrow=True).slice(0, 3)
-    scores = list(SongScorer(model, task).score(stored_pieces(store, songs, 3)))
+    scorer = SongScorer(model, task)
+    scores = list(scorer.scored(stored_pieces(store, songs, 3)))
     assert len(scores) == 3
-    for score, windows in zip(scores, store.inside.reader.read_all(Spans.of(songs)), strict=True):
+    for (score, outputs), windows in zip(scores, store.inside.reader.read_all(Spans.of(songs)), strict=True):
         logits = model({"windows": windows[None], "mask": np.ones((1, len(windows)))}, training=False)
         np.testing.assert_allclose(score.probabilities, task.probabilities(logits)[0], atol=1e-5)
         assert score.weights.shape == (len(windows),)
@@ -60,6 +61,12 @@ def test_every_pooling_sees_all_windows_of_a_song_at_once(store: SongStore, pool
         assert score.window_probabilities.shape == (len(windows), 3)
         if not several:
             np.testing.assert_allclose(score.window_probabilities.sum(axis=1), 1)
+        # Without its second window it is the song of the others, and without any it is none.
+        left_out = np.zeros((3, len(windows)), np.bool_)
+        left_out[1, 1], left_out[2] = True, True
+        others = model({"windows": np.delete(windows, 1, 0)[None], "mask": np.ones((1, len(windows) - 1))})
+        expected = np.stack([score.probabilities, task.probabilities(others)[0], np.full(3, np.nan)])
+        np.testing.assert_allclose(scorer.without(outputs, left_out), expected, atol=1e-5)
 
 
 def test_a_song_is_never_held_as_a_whole(store: SongStore, model: keras.Model) -> None:

@@ -6,7 +6,6 @@ import sys
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
@@ -14,6 +13,7 @@ from songbag_store.likeness.nearest import Neighbours, nearest_songs
 from songbag_store.likeness.points import SongPoints
 from songbag_store.progress import Progress, shown_on
 from songbag_store.store import StoreLike
+from songbag_training.runs.store import require_song
 
 
 def similar(
@@ -97,7 +97,7 @@ def find_similar(
     opened = SongStore.open(store)
     chosen = None if where is None else opened.songs(where, columns=["song_id"], arrow=True)["song_id"]
     if song is not None:
-        _require_song(opened, song)
+        require_song(opened, song)
     if run is None:
         songs = SongPoints.read(opened.inside.state.content, opened.spec)
     else:
@@ -111,16 +111,6 @@ def find_similar(
             what, place=opened.address, remedy="Extract it again, or give a `run`, which reads its windows."
         )
     return nearest_songs(songs, song, others, k)
-
-
-def _require_song(store: SongStore, song: str) -> None:
-    """Refuse a song without features; say which ones may be meant."""
-    rows = store.index(["song_id", "status", "error_code"], arrow=True)
-    own = rows.filter(pc.equal(rows["song_id"], song))
-    if own.num_rows and own["status"][0].as_py() != "ok":
-        what = f"song {song!r} has no features, because it failed ({own['error_code'][0].as_py()})"
-        raise UsageError(what, place=store.address, remedy="`songbag failures STORE` says what to do.")
-    store.songs(ids=[song], columns=["song_id"], arrow=True)
 
 
 def _by_run(store: SongStore, run: Any, encoder: str | None, progress: Progress) -> SongPoints:

@@ -18,11 +18,12 @@ from songbag_store.types import StoredWindows
 from songbag_store.windows.reader import Pending
 from songbag_store.windows.spans import Span, Spans
 from songbag_training.songs.task import Task
-from songbag_training.types import FloatArray, Floats
+from songbag_training.types import Bools, FloatArray, Floats
 
 _CHUNK_WINDOWS = 512
 _CHUNK_VALUES = 1_500_000
 _READ_AHEAD_CHUNKS = 4
+_POOLED_VALUES = 4_000_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,6 +52,20 @@ class SongScore:
     probabilities: Floats
     window_probabilities: Floats
     weights: Floats
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class WindowOutputs:
+    """What the network makes of the windows of a song, which the pooling joins.
+
+    Attributes
+    ----------
+    embeddings : float array, shape (N, E)
+    logits : float array, shape (N, L)
+    """
+
+    embeddings: Any
+    logits: Any
 
 
 class SongScorer:
@@ -91,6 +106,14 @@ class SongScorer:
             input_signature=signature,
             autograph=False,
         )
+        # Traced only if songs are pooled without some of their windows. A row of the mask for each time.
+        self._some_pooled: Callable[..., Any] = tf.function(
+            lambda embeddings, logits, mask: pooling(
+                *(tf.repeat(values, tf.shape(mask)[0], axis=0) for values in (embeddings, logits)), mask
+            )[0],
+            input_signature=[*signature, tf.TensorSpec((None, None), tf.float32)],
+            autograph=False,
+        )
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[SongScore]:
         """Score songs one after the other.
@@ -100,8 +123,40 @@ class SongScorer:
         pieces : iterable of Piece
             All pieces of a song before those of the next; at least one window a song.
         """
+        for score, _ in self.scored(pieces):
+            yield score
+
+    def scored(self, pieces: Iterable[Piece]) -> Iterator[tuple[SongScore, WindowOutputs]]:
+        """Score songs as `score` does, and yield with each what `without` takes."""
         for song_id, embeddings, logits in self._songs(pieces):
-            yield self._pool(song_id, embeddings, logits)
+            yield self._pool(song_id, embeddings, logits), WindowOutputs(embeddings, logits)
+
+    def without(self, outputs: WindowOutputs, left_out: Bools) -> Floats:
+        """Return the probabilities of a song from which windows are left out.
+
+        It holds 16 MB, or the windows of the song once, while it pools.
+
+        Parameters
+        ----------
+        outputs : WindowOutputs
+            Of N windows.
+        left_out : bool, shape (M, N)
+            The windows that are left out each time.
+
+        Returns
+        -------
+        probabilities : float64, shape (M, n_classes)
+            NaN where every window is left out.
+        """
+        found = np.full((len(left_out), len(self.task.classes)), np.nan)
+        rows = np.flatnonzero(~left_out.all(axis=1))
+        at_once = max(1, _POOLED_VALUES // max(outputs.embeddings.size + outputs.logits.size, 1))
+        for first in range(0, len(rows), at_once):
+            own = rows[first : first + at_once]
+            mask = (~left_out[own]).astype(np.float32)
+            logits = self._some_pooled(outputs.embeddings[None], outputs.logits[None], mask)
+            found[own] = self.task.probabilities(logits.numpy())
+        return found
 
     def embeddings(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, FloatArray]]:
         """Yield each piece with the embeddings of its windows, float32 of shape (N, E): what enters the pooling."""

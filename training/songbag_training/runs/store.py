@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pyarrow.compute as pc
+
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecMismatch, StoreNotFound, UsageError
 from songbag_store.format.spec import EMBEDDING
@@ -58,6 +60,16 @@ def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
             place=store.address,
             remedy=_remedy(facts.spec, store.spec),
         )
+
+
+def require_song(store: SongStore, song: str) -> None:
+    """Refuse a song without features; say which ones may be meant."""
+    rows = store.index(["song_id", "status", "error_code"], arrow=True)
+    own = rows.filter(pc.equal(rows["song_id"], song))
+    if own.num_rows and own["status"][0].as_py() != "ok":
+        what = f"song {song!r} has no features, because it failed ({own['error_code'][0].as_py()})"
+        raise UsageError(what, place=store.address, remedy="`songbag failures STORE` says what to do.")
+    store.songs(ids=[song], columns=["song_id"], arrow=True)
 
 
 def _remedy(wanted: FeatureSpec, given: FeatureSpec) -> str:
