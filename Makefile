@@ -1,6 +1,7 @@
 # Two commands do everything on a fresh machine with git, make and Python 3.11 or newer:
 #   make demo   install songbag into .venv and run the whole path on a synthetic collection
 #   make test   install it with its tools and run linters, type checks and tests
+# And one more: make docs builds the site of the documentation.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 FILES := pyproject.toml constraints.txt
 
-.PHONY: demo test test-long lint clean
+.PHONY: demo test docs test-long lint clean
 
 demo: $(VENV)/installed-all
 	@echo "songbag: running the demo in ./demo"
@@ -17,6 +18,11 @@ demo: $(VENV)/installed-all
 test: lint
 	@echo "songbag: running the tests, three at a time: many of them wait for other processes"
 	$(BIN)/pytest -n 3 --dist worksteal
+
+docs: $(VENV)/installed-dev
+	@echo "songbag: writing the site of the documentation into ./site"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	@echo "songbag: open site/index.html"
 
 test-long: $(VENV)/installed-musicnn
 	@echo "songbag: the protocol in 20,000 schedules, 200 rounds of killed writers, 10 of killed trainings, long songs"
@@ -52,4 +58,4 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo "songbag: python3 cannot make environments; on Debian: apt install python3-venv"; exit 1; }
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Pitch classes of a window by librosa, as features of your own: docs/own-features.md."""
+"""Pitch classes of a window by librosa, as features of your own: docs/how-to/songs/own-features.md."""
 
 from __future__ import annotations
 

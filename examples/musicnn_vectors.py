@@ -1,4 +1,4 @@
-"""Vectors of musicnn, a network that was trained to tag music, as features of songbag: docs/musicnn.md.
+"""Vectors of musicnn, a network that was trained to tag music, as features of songbag: docs/how-to/songs/musicnn.md.
 
 The weights come from the package `musicnn` (ISC licence), of which only the checkpoints are read:
 ``pip install --no-deps musicnn==0.1.0``. The network follows J. Pons and X. Serra, "musicnn: pre-trained convolutional

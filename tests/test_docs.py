@@ -67,9 +67,10 @@ def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Pa
     """The commands of some pages are those of the demo."""
     for name in ("songs", "store", "run"):
         (tmp_path / name).symlink_to(demo / name)
-    kinds = {"models": ("python", "console"), "export": ("python",), "prediction": ("python",), "training": ("python",)}
-    kinds |= {"segments": ("python",), "command-line": ("console",)}
-    kinds |= {"embeddings": ("console", "python"), "similar": ("console", "python")}
+    kinds = {"reference/models": ("python", "console"), "how-to/training/export": ("python",)}
+    kinds |= {"how-to/training/prediction": ("python",), "how-to/training/training": ("python",)}
+    kinds |= {"how-to/songs/segments": ("python",), "reference/command-line": ("console",)}
+    kinds |= {"how-to/training/embeddings": ("console", "python"), "how-to/songs/similar": ("console", "python")}
     pages = [blocks((ROOT / "docs" / f"{name}.md").read_text(), *kind) for name, kind in kinds.items()]
     assert all(pages)
     found = [block for page in pages for block in page]

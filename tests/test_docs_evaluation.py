@@ -1,4 +1,4 @@
-"""docs/evaluation.md: its commands, run in order in the folder of the demo."""
+"""docs/how-to/training/evaluation.md: its commands, run in order in the folder of the demo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.support.pages import ROOT, arguments, blocks, printed
 
-PAGE = (ROOT / "docs" / "evaluation.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "training" / "evaluation.md").read_text()
 
 
 def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, tmp_path: Path) -> None:

@@ -11,4 +11,4 @@ def test_every_fault_is_held_by_a_test_and_every_number_is_a_fault() -> None:
 
 
 def test_the_page_of_faults_is_that_of_the_tests() -> None:
-    assert PAGE.read_text() == page(), "write docs/faults.md again: python -m tests.support.faults"
+    assert PAGE.read_text() == page(), "write docs/reference/faults.md again: python -m tests.support.faults"

@@ -1,4 +1,4 @@
-"""docs/format.md, followed word by word: its code blocks, top to bottom, with plain tools alone."""
+"""docs/reference/format.md, followed word by word: its code blocks, top to bottom, with plain tools alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.documents import edit_document
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[1]
-PAGE = (ROOT / "docs" / "format.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "format.md").read_text()
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 
 

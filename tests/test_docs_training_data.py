@@ -1,4 +1,4 @@
-"""What docs/training-data.md shows is run: on the demo's store, and with PyTorch where it is installed."""
+"""What docs/how-to/training/training-data.md shows is run: on the demo's store, and with PyTorch if installed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from songbag_store import SongStore
 from tests.support.patience import PATIENCE_S
 
-PAGE = (Path(__file__).parents[1] / "docs" / "training-data.md").read_text()
+PAGE = (Path(__file__).parents[1] / "docs" / "how-to" / "training" / "training-data.md").read_text()
 PLAIN, ADAPTER = re.findall(r"^```python\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
 
 EPOCHS = """

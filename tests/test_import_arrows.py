@@ -156,7 +156,7 @@ def test_a_room_shows_the_modules_that_others_import_and_no_others(package: str)
         assert names == used.get(room, set()), room
 
 
-PAGE = (ROOT / "docs" / "architecture.md").read_text()
+PAGE = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -59,7 +59,7 @@ def without(name: str) -> Damage:
 
 
 def sealed_around(rows: pa.Table, text: str) -> bytes:
-    """Return a sealed Parquet file with any text as its facts, made as docs/format.md describes a seal."""
+    """Return a sealed Parquet file with any text as its facts, made as docs/reference/format.md describes a seal."""
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, rows.schema) as writer:
         writer.write_table(rows)

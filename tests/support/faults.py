@@ -1,6 +1,6 @@
 """The faults that songbag is tested against, and the page made of them and of the tests that hold them.
 
-``python -m tests.support.faults`` writes ``docs/faults.md``. A test says which faults it holds by their numbers:
+``python -m tests.support.faults`` writes ``docs/reference/faults.md``. A test says which faults it holds by number:
 ``@pytest.mark.fault(24)``.
 """
 
@@ -11,7 +11,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "faults.md"
+PAGE = ROOT / "docs" / "reference" / "faults.md"
 
 FAULTS: dict[str, dict[int, tuple[str, str]]] = {
     "Audio files": {
@@ -275,7 +275,7 @@ def page() -> str:
     for title, faults in FAULTS.items():
         parts.append(f"## {title}\n\n| | what happens | what songbag does | held by |\n|---|---|---|---|")
         for number, (what, outcome) in faults.items():
-            held = "<br>".join(f"[{fact(name)}](../{file})" for file, name in tests[number])
+            held = "<br>".join(f"[{fact(name)}](../../{file})" for file, name in tests[number])
             parts.append(f"| {number} | {what} | {outcome} | {held} |")
         parts.append("")
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""The tables of docs/options.md, from the declarations. To write them again: python -m tests.support.option_tables."""
+"""The tables of docs/reference/options.md, from the declarations: python -m tests.support.option_tables writes them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from songbag_store import FeatureSpec
 from songbag_store.format.declaration import Declaration, Declared, declarations
 from songbag_training import TrainConfig
 
-PAGE = Path(__file__).parents[2] / "docs" / "options.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
 CLASSES = {cls.__name__: cls for cls in (FeatureSpec, ExtractConfig, TrainConfig)}
 
 _HEAD = "| option | in Python | value | default | what it does |\n|---|---|---|---|---|\n"

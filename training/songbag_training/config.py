@@ -81,7 +81,7 @@ AS_THEY_ARE = LabelConfig()
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(LabelConfig):
-    """Options of a training, besides the store, the label and the songs: docs/options.md.
+    """Options of a training, besides the store, the label and the songs: docs/reference/options.md.
 
     Raises
     ------

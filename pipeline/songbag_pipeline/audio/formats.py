@@ -37,8 +37,8 @@ _LIBSNDFILE_FIRST: tuple[Decoder, ...] = ("libsndfile", "ffmpeg")
 _FFMPEG_FIRST: tuple[Decoder, ...] = ("ffmpeg", "libsndfile")
 _FFMPEG: tuple[Decoder, ...] = ("ffmpeg",)
 
-# Each format goes to its fastest decoder first (docs/speed.md). FFmpeg takes half of libsndfile's time for Vorbis and
-# Opus, and also less for FLAC and MP3 if it gets many frames at once.
+# Each format goes to its fastest decoder first (docs/explanation/speed.md). FFmpeg takes half of libsndfile's time for
+# Vorbis and Opus, and also less for FLAC and MP3 if it gets many frames at once.
 WAV = AudioFormat("wav", _LIBSNDFILE_FIRST, "wav")
 MP3_BY_FRAMES = AudioFormat("mp3", ("frames", "ffmpeg", "libsndfile"), "mp3")
 # FFmpeg knows from few encoders how many samples at both ends are no music; libsndfile knows it from more.

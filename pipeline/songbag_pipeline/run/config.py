@@ -35,7 +35,7 @@ LIMITS = Limits()
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractConfig(Declared):
-    """How `extract` works, besides the source, the store and the spec: docs/options.md.
+    """How `extract` works, besides the source, the store and the spec: docs/reference/options.md.
 
     Raises
     ------

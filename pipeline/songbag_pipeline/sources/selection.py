@@ -30,7 +30,7 @@ EXCLUDED = "entries that `exclude` names"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What is taken of a folder or a bucket; docs/sources.md has the rules.
+    """What is taken of a folder or a bucket; docs/reference/sources.md has the rules.
 
     Raises
     ------

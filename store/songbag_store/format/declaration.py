@@ -1,4 +1,4 @@
-"""Fields that are declared once, for their checks, their JSON, their options and the tables of docs/options.md."""
+"""Fields that are declared once, for checks, JSON, options and the tables of docs/reference/options.md."""
 
 from __future__ import annotations
 

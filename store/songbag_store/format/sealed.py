@@ -70,7 +70,7 @@ def seal(rows: pa.Table | Rows, facts: Mapping[str, Any], *, group_rows: int = _
     placeholder = secrets.token_hex(32)
     # Dictionary encoding pays for text, but neither for ids nor for digests.
     texts = [f.name for f in rows.schema if pa.types.is_string(f.type) and f.name not in ("song_id", CONTENT)]
-    # Byte stream split makes lists of sums 28 % smaller, see docs/scale.md.
+    # Byte stream split makes lists of sums 28 % smaller, see docs/explanation/scale.md.
     sums = [f"{f.name}.list.element" for f in rows.schema if f.type == pa.list_(pa.float64())]
     options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True, "use_byte_stream_split": sums}
     with pq.ParquetWriter(buffer, rows.schema, use_dictionary=texts, **options) as writer:

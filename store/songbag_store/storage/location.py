@@ -37,9 +37,12 @@ class Location:
     """A folder or a file, or ``s3://``, ``gs://`` or ``az://`` with a bucket and a prefix. ``file://`` and ``~`` are
     resolved."""
     storage_options: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False)
-    """Credentials and endpoint of an object store, used before those of the environment: docs/object-stores.md."""
+    """Credentials and endpoint of an object store, used before those of the environment.
+
+    docs/how-to/songs/object-stores.md lists them.
+    """
     cache_dir: str | Path | None = None
-    """Folder for a cache of what is read from an object store; processes can share it: docs/training-data.md."""
+    """Folder for a cache of reads of an object store; processes can share it: docs/how-to/training/training-data.md."""
     cache_bytes: int = 50 * 10**9
     """Most bytes that `cache_dir` may hold."""
     snapshot: int | None = None

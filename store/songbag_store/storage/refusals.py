@@ -87,7 +87,7 @@ def wrong_option(error: Exception, name: str | None, place: str) -> UnusableAddr
     name : str or None
         The option that is wrong; None if obstore misses one, or if it is a variable of the environment.
     """
-    remedy = "docs/object-stores.md lists the options, and the variables of the environment that stand for them."
+    remedy = "docs/how-to/songs/object-stores.md lists the options, and the environment variables for them."
     if type(error).__name__ == "UnknownConfigurationKeyError" and name:
         return UnusableAddress(
             f"there is no option {name!r} for this kind of address", place="storage_options", remedy=remedy

@@ -1,4 +1,4 @@
-"""What docs/own-features.md shows is run: extracted on workers, trained, and predicted from audio."""
+"""What docs/how-to/songs/own-features.md shows is run: extracted on workers, trained, and predicted from audio."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.audio import chirp, write
 from tests.support.command import songbag
 from tests.support.pages import arguments
 
-PAGE = (Path(__file__).parents[3] / "docs" / "own-features.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "songs" / "own-features.md").read_text()
 MODULES = re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```", PAGE, flags=re.DOTALL | re.MULTILINE)
 COMMANDS = re.findall(r"^    (songbag extract .*)$", PAGE, flags=re.MULTILINE)
 

@@ -1,4 +1,4 @@
-"""docs/cluster.md: what can be run of it is run, and the rest is held against the tools that it is for."""
+"""docs/how-to/songs/cluster.md: what can be run of it is run, and the rest is held against the tools that it is for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.clusters import importable
 from tests.support.command import songbag
 from tests.support.patience import PATIENCE_S
 
-PAGE = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs" / "how-to" / "songs" / "cluster.md").read_text()
 
 
 def section(title: str, language: str) -> list[str]:

@@ -102,7 +102,7 @@ def test_of_many_lost_songs_some_are_named_and_the_rest_is_counted(store: SongSt
 
 
 def test_the_queries_of_the_page_about_sound_find_these_songs(store: SongStore) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "sound.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "songs" / "sound.md").read_text()
     queries = re.findall(r"^```sql\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     *found, formats = (store.sql(query).iloc[:, 0].tolist() for query in queries)
     assert found == [["lost"], ["clipped"], ["zeros", "nearly silent"], ["same"], ["from mp3"]]

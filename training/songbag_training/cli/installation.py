@@ -56,7 +56,7 @@ def _gpus(tf: Any) -> Iterator[Finding]:
         remedy = "Unset CUDA_VISIBLE_DEVICES to train on the GPUs of this machine."
         yield Finding(_PART, "GPU", "missing", "hidden by CUDA_VISIBLE_DEVICES", remedy)
     elif _DRIVER.exists():
-        remedy = "Install its libraries with: pip install 'tensorflow[and-cuda]'; docs/training.md says more."
+        remedy = "Install its libraries with: pip install 'tensorflow[and-cuda]'; see docs/how-to/training/gpu.md."
         yield Finding(_PART, "GPU", "wrong", "there is an NVIDIA driver, but TensorFlow sees no GPU", remedy)
     else:
         yield Finding(_PART, "GPU", "missing", "none: trainings run on the CPU")

@@ -55,7 +55,7 @@ def compiled_model(material: Material) -> keras.Model:
             loss=loss,
             metrics=[SongAccuracy(task.softmax), FiniteSteps(loss)],
             steps_per_execution=config.steps_per_execution,
-            # XLA was slower for both encoders on a CPU: docs/training.md.
+            # XLA was slower for both encoders on a CPU: docs/how-to/training/training.md.
             jit_compile=False,
         )
         # If the first step made these variables, it would be traced twice.

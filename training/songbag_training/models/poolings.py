@@ -3,7 +3,7 @@
     (embeddings (B, K, E), window logits (B, K, L), mask (B, K))  ->  (song logits (B, L), weights (B, K))
 
 The weights say how much each window counts: they are at least 0, sum to 1 over the real windows and are 0 on masked
-ones. The head stands before the pooling, so every window has a prediction. docs/models.md has the formulas.
+ones. The head stands before the pooling, so every window has a prediction. docs/reference/models.md has the formulas.
 """
 
 from __future__ import annotations
