@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from songbag_store.likeness.cells import neighbours
 from songbag_store.likeness.points import SongPoints
+from songbag_store.likeness.search import COMPARED, HELD, Search
 from songbag_store.likeness.statistics import Floats, Points
 from songbag_store.progress import Progress, stretch
+from songbag_store.types import Ints
 
 NEAREST = pa.schema([("rank", pa.int64()), ("song_id", pa.string()), ("distance", pa.float64())])
 """Columns of the nearest songs of one song."""
@@ -60,8 +61,8 @@ def nearest_songs(songs: SongPoints, song_id: str, others: SongPoints, k: int) -
 class Neighbours:
     """The nearest songs of every song: a table of `NEIGHBOURS` that is never whole in memory.
 
-    Up to `songbag_store.likeness.cells.COMPARED` songs it is exact. Memory holds the points, and of each song the
-    numbers and the distances of its neighbours.
+    Memory holds the points as `Search` does, and `held` numbers for the rows that are being made, however many there
+    are.
 
     Parameters
     ----------
@@ -71,6 +72,8 @@ class Neighbours:
         So many neighbours each, or all there are.
     progress : Progress
         Where to show how far it is.
+    compared, held : int
+        See `Search`: up to `compared` songs the neighbours are exact.
 
     Attributes
     ----------
@@ -82,8 +85,11 @@ class Neighbours:
 
     schema = NEIGHBOURS
 
-    def __init__(self, songs: SongPoints, k: int, progress: Progress) -> None:
+    def __init__(
+        self, songs: SongPoints, k: int, progress: Progress, *, compared: int = COMPARED, held: int = HELD
+    ) -> None:
         self._songs, self._progress = songs, progress
+        self._compared, self._held = compared, held
         self._k = min(k, max(0, len(songs.points) - 1))
         self.num_rows = self._k * len(songs.points)
 
@@ -91,35 +97,30 @@ class Neighbours:
         """Yield the rows, at most so many at once."""
         if not self.num_rows:
             return
-        songs, k = self._songs, self._k
-        near, squares = self._found()
-        at_once = max(1, max_chunksize // k)
-        for start in range(0, len(near), at_once):
-            rows = slice(start, start + at_once)
-            numbers = np.arange(start, start + len(near[rows]))
-            columns = [
-                songs.song_ids.take(pa.array(np.repeat(numbers, k))),
-                np.tile(np.arange(1, k + 1), len(numbers)),
-                songs.song_ids.take(pa.array(near[rows].ravel())),
-                _distances(squares[rows].ravel(), songs),
-            ]
-            yield from pa.table(columns, schema=NEIGHBOURS).to_batches(max_chunksize)
+        n_songs, n_done = len(self._songs.points), 0
+        with stretch(self._progress, n_songs, "songs"):
+            search = Search(self._songs.points, self._k, compared=self._compared, held=self._held)
+            for start in range(0, n_songs, search.at_once):
+                near, squares = search.nearest(start)
+                yield from self._rows(start, near, squares).to_batches(max_chunksize)
+                due, n_done = n_done // _LINE_EVERY, n_done + len(near)
+                state = f"neighbours of {n_done:,} of {n_songs:,} songs"
+                self._progress.advance(n_done, state, state if n_done // _LINE_EVERY > due else None)
 
     def table(self) -> pa.Table:
         """Return all rows."""
         return pa.Table.from_batches(self.to_batches(_ROWS_AT_ONCE), schema=NEIGHBOURS)
 
-    def _found(self) -> tuple[npt.NDArray[np.int32], Points]:
-        """Return the neighbours of each song and their squared distances, shape (n, k)."""
-        shape = len(self._songs.points), self._k
-        near, squares, n_done = np.empty(shape, np.int32), np.empty(shape, np.float32), 0
-        with stretch(self._progress, shape[0], "songs"):
-            for rows, own, distances in neighbours(self._songs.points, self._k):
-                near[rows], squares[rows] = own, distances
-                due, n_done = n_done // _LINE_EVERY, n_done + len(rows)
-                state = f"neighbours of {n_done:,} of {shape[0]:,} songs"
-                self._progress.advance(n_done, state, state if n_done // _LINE_EVERY > due else None)
-        return near, squares
+    def _rows(self, start: int, near: Ints, squares: Points) -> pa.Table:
+        """Return the rows of some songs from one on."""
+        ids, (n_songs, k) = self._songs.song_ids, near.shape
+        columns = [
+            ids.take(pa.array(np.repeat(np.arange(start, start + n_songs), k))),
+            np.tile(np.arange(1, k + 1), n_songs),
+            ids.take(pa.array(near.ravel())),
+            _distances(squares.ravel(), self._songs),
+        ]
+        return pa.table(columns, schema=NEIGHBOURS)
 
 
 def _squares(points: Points, one: Points) -> Points:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.likeness.cells import neighbours
+from songbag_store.errors import MissingExtra
 from songbag_store.likeness.nearest import NEAREST, NEIGHBOURS, Neighbours, nearest_songs
 from songbag_store.likeness.points import SongPoints
+from songbag_store.likeness.search import Search, require_search
 from songbag_store.likeness.statistics import Points
 from songbag_store.progress import Silent
+from songbag_store.types import Ints
 from tests.support.labelled import write_store
 from tests.support.stores import MakeStore, sixteenths
 
@@ -37,6 +41,14 @@ def made(make_store: MakeStore, rng: np.random.Generator) -> SongStore:
         for n in range(40)
     }
     return make_store(songs, spec=SPEC)
+
+
+def every(own: Points, k: int, *, compared: int) -> tuple[Ints, Points]:
+    """Return the neighbours of all points, a few at a time."""
+    search = Search(own, k, compared=compared, held=400 * k)
+    assert search.at_once < len(own)
+    near, squares = zip(*map(search.nearest, range(0, len(own), search.at_once)), strict=True)
+    return np.concatenate(near), np.concatenate(squares)
 
 
 def test_points_are_standardised_means_and_deviations(made: SongStore) -> None:
@@ -89,22 +101,64 @@ def test_a_copy_is_a_neighbour_at_no_distance_and_the_song_itself_is_none(rng: n
 
 @pytest.mark.parametrize("n_equal", [0, 700])
 def test_of_many_points_nearly_all_neighbours_are_found(rng: np.random.Generator, n_equal: int) -> None:
-    """Also where most of them are equal."""
+    """Also where many of them are equal; by one thread and by several the same ones."""
+    faiss = pytest.importorskip("faiss")
     values = rng.normal(size=(40, 6))[rng.integers(0, 40, 1500)] * 3 + rng.normal(size=(1500, 6))
     values[:n_equal] = 1
     own = values.astype(np.float32)
-    found = np.full((1500, 5), -1)
-    for rows, near, squares in neighbours(own, 5, compared=300):
-        assert (found[rows] == -1).all()
-        assert not (near == rows[:, None]).any()
-        assert (np.diff(squares, axis=1) >= 0).all()
-        found[rows] = near
+    n_threads = faiss.omp_get_max_threads()
+    try:
+        found, squares = every(own, 5, compared=500)
+        faiss.omp_set_num_threads(1)
+        by_one_thread = every(own, 5, compared=500)
+    finally:
+        faiss.omp_set_num_threads(n_threads)
+    np.testing.assert_array_equal([found, squares], by_one_thread)
     distances = np.square(own[:, None] - own).sum(axis=2)
     np.fill_diagonal(distances, np.inf)
+    assert np.isfinite(np.take_along_axis(distances, found, axis=1)).all()
+    np.testing.assert_allclose(np.take_along_axis(distances, found, axis=1), squares, rtol=1e-5)
+    assert (np.diff(squares, axis=1) >= 0).all()
+    assert (squares[:n_equal] == 0).all()
     fifth = np.sort(distances, axis=1)[:, 4:5]
-    right = np.take_along_axis(distances, found, axis=1) <= fifth * (1 + 1e-5)
-    assert right.mean() > 0.98
-    assert right[:n_equal].all()
+    assert (squares <= fifth * (1 + 1e-5)).mean() > 0.98
+
+
+def test_cells_with_too_few_points_leave_no_song_without_neighbours(rng: np.random.Generator) -> None:
+    pytest.importorskip("faiss")
+    values = rng.normal(size=(600, 3)).astype(np.float32)
+    values[:4] += 1000
+    found, squares = every(values, 7, compared=100)
+    assert (found >= 0).all()
+    assert set(found[0, :3]) == {1, 2, 3}
+    assert squares[0, 3] > 1e6
+    every_distance = np.square(values[0] - values).sum(axis=1)
+    np.testing.assert_array_equal(found[0], np.argsort(every_distance)[1:8])
+
+
+def test_no_more_than_some_rows_are_in_memory(rng: np.random.Generator) -> None:
+    """All numbers and distances would be 7 MB."""
+    pytest.importorskip("faiss")
+    songs = points(rng.normal(size=(3000, 4)))
+    n_rows = 0
+    for compared in (300, 3000):
+        rows = Neighbours(songs, 200, Silent(), compared=compared, held=30_000).to_batches(8192)
+        next(rows)
+        tracemalloc.start()
+        n_rows += sum(batch.num_rows for batch in rows)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 3_500_000
+    assert n_rows > 1_180_000
+
+
+def test_more_songs_than_are_compared_need_faiss(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    require_search(20_000)
+    with pytest.raises(MissingExtra, match=r"20,000 songs: needs .*'faiss'.*\n.*pip install 'songbag\[training\]'"):
+        require_search(20_001)
+    with pytest.raises(MissingExtra):
+        Search(rng.normal(size=(11, 2)).astype(np.float32), 1, compared=10)
 
 
 def test_a_song_alone_has_no_neighbours(rng: np.random.Generator) -> None:

@@ -11,6 +11,7 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.likeness.nearest import Neighbours, nearest_songs
 from songbag_store.likeness.points import SongPoints
+from songbag_store.likeness.search import require_search
 from songbag_store.progress import Progress, shown_on
 from songbag_store.store import StoreLike
 from songbag_training.runs.store import require_song
@@ -62,6 +63,8 @@ def similar(
 
     Raises
     ------
+    MissingExtra
+        If the neighbours of every one of more than 20,000 songs are asked for, and faiss is not installed.
     SongNotFound
         If the store has no features of the song.
     SpecMismatch
@@ -98,6 +101,8 @@ def find_similar(
     chosen = None if where is None else opened.songs(where, columns=["song_id"], arrow=True)["song_id"]
     if song is not None:
         require_song(opened, song)
+    else:
+        require_search(opened.inside.songs(["n_windows"]).num_rows if chosen is None else len(chosen))
     if run is None:
         songs = SongPoints.read(opened.inside.state.content, opened.spec)
     else:
