@@ -69,9 +69,7 @@ class Search:
         require_search(n_points, compared=compared)
         self._points, self._k = points, k
         self._lengths = np.einsum("nd,nd->n", points, points)
-        self._index = None if n_points <= compared else _index(points, compared)
-        self._probed = -(-max(compared, 8 * k) * _CELLS // compared)
-        self._most_compared = _UNEVEN * max(compared, 8 * k)
+        self._index: Any = None if n_points <= compared else _index(points, compared, max(compared, 8 * k))
         # A row of what `_exact` or `_found` holds.
         numbers = max(n_points, k * n_numbers) if self._index is None else max(k + 1, n_numbers)
         self.at_once = max(1, held // numbers)
@@ -105,24 +103,22 @@ class Search:
 
     def _found(self, rows: Ints) -> tuple[Ints, Points]:
         """Ask faiss; a neighbour that it does not find is -1."""
-        import faiss
-
-        # A cell of thousands of equal points is not looked through to its end.
-        asked = faiss.SearchParametersIVF(nprobe=self._probed, max_codes=self._most_compared)
-        squares, near = self._index.search(self._points[rows], self._k + 1, params=asked)
+        squares, near = self._index.search(self._points[rows], self._k + 1)
         # The point itself comes last, or the farthest one where many equal ones have taken its place.
         others = np.argsort(near == rows[:, None], axis=1, kind="stable")[:, : self._k]
         return np.take_along_axis(near, others, axis=1), np.take_along_axis(squares, others, axis=1)
 
 
-def _index(points: Points, compared: int) -> Any:
-    """Return an index of faiss in whose cells are a twentieth of `compared` points on average."""
+def _index(points: Points, compared: int, wanted: int) -> Any:
+    """Return an index of faiss that compares a point with `wanted` ones, a twentieth of `compared` to a cell."""
     import faiss
 
     n_numbers = points.shape[1]
     n_cells = max(1, len(points) * _CELLS // compared)
-    index = faiss.IndexIVFFlat(faiss.IndexFlatL2(n_numbers), n_numbers, n_cells)
+    index: Any = faiss.IndexIVFFlat(faiss.IndexFlatL2(n_numbers), n_numbers, n_cells)
     index.cp.niter, index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = _ROUNDS, 1, _SAMPLED
+    # A cell of thousands of equal points is not looked through to its end.
+    index.nprobe, index.max_codes = -(-wanted * _CELLS // compared), _UNEVEN * wanted
     index.train(points)
     index.add(points)
     return index
