@@ -3,6 +3,7 @@
 __all__ = [
     "array",
     "check",
+    "columns",
     "declaration",
     "document",
     "extractor",
