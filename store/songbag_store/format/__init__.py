@@ -3,7 +3,6 @@
 __all__ = [
     "array",
     "check",
-    "columns",
     "declaration",
     "document",
     "extractor",
