@@ -21,7 +21,19 @@ from songbag_store.cli import root
 from songbag_store.errors import MissingExtra
 
 FUNCTIONS = (
-    *("open", "extract", "split", "train", "cross_validate", "evaluate", "predict", "export", "embed", "similar"),
+    *(
+        "open",
+        "extract",
+        "split",
+        "train",
+        "cross_validate",
+        "evaluate",
+        "predict",
+        "explain",
+        "export",
+        "embed",
+        "similar",
+    ),
     *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures", "copies", "diff"),
     "doctor",
 )
@@ -37,6 +49,7 @@ IN_OTHER_WORDS = {
     "doctor": {"form", "output"},
     "diff": {"form", "output"},
     "similar": {"form", "output"},
+    "explain": {"form"},
 }
 """Options that Python has in another form: a function of its own, two fields (`--features mfcc+delta`), a table."""
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from songbag_pipeline.run.extract import extract as extract
     from songbag_pipeline.run.summary import Summary as Summary
     from songbag_pipeline.run.tags import Relabelled as Relabelled, relabel_from_tags as relabel_from_tags
+    from songbag_pipeline.songs.clip import Recording as Recording, write_clip as write_clip
     from songbag_pipeline.songs.direct import (
         SongFeatures as SongFeatures,
         features_of as features_of,
@@ -30,6 +31,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_pipeline.run.extract": ("extract",),
         "songbag_pipeline.run.summary": ("Summary",),
         "songbag_pipeline.run.tags": ("Relabelled", "relabel_from_tags"),
+        "songbag_pipeline.songs.clip": ("Recording", "write_clip"),
         "songbag_pipeline.songs.direct": ("SongFeatures", "features_of", "read_audio"),
     },
 )

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from songbag_store.upkeep.summary import failures as failures, history as history
     from songbag_store.upkeep.verify import repair as repair
     from songbag_training.apply.embed import embed as embed
+    from songbag_training.apply.explain import explain as explain
     from songbag_training.apply.export import export as export
     from songbag_training.apply.predict import predict as predict
     from songbag_training.apply.similar import similar as similar
@@ -87,6 +88,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_store.upkeep.summary": ("failures", "history"),
         "songbag_store.upkeep.verify": ("repair",),
         "songbag_training.apply.embed": ("embed",),
+        "songbag_training.apply.explain": ("explain",),
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
         "songbag_training.apply.similar": ("similar",),

@@ -1,3 +1,3 @@
-"""A run put to use: predict, export, embed, similar, and what it is."""
+"""A run put to use: predict, explain, export, embed, similar, and what it is."""
 
-__all__ = ["embed", "export", "predict", "similar", "summary", "vectors"]
+__all__ = ["embed", "explain", "export", "predict", "similar", "summary", "vectors"]

@@ -14,14 +14,20 @@ import pyarrow as pa
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.extractor import require_named
-from songbag_store.format.spec import EMBEDDING
 from songbag_store.progress import Progress
 from songbag_store.sql.output import writing_table
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_output
 from songbag_store.store import StoreLike
 from songbag_store.terminal import plain_text
-from songbag_training.apply.source import SongGroup, SourceSong, audio_groups, open_source, stored_groups
+from songbag_training.apply.source import (
+    SongGroup,
+    SourceSong,
+    audio_groups,
+    open_source,
+    require_audio_run,
+    stored_groups,
+)
 from songbag_training.evaluation.predictions import (
     probability_columns,
     probability_names,
@@ -126,11 +132,9 @@ def predict(
         raise UsageError("predictions and windows cannot go into one file", place=str(windows))
     run = Run.open(run).allow_encoder(encoder)
     place = open_source(run.facts, source)
-    if not isinstance(place, SongStore) and run.facts.spec.kind == EMBEDDING:
-        what = "the run was trained on embeddings, which are not computed of audio"
-        remedy = "Extract the audio, then `songbag embed RUN STORE -o STORE2` with the run that made the embeddings; "
-        raise UsageError(what, place=str(place), remedy=remedy + "give STORE2 here.")
-    if features is not None or not isinstance(place, SongStore):
+    if not isinstance(place, SongStore):
+        require_audio_run(run.facts, place, features)
+    elif features is not None:
         require_named(run.facts.spec.extractor, features)
     scorer = SongScorer(run.load_model(), run.facts.song_task)
     if isinstance(place, SongStore):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -10,8 +11,11 @@ from typing import NamedTuple
 import pyarrow.compute as pc
 
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.errors import MissingExtra, StoreNotFound, UsageError
+from songbag_store.errors import MissingExtra, SongbagError, StoreNotFound, UsageError
+from songbag_store.format.extractor import require_named
+from songbag_store.format.index import CONTENT, START
 from songbag_store.format.keys import IDENTITY
+from songbag_store.format.spec import EMBEDDING
 from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
 from songbag_store.storage.location import Location
@@ -31,6 +35,17 @@ class SourceSong(NamedTuple):
     path: str | None
     code: str | None
     reason: str | None
+
+
+class SongAudio(NamedTuple):
+    """The audio of a song: its file, the digest of the file that the features are of, and what is heard of it."""
+
+    address: str | None
+    options: Mapping[str, str]
+    sample_rate_hz: int
+    start_s: float = 0.0
+    duration_s: float | None = None
+    sha256: str | None = None
 
 
 SongGroup = tuple[list[SourceSong], Iterator[Piece]]
@@ -67,6 +82,21 @@ def stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
         yield songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows)
 
 
+def require_audio_run(facts: RunFacts, place: Location, features: str | None) -> None:
+    """Require a run whose features can be computed of audio, and the permission to run an extractor of own features.
+
+    Raises
+    ------
+    UsageError
+        If it was trained on embeddings, or the extractor was not named.
+    """
+    if facts.spec.kind == EMBEDDING:
+        what = "the run was trained on embeddings, which are not computed of audio"
+        remedy = "Extract the audio, then `songbag embed RUN STORE -o STORE2` with the run that made the embeddings; "
+        raise UsageError(what, place=str(place), remedy=remedy + "give STORE2 here.")
+    require_named(facts.spec.extractor, features)
+
+
 def audio_groups(
     source: Location, spec: FeatureSpec, chunk_windows: int, progress: Progress | None
 ) -> Iterator[SongGroup]:
@@ -94,3 +124,63 @@ def audio_groups(
         yield songs, pieces(songs)
         if len(songs) < SONGS_AT_ONCE:
             return
+
+
+def stored_audio(store: SongStore, song_id: str) -> SongAudio:
+    """Return where the audio of a song of a store is; its address is None if the store does not know its file."""
+    columns = ["path", START, "duration_s", CONTENT]
+    path, start, duration, sha256 = store.songs(ids=[song_id], columns=columns, arrow=True).to_pylist()[0].values()
+    rate = store.spec.sample_rate_hz
+    return SongAudio(path, store.location.storage_options, rate, start or 0.0, duration, sha256)
+
+
+def audio_file(
+    facts: RunFacts, path: str, features: str | None, chunk_windows: int, progress: Progress | None
+) -> tuple[Iterator[Piece], SongAudio]:
+    """Return the windows of one audio file, and its audio.
+
+    Raises
+    ------
+    UsageError
+        If it is no audio file.
+    SongbagError
+        If it has no features, while the windows are read.
+    """
+    location = Location(os.path.abspath(path))
+    require_audio_run(facts, location, features)
+    audio = SongAudio(location.address, {}, facts.spec.sample_rate_hz)
+
+    def pieces() -> Iterator[Piece]:
+        songs, windows = next(audio_groups(location, facts.spec, chunk_windows, progress))
+        for piece in windows:
+            if songs[0].path != location.address:
+                raise UsageError("is not an audio file", place=path, remedy="Give a song id, or one audio file.")
+            yield piece
+            if piece.last:
+                return
+        raise SongbagError(songs[0].reason or "it has no features", place=path)
+
+    return pieces(), audio
+
+
+def write_audio(audio: SongAudio, spans: Sequence[tuple[float, float]], output: Path) -> float:
+    """Write stretches of a song into one audio file, and return its length; see `songbag_pipeline.write_clip`.
+
+    Raises
+    ------
+    MissingExtra
+        If songbag's pipeline is not installed.
+    UsageError
+        If the file of the song is not known.
+    """
+    if audio.address is None:
+        remedy = "The table of pieces needs no audio: leave the clip out."
+        raise UsageError("the store does not know the file of the song", place=str(output), remedy=remedy)
+    try:
+        from songbag_pipeline import Recording, write_clip
+    except ImportError as error:
+        raise MissingExtra("pipeline", error.name or "songbag_pipeline", place="cutting audio") from error
+    recording = Recording(
+        address=audio.address, start_s=audio.start_s, content_sha256=audio.sha256, options=audio.options
+    )
+    return write_clip(recording, spans, output, sample_rate_hz=audio.sample_rate_hz)
