@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_store.format.index import empty_index
+from songbag_store.format.index import empty_index, keep_rows
 from songbag_store.format.sealed import Sealed
 from songbag_store.format.spec import OWN, FeatureSpec
-from songbag_store.likeness.statistics import Flags, Floats, Points, lists_of, reduced, unit
+from songbag_store.likeness.statistics import Flags, Points, lists_of, reduced, unit
 
 _LEAST_SPREAD = 1e-6
 """Numbers that differ by a smaller share of their size are equal except for rounding."""
@@ -52,14 +51,18 @@ class SongPoints:
         """
         are_vectors = spec.n_frames == 1
         names = ["song_id", "status", "n_windows", "feature_sum"] + ["feature_sumsq"] * (not are_vectors)
-        ids, points = [], []
-        for piece in chain([empty_index().select(names)], index.pieces(names)):
-            songs = piece.filter(pc.field("status") == "ok")
+
+        def of(piece: pa.Table) -> tuple[list[pa.Array], Points]:
+            songs = keep_rows(piece, pc.equal(piece["status"], "ok"))
             known, own = _of_songs(songs, spec)
-            ids += songs["song_id"].filter(pa.array(known)).chunks
-            points.append(own[known].astype(np.float32))
+            return keep_rows(songs.select(["song_id"]), pa.chunked_array([known]))["song_id"].chunks, own[known]
+
+        pieces = [of(empty_index().select(names)), *index.each(of, names)]
+        ids, points = [chunk for chunks, _ in pieces for chunk in chunks], [own for _, own in pieces]
+        del pieces
         song_ids = pa.chunked_array(ids, pa.string()).combine_chunks()
         joined = np.concatenate(points)
+        del points
         return cls.of_vectors(song_ids, joined) if are_vectors else cls(song_ids, _standardised(joined), False)
 
     def row(self, song_id: str) -> int | None:
@@ -74,7 +77,7 @@ class SongPoints:
         return dataclasses.replace(self, song_ids=self.song_ids.filter(chosen), points=points)
 
 
-def _of_songs(songs: pa.Table, spec: FeatureSpec) -> tuple[Flags, Floats]:
+def _of_songs(songs: pa.Table, spec: FeatureSpec) -> tuple[Flags, Points]:
     """Return which songs have sums, and the numbers of each, shape (n, D)."""
     n_values, n_frames = spec.window_shape
     n_windows = songs["n_windows"].to_numpy().astype(np.float64)
@@ -82,12 +85,12 @@ def _of_songs(songs: pa.Table, spec: FeatureSpec) -> tuple[Flags, Floats]:
     frames = np.maximum(n_windows, 1)[:, None] * n_frames
     means = sums / frames
     if n_frames == 1:
-        return known, means
+        return known, means.astype(np.float32)
     squares, known_too = lists_of(songs["feature_sumsq"], n_values)
     deviations = np.sqrt(np.maximum(squares / frames - np.square(means), 0))
     if spec.kind != OWN:
         means, deviations = reduced(means, spec), reduced(deviations, spec)
-    return known & known_too, np.concatenate([means, deviations], axis=1)
+    return known & known_too, np.concatenate([means, deviations], axis=1, dtype=np.float32)
 
 
 def _standardised(points: Points) -> Points:

@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from scipy.fft import dct, idct
 
 from songbag_store.format.index import CONTENT, END, START, empty_index, recordings
 from songbag_store.format.sealed import Sealed
@@ -140,6 +139,8 @@ def reduction(spec: FeatureSpec) -> Floats | None:
     """Return what turns bands into the coefficients that are looked at, shape (D, C); None if they are the first."""
     if spec.kind == "mfcc" or (spec.kind not in IN_DB and spec.n_bands <= N_CEPSTRA):
         return None
+    from scipy.fft import dct  # takes longer to load than all else of a query
+
     coefficients: Floats = dct(np.eye(spec.n_bands), axis=0, norm="ortho")[:N_CEPSTRA]
     return coefficients
 
@@ -155,6 +156,8 @@ def _spectra(of: _Sums, spec: FeatureSpec) -> Points:
     coefficients = reduced(of.sums, spec)
     if spec.kind not in IN_DB:
         return unit(coefficients)
+    from scipy.fft import idct
+
     # The first is the level. A frame of silence, which is level in all bands, adds nothing to the others.
     shape = coefficients[:, 1:]
     low = idct(np.eye(_POINTS), axis=1, norm="ortho")[1 : 1 + shape.shape[1], :_LOW_POINTS]
@@ -185,13 +188,17 @@ def unit(rows: Floats) -> Points:
 def lists_of(column: pa.ChunkedArray, n_values: int) -> tuple[Floats, Flags]:
     """Return the lists of a column, shape (n, n_values), and which of them are whole; the others are zeros."""
     lists = column.combine_chunks()
-    values = np.zeros((len(lists), n_values))
     whole: Flags = pc.fill_null(pc.equal(pc.list_value_length(lists), n_values), False).to_numpy(zero_copy_only=False)
-    flat = pc.list_flatten(lists.filter(pa.array(whole))).to_numpy(zero_copy_only=False)
-    values[whole] = flat.reshape(-1, n_values)
-    finite = np.isfinite(values).all(axis=1)
-    values[~finite] = 0
-    return values, whole & finite
+    # Nearly always all are; then nothing is copied.
+    held = lists if whole.all() else lists.filter(pa.array(whole))
+    values: Floats = pc.list_flatten(held).to_numpy(zero_copy_only=False).reshape(-1, n_values)
+    if held is not lists:
+        flat, values = values, np.zeros((len(lists), n_values))
+        values[whole] = flat
+    finite = np.isfinite(values)
+    if finite.all():
+        return values, whole
+    return np.where(finite.all(axis=1, keepdims=True), values, 0), whole & finite.all(axis=1)
 
 
 def _codes(column: pa.ChunkedArray) -> Ints:

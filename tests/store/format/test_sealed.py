@@ -65,3 +65,15 @@ def test_a_parquet_file_without_a_seal_is_damage() -> None:
 
 def test_the_digest_depends_on_every_fact() -> None:
     assert check_seal(seal(TABLE, {"snapshot": 1})) != check_seal(seal(TABLE, {"snapshot": 2}))
+
+
+def test_what_several_threads_decode_comes_in_the_order_of_the_rows() -> None:
+    rows = pa.table({"song_id": [f"song {n}" for n in range(1000)], "n": np.arange(1000)})
+    sealed = Sealed(seal(rows, {}, group_rows=10), key="key", place="place", group_rows=10)
+    assert [piece["n"].to_pylist() for piece in sealed.pieces(["n"])] == [
+        *sealed.each(lambda piece: piece["n"].to_pylist(), ["n"])
+    ]
+    few = Sealed(seal(rows.slice(0, 25), {}, group_rows=10), key="key", place="place", group_rows=10)
+    assert [*few.each(len, ["song_id"])] == [10, 10, 5]
+    with pytest.raises(ZeroDivisionError):
+        list(sealed.each(lambda piece: piece.num_rows / 0, ["n"]))

@@ -64,6 +64,10 @@ def refuse_other_spec(facts: RunFacts, store: SongStore) -> None:
 
 def require_song(store: SongStore, song: str) -> None:
     """Refuse a song without features; say which ones may be meant."""
+    rows = store.index(["song_id", "status"], arrow=True)
+    row = pc.index(rows["song_id"], song).as_py()
+    if row >= 0 and rows["status"][row].as_py() == "ok":
+        return
     rows = store.index(["song_id", "status", "error_code"], arrow=True)
     own = rows.filter(pc.equal(rows["song_id"], song))
     if own.num_rows and own["status"][0].as_py() != "ok":
