@@ -47,6 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "songbag_training": (
         "cli",
         "apply",
+        "comparison",
         "fit",
         "runs",
         "evaluation",

@@ -44,6 +44,8 @@ OF_RUNS = {
     "cross-validate STORE --label label --folds 2 -o folds --epochs 1 --bag-size 2 --encoder reference": (0, ""),
     "evaluate RUN": (0, ""),
     "info RUN": (0, ""),
+    "runs .": (0, ""),
+    "runs nowhere": (1, "nowhere: "),
     "doctor": (0, ""),
     "embed RUN STORE -o embedded --songs vectors.parquet": (0, ""),
     "explain RUN rock/00": (0, ""),

@@ -62,6 +62,20 @@ def lock_file(descriptor: int, *, wait: bool = True) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
+def is_locked(descriptor: int) -> bool:
+    """Return whether `lock_file` holds an open file, here or in another process; False where there are no locks."""
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
 def reserve(descriptor: int, n_bytes: int) -> None:
     """Make an open file so long; on Linux its room on the disk is then certain.
 

@@ -33,6 +33,7 @@ GUIDE: dict[str, dict[str, str]] = {
         "cross-validate": "songbag cross-validate my-store --label label --folds 5 -o my-folds",
     },
     "Use a run": {
+        "runs": "songbag runs my-runs --sort balanced-accuracy",
         "evaluate": "songbag evaluate my-run",
         "predict": "songbag predict my-run new-songs -o predictions.csv",
         "explain": "songbag explain my-run album/song.mp3 -o clip.flac",

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -129,7 +130,7 @@ def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
     ValueError
         With the name of the field that is unknown, missing, of another type or out of range.
     """
-    hints = get_type_hints(cls, include_extras=True)
+    hints = _hints(cls)  # type: ignore[arg-type]
     fields = dataclasses.fields(cls)  # type: ignore[arg-type]
     needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
     if odd := (document.keys() - hints.keys()) | (needed - document.keys()):
@@ -166,6 +167,12 @@ def reason(error: Exception) -> str:
     """Return what an error says in one line, for the message of another one."""
     text = str(error)
     return text.splitlines()[0].removesuffix(".") if text else type(error).__name__
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    """Return the types of a class's fields: to find them takes longer than to read a document."""
+    return get_type_hints(cls, include_extras=True)
 
 
 def _read_field(name: str, value: Any, hint: Any) -> Any:

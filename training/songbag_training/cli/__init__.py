@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from songbag_training.cli.comparison import runs
 from songbag_training.cli.explain import explain
 from songbag_training.cli.run import evaluate, export, info, predict, verify
 from songbag_training.cli.train import cross_validate, split, train
@@ -12,5 +13,5 @@ from songbag_training.cli.vectors import embed, similar
 __all__ = ["commands"]
 
 commands = typer.Typer()
-for command in (train, split, cross_validate, evaluate, predict, explain, export, embed, similar, info, verify):
+for command in (train, split, cross_validate, evaluate, predict, explain, export, embed, similar, runs, info, verify):
     commands.command(command.__name__.replace("_", "-"))(command)

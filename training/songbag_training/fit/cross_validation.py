@@ -41,6 +41,7 @@ from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.material import prepare
 from songbag_training.fit.plan import Plan
 from songbag_training.fit.train import go_on, refuse_others, train_on
+from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION, RUN
 from songbag_training.runs.interruption import refuse_unfinished, telling, ways_on
 from songbag_training.runs.run import Run
@@ -182,7 +183,8 @@ def cross_validate(
             config=config,
         )
         _begin(folder, begun, plan, made, store)
-        return _train_folds(folder, opened, plan, choice, trainings, progress)
+        with attempt(folder):
+            return _train_folds(folder, opened, plan, choice, trainings, progress)
 
 
 def _train_folds(

@@ -28,6 +28,7 @@ from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.fit.decision import decide
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
+from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
 from songbag_training.runs.facts import RunFacts
@@ -213,15 +214,8 @@ def _repeatable_model(material: Material) -> keras.Model:
 
 def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: float, progress: Progress) -> Run:
     """Train what is left to train, evaluate, and end the run."""
-    store, config = material.store, material.config
-    _pin(run, store, progress)
-    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
-    # A model in mixed precision is scored as it will be used: in float32.
-    scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
-    load_weights(scored, run.weights_path, run.weights_fault)
-    decide(run, material, scored, progress)
-    metrics = judge_split(run, store, scored).metrics
-    run.finish(finished_at=_now(), best_epoch=best_epoch)
+    with attempt(run.folder):
+        metrics = _train_and_judge(run, material, model, checkpoint_s, progress)
     held_out = metrics["test"]
     # A fold is no judgement of its own.
     if not is_there(run.folder.parent / CROSS_VALIDATION):
@@ -231,11 +225,27 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
             progress.note(note)
     progress.note(
         f"held-out {headline(held_out['song'], held_out['intervals'])} over {held_out['song']['n']} songs "
-        f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {best_epoch}: {run.folder}"
+        f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {run.facts.best_epoch}: {run.folder}"
     )
     for line in leak_lines(held_out):
         progress.note(line)
     return run
+
+
+def _train_and_judge(
+    run: Run, material: Material, model: keras.Model, checkpoint_s: float, progress: Progress
+) -> dict[str, Any]:
+    """Train what is left to train, and return the metrics of the run, which is then finished."""
+    store, config = material.store, material.config
+    _pin(run, store, progress)
+    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
+    # A model in mixed precision is scored as it will be used: in float32.
+    scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
+    load_weights(scored, run.weights_path, run.weights_fault)
+    decide(run, material, scored, progress)
+    metrics = judge_split(run, store, scored).metrics
+    run.finish(finished_at=_now(), best_epoch=best_epoch)
+    return metrics
 
 
 def _note_songs(material: Material, progress: Progress) -> None:

@@ -1,6 +1,7 @@
 """The run folder: what a training leaves behind, and how good it is."""
 
 __all__ = [
+    "attempt",
     "checkpoints",
     "document",
     "evaluate",

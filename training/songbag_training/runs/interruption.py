@@ -89,7 +89,7 @@ def _progress_of(folder: Path) -> str:
     facts = _facts(folder, RUN) or {}
     if is_finished(folder, RUN, facts):
         return "the whole run, which is finished"
-    epochs, step = _reached(folder / _CHECKPOINT)
+    epochs, step = reached(folder)
     n_epochs = int(facts.get("config", {}).get("epochs", 0))
     if step:
         return f"{epochs} of {counted(n_epochs, 'epoch')} and {counted(step, 'step')} of the next"
@@ -144,8 +144,9 @@ def is_finished(folder: Path, document: str, facts: dict[str, Any]) -> bool:
     return _RESULTS in sealed if isinstance(sealed, dict) else is_there(folder / _RESULTS)
 
 
-def _reached(path: Path) -> tuple[int, int]:
+def reached(folder: Path) -> tuple[int, int]:
     """Return how many epochs, and how many steps of the next, a checkpoint holds, from its header alone."""
+    path = folder / _CHECKPOINT
     with suppress(OSError, ValueError, KeyError, TypeError):
         with path.open("rb") as file:
             n_bytes = int.from_bytes(file.read(8), "little")

@@ -6,6 +6,7 @@
     weights.safetensors  of the epoch with the lowest validation loss
     split.parquet        song_id, label, part, copy_group, same_audio
     history.csv          one line an epoch
+    attempt.json         while it is not finished: see `songbag_training.runs.attempt`
     checkpoint.safetensors  while the training goes on: see `songbag_training.runs.checkpoints`
     tensorboard/         event files, if asked for
     metrics.json         per subset: of songs, of windows

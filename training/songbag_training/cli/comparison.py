@@ -1,0 +1,42 @@
+"""The command `runs`. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from songbag_store.cli.options import Form, Output
+from songbag_store.terminal import plain_name, plain_text, say
+
+_MOST_NOTES = 20
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder that the runs are in.")],
+    sort: Annotated[
+        str | None, typer.Option(metavar="METRIC", help="A metric, best first; or when, or name. By default accuracy.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also folds, every metric and every setting.")] = False,
+    form: Form = None,
+    output: Output = None,
+) -> None:
+    """List every run and cross-validation below a folder: state, metrics, and the settings that differ."""
+    from songbag_store.sql.output import chosen_format, write_table
+    from songbag_training.comparison.listing import drawn, ordered, rows_of, table_of
+
+    chosen = chosen_format(form, output)
+    rows = ordered(rows_of(folder, every=every), sort)
+    if chosen != "table":
+        write_table(table_of(rows, every=every), chosen, output)
+        return
+    if not rows and output is None:
+        say(f"No run and no cross-validation lies below {plain_name(str(folder))}.")
+        return
+    write_table(drawn(rows, every=every), chosen, output)
+    noted = [row for row in rows if row.note]
+    for row in noted[:_MOST_NOTES] if output is None else ():
+        say(f"{plain_name(row.name)}: {row.state}, {plain_text(row.note)}")
+    if len(noted) > _MOST_NOTES and output is None:
+        say(f"... {len(noted) - _MOST_NOTES} more notes; --format csv gives all of them")

@@ -1,0 +1,202 @@
+"""`RunRow`: what the documents of one run or cross-validation say, for a table. Neither Keras nor TensorFlow here."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from songbag_store.errors import SongbagError
+from songbag_store.format.document import Count, Digest, Time, parse_document, read_fields, reason
+from songbag_store.storage.files import is_there, read_bounded
+from songbag_training.config import TrainConfig
+from songbag_training.errors import DamagedRun, NewerRun
+from songbag_training.evaluation.headline import headline_names
+from songbag_training.fit.plan import Plan
+from songbag_training.runs.attempt import last_attempt
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
+from songbag_training.runs.interruption import is_finished, reached, state_of
+from songbag_training.runs.seals import digests
+
+METRICS = "metrics.json"
+_LARGEST_BYTES = 64 * 2**20
+_SUBSETS = ("train", "validation", "test")
+_SHOWN_DIGITS = 8
+
+Numbers = tuple[float | None, float | None, float | None]
+"""A metric with the ends of its interval."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Listed:
+    """What a table shows of `run.json`: reading the spec as well would take as long as all of this."""
+
+    created_at: Time
+    finished_at: Time | None = None
+    store_location: str
+    snapshot: Count
+    fingerprint: Digest
+    label: str
+    where: str | None
+    split_sha256: Digest
+    config: TrainConfig
+    files: dict[str, Digest] | None = None
+    replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
+
+
+_FIELDS = {field.name for field in dataclasses.fields(_Listed)}
+
+
+@dataclasses.dataclass(kw_only=True)
+class RunRow:
+    """A run or a cross-validation in a table.
+
+    Attributes
+    ----------
+    state : str
+        finished, running, interrupted, failed; unfinished, if nothing is recorded of its process; damaged, newer or
+        unreadable.
+    note : str
+        How far it is, what went wrong.
+    """
+
+    name: str
+    folder: Path
+    state: str
+    note: str = ""
+    when: str | None = None
+    label: str | None = None
+    songs: int | None = None
+    folds: int | None = None
+    settings: dict[str, Any] = dataclasses.field(default_factory=dict)
+    metrics: dict[str, Numbers] = dataclasses.field(default_factory=dict)
+
+
+def read_row(folder: Path, name: str, every: bool) -> RunRow:
+    """Return the row of a folder with a run or a cross-validation; what is wrong with it is in its note.
+
+    Parameters
+    ----------
+    every : bool
+        Whether all metrics are wanted, not only those that are shown first.
+    """
+    try:
+        return _of_run(folder, name, every) if is_there(folder / RUN) else _of_folds(folder, name, every)
+    except NewerRun as error:
+        return RunRow(name=name, folder=folder, state="newer", note=error.what)
+    except DamagedRun as error:
+        return RunRow(name=name, folder=folder, state="damaged", note=f"{Path(error.place).name} {error.what}")
+    except (SongbagError, OSError) as error:
+        what = error.what if isinstance(error, SongbagError) else error.strerror
+        return RunRow(name=name, folder=folder, state="unreadable", note=str(what))
+
+
+def _of_run(folder: Path, name: str, every: bool) -> RunRow:
+    facts = _run_facts(folder)
+    row = RunRow(name=name, folder=folder, state="finished", when=facts.created_at, label=facts.label)
+    own = {"where": facts.where, "store": facts.store_location, "snapshot": facts.snapshot}
+    row.settings = _settings(facts.config) | own
+    row.settings |= {"features": facts.fingerprint[:_SHOWN_DIGITS], "split": facts.split_sha256[:_SHOWN_DIGITS]}
+    if facts.finished_at is None:
+        row.state, why = last_attempt(folder) or ("unfinished", "")
+        row.note = ": ".join(filter(None, (_progress(folder, row.state, facts.config.epochs), why)))
+        row.songs = _n_rows(folder / "split.parquet")
+        return row
+
+    def fill(metrics: Mapping[str, Any]) -> None:
+        row.songs = sum(int(metrics[subset]["song"]["n"]) for subset in _SUBSETS if subset in metrics)
+        row.metrics = _numbers(metrics["test"]["song"], metrics["test"]["intervals"], every)
+
+    row.note = _filled(folder, facts, partial(_run_facts, folder), fill)
+    return row
+
+
+def _of_folds(folder: Path, name: str, every: bool) -> RunRow:
+    plan, first = Plan.open(folder), _known_fields(folder / "fold-1" / RUN)
+    row = RunRow(name=name, folder=folder, state="finished", label=plan.label, folds=len(plan.folds))
+    row.when = first.get("created_at")
+    own = {"where": plan.where, "store": first.get("store_location"), "snapshot": plan.snapshot}
+    row.settings = _settings(plan.config) | own
+    row.settings |= {
+        "features": str(first["fingerprint"])[:_SHOWN_DIGITS] if "fingerprint" in first else None,
+        "split": plan.split_sha256[:_SHOWN_DIGITS],
+    }
+    if not is_finished(folder, CROSS_VALIDATION, {"files": plan.files}):
+        row.state, why = last_attempt(folder) or ("unfinished", "")
+        row.note = ": ".join(filter(None, (state_of(folder), why)))
+        row.songs = _n_rows(folder / "split.parquet")
+        return row
+
+    def fill(metrics: Mapping[str, Any]) -> None:
+        row.songs = int(metrics["pooled"]["n"])
+        row.metrics = _numbers(metrics["pooled"], metrics["intervals"], every)
+
+    row.note = _filled(folder, plan, partial(Plan.open, folder), fill)
+    return row
+
+
+def _run_facts(folder: Path) -> _Listed:
+    def parse(data: bytes) -> _Listed:
+        fields = parse_known(data)
+        return read_fields(_Listed, {name: value for name, value in fields.items() if name in _FIELDS})
+
+    return read_run_document(folder / RUN, parse, "Restore it from a copy.")
+
+
+def _known_fields(path: Path) -> dict[str, Any]:
+    with suppress(SongbagError, OSError):
+        return read_run_document(path, parse_known, "")
+    return {}
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def _progress(folder: Path, state: str, n_epochs: int) -> str:
+    done, _ = reached(folder)
+    if done >= n_epochs:
+        return "only the evaluation is left"
+    return f"epoch {done + 1} of {n_epochs}" if state == "running" else f"after {done} of {n_epochs} epochs"
+
+
+def _filled(folder: Path, document: Any, again: Any, fill: Any) -> str:
+    """Fill a row from `metrics.json`; return what is wrong with that file, or an empty text."""
+    try:
+        data = read_bounded(folder / METRICS, _LARGEST_BYTES)
+        digest = hashlib.sha256(data).hexdigest()
+        wanted = digests(document, METRICS)
+        # Perhaps an evaluation has written it since the document was read.
+        if wanted and digest not in wanted and digest not in digests(again(), METRICS):
+            return f"{METRICS} is not what was written"
+        fill(parse_document(data))
+    except FileNotFoundError:
+        return f"{METRICS} is missing"
+    except (SongbagError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{METRICS} cannot be read ({reason(error)})"
+    return ""
+
+
+def _numbers(song: Mapping[str, Any], intervals: Mapping[str, Any], every: bool) -> dict[str, Numbers]:
+    """Return the metrics of songs with the ends of their intervals."""
+    names = [name for name in song if name != "n"] if every else headline_names(song)
+    found: dict[str, Numbers] = {}
+    for name in names:
+        low, high = intervals.get(name) or (None, None)
+        value, low, high = (None if one is None else float(one) for one in (song[name], low, high))
+        found[name] = value, low, high
+    return found
+
+
+def _n_rows(path: Path) -> int | None:
+    """Return the rows of a Parquet file by its footer; None if it cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with suppress(OSError, ValueError, pa.ArrowException):
+        return int(pq.read_metadata(path).num_rows)
+    return None
