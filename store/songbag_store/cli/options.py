@@ -7,12 +7,15 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import typer
 
 from songbag_store.format.declaration import Declaration, Declared, declarations
 from songbag_store.storage.location import DEFAULT_CACHE_SIZE, Location
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 D = TypeVar("D", bound=Declared)
 
@@ -41,6 +44,23 @@ Command: TypeAlias = Callable[..., None]
 
 Made: TypeAlias = Mapping[str, tuple[Sequence[inspect.Parameter], Callable[..., object]]]
 """For a parameter of a command: the options that it is made of, and what makes it of their values."""
+
+
+def chosen_writer(
+    form: Literal["table", "csv", "json", "parquet"] | None, output: Path | None
+) -> Callable[[pa.Table], None] | None:
+    """Return what writes a result as it was asked for; None if it is to be shown as text for people.
+
+    Raises
+    ------
+    UsageError
+        See `songbag_store.sql.output.chosen_format`.
+    """
+    if form in (None, "table") and output is None:
+        return None
+    from songbag_store.sql.output import chosen_format, write_table  # loads DuckDB, which text does not need
+
+    return partial(write_table, form=chosen_format(form, output), output=output)
 
 
 @dataclasses.dataclass(frozen=True)

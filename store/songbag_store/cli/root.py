@@ -18,7 +18,7 @@ import typer
 from songbag_store import __version__
 from songbag_store.cli import upkeep as cli_store
 from songbag_store.cli.guide import Guided
-from songbag_store.cli.options import At, Form, Output, Store, with_location
+from songbag_store.cli.options import At, Form, Output, Store, chosen_writer, with_location
 from songbag_store.cli.usage import in_plain_words
 from songbag_store.cli.wording import as_options, option_names
 from songbag_store.errors import MissingExtra, SongbagError, UsageError
@@ -103,16 +103,23 @@ def _in_order(store: str, sql: str | None) -> tuple[str, str | None]:
 
 @app.command()
 @with_location()
-def failures(store: Store, at: At) -> None:
+def failures(store: Store, at: At, form: Form = None, output: Output = None) -> None:
     """List the songs that failed, why, and what to do about each; and those with a note, or lost in the mix to mono."""
     from songbag_store.store import SongStore
     from songbag_store.upkeep.notes import noted_songs_text
     from songbag_store.upkeep.sound import lost_songs_text
     from songbag_store.upkeep.summary import failures as run, failures_text
 
+    write = chosen_writer(form, output)
     opened = SongStore.open(at(store))
+    table, names = run(opened, arrow=True), _options_of("extract")
     # The remedies name options of `extract`.
-    say(as_options(failures_text(run(opened, arrow=True)), _options_of("extract")))
+    remedies = [as_options(remedy, names) for remedy in table["remedy"].to_pylist()]
+    table = table.set_column(table.column_names.index("remedy"), "remedy", [remedies])
+    if write is not None:
+        write(table)
+        return
+    say(failures_text(table))
     for text_of in (lost_songs_text, noted_songs_text):
         if text := text_of(opened.inside.state.content):
             say(text)

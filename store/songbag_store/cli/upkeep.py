@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from songbag_store.cli.options import At, Store, with_location
+from songbag_store.cli.options import At, Form, Output, Store, chosen_writer, with_location
 from songbag_store.storage.location import Location
 from songbag_store.terminal import say
 from songbag_store.words import counted
@@ -104,15 +105,17 @@ def gc(store: Store, at: At, release: Release = None, yes: Yes = False) -> None:
 
 @commands.command()
 @with_location(snapshot=False)
-def history(store: Store, at: At) -> None:
+def history(store: Store, at: At, form: Form = None, output: Output = None) -> None:
     """List the snapshots, newest first: number, time, songs, what changed, tags."""
     from songbag_store.sql.drawing import print_table
     from songbag_store.upkeep.pins import lost_pins, pins_text
     from songbag_store.upkeep.summary import history as run
 
-    location = at(store)
+    location, write = at(store), chosen_writer(form, output)
     table = run(location, arrow=True)
-    if table.num_rows:
+    if write is not None:
+        write(table)
+    elif table.num_rows:
         # Names of tags are long: beside the changes neither would be legible in 80 columns.
         print_table(table.drop_columns("tags"))
         for number, names in zip(table["snapshot"].to_pylist(), table["tags"].to_pylist(), strict=True):
@@ -121,7 +124,7 @@ def history(store: Store, at: At) -> None:
     else:
         say("Nothing was committed yet.")
     if pins := lost_pins(location.storage()):
-        say(pins_text(pins, store))
+        say(pins_text(pins, store), file=None if write is None else sys.stderr)
 
 
 def verify_store(store: Location, full: bool) -> None:
