@@ -8,10 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from songbag_store.cli import root as cli
+from tests.support.audio import chirp, write
 from tests.support.command import foreign, songbag
+from tests.support.long import LONG
 from tests.support.pages import ROOT, arguments, blocks, demo_sections, printed
 from tests.support.patience import PATIENCE_S
 
@@ -68,6 +71,8 @@ def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Pa
     for name in ("songs", "store", "run"):
         (tmp_path / name).symlink_to(demo / name)
     kinds = {"reference/models": ("python", "console"), "how-to/training/export": ("python",)}
+    kinds |= {f"how-to/training/{name}": ("python", "console") for name in ("own-encoder", "grouped-split", "resume")}
+    kinds |= {f"how-to/songs/{name}": ("python", "console") for name in ("labels", "plain-tools", "upgrading")}
     kinds |= {"how-to/training/prediction": ("python",), "how-to/training/training": ("python",)}
     kinds |= {"how-to/songs/segments": ("python",), "reference/command-line": ("console",)}
     kinds |= {"how-to/training/embeddings": ("console", "python"), "how-to/songs/similar": ("console", "python")}
@@ -95,3 +100,33 @@ def test_the_readme_and_the_decisions_name_only_files_that_exist() -> None:
     named = {name for text in texts for name in re.findall(r"`((?:tests|docs|benchmarks)/[\w./-]+)`", text)}
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+TUTORIAL = (ROOT / "docs" / "tutorial" / "own-music.md").read_text()
+
+
+@pytest.fixture
+def own_music(tmp_path: Path) -> Path:
+    """A folder with the table of the tutorial, and recordings in its places: tones and noise."""
+    ((_, table),) = blocks(TUTORIAL, "csv")
+    (tmp_path / "labels.csv").write_text(table)
+    for number, line in enumerate(table.splitlines()[1:]):
+        name, kind, _ = line.split(",")
+        samples = chirp(6.0, seed=number)
+        write(
+            tmp_path / name, samples if kind == "music" else np.random.default_rng(number).normal(0, 0.1, samples.shape)
+        )
+    return tmp_path
+
+
+def test_the_tutorial_is_followed_word_by_word(own_music: Path) -> None:
+    """The short form has one epoch, one worker and no cross-validation, which the page of evaluation runs."""
+    typed = blocks(TUTORIAL, "console")
+    if not LONG:
+        typed = [(kind, block) for kind, block in typed if not block.startswith("$ songbag cross-validate")]
+    quick = [(kind, block.replace("--epochs 20", "--epochs 1")) for kind, block in typed]
+    quick[0] = ("console", quick[0][1].replace("my-store\n", "my-store --workers 1\n", 1))
+    for (_, block), text in zip(typed, printed(typed if LONG else quick, own_music), strict=True):
+        command, *shown = block.splitlines()
+        lines_are_in(shown, text, command)
+    assert len((own_music / "predictions.csv").read_text().splitlines()) == 11

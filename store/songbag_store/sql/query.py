@@ -34,9 +34,8 @@ _OF_SONGS = (
     *(field.name for field in ADDED_FIELDS if field.name not in (START, END)),
 )
 """Columns that say nothing of a song that failed."""
+_BAR = "enable_progress_bar"
 _SETTINGS = (
-    # The bar would be drawn into the CSV on standard output.
-    "set enable_progress_bar = false",
     # Not the machine's: its name may be unknown to Arrow, and answers would differ from one machine to another.
     "set timezone = 'UTC'",
     "create view songs as select * from \"index\" where status = 'ok'",
@@ -160,6 +159,10 @@ def _connection(
     try:
         with duckdb.connect(":memory:", config=config) as connection:
             connection.register("index", index)
+            # The bar would be drawn into the CSV on standard output. In a notebook without ipywidgets there is none,
+            # and setting it is an error.
+            if connection.execute(f"select current_setting('{_BAR}')").fetchall() != [(False,)]:
+                connection.execute(f"set {_BAR} = false")
             for statement in (*_SETTINGS, window_labels_view(index.schema, spec), _LAST_SETTING):
                 connection.execute(statement)
             with Watch(connection, limits.time_s) as watch:
