@@ -35,7 +35,7 @@ FUNCTIONS = (
         "similar",
     ),
     *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures", "copies", "diff"),
-    "doctor",
+    *("doctor", "report"),
 )
 
 ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "as_json", "folder"}

@@ -20,6 +20,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "songbag_store": (
         "cli",
         "doctor",
+        "pages",
         "upkeep",
         "likeness",
         "writer",
@@ -49,6 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "apply",
         "comparison",
         "fit",
+        "pages",
         "runs",
         "evaluation",
         "splits",

@@ -46,6 +46,8 @@ OF_RUNS = {
     "info RUN": (0, ""),
     "runs .": (0, ""),
     "runs nowhere": (1, "nowhere: "),
+    "report RUN": (0, ""),
+    "report STORE -o page.html": (0, ""),
     "doctor": (0, ""),
     "embed RUN STORE -o embedded --songs vectors.parquet": (0, ""),
     "explain RUN rock/00": (0, ""),

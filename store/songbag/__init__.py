@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from songbag_training.apply.explain import explain as explain
     from songbag_training.apply.export import export as export
     from songbag_training.apply.predict import predict as predict
+    from songbag_training.apply.report import report as report
     from songbag_training.apply.similar import similar as similar
-    from songbag_training.apply.summary import info as info
     from songbag_training.comparison.listing import runs as runs
     from songbag_training.config import TrainConfig as TrainConfig
     from songbag_training.fit.cross_validation import (
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from songbag_training.models.model import song_model as song_model, window_model as window_model
     from songbag_training.runs.evaluate import Evaluation as Evaluation, evaluate as evaluate
     from songbag_training.runs.run import Run as Run
+    from songbag_training.runs.summary import info as info
     from songbag_training.runs.verification import verify as verify
     from songbag_training.songs.bags import BagDataset as BagDataset
     from songbag_training.songs.task import Task as Task
@@ -92,8 +93,8 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.apply.explain": ("explain",),
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
+        "songbag_training.apply.report": ("report",),
         "songbag_training.apply.similar": ("similar",),
-        "songbag_training.apply.summary": ("info",),
         "songbag_training.comparison.listing": ("runs",),
         "songbag_training.config": ("TrainConfig",),
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
@@ -101,6 +102,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.models.model": ("song_model", "window_model"),
         "songbag_training.runs.evaluate": ("Evaluation", "evaluate"),
         "songbag_training.runs.run": ("Run",),
+        "songbag_training.runs.summary": ("info",),
         "songbag_training.runs.verification": ("verify",),
         "songbag_training.songs.bags": ("BagDataset",),
         "songbag_training.songs.task": ("Task",),

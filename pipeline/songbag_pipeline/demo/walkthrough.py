@@ -131,4 +131,5 @@ def _sum_up(folder: Path, run: str, predictions: str) -> None:
         f"\nHeld-out songs named rightly: {metrics['test']['song']['accuracy']:.0%} (chance is about 25%).\n"
         f"Of all {len(rows)} songs, those it was trained on included: {right} right.\n"
         f"In {folder}: the audio in songs/, the features in store/, the model in {run}/, its answers in {predictions}."
+        f"\nTo look at in a browser: {(folder / run / 'report.html').absolute()}"
     )

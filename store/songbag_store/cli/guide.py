@@ -35,6 +35,7 @@ GUIDE: dict[str, dict[str, str]] = {
     "Use a run": {
         "runs": "songbag runs my-runs --sort balanced-accuracy",
         "evaluate": "songbag evaluate my-run",
+        "report": "songbag report my-run --open",
         "predict": "songbag predict my-run new-songs -o predictions.csv",
         "explain": "songbag explain my-run album/song.mp3 -o clip.flac",
         "embed": "songbag embed my-run my-store -o my-embeddings --songs vectors.parquet",

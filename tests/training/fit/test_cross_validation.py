@@ -125,7 +125,8 @@ def test_finished_folds_are_kept_and_the_unfinished_ones_trained(
 @pytest.mark.fault(101)
 def test_verify_notices_a_bit_or_a_cut_of_any_file_of_a_cross_validation(copy: Path) -> None:
     chance = seeded()
-    names = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
+    files = (path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file())
+    names = sorted(name for name in files if name != "report.html")
     verdict = verify_folder(copy)
     assert verdict == Verdict(n_files=len(names), damages=[], unsealed=[], notes=[])
     for name in names:
@@ -152,7 +153,8 @@ def test_the_folds_share_one_reading_of_the_store(counted: tuple[CrossValidation
     before_first, *later = counted[1]
     # Of songs of one fragment the list of chunks and each chunk once, from the search for copies on: not once an epoch.
     assert before_first <= later[0] <= len(store.songs(arrow=True)) + 1
-    assert later == [later[0]] * 3
+    # After the last fold the page reads the songs whose features it shows.
+    assert later[:-1] == [later[0]] * 2
 
 
 @pytest.mark.fault(81)

@@ -14,8 +14,8 @@ import safetensors.numpy
 
 from songbag_store.format.document import unseal_document, write_fields
 from songbag_training.errors import DamagedRun, NewerRun
-from songbag_training.fit.plan import Plan
 from songbag_training.runs.checkpoints import read_reached
+from songbag_training.runs.plan import Plan
 from songbag_training.runs.run import Run
 from songbag_training.splits.split import Split
 from tests.support.documents import NO_DOCUMENT, Damage, put, without

@@ -1,3 +1,3 @@
-"""A run put to use: predict, explain, export, embed, similar, and what it is."""
+"""A run put to use: predict, explain, export, embed, similar, report."""
 
-__all__ = ["embed", "explain", "export", "predict", "similar", "summary", "vectors"]
+__all__ = ["embed", "explain", "export", "predict", "report", "similar", "vectors"]

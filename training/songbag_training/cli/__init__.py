@@ -6,12 +6,26 @@ import typer
 
 from songbag_training.cli.comparison import runs
 from songbag_training.cli.explain import explain
-from songbag_training.cli.run import evaluate, export, info, predict, verify
+from songbag_training.cli.run import evaluate, export, info, predict, report, verify
 from songbag_training.cli.train import cross_validate, split, train
 from songbag_training.cli.vectors import embed, similar
 
 __all__ = ["commands"]
 
 commands = typer.Typer()
-for command in (train, split, cross_validate, evaluate, predict, explain, export, embed, similar, runs, info, verify):
+for command in (
+    train,
+    split,
+    cross_validate,
+    evaluate,
+    predict,
+    explain,
+    export,
+    embed,
+    similar,
+    runs,
+    info,
+    report,
+    verify,
+):
     commands.command(command.__name__.replace("_", "-"))(command)

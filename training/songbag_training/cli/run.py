@@ -1,4 +1,4 @@
-"""The commands on a run: `evaluate`, `predict`, `export`, `info` and `verify`. Heavy imports happen inside."""
+"""The commands on a run: `evaluate`, `predict`, `export`, `info`, `report`, `verify`. Heavy imports happen inside."""
 
 from __future__ import annotations
 
@@ -121,10 +121,32 @@ def info(place: Place, at: At, as_json: Annotated[bool, typer.Option("--json", h
     import json
 
     from songbag_store.sql.output import lines_of
-    from songbag_training.apply.summary import describe, info
+    from songbag_training.runs.summary import describe, info
 
     facts = info(at(place))
     say(json.dumps(facts, indent=1) if as_json else lines_of(describe(facts)))
+
+
+@with_location()
+def report(
+    place: Place,
+    at: At,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The .html file; by default report.html, a run's in its folder."
+        ),
+    ] = None,
+    embed_audio: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Of a run: put the audio of the first N songs into the page.")
+    ] = 0,
+    open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Write the page of a store, a run or a cross-validation: one HTML file, which needs no network."""
+    from songbag_training.apply.report import report as run_report
+
+    path = run_report(at(place), output, embed_audio=embed_audio, open=open)
+    say(f"page: {path}")
 
 
 @with_location()

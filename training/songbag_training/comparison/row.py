@@ -16,10 +16,10 @@ from songbag_store.storage.files import is_there, read_bounded
 from songbag_training.config import TrainConfig
 from songbag_training.errors import DamagedRun, NewerRun
 from songbag_training.evaluation.headline import headline_names
-from songbag_training.fit.plan import Plan
 from songbag_training.runs.attempt import last_attempt
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
 from songbag_training.runs.interruption import is_finished, reached, state_of
+from songbag_training.runs.plan import Plan
 from songbag_training.runs.seals import digests
 
 METRICS = "metrics.json"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from songbag_store import FeatureSpec
-from songbag_training.evaluation.score import SongScore, window_times
 from songbag_training.types import Floats
+
+if TYPE_CHECKING:
+    from songbag_training.evaluation.score import SongScore
 
 
 def probability_names(classes: Sequence[str]) -> list[str]:
@@ -30,6 +33,8 @@ def windows_schema(classes: Sequence[str]) -> pa.Schema:
 
 def windows_table(score: SongScore, spec: FeatureSpec, classes: Sequence[str]) -> pa.Table:
     """Return the windows of a song as a table. Their weights sum to 1."""
+    from songbag_training.evaluation.score import window_times  # it loads Keras, which a page does not need
+
     n_windows = len(score.weights)
     starts, ends = window_times(n_windows, spec)
     own = [pa.repeat(score.song_id, n_windows), np.arange(n_windows, dtype=np.int32), starts, ends, score.weights]

@@ -39,11 +39,12 @@ from songbag_training.evaluation.leaks import in_words, leak_lines, without_susp
 from songbag_training.evaluation.metrics import class_metrics, song_metrics
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.material import prepare
-from songbag_training.fit.plan import Plan
 from songbag_training.fit.train import go_on, refuse_others, train_on
+from songbag_training.pages.run import add_page
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION, RUN
 from songbag_training.runs.interruption import refuse_unfinished, telling, ways_on
+from songbag_training.runs.plan import Plan
 from songbag_training.runs.run import Run
 from songbag_training.runs.seals import replacing_results
 from songbag_training.songs.labels import Labels
@@ -201,7 +202,9 @@ def _train_folds(
         runs.append(_train_fold(folder / f"fold-{number}", store, plan, training, Indented(progress)))
     units = find_units(labels.songs, made.group, list(made.copies().values()))
     suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
-    return CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
+    result = CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
+    add_page(folder, progress)
+    return result
 
 
 def resume_cross_validation(

@@ -28,6 +28,7 @@ from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.fit.decision import decide
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
+from songbag_training.pages.run import add_page
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
@@ -218,7 +219,8 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
         metrics = _train_and_judge(run, material, model, checkpoint_s, progress)
     held_out = metrics["test"]
     # A fold is no judgement of its own.
-    if not is_there(run.folder.parent / CROSS_VALIDATION):
+    is_fold = is_there(run.folder.parent / CROSS_VALIDATION)
+    if not is_fold:
         notes = small_notes(held_out)
         hint = cross_validation_hint(held_out["song"]["n"], len(material.split.song_ids), bool(notes))
         for note in (*notes, *hint):
@@ -229,6 +231,8 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
     )
     for line in leak_lines(held_out):
         progress.note(line)
+    if not is_fold:
+        add_page(run.folder, progress)
     return run
 
 

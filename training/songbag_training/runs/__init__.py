@@ -8,9 +8,11 @@ __all__ = [
     "facts",
     "history",
     "interruption",
+    "plan",
     "run",
     "seals",
     "store",
+    "summary",
     "verification",
     "weights",
 ]

@@ -12,6 +12,7 @@
     metrics.json         per subset: of songs, of windows
     predictions.parquet  song_id, label, predicted, part, p_<class>...
     windows.parquet      song_id, window, start_s, end_s, weight, p_<class>...
+    report.html          the page to look at, see `songbag_training.pages`; not sealed: it is made of the other files
 
 The column of a class is ``p_`` and its name: names are unique, and no other column begins with ``p_``.
 """

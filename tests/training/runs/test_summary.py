@@ -10,8 +10,8 @@ import pytest
 import typer
 
 from songbag_store.cli import root
-from songbag_training.apply.summary import describe, info
 from songbag_training.errors import DamagedRun
+from songbag_training.runs.summary import describe, info
 from tests.support.command import songbag_here
 from tests.support.pages import ROOT
 

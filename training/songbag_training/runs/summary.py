@@ -18,10 +18,10 @@ from songbag_store.upkeep.summary import describe as describe_store, info as sto
 from songbag_store.words import counted
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.headline import headline, headline_names, shown_name
-from songbag_training.fit.plan import Plan
 from songbag_training.runs.document import RUN, parse_run_document, read_run_document
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.interruption import state_of
+from songbag_training.runs.plan import Plan
 from songbag_training.runs.verification import sealed_folder
 from songbag_training.songs.task import classes_of
 from songbag_training.splits.split import Split

@@ -1,0 +1,68 @@
+"""`report`: the page of a store, of a run or of a cross-validation. Neither Keras nor TensorFlow here."""
+
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from songbag_store.errors import UsageError
+from songbag_store.pages.collection import collection_page
+from songbag_store.pages.page import require_pages, write_page
+from songbag_store.store import StoreLike
+from songbag_training.pages.run import NAME, run_page
+from songbag_training.runs.verification import sealed_folder
+
+if TYPE_CHECKING:
+    from songbag_training.runs.run import RunLike
+
+
+def report(
+    place: StoreLike | RunLike,
+    output: str | Path | None = None,
+    *,
+    embed_audio: int = 0,
+    open: bool = False,
+) -> Path:
+    """Write the page of a store, a run or a cross-validation: one HTML file, which needs no network.
+
+    Of a run: metrics with intervals, learning curves, the confusion matrix, calibration, every song with the seconds
+    that decided, its features as a picture and its audio, the balance of classes, copies and leaks, and how to repeat
+    it. What cannot be read, such as a store that is gone, is named on the page. At most 10,000 songs are listed, the
+    surest mistakes first.
+
+    Parameters
+    ----------
+    place : SongStore, Location, Run, str or pathlib.Path
+        The store, at its snapshot; or the folder of a run or a cross-validation.
+    output : str or pathlib.Path, optional
+        The .html file; by default ``report.html``, of a run in its folder, of a store in the working folder. A page
+        that songbag made is replaced, another file is not.
+    embed_audio : int
+        Of a run: put the audio of the first so many songs of its list into the page, so that they play anywhere; up to
+        16 MB a song and 64 MB in all. The others play where the page can reach their files.
+    open : bool
+        Open the page in the browser.
+
+    Returns
+    -------
+    path : pathlib.Path
+        The file.
+
+    Raises
+    ------
+    MissingExtra
+        If the extra `pages` is not installed.
+    UsageError
+        If the output cannot be written, or is no page of songbag.
+    """
+    require_pages("report")
+    if embed_audio < 0:
+        raise UsageError(f"is {embed_audio}, not a number from 0", place="embed_audio")
+    folder = sealed_folder(place)
+    path = Path(output) if output is not None else (folder or Path()) / NAME
+    page = collection_page(cast(StoreLike, place)) if folder is None else run_page(folder, embed_audio=embed_audio)
+    write_page(page, path)
+    if open:
+        webbrowser.open(path.resolve().as_uri())
+    return path

@@ -1,0 +1,106 @@
+"""What a song sounds like to the model over its seconds, in some hundred bytes.
+
+Neighbouring windows are joined until a song has at most 64 points; probabilities and weights are kept in 255 steps.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from songbag_training.evaluation.predictions import probability_names
+from songbag_training.pages.songs import ShownSong
+from songbag_training.types import Floats
+
+MOST_BYTES = 7 * 10**6
+"""All timelines of a page."""
+_MOST_POINTS = 64
+_BATCH_NUMBERS = 2**20
+_BASE = ("song_id", "start_s", "end_s", "weight")
+
+
+def read_timelines(
+    path: Path, songs: Sequence[ShownSong], classes: Sequence[str], room_bytes: int
+) -> dict[str, dict[str, Any]]:
+    """Read the timelines of songs from `windows.parquet`, as many as there is room for.
+
+    Returns
+    -------
+    timelines : dict
+        Of each song: ``n`` points, ``begin`` and ``step`` of them in seconds, ``length`` of a window, the number of
+        windows that a point joins, ``most`` the largest weight, and ``bytes``, in base64: for each followed class its
+        probabilities in 255ths, then the weights in 255ths of the largest.
+    """
+    wanted, left = {}, room_bytes
+    for song in songs:
+        left -= (len(song.followed) + 1) * _MOST_POINTS * 4 // 3 + 120
+        if left < 0:
+            break
+        wanted[song.song_id] = song.followed
+    found = {}
+    for song_id, rows in _windows_of(path, wanted, classes):
+        found[song_id] = _timeline(rows)
+    return found
+
+
+def _windows_of(path: Path, wanted: dict[str, list[int]], classes: Sequence[str]) -> Iterator[tuple[str, list[Floats]]]:
+    """Yield the windows of each wanted song: arrays of start, end, weight and the probabilities of its classes."""
+    names = probability_names(classes)
+    current: str | None = None
+    pieces: list[Floats] = []
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(max(64, _BATCH_NUMBERS // len(classes)), columns=[*_BASE, *names]):
+            numbers = {name: batch[name].to_numpy(zero_copy_only=False) for name in (*_BASE[1:], *names)}
+            for song_id, own in _stretches(batch["song_id"]):
+                if song_id != current:
+                    if pieces:
+                        yield str(current), pieces
+                    current, pieces = song_id, []
+                if song_id in wanted:
+                    columns = [*_BASE[1:], *(names[number] for number in wanted[song_id])]
+                    pieces.append(np.stack([numbers[name][own] for name in columns]).astype(np.float64))
+    if pieces:
+        yield str(current), pieces
+
+
+def _stretches(column: pa.Array) -> Iterator[tuple[str, slice]]:
+    """Yield the songs of a column, each with its rows, which lie together."""
+    coded = column.dictionary_encode()
+    numbers = coded.indices.to_numpy()
+    ends = [*(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    names, begin = coded.dictionary.to_pylist(), 0
+    for end in ends:
+        if end > begin:
+            yield names[numbers[begin]], slice(begin, end)
+        begin = end
+
+
+def _timeline(pieces: list[Floats]) -> dict[str, Any]:
+    rows = np.concatenate(pieces, axis=1)
+    starts, ends, weights, shares = rows[0], rows[1], np.nan_to_num(rows[2]), np.nan_to_num(rows[3:])
+    n = len(starts)
+    joined = -(-n // _MOST_POINTS)
+    at = np.arange(0, n, joined)
+    counts = np.diff(np.append(at, n))
+    weights = np.add.reduceat(weights, at)
+    shares = np.add.reduceat(shares, at, axis=1) / counts
+    most = float(weights.max(initial=0.0))
+    steps = np.concatenate([shares, weights[None] / (most or 1.0)])
+    data = np.clip(steps * 255, 0, 255).round().astype(np.uint8).tobytes()
+    hop = float(starts[1] - starts[0]) if n > 1 else float(ends[0] - starts[0])
+    return {
+        "n": len(at),
+        "begin": round(float(starts[0]), 3),
+        "step": round(hop * joined, 4),
+        "end": round(float(ends[-1]), 3),
+        "length": round(float(ends[0] - starts[0]) + hop * (joined - 1), 3),
+        "joined": joined,
+        "most": float(f"{most:.4g}"),
+        "bytes": base64.b64encode(data).decode(),
+    }
