@@ -17,6 +17,7 @@ from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import dask
+import numpy as np
 import psutil
 import pyarrow as pa
 import pytest
@@ -155,6 +156,32 @@ def test_after_the_scheduler_is_killed_the_same_command_on_another_cluster_goes_
     _, said = again.communicate(timeout=PATIENCE_S)
     assert again.returncode == 0, said
     assert songs_in(tmp_path / "store") == sorted(path.name for path in slow_songs.iterdir())
+
+
+@pytest.mark.long
+@pytest.mark.skipif(not LONG, reason="librosa is loaded by five processes")
+def test_own_features_of_a_run_that_was_killed_are_finished_and_those_of_one_that_was_not(
+    tmp_path: Path, scheduler_file: Path, start: Start, slow_songs: Path
+) -> None:
+    work_for(scheduler_file, start, 2)
+    options = "--features", "examples.chroma:chroma", "--scheduler-file", scheduler_file
+    run = command(slow_songs, tmp_path / "killed", *options)
+    wait_for_parts(tmp_path / "killed")
+    run.kill()
+    run.communicate(timeout=PATIENCE_S)
+    assert run.returncode == -signal.SIGKILL
+    stores = []
+    for name in ("killed", "whole"):
+        run = command(slow_songs, tmp_path / name, *options)
+        _, said = run.communicate(timeout=PATIENCE_S)
+        assert run.returncode == 0, said
+        stores.append(SongStore.open(tmp_path / name))
+    finished, whole = stores
+    assert finished.spec == whole.spec
+    names = sorted(path.name for path in slow_songs.iterdir())
+    assert songs_in(tmp_path / "killed") == songs_in(tmp_path / "whole") == names
+    for name in names:
+        np.testing.assert_array_equal(finished.windows(name), whole.windows(name))
 
 
 class Chaos(KillWorker):
