@@ -295,6 +295,7 @@ class SongStore(Shown):
         batch_size: int = 8,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
+        rates: npt.ArrayLike | None = None,
     ) -> Bags:
         """Return bags of windows in shuffled batches of NumPy arrays, for any learner; see `Bags`.
 
@@ -304,6 +305,8 @@ class SongStore(Shown):
             Song ids, or a SQL expression over the index; by default all songs that have features.
         labels : array, shape (songs, ...), or str, optional
             A label for each song in the order given, or the column of the index that holds them.
+        rates : array, shape (songs,), optional
+            How often each of them is to come in an epoch, on the average; by default once.
 
         Raises
         ------
@@ -326,7 +329,16 @@ class SongStore(Shown):
         where, ids = (songs, None) if songs is None or isinstance(songs, str) else (None, songs)
         table = self.songs(where, ids=ids, columns=columns, arrow=True)
         given = column_labels(table, labels) if isinstance(labels, str) else labels
-        return Bags(self.inside.reader, table, given, bag_size=bag_size, batch_size=batch_size, seed=seed, shard=shard)
+        return Bags(
+            self.inside.reader,
+            table,
+            given,
+            bag_size=bag_size,
+            batch_size=batch_size,
+            seed=seed,
+            shard=shard,
+            rates=rates,
+        )
 
     def tag(self, name: str, facts: dict[str, Any] | None = None) -> None:
         """Protect this snapshot against `songbag gc`, under a name that is new.

@@ -28,6 +28,7 @@ PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-soft
 
 ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
 ClassWeight = Literal["none", "balanced"]
+Sampling = Literal["natural", "sqrt", "balanced"]
 Monitor = Literal["loss", "balanced-accuracy", "macro-f1", "average-precision"]
 
 COSTS = "cost:"
@@ -106,6 +107,15 @@ class TrainConfig(LabelConfig):
         0.1, "Of AdamW: share of each weight that a step takes away, times the learning rate.", rule=at_least(0)
     )
     class_weight: ClassWeight = declared("none", "balanced: rare classes count as much as common ones in the loss.")
+    sampling: Sampling = declared(
+        "natural",
+        "How often songs come in an epoch: natural, all alike; balanced, so that all classes come alike; sqrt, between "
+        "the two.",
+        later=True,
+    )
+    epoch_songs: int | None = declared(
+        None, "Songs of an epoch, drawn anew for each.", rule=at_least(1), absent="every training song once", later=True
+    )
     label_smoothing: float = declared(0.0, "Share of each target spread over all answers.", rule=share_below_one())
     mixup: float = _change(0.3, "Mix songs in pairs, labels too, by shares from Beta(X, X).", rule=at_least(0))
     gain_db: float = _change(0.0, "Standard deviation of a song's change of level.", rule=at_least(0), unit="dB")
@@ -141,6 +151,10 @@ class TrainConfig(LabelConfig):
     ERROR: ClassVar[type[UsageError]] = ModelError
 
     def _check(self) -> None:
+        if self.sampling != "natural" and (self.weighs_costs or self.class_weight != "none"):
+            by = "costs weigh them by their probabilities" if self.weighs_costs else "class_weight does that too"
+            what = f"rare classes come more often with {self.sampling}, and {by}"
+            raise ModelError(what, place="sampling", remedy="Leave one of the two out.")
         if self.weighs_costs and self.class_weight != "none":
             what = "costs are weighed by how probable the classes are, and class_weight changes these probabilities"
             raise ModelError(what, place="thresholds", remedy="Leave `class_weight` out: the costs weigh the classes.")

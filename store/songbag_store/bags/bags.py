@@ -13,13 +13,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_store.bags.lots import draw_windows, song_order, stretch_starts
+from songbag_store.bags.lots import draw_songs, draw_windows, in_order, stretch_starts
 from songbag_store.errors import UsageError
 from songbag_store.format.index import is_ascending
 from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.reader import FragmentReader, Pending
 from songbag_store.windows.spans import Spans
-from songbag_store.words import did_you_mean
+from songbag_store.words import counted, did_you_mean
 
 _AHEAD_BYTES = 64 << 20
 _AHEAD_BATCHES = 8
@@ -87,10 +87,10 @@ class Batch:
 class Bags:
     """Bags of a fixed number of windows of each song, in batches; made by `SongStore.bags`.
 
-    Each song comes once an epoch. A batch is a pure function of the songs, `seed`, epoch and step. So reading can start
-    at any step, and to go on later only epoch and step are needed. If a song has fewer windows than the bag, its
-    windows are repeated and the repeated ones are masked; zeros would spoil batch normalisation. If it has more, they
-    are sampled without replacement, others in each epoch.
+    Each song comes once an epoch, or as often as `rates` says. A batch is a pure function of the songs, `seed`, epoch
+    and step. So reading can start at any step, and to go on later only epoch and step are needed. If a song has fewer
+    windows than the bag, its windows are repeated and the repeated ones are masked; zeros would spoil batch
+    normalisation. If it has more, they are sampled without replacement, others in each epoch.
 
     Parameters
     ----------
@@ -108,8 +108,12 @@ class Bags:
     seed : int
         Another seed gives another order and other windows.
     shard : tuple of int
-        ``(index, count)``: this is one of `count` hosts that share the songs. In every step each host has other songs.
-        Together they have every song once an epoch, and all have the same number of steps.
+        ``(index, count)``: this is one of `count` hosts that share the songs of every step. Together they have every
+        song of an epoch once, and all have the same number of steps.
+    rates : array, shape (songs,), optional
+        How often each song is to come in an epoch, on the average of many; in one epoch it comes as often as its rate
+        says, rounded down or up, each time with other windows. An epoch has as many songs as the rates together say.
+        By default each song comes once.
     ahead_bytes : int
         The most bytes of batches that are read ahead; a larger batch is read ahead alone.
 
@@ -123,7 +127,7 @@ class Bags:
     Raises
     ------
     UsageError
-        If there are no songs, fewer songs than shards, a song twice, or another number of labels.
+        If there are no songs, fewer songs in an epoch than shards, a song twice, or another number of labels or rates.
     """
 
     def __init__(
@@ -136,14 +140,18 @@ class Bags:
         batch_size: int = 8,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
+        rates: npt.ArrayLike | None = None,
         ahead_bytes: int = _AHEAD_BYTES,
     ) -> None:
-        _check(bag_size, batch_size, shard, songs.num_rows)
+        self._rates = None if rates is None else _rates(rates, songs.num_rows)
+        self._n_draws = songs.num_rows if self._rates is None else round(float(self._rates.sum()))
+        _check(bag_size, batch_size, shard, self._n_draws)
         self.labels = None if labels is None else _labels(labels, songs.num_rows)
         if not is_ascending(songs["song_id"].combine_chunks()):
             order = pc.sort_indices(songs["song_id"])
             songs = songs.take(order)
             self.labels = None if self.labels is None else self.labels[order.to_numpy()]
+            self._rates = None if self._rates is None else self._rates[order.to_numpy()]
             if not is_ascending(songs["song_id"].combine_chunks()):
                 raise UsageError("a song is given more than once", place="bags", remedy="Give every song once.")
         self.song_ids: list[str] = songs["song_id"].to_pylist()
@@ -163,8 +171,8 @@ class Bags:
     @property
     def n_steps(self) -> int:
         """The number of batches in an epoch, the same for every shard."""
-        n_songs, count = len(self.song_ids), self.shard[1]
-        return min(math.ceil(n_songs / (self.batch_size * count)), n_songs // count)
+        count = self.shard[1]
+        return min(math.ceil(self._n_draws / (self.batch_size * count)), self._n_draws // count)
 
     def plan(self, epoch: int, step: int) -> BagPlan:
         """Return the contents of a batch; nothing is read.
@@ -176,20 +184,23 @@ class Bags:
         """
         if not 0 <= step < self.n_steps:
             raise IndexError(f"step {step} of {self.n_steps}")
-        songs = self._songs_of(epoch, step)
+        draws = self._draws_of(epoch, step)
+        songs = draws % len(self.song_ids)
         n_windows = self._n_windows[songs]
         longest = max(_STRETCH_WINDOWS, self.bag_size)
-        first = stretch_starts(songs, n_windows, longest, seed=self.seed, epoch=epoch)
+        first = stretch_starts(draws, n_windows, longest, seed=self.seed, epoch=epoch)
         length = np.minimum(n_windows, longest)
-        windows = draw_windows(songs, length, self.bag_size, seed=self.seed, epoch=epoch)
+        windows = draw_windows(draws, length, self.bag_size, seed=self.seed, epoch=epoch)
         mask = (np.arange(self.bag_size)[None, :] < length[:, None]).astype(np.float32)
         return BagPlan(epoch, step, songs, first, length, windows, mask)
 
-    def _songs_of(self, epoch: int, step: int) -> Ints:
-        """Return the songs of a step: this shard's cut of the step's cut of the epoch's order."""
+    def _draws_of(self, epoch: int, step: int) -> Ints:
+        """Return the draws of songs of a step: this shard's cut of the step's cut of the epoch's order."""
         order = self._order
         if order is None or order[0] != epoch:
-            self._order = order = epoch, song_order(len(self.song_ids), seed=self.seed, epoch=epoch)
+            every = np.arange(len(self.song_ids))
+            draws = every if self._rates is None else draw_songs(self._rates, seed=self.seed, epoch=epoch)
+            self._order = order = epoch, in_order(draws, seed=self.seed, epoch=epoch)
         return _cut(_cut(order[1], step, self.n_steps), *self.shard)
 
     def plans(self, start: tuple[int, int] = (0, 0), stop_epoch: int | None = None) -> Iterator[BagPlan]:
@@ -270,6 +281,18 @@ def _labels(labels: npt.ArrayLike, n_songs: int) -> npt.NDArray[Any]:
         n_labels = array.shape[0] if array.ndim else 1
         raise UsageError(f"{n_songs} songs and {n_labels} labels do not make bags", place="bags")
     return array
+
+
+def _rates(rates: npt.ArrayLike, n_songs: int) -> npt.NDArray[np.float64]:
+    """Return rates whose sum is a whole number."""
+    array = np.asarray(rates, np.float64)
+    if array.shape != (n_songs,):
+        raise UsageError(f"{counted(n_songs, 'song')} and {counted(array.size, 'rate')} do not make bags", place="bags")
+    total = float(array.sum())
+    if not np.isfinite(total) or total < 0.5 or array.min() < 0:
+        what = "rates say how often songs come in an epoch: none may be below 0, and together they are at least 1"
+        raise UsageError(what, place="bags")
+    return array * (round(total) / total)
 
 
 def column_labels(songs: pa.Table, column: str) -> npt.NDArray[Any]:

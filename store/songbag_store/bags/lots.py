@@ -15,7 +15,7 @@ Lots = npt.NDArray[np.uint64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ZERO = np.zeros(1, np.uint64)
-_SONGS, _STRETCH, _WINDOWS = 1, 2, 3
+_SONGS, _STRETCH, _WINDOWS, _RATES, _OFFSET = 1, 2, 3, 4, 5
 
 
 def splitmix64(values: Lots) -> Lots:
@@ -51,9 +51,42 @@ def _lots_of_epoch(seed: int, purpose: int, epoch: int) -> Lots:
     return lots(seed, purpose, epoch)
 
 
-def song_order(n_songs: int, *, seed: int, epoch: int) -> Ints:
-    """Return the order of the songs in an epoch, a permutation of ``range(n_songs)``."""
-    return np.argsort(lots(np.arange(n_songs), state=_lots_of_epoch(seed, _SONGS, epoch)), kind="stable")
+def in_order(draws: Ints, *, seed: int, epoch: int) -> Ints:
+    """Return the draws of an epoch in its order."""
+    return draws[np.argsort(lots(draws, state=_lots_of_epoch(seed, _SONGS, epoch)), kind="stable")]
+
+
+def draw_songs(rates: npt.NDArray[np.float64], *, seed: int, epoch: int) -> Ints:
+    """Draw the songs of an epoch by how often each is to come, on the average of many epochs.
+
+    Parameters
+    ----------
+    rates : float64, shape (N,)
+        Times an epoch, at least 0. Their sum is a whole number, but for rounding.
+
+    Returns
+    -------
+    draws : int64, shape (sum of rates,)
+        Ascending. Song n is drawn for the first time as n, for the second time in this epoch as N + n, then as 2 N + n.
+
+    Notes
+    -----
+    Systematic sampling (W. G. Madow, L. H. Madow, "On the theory of systematic sampling, I", Annals of Mathematical
+    Statistics 15, 1944): the songs lie side by side on a line, each as long as its rate, and from a random offset on
+    every whole step hits one. So a song comes as often as its rate says, rounded down or up. Songs of one rate lie
+    together, in another order in each epoch, so that they too come together as often as they should, within one.
+    """
+    n_songs = len(rates)
+    beside = np.lexsort((lots(np.arange(n_songs), state=_lots_of_epoch(seed, _RATES, epoch)), rates))
+    ends = np.cumsum(rates[beside])
+    ends[-1] = round(float(ends[-1]))
+    offset = (int(_lots_of_epoch(seed, _OFFSET, epoch)[0]) + 0.5) / 2.0**64
+    hits = np.diff(np.ceil(np.maximum(ends - offset, 0)).astype(np.int64), prepend=0)
+    times = np.empty(n_songs, np.int64)
+    times[beside] = hits
+    songs = np.repeat(np.arange(n_songs), times)
+    again = np.arange(len(songs)) - np.repeat(np.cumsum(times) - times, times)
+    return np.sort(songs + again * n_songs)
 
 
 def stretch_starts(songs: Ints, n_windows: Ints, longest: int, *, seed: int, epoch: int) -> Ints:
@@ -71,7 +104,7 @@ def draw_windows(songs: Ints, n_windows: Ints, bag_size: int, *, seed: int, epoc
     Parameters
     ----------
     songs : int64, shape (B,)
-        Positions of the songs; the lots depend on them.
+        Draws of the songs, see `draw_songs`; the lots depend on them.
     n_windows : int64, shape (B,)
         The number of windows to draw from.
     bag_size : int

@@ -118,6 +118,45 @@ def test_a_song_has_the_same_windows_in_every_number_of_shards(store: SongStore)
     assert drawn[0] == drawn[1]
 
 
+@settings(max_examples=25)
+@given(count=st.integers(1, 5), batch_size=st.integers(1, 40), seed=st.integers(0, 99), epoch=st.integers(0, 99))
+def test_shards_share_the_songs_of_an_epoch_in_which_some_come_more_often(
+    store: SongStore, count: int, batch_size: int, seed: int, epoch: int
+) -> None:
+    rates = np.where(np.arange(len(IDS)) < 4, 3.0, 0.25)
+    n_draws = round(rates.sum())
+    options = {"batch_size": batch_size, "seed": seed, "rates": rates}
+    shards = [made(store, shard=(index, count), **options) for index in range(count)]
+    plans = [list(shard.plans((epoch, 0), epoch + 1)) for shard in shards]
+    assert {len(one) for one in plans} == {min(-(-n_draws // (batch_size * count)), n_draws // count)}
+    songs = np.concatenate([plan.songs for one in plans for plan in one])
+    assert len(songs) == n_draws
+    assert [[shards[0].song_ids[song] for song in songs].count(song_id) for song_id in IDS[:4]] == [3, 3, 3, 3]
+    step = len(plans[0]) - 1
+    directly = made(store, shard=(0, count), **options).plan(epoch, step)
+    np.testing.assert_array_equal(plans[0][step].windows, directly.windows)
+
+
+def test_a_song_that_comes_again_comes_with_other_windows_and_its_label(store: SongStore) -> None:
+    songs = store.songs(arrow=True)
+    most = songs["song_id"][int(np.argmax(songs["n_windows"].to_numpy()))].as_py()
+    rates = [8.0 if song_id == most else 0.5 for song_id in IDS]
+    for order in (1, -1):
+        bags = store.bags(IDS[::order], IDS[::order], bag_size=4, batch_size=100, rates=rates[::order])
+        batch = bags.batch(0, 0)
+        assert batch.labels is not None
+        assert batch.labels.tolist() == [bags.song_ids[song] for song in batch.songs]
+        drawn = bags.plan(0, 0).windows[batch.labels == most].tolist()
+        assert len(drawn) == 8
+        assert len(set(map(tuple, drawn))) > 4
+
+
+@pytest.mark.parametrize("rates", [[1.0], [-1.0] + [2.0] * 35, [0.01] * 36, [np.nan] * 36, [np.inf] * 36])
+def test_rates_that_make_no_epoch_are_refused(store: SongStore, rates: list[float]) -> None:
+    with pytest.raises(UsageError, match="rate"):
+        made(store, rates=rates)
+
+
 @settings(max_examples=40)
 @given(bag_size=st.integers(1, 20), epoch=st.integers(0, 100))
 def test_a_bag_holds_windows_of_its_song_without_repeating_a_real_one(

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given, strategies as st
 
-from songbag_store.bags.lots import draw_windows, lots, song_order, splitmix64, stretch_starts
+from songbag_store.bags.lots import draw_songs, draw_windows, in_order, lots, splitmix64, stretch_starts
 
 
 def test_splitmix64_gives_the_published_sequence() -> None:
@@ -16,7 +17,39 @@ def test_the_order_of_keys_counts() -> None:
 
 
 def test_an_order_that_was_once_drawn_never_changes() -> None:
-    assert song_order(8, seed=0, epoch=0).tolist() == [4, 7, 2, 0, 3, 1, 6, 5]
+    assert in_order(np.arange(8), seed=0, epoch=0).tolist() == [4, 7, 2, 0, 3, 1, 6, 5]
+
+
+def test_a_draw_by_rates_never_changes() -> None:
+    assert draw_songs(np.array([2.5, 0.25, 0.25, 1.0, 1.0]), seed=0, epoch=3).tolist() == [0, 2, 3, 4, 5]
+
+
+@given(
+    weights=st.lists(st.sampled_from([0.0, 0.1, 1 / 3, 0.5, 1.0, 7.0]), min_size=1, max_size=40).filter(any),
+    n_draws=st.integers(1, 100),
+    seed=st.integers(0, 2**32 - 1),
+    epoch=st.integers(0, 10**6),
+)
+def test_a_song_comes_as_often_as_its_rate_says_rounded_down_or_up(
+    weights: list[float], n_draws: int, seed: int, epoch: int
+) -> None:
+    rates = np.array(weights) / sum(weights) * n_draws
+    draws = draw_songs(rates, seed=seed, epoch=epoch)
+    assert len(draws) == n_draws == len(set(draws.tolist()))
+    songs, again = draws % len(rates), draws // len(rates)
+    times = np.bincount(songs, minlength=len(rates))
+    assert (np.abs(times - rates) < 1 + 1e-9).all()
+    assert all(sorted(again[songs == song]) == list(range(times[song])) for song in range(len(rates)))
+    for rate in set(rates.tolist()):
+        alike = rates == rate
+        assert abs(times[alike].sum() - rate * alike.sum()) < 1 + 1e-9
+
+
+def test_over_many_epochs_every_song_comes_as_often_as_its_rate_says() -> None:
+    rates = np.repeat([0.02, 0.4, 2.3], [50, 25, 10])
+    times = sum(np.bincount(draw_songs(rates, seed=1, epoch=epoch) % 85, minlength=85) for epoch in range(2000))
+    # Of 2,000 independent draws; the standard deviation is at most sqrt(0.5 * 0.5 / 2000) = 0.011.
+    np.testing.assert_allclose(np.asarray(times) / 2000, rates, atol=5 * 0.0112)
 
 
 def test_windows_are_drawn_evenly() -> None:

@@ -27,6 +27,7 @@ from songbag_training.runs.history import History
 from songbag_training.runs.run import Run
 from songbag_training.songs.augmentation import augmentation
 from songbag_training.songs.bags import BagDataset
+from songbag_training.songs.sampling import song_rates
 
 _BEST_EPOCH_LOST = f"Restore it from a copy, or delete {checkpoints.NAME} to train the run from its beginning."
 
@@ -38,7 +39,7 @@ def compiled_model(material: Material) -> keras.Model:
     """Build the model, normalised by the training songs, ready to fit."""
     songs, _ = material.subset("train")
     config, task = material.config, material.labels.task
-    n_steps = -(-songs.num_rows // config.batch_size)
+    n_steps = -(-material.n_epoch_songs // config.batch_size)
     with find_strategy(config.batch_size).scope(), precision(config.mixed_precision):
         model = song_model(
             material.store.spec,
@@ -80,7 +81,15 @@ def fit(run: Run, material: Material, model: keras.Model, *, checkpoint_s: float
     reached = read_reached(run.folder / checkpoints.NAME, sealed=run.is_sealed)
     songs, targets = material.subset("train")
     bag_size = _bag_size(songs, config)
-    bags = BagDataset(material.store, songs, targets, bag_size=bag_size, batch_size=config.batch_size, seed=config.seed)
+    bags = BagDataset(
+        material.store,
+        songs,
+        targets,
+        bag_size=bag_size,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        rates=song_rates(targets, config.sampling, config.epoch_songs),
+    )
     if reached.step >= bags.n_steps or reached.epoch > config.epochs:
         raise DamagedRun("is of another training", place=str(run.folder / checkpoints.NAME))
     if reached.step:

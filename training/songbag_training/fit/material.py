@@ -64,6 +64,11 @@ class Material:
             return None
         return self.labels.task.balanced_weights(self.labels.targets(self.split.rows_of("train")))
 
+    @property
+    def n_epoch_songs(self) -> int:
+        """The number of songs in an epoch."""
+        return self.config.epoch_songs or self.split.counts()["train"]
+
     def subset(self, name: Subset) -> tuple[pa.Table, Targets]:
         """Return the index rows of one subset, and the labels of its songs as numbers."""
         rows = self.split.rows_of(name)

@@ -27,7 +27,7 @@ class BagDataset(Bags):
     """Batches of bags, with a fixed number of windows of each song, and the songs' labels.
 
     A batch is a pure function of the songs, `seed`, epoch and step, so reading can start at any step: see `Bags`. Each
-    song comes once an epoch.
+    song comes once an epoch, or as often as `rates` says.
 
     A batch has ``windows``, shape (B, K, C, T), and ``mask``, shape (B, K), float32: 1 for windows, 0 for repeated
     ones, which fill the bag of a song with too few. B counts songs, K windows, C bands or coefficients, T frames. A
@@ -55,6 +55,8 @@ class BagDataset(Bags):
         Another seed gives another order and other windows.
     shard : tuple of int
         ``(index, count)``: number of this host, and how many hosts share the songs.
+    rates : array, shape (n,), optional
+        How often each song is to come in an epoch, on the average of many: see `songbag_training.songs.sampling`.
 
     Attributes
     ----------
@@ -91,6 +93,7 @@ class BagDataset(Bags):
         batch_size: int = 8,
         seed: int = 0,
         shard: tuple[int, int] = (0, 1),
+        rates: npt.ArrayLike | None = None,
     ) -> None:
         given: npt.NDArray[Any] = np.asarray(labels)
         super().__init__(
@@ -101,6 +104,7 @@ class BagDataset(Bags):
             batch_size=batch_size,
             seed=seed,
             shard=shard,
+            rates=rates,
         )
         self.failure: Exception | None = None
         self._ahead = _NOTHING_AHEAD
