@@ -1,0 +1,118 @@
+"""The page of a collection: what it says of stores of every kind, and that it stays small."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from songbag_store.pages import songs as page_songs
+from songbag_store.pages.collection import collection_page
+from songbag_store.pages.page import Page, write_page
+from tests.support.labelled import songs_of_classes, tagged_songs, write_store
+
+SCRIPT = "<script>alert(1)</script>"
+FAILED = {"label": None, "status": "failed", "error_code": "corrupt", "error": "<b>cut off</b>"}
+FACTS = {"duration_s": 3.0, "source_sample_rate_hz": 44_100, "source_format": "flac", "channels": 2, "sample_peak": 0.5}
+
+
+def of(folder: Path, songs: list[dict[str, Any]], **options: Any) -> Page:
+    return collection_page(write_store(folder / "store", songs, **options))
+
+
+def text_of(page: Page) -> str:
+    """Return the words and the data of a page, without its scripts."""
+    return re.sub(r"<script(?! type=.application/json)[^>]*>.*?</script>", "", page.html(), flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
+    """Return the page of songs with odd names, facts and columns, some of them failed."""
+    made = [dict(one, **FACTS) for one in songs_of_classes({"</style>": 5, SCRIPT: 4}, seed=3)]
+    made[0] |= {"clipped_share": 0.2, "content_sha256": "a" * 64}
+    made[1] |= {"silent_share": 0.8, "content_sha256": "a" * 64}
+    made[2] |= {"highest_hz": 9000.0, "truncated": True}
+    for number, one in enumerate(made):
+        one |= {"</style>": float(number), "flag": number % 2 == 0, "nested": [{"a": 1}], "nan": float("nan")}
+    further = [pa.field("</style>", pa.float64()), pa.field("flag", pa.bool_()), pa.field("nothing", pa.null())]
+    further += [pa.field("nested", pa.list_(pa.struct([("a", pa.int64())]))), pa.field("nan", pa.float64())]
+    failed = [dict(FAILED, song_id=f"{SCRIPT}/{number}") for number in range(3)]
+    return of(tmp_path_factory.mktemp("collection"), [*made, *failed], further=further)
+
+
+def test_it_says_what_is_in_the_store(page: Page) -> None:
+    titles = [section.title for section in page.sections]
+    assert titles[:3] == ["What it holds", "Songs by label", "Songs by </style>"]
+    assert titles[-6:] == [
+        *("Distributions", "Map of songs", "Features of some songs"),
+        *("Songs to listen to", "Copies", "Songs that failed"),
+    ]
+    text = text_of(page)
+    assert "1 song is byte for byte a song that is there already" in text
+    for said in ("clipped in 20.0% of its samples", "silent for 80% of the time", "nothing above 9,000 Hz"):
+        assert said in text
+    causes = next(block for block in page.sections[-1].blocks if getattr(block, "key", "") == "causes")
+    assert [column.values for column in causes.columns][:2] == [["corrupt"], [3]]  # type: ignore[attr-defined]
+
+
+def test_names_of_strangers_are_no_markup(page: Page) -> None:
+    text = text_of(page)
+    assert SCRIPT not in text
+    assert "<b>cut" not in text
+    assert text.count("</style>") == 1
+    json.dumps(page.data, allow_nan=False)
+
+
+def test_songs_are_coloured_by_any_column_that_divides_them(page: Page) -> None:
+    groups = {one["name"]: one for one in page.data["columns"]}
+    assert list(groups) == ["label", "</style>", "flag"]
+    assert groups["label"]["groups"] == ["</style>", SCRIPT]
+    assert set(groups["</style>"]["of"]) == set(range(7))
+    assert len(page.data["ids"]) == len(page.data["x"]) == len(page.data["details"]) == 9
+    assert page.data["audio"] == [None] * 9
+    assert len(page.data["pictures"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("songs", "options", "sections"),
+    [
+        ([], {}, ["holds", "failures"]),
+        ([dict(FAILED, song_id="x")], {}, ["holds", "failures"]),
+        (songs_of_classes({"a": 1}), {}, ["holds", "sizes", "windows", "sound", "copies", "failures"]),
+        (tagged_songs(8), {"label_type": pa.list_(pa.string())}, ["songs", "sound"]),
+    ],
+    ids=["empty", "failed", "one", "tagged"],
+)
+def test_every_store_has_a_page(tmp_path: Path, songs: list, options: dict, sections: list[str]) -> None:  # type: ignore[type-arg]
+    page = of(tmp_path, songs, **options)
+    assert set(sections) <= {section.key for section in page.sections}
+    write_page(page, tmp_path / "report.html")
+    write_page(page, tmp_path / "report.html")
+    assert (tmp_path / "report.html").stat().st_size < 4_000_000
+
+
+def test_a_large_collection_has_a_page_of_bounded_size(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_songs, "MOST_ON_MAP", 4)
+    store = write_store(tmp_path / "store", songs_of_classes({"a": 20, "b": 20}))
+    few = collection_page(store)
+    assert len(few.data["ids"]) == 4
+    assert few.data["ids"][-1] == "b/19"
+    monkeypatch.undo()
+    # 40 songs take 36 rows more of ids, places, details and colours than 4: what 3,000 take follows.
+    whole = collection_page(store)
+    a_song = (len(json.dumps(dict(whole.data))) - len(json.dumps(dict(few.data)))) / 36
+    assert a_song * page_songs.MOST_ON_MAP < 10_000_000
+
+
+def test_numbers_are_cut_into_groups_of_like_size(tmp_path: Path) -> None:
+    songs = [dict(one, x=float(number)) for number, one in enumerate(songs_of_classes({"a": 14}))]
+    page = of(tmp_path, songs, further=[pa.field("x", pa.float64())])
+    own = next(one for one in page.data["columns"] if one["name"] == "x")
+    assert np.bincount(own["of"]).tolist() == [2] * 7
