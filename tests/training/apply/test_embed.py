@@ -23,6 +23,7 @@ from songbag_store.errors import Interrupted, SpecError, SpecMismatch, UsageErro
 from songbag_store.format.spec import EMBEDDING
 from songbag_store.likeness.copies import find_copies
 from songbag_store.progress import Lines, Silent
+from songbag_store.storage.location import Location
 from songbag_store.upkeep.change import relabel, remove
 from songbag_store.upkeep.summary import describe, info
 from songbag_store.upkeep.verify import verify
@@ -33,6 +34,7 @@ from songbag_training.apply.embedding import EmbeddingWriter, embedding_plan
 from songbag_training.errors import RunNotFound
 from songbag_training.evaluation.score import Piece, SongScorer, stored_pieces, window_times
 from songbag_training.runs.run import Run
+from tests.support import objects
 from tests.support.labelled import SPEC
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import Windows, fail, fill
@@ -277,3 +279,17 @@ def test_embeddings_are_trained_on_and_predicted_from(run: Run, store: SongStore
     (score,) = scorer.score(stored_pieces(done.store, places, 100))
     ((_, outputs),) = scorer.embeddings(stored_pieces(done.store, places, 100))
     np.testing.assert_allclose(vectors["vector"][3].as_py(), score.weights @ outputs, rtol=1e-3, atol=1e-5)
+
+
+def test_embeddings_go_into_a_bucket_and_only_what_is_missing_comes_later(
+    run: Run, source: SongStore, embedded: SongStore, s3_url: str, s3_endpoint: str
+) -> None:
+    bucket = Location(s3_url, objects.options(s3_endpoint))
+    first = embed(run, source, bucket, progress=Silent())
+    again = embed(run, source, bucket, progress=Silent())
+    assert (first.n_songs, first.n_failed, again.n_songs, again.n_known) == (6, 1, 0, 7)
+    store = SongStore.open(bucket)
+    assert store.spec == embedded.spec
+    for song_id in IDS:
+        np.testing.assert_array_equal(store.windows(song_id), embedded.windows(song_id))
+    assert verify(store, full=True) == []
