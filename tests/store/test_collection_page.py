@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,30 @@ def test_numbers_are_cut_into_groups_of_like_size(tmp_path: Path) -> None:
     page = of(tmp_path, songs, further=[pa.field("x", pa.float64())])
     own = next(one for one in page.data["columns"] if one["name"] == "x")
     assert np.bincount(own["of"]).tolist() == [2] * 7
+
+
+@pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs Chromium")
+def test_in_a_browser_the_map_is_coloured_and_a_song_is_shown_without_an_error(page: Page, tmp_path: Path) -> None:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    write_page(page, tmp_path / "report.html")
+    options = webdriver.ChromeOptions()
+    for one in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"):
+        options.add_argument(one)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        browser.get((tmp_path / "report.html").as_uri())
+        shown = "return document.querySelector('#song h3').textContent"
+        assert browser.execute_script(shown) == page.data["ids"][0]
+        choose = "const e = document.querySelector(arguments[0]); e[arguments[1]] = arguments[2];"
+        choose += "e.dispatchEvent(new Event('change'))"
+        browser.execute_script(choose, "#map input", "value", page.data["ids"][3])
+        assert browser.execute_script(shown) == page.data["ids"][3]
+        names = "return [...document.querySelectorAll('#map .legend span')].map((one) => one.textContent)"
+        assert browser.execute_script(names) == page.data["columns"][0]["groups"]
+        browser.execute_script(choose, "#colour", "selectedIndex", 1)
+        assert browser.execute_script(names) == page.data["columns"][1]["groups"]
+        assert len(browser.find_elements("css selector", "#pictures img")) == 6
+        assert browser.get_log("browser") == []
+    finally:
+        browser.quit()

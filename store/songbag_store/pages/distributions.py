@@ -60,7 +60,11 @@ def distributions(store: SongStore) -> list[Block]:
 
 def _spread(values: npt.NDArray[np.float32]) -> str:
     low, middle, high = np.quantile(values.astype(np.float64), [0, 0.5, 1])
-    return f"{low:,.4g} to {high:,.4g}, half of the {counted(len(values), 'song')} up to {middle:,.4g}."
+    return f"{_shown(low)} to {_shown(high)}, half of the {counted(len(values), 'song')} up to {_shown(middle)}."
+
+
+def _shown(number: float) -> str:
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"
 
 
 def _histogram(key: str, words: str, unit: str, values: npt.NDArray[np.float32]) -> Chart:
@@ -71,7 +75,7 @@ def _histogram(key: str, words: str, unit: str, values: npt.NDArray[np.float32])
     cut = int((own > high).sum())
     counts, ends = np.histogram(own[own <= high], bins=_BINS)
     if cut:
-        words += f" {counted(cut, 'song')} above {high:,.4g} not drawn."
+        words += f" {counted(cut, 'song')} above {_shown(high)} not drawn."
     columns = {
         "left": ends[:-1].tolist(),
         "right": ends[1:].tolist(),

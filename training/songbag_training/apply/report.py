@@ -31,6 +31,9 @@ def report(
     it. What cannot be read, such as a store that is gone, is named on the page. At most 10,000 songs are listed, the
     surest mistakes first.
 
+    Of a store: hours, classes, distributions, a map of at most 3,000 songs coloured by any column, features of some
+    songs as pictures, songs that sound wrong, copies, and failures by cause with what to do.
+
     Parameters
     ----------
     place : SongStore, Location, Run, str or pathlib.Path
