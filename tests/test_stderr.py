@@ -45,6 +45,8 @@ OF_RUNS = {
     "evaluate RUN": (0, ""),
     "info RUN": (0, ""),
     "runs .": (0, ""),
+    "compare RUN folds": (0, ""),
+    "compare RUN nowhere": (1, "nowhere: "),
     "runs nowhere": (1, "nowhere: "),
     "report RUN": (0, ""),
     "report STORE -o page.html": (0, ""),

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from songbag_training.apply.predict import predict as predict
     from songbag_training.apply.report import report as report
     from songbag_training.apply.similar import similar as similar
+    from songbag_training.comparison.compare import Comparison as Comparison, compare as compare
     from songbag_training.comparison.listing import runs as runs
     from songbag_training.config import TrainConfig as TrainConfig
     from songbag_training.fit.cross_validation import (
@@ -95,6 +96,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.apply.predict": ("predict",),
         "songbag_training.apply.report": ("report",),
         "songbag_training.apply.similar": ("similar",),
+        "songbag_training.comparison.compare": ("Comparison", "compare"),
         "songbag_training.comparison.listing": ("runs",),
         "songbag_training.config": ("TrainConfig",),
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),

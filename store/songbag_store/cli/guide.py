@@ -34,6 +34,7 @@ GUIDE: dict[str, dict[str, str]] = {
     },
     "Use a run": {
         "runs": "songbag runs my-runs --sort balanced-accuracy",
+        "compare": "songbag compare my-run my-other-run",
         "evaluate": "songbag evaluate my-run",
         "report": "songbag report my-run --open",
         "predict": "songbag predict my-run new-songs -o predictions.csv",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from songbag_training.cli.comparison import runs
+from songbag_training.cli.comparison import compare, runs
 from songbag_training.cli.explain import explain
 from songbag_training.cli.run import evaluate, export, info, predict, report, verify
 from songbag_training.cli.train import cross_validate, split, train
@@ -24,6 +24,7 @@ for command in (
     embed,
     similar,
     runs,
+    compare,
     info,
     report,
     verify,

@@ -1,9 +1,9 @@
-"""The command `runs`. Heavy imports happen inside."""
+"""The commands `runs` and `compare`. Heavy imports happen inside."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -40,3 +40,32 @@ def runs(
         say(f"{plain_name(row.name)}: {row.state}, {plain_text(row.note)}")
     if len(noted) > _MOST_NOTES and output is None:
         say(f"... {len(noted) - _MOST_NOTES} more notes; --format csv gives all of them")
+
+
+def compare(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN RUN...", help="Runs or cross-validations; two or more.")
+    ],
+    table: Annotated[
+        Literal["metrics", "settings", "classes", "songs", "tests", "origins"] | None,
+        typer.Option(help="Write this table alone; metrics with --format or -o."),
+    ] = None,
+    form: Form = None,
+    output: Output = None,
+) -> None:
+    """Compare runs with the first one, on the songs that both tested: paired differences, and songs that flipped."""
+    from songbag_store.sql.output import chosen_format, write_table
+    from songbag_training.comparison.compare import compare as run
+
+    chosen = chosen_format(form, output)
+    found = run(*folders)
+    if table or form or output:
+        write_table(found.tables[table or "metrics"], chosen, output)
+    else:
+        for name, one in found.tables.items():
+            if one.num_rows:
+                say(f"{name}:")
+                write_table(one, "table", None)
+                say("")
+    for note in found.notes if not (form or output) else ():
+        say(plain_text(note))

@@ -1,3 +1,3 @@
 """Runs side by side: a row a run, and paired differences."""
 
-__all__ = ["listing"]
+__all__ = ["compare", "listing"]

@@ -1,0 +1,164 @@
+"""`compare`: runs and cross-validations on the songs that both tested. Neither Keras nor TensorFlow here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import pyarrow as pa
+
+from songbag_store.errors import SongbagError, UsageError
+from songbag_store.sql.shown import Shown
+from songbag_store.storage.location import Location
+from songbag_store.terminal import plain_name
+from songbag_store.upkeep.difference import diff, diff_text
+from songbag_training.comparison.judged import Judged
+from songbag_training.comparison.listing import shown_settings
+from songbag_training.comparison.pair import Pair
+from songbag_training.comparison.row import read_row
+
+if TYPE_CHECKING:
+    from songbag_training.runs.run import RunLike
+
+TableName = Literal["metrics", "settings", "classes", "songs", "tests", "origins"]
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Comparison(Shown):
+    """The result of `compare`; see there for the tables.
+
+    Attributes
+    ----------
+    tables : dict
+        Arrow tables by their names.
+    notes : list of str
+        What was left out, and what intervals rest on.
+    """
+
+    tables: dict[str, pa.Table]
+    notes: list[str]
+
+    def table(self, name: TableName = "metrics", *, arrow: bool = False) -> Any:
+        """Return a table, as pandas, or as Arrow with ``arrow=True``."""
+        if name not in self.tables:
+            remedy = f"Choose one of {', '.join(get_args(TableName))}."
+            raise UsageError(f"there is no table {name!r}", place="table", remedy=remedy)
+        return self.tables[name] if arrow else self.tables[name].to_pandas()
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        for row in self.tables["metrics"].to_pylist():
+            if row["metric"] == "accuracy":
+                yield f"{row['run']}, accuracy minus that of the first", row["difference"]
+        yield "tables", ", ".join(self.tables)
+
+
+def compare(*runs: RunLike) -> Comparison:
+    """Compare runs and cross-validations with the first of them, each on the songs that both tested.
+
+    Of a run these are its test songs; of a cross-validation all songs, each by the fold that did not train on it.
+
+    Parameters
+    ----------
+    *runs : Run, str or pathlib.Path
+        Two or more folders of finished runs or cross-validations, of one label.
+
+    Returns
+    -------
+    comparison : Comparison
+        Its tables: ``metrics`` (of each run: `metric`, `songs`, `reference`, `value`, `difference`, and the ends `low`
+        and `high` of its 95 % interval, by `songbag_training.evaluation.intervals.paired_intervals`), ``settings``
+        that differ, ``classes`` (the recall of each class, `songbag_training.comparison.pair.Pair.class_gains`),
+        ``songs`` that flipped, ``tests`` (McNemar's exact test), and ``origins``: how much of the difference of the
+        reported accuracies comes from songs relabelled, added or removed.
+
+    Raises
+    ------
+    UsageError
+        If fewer than two are given, they are of different labels or tasks, or no song was tested by both.
+    RunNotFound
+        If one is not finished.
+
+    Examples
+    --------
+    >>> songbag.compare("first", "second").table("metrics")
+    """
+    if len(runs) < 2:
+        raise UsageError("it takes two runs to compare", place="runs", remedy="Name two or more folders.")
+    folders = [Path(run) if isinstance(run, str | Path) else run.folder for run in runs]
+    names = _names(folders)
+    first, *others = (Judged.read(run, name) for run, name in zip(runs, names, strict=True))
+    pairs = [Pair.of(first, other) for other in others]
+    notes = [note for pair in pairs for note in (*pair.notes, *_between(pair))]
+    made = {
+        "metrics": _table(_METRICS, (row for pair in pairs for row in _metric_rows(pair))),
+        "settings": _settings(folders, names),
+        "classes": _table(_CLASSES, (row for pair in pairs for row in _class_rows(pair))),
+        "songs": pa.concat_tables(pair.flips() for pair in pairs),
+        "tests": _table(_TESTS, ((pair.other.name, *pair.mcnemar()) for pair in pairs)),
+        "origins": _table(_ORIGINS, ((pair.other.name, *one) for pair in pairs for one in pair.origins() if one[1])),
+    }
+    return Comparison(made, list(dict.fromkeys(notes)))
+
+
+_TEXT, _COUNT, _SHARE = pa.string(), pa.int64(), pa.float64()
+_METRICS = {"run": _TEXT, "metric": _TEXT, "songs": _COUNT, "reference": _SHARE, "value": _SHARE, "difference": _SHARE}
+_METRICS |= {"low": _SHARE, "high": _SHARE, "note": _TEXT}
+_CLASSES = {"run": _TEXT, "class": _TEXT, "songs": _COUNT, "reference": _SHARE, "value": _SHARE, "difference": _SHARE}
+_CLASSES |= {"low": _SHARE, "high": _SHARE}
+_TESTS = {"run": _TEXT, "gained": _COUNT, "lost": _COUNT, "p": _SHARE}
+_ORIGINS = {"run": _TEXT, "because": _TEXT, "songs": _COUNT, "difference": _SHARE}
+
+
+def _table(columns: dict[str, pa.DataType], rows: Any) -> pa.Table:
+    found = list(rows)
+    own = [pa.array([row[number] for row in found], kind) for number, kind in enumerate(columns.values())]
+    return pa.table(own, names=list(columns))
+
+
+def _metric_rows(pair: Pair) -> Iterator[tuple[Any, ...]]:
+    values, others, intervals = pair.metrics()
+    for name, value in values.items():
+        other = others[name]
+        if name != "n" and value is not None and other is not None:
+            low, high = intervals.ends.get(name) or (None, None)
+            why = "" if low is not None else intervals.reasons.get(name, "no formula for its interval")
+            yield pair.other.name, name, len(pair.song_ids), value, other, other - value, low, high, why
+
+
+def _class_rows(pair: Pair) -> Iterator[tuple[Any, ...]]:
+    for name, n, first, second, ends in pair.class_gains():
+        yield pair.other.name, name, n, first, second, second - first, *(ends or (None, None))
+
+
+def _settings(folders: Sequence[Path], names: Sequence[str]) -> pa.Table:
+    rows = [read_row(folder, name, False) for folder, name in zip(folders, names, strict=True)]
+    shown = shown_settings(rows, False)
+    columns = {"setting": pa.array(shown, _TEXT)}
+    for row in rows:
+        columns[row.name] = pa.array(
+            [None if (own := row.settings.get(one)) is None else str(own) for one in shown], _TEXT
+        )
+    return pa.table(columns)
+
+
+def _between(pair: Pair) -> list[str]:
+    """Say what changed in the store between the snapshots of two runs, where it can be read."""
+    one, two = pair.reference.facts, pair.other.facts
+    if one.store_uuid != two.store_uuid or one.snapshot == two.snapshot:
+        return []
+    before, after = sorted((one.snapshot, two.snapshot))
+    try:
+        return [diff_text(diff(Location(two.store_location), before, after, arrow=True), before, after)]
+    except SongbagError as error:
+        return [f"What changed from snapshot {before} to {after} cannot be read: {error.what}."]
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return a different name for each folder: its own, or the path where two have the same."""
+    short = [plain_name(folder.absolute().name) for folder in folders]
+    if len(set(short)) == len(short):
+        return short
+    paths = [plain_name(str(folder)) for folder in folders]
+    return [f"{path} ({number})" if paths.count(path) > 1 else path for number, path in enumerate(paths, 1)]

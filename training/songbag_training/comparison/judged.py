@@ -1,0 +1,136 @@
+"""`Judged`: what a run or a cross-validation said of the songs that it tested. Neither Keras nor TensorFlow here."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from songbag_store.format.document import reason
+from songbag_store.storage.files import is_there
+from songbag_training.errors import DamagedRun, RunNotFound
+from songbag_training.fit.plan import Plan
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_run_document, read_run_document
+from songbag_training.runs.facts import RunFacts
+from songbag_training.runs.seals import digests, file_fault
+from songbag_training.splits.split import Split
+from songbag_training.types import Label
+
+if TYPE_CHECKING:
+    from songbag_training.runs.run import RunLike
+
+_PREDICTIONS = "predictions.parquet"
+_WRITE_AGAIN = "`songbag evaluate RUN`, or the same `songbag cross-validate`, writes it again."
+
+
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A finished run or cross-validation with the predictions of the songs that it tested.
+
+    Attributes
+    ----------
+    name : str
+    folder : pathlib.Path
+    facts : RunFacts
+        Of the run, or of the first fold.
+    tested : pyarrow.Table
+        Of the test songs, or of all songs of a cross-validation by the fold that did not train on them.
+    learned : frozenset of str
+        Songs that it trained on or validated with; of a cross-validation none.
+    split : Split
+    """
+
+    name: str
+    folder: Path
+    facts: RunFacts
+    tested: pa.Table
+    learned: frozenset[str]
+    split: Split
+
+    @classmethod
+    def read(cls, run: RunLike, name: str) -> Judged:
+        """Read a folder.
+
+        Raises
+        ------
+        RunNotFound
+            If nothing finished is there.
+        DamagedRun
+            If a file is missing or has changed.
+        """
+        folder = Path(run) if isinstance(run, str | Path) else run.folder
+        if not is_there(folder / RUN) and is_there(folder / CROSS_VALIDATION):
+            plan = Plan.open(folder)
+            if not is_there(folder / _PREDICTIONS):
+                raise _unfinished(folder, "cross-validation")
+            table = _predictions(folder, digests(plan, _PREDICTIONS))
+            return cls(name, folder, _facts(folder / "fold-1"), table, frozenset(), _split(folder))
+        if not is_there(folder / RUN):
+            remedy = "Give the folders of runs or cross-validations; `songbag runs DIR` lists them."
+            raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy)
+        facts = _facts(folder)
+        if facts.finished_at is None:
+            raise _unfinished(folder, "training")
+        table = _predictions(folder, digests(facts, _PREDICTIONS))
+        is_test = pc.equal(table["part"], "test")
+        learned = frozenset(table["song_id"].filter(pc.invert(is_test)).to_pylist())
+        return cls(name, folder, facts, table.filter(is_test), learned, _split(folder))
+
+    @property
+    def several(self) -> bool:
+        """Whether a song may be of several classes."""
+        return self.facts.task == "multi-label"
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """The row of each tested song."""
+        return {song_id: row for row, song_id in enumerate(self.tested["song_id"].to_pylist())}
+
+    @cached_property
+    def labels(self) -> list[Label]:
+        """The label of each tested song, as it was when it was tested."""
+        return _labels(self.tested["label"])
+
+    @cached_property
+    def said(self) -> list[Label]:
+        """What was predicted of each tested song."""
+        return _labels(self.tested["predicted"])
+
+    @cached_property
+    def songs(self) -> frozenset[str]:
+        """All songs that it knew, in whichever part."""
+        return frozenset(self.split.song_ids)
+
+
+def _facts(folder: Path) -> RunFacts:
+    return read_run_document(folder / RUN, partial(parse_run_document, RunFacts), "Restore it from a copy.")
+
+
+def _split(folder: Path) -> Split:
+    return Split.read(folder / "split.parquet")
+
+
+def _unfinished(folder: Path, kind: str) -> RunNotFound:
+    remedy = "Go on with it: the command that began it, with --resume."
+    return RunNotFound(f"the {kind} was not finished", place=str(folder), remedy=remedy)
+
+
+def _predictions(folder: Path, wanted: set[str]) -> pa.Table:
+    path = folder / _PREDICTIONS
+    fault = file_fault(path, wanted) if wanted else None
+    if fault:
+        raise DamagedRun(fault, place=str(path), remedy=_WRITE_AGAIN)
+    try:
+        return pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedRun(f"cannot be read ({reason(error)})", place=str(path), remedy=_WRITE_AGAIN) from error
+
+
+def _labels(column: pa.ChunkedArray) -> list[Any]:
+    values = column.to_pylist()
+    return [own if isinstance(own, str) else tuple(own) for own in values]
