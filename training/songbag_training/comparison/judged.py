@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 from songbag_store.format.document import reason
 from songbag_store.storage.files import is_there
 from songbag_training.errors import DamagedRun, RunNotFound
-from songbag_training.fit.plan import Plan
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_run_document, read_run_document
 from songbag_training.runs.facts import RunFacts
+from songbag_training.runs.plan import Plan
 from songbag_training.runs.seals import digests, file_fault
 from songbag_training.splits.split import Split
 from songbag_training.types import Label
