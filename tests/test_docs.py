@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from songbag_store.cli import root as cli
 from tests.support.audio import chirp, write
 from tests.support.command import foreign, songbag
 from tests.support.long import LONG
+from tests.support.notebook import NOTEBOOK
 from tests.support.pages import ROOT, arguments, blocks, demo_sections, printed
 from tests.support.patience import PATIENCE_S
 
@@ -130,3 +132,15 @@ def test_the_tutorial_is_followed_word_by_word(own_music: Path) -> None:
         command, *shown = block.splitlines()
         lines_are_in(shown, text, command)
     assert len((own_music / "predictions.csv").read_text().splitlines()) == 11
+
+
+def test_the_notebook_runs_and_holds_what_it_shows(demo: Path, tmp_path: Path) -> None:
+    """With one epoch; `python -m tests.support.notebook` runs all of it."""
+    cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert {output["output_type"] for output in outputs} >= {"execute_result", "display_data"}
+    assert "error" not in {output["output_type"] for output in outputs}
+    (tmp_path / "store").symlink_to(demo / "store")
+    code = "\n".join("".join(cell["source"]) for cell in cells).replace("epochs=10", "epochs=1")
+    printed([("python", f"import matplotlib\nmatplotlib.use('agg')\n{code}")], tmp_path)
+    assert (tmp_path / "notebook-run" / "predictions.parquet").is_file()

@@ -6,6 +6,7 @@ the section: the list is the only place where a page is entered. A heading above
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from pathlib import Path
@@ -19,7 +20,7 @@ SECTIONS = {"tutorial": "Tutorial", "how-to": "How-to", "reference": "Reference"
 Nav = list[Any]
 """Addresses of pages, or a title with its pages, as MkDocs takes them."""
 
-_ENTRY = re.compile(r"^- \[[^\]]+\]\(([^)#:]+\.md)\)")
+_ENTRY = re.compile(r"^- \[[^\]]+\]\(([^)#:]+\.(?:md|ipynb))\)")
 _LINK = re.compile(r"\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 
 
@@ -31,7 +32,8 @@ def entries(section: str) -> dict[str, list[str]]:
         if line.startswith("## "):
             heading = line.removeprefix("## ")
         elif match := _ENTRY.match(line):
-            found.setdefault(heading, []).append(posixpath.normpath(f"{section}/{match[1]}"))
+            page = posixpath.normpath(f"{section}/{match[1]}")
+            found.setdefault(heading, []).append(page.replace(".ipynb", ".md"))
     return found
 
 
@@ -61,6 +63,35 @@ def on_config(config: Any) -> Any:
     return config
 
 
+def on_files(files: Any, *, config: Any) -> Any:
+    """Add a page for each notebook."""
+    from mkdocs.structure.files import File
+
+    for path in DOCS.rglob("*.ipynb"):
+        uri = path.relative_to(DOCS).with_suffix(".md").as_posix()
+        files.append(File.generated(config, uri, content=notebook_page(json.loads(path.read_text()))))
+    return files
+
+
+def notebook_page(notebook: Any) -> str:
+    """Return the page of a notebook: its texts, its code, and what the code showed."""
+    parts = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        parts += [_shown(output) for output in cell.get("outputs", [])]
+    return "\n\n".join(parts)
+
+
+def _shown(output: Any) -> str:
+    data = output.get("data", {"text/plain": output.get("text", "")})
+    if "image/png" in data:
+        return f"![](data:image/png;base64,{''.join(data['image/png']).strip()})"
+    if "text/html" in data:
+        return re.sub(r"<style.*?</style>\s*", "", "".join(data["text/html"]), flags=re.DOTALL)
+    return f"```text\n{''.join(data['text/plain'])}\n```"
+
+
 def on_page_markdown(markdown: str, *, page: Any, files: Any, config: Any) -> str:
     """Bring files of the repository that a page links to into the site, as text: tests, programs, folders' pages."""
     from mkdocs.structure.files import File
@@ -74,4 +105,4 @@ def on_page_markdown(markdown: str, *, page: Any, files: Any, config: Any) -> st
             files.append(File.generated(config, uri, content=path.read_bytes()))
         return f"]({posixpath.relpath(uri, posixpath.dirname(page.file.src_uri) or '.')})"
 
-    return _LINK.sub(brought, markdown)
+    return _LINK.sub(brought, markdown.replace(".ipynb)", ".md)"))
