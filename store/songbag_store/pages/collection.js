@@ -3,7 +3,7 @@
 (() => {
   const { data, element, draw } = songbag, shown = document.getElementById("pictures");
   if (shown) shown.replaceChildren(...data.pictures.map(([song, picture]) => element("figure", {}, element("figcaption", {}, song),
-    element("img", { class: "picture", alt: `Features of ${song}`, src: picture, loading: "lazy" }))));
+    element("img", { class: "picture", alt: `Features of ${song}`, src: picture }))));
   const host = document.getElementById("map"), place = document.getElementById("song");
   if (!host || !place || !data.ids) return;
   const pictures = new Map(data.pictures);

@@ -92,12 +92,20 @@ const songbag = (() => {
     host.dataset.drawn = isDark() ? "dark" : "light";
     Bokeh.Plotting.show(figure, box);
   }
-  // A chart is drawn when it comes near the window.
+  // A chart is drawn when it comes near the window, and the others when there is time: all are there to be printed.
+  const waiting = new Set();
+  function drawNow(host) {
+    if (!waiting.delete(host)) return;
+    seen.unobserve(host); draw(host, all.charts[host.dataset.chart], host.dataset.chart);
+  }
   const seen = new IntersectionObserver((found) => {
-    for (const one of found) if (one.isIntersecting) {
-      seen.unobserve(one.target); const key = one.target.dataset.chart; draw(one.target, all.charts[key], key);
-    }
+    for (const one of found) if (one.isIntersecting) drawNow(one.target);
   }, { rootMargin: "600px" });
+  const idle = window.requestIdleCallback || ((then) => setTimeout(then, 50));
+  function drawRest() {
+    const [next] = waiting;
+    if (next) { drawNow(next); idle(drawRest); }
+  }
 
   function table(host, key, spec) {
     const rows = spec.columns[0].values.length;
@@ -175,7 +183,8 @@ const songbag = (() => {
   });
   Bokeh.logger.set_level("warn");
   for (const host of document.querySelectorAll("[data-table]")) tables[host.dataset.table] = table(host, host.dataset.table, all.tables[host.dataset.table]);
-  for (const host of document.querySelectorAll("[data-chart]")) seen.observe(host);
+  for (const host of document.querySelectorAll("[data-chart]")) { waiting.add(host); seen.observe(host); }
+  idle(drawRest);
   tint();
   return { data: all.own, element, draw, tables, colour, onChoose: (key, take) => { choosing[key] = take; }, onCell: (key, take) => { cells[key] = take; }, onItem: (key, take) => { items[key] = take; } };
 })();

@@ -59,10 +59,9 @@ def click(browser: Any, selector: str) -> None:
 
 
 def drawn(browser: Any) -> int:
-    """Return how many charts are drawn, after they all had the time to be."""
+    """Return how many charts are drawn, after they all had the time to be, also those below, which may be printed."""
     script = """const done = arguments[0], wait = () => {
         const all = [...document.querySelectorAll('.chart')];
-        for (const one of all) one.scrollIntoView();
         if (all.every(one => one.querySelector('.canvas'))) setTimeout(() => done(all.length), 50);
         else setTimeout(wait, 50); };
       wait();"""
