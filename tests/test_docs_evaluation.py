@@ -28,6 +28,7 @@ def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, tmp_pat
     assert "surest mistakes" in texts["evaluate", "elsewhere"] or "1.000" in texts["evaluate", "elsewhere"]
     assert {path.name for path in (tmp_path / "folds").iterdir()} == {
         "cross-validation.json",
+        "report.html",
         "split.parquet",
         "fold-1",
         "fold-2",
