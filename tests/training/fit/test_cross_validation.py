@@ -235,14 +235,14 @@ def test_folds_that_are_given_are_used(tmp_path: Path, store: SongStore, quick: 
 @pytest.mark.parametrize(
     ("options", "kind", "message"),
     [
-        ({"folds": 1}, UsageError, "1 folds divide nothing"),
+        ({"folds": 1}, UsageError, "1 fold divides nothing"),
         ({"folds": 13}, LabelError, "13 folds: 'folk' has 12, 'jazz' has 12, 'rock' has 12"),
         ({"folds": 2, "fold_column": "label"}, UsageError, "Leave out one of the two"),
         ({"fold_column": "label"}, LabelError, r"'folk' has no song in the train subset \(12 test\)"),
         ({"fold_column": "mood"}, UsageError, "there is no column 'mood'"),
         ({"fold_column": "run_id"}, UsageError, "all songs have the same fold in 'run_id': 'test'"),
         ({"group": ["mood"]}, UsageError, "group: there is no column 'mood'"),
-        ({"split": Split(("gone",), ("a",), ("1",))}, SplitMismatch, "no features of 1 songs of the split: 'gone'"),
+        ({"split": Split(("gone",), ("a",), ("1",))}, SplitMismatch, "no features of 1 song of the split: 'gone'"),
         ({"split": Split(("folk/00",), ("folk",), ("train",))}, UsageError, "of train, validation and test"),
     ],
 )

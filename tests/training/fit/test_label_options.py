@@ -45,7 +45,7 @@ def saved(store: SongStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("splits") / "split.parquet"
     options = ["--label", "label", "--label-separator", "|", "--min-songs", "3", "-o", str(path)]
     done = CliRunner().invoke(commands, ["split", store.address, *options], catch_exceptions=False)
-    assert "1 classes with fewer than 3 songs are left out, and 2 songs of no other class: 'd' (2 songs)" in done.output
+    assert "1 class with fewer than 3 songs is left out, and 2 songs of no other class: 'd' (2 songs)" in done.output
     return path
 
 

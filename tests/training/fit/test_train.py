@@ -165,8 +165,8 @@ def test_songs_without_label_and_copies_are_reported(
     songs += [dict(songs[2], song_id="unknown", label=None)]
     lines: list[str] = []
     train(make_store(tmp_path / "store", songs), "label", tmp_path / "run", config=tiny, progress=Lines(lines.append))
-    assert "1 songs without a label in 'label' are left out" in lines
-    assert any(line.startswith("1 songs are copies of others (1 byte-identical), found in ") for line in lines)
+    assert "1 song without a label in 'label' is left out" in lines
+    assert any(line.startswith("1 song is a copy of another (1 byte-identical), found in ") for line in lines)
 
 
 @pytest.mark.parametrize(

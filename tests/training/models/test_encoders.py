@@ -26,7 +26,7 @@ def test_class_counts_of_numpy_are_taken() -> None:
 
 
 def test_one_class_is_refused() -> None:
-    with pytest.raises(ModelError, match="1 classes"):
+    with pytest.raises(ModelError, match="1 class cannot"):
         window_model(n_classes=1)
 
 

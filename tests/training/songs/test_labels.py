@@ -156,7 +156,7 @@ def test_rare_classes_are_left_out_and_named() -> None:
     assert notes == [
         "2 classes with fewer than 3 songs are left out, and 3 songs of no other class: 'c' (1 song), 'd' (2 songs)"
     ]
-    with pytest.raises(LabelError, match=r"1 of the 4 classes have 4 songs or more: 'a' \(5 songs\), 'b' \(3 songs\)"):
+    with pytest.raises(LabelError, match=r"1 of the 4 classes has 4 songs or more: 'a' \(5 songs\), 'b' \(3 songs\)"):
         settled(read_labels(_songs([*"aaaaabbbcdd"]), "genre"), "genre", 4, Silent())
 
 
@@ -167,4 +167,4 @@ def test_rare_classes_are_left_out_of_lists_and_songs_of_no_other_class_go_too()
     # A song that never had a class stays: that it has none is its label.
     assert (kept.classes, kept.names) == (("a", "c"), [("a",), ("a", "c"), ("a",), ("c",), ("c",), ()])
     assert kept.songs["song_id"].to_pylist() == ["s000", "s001", "s002", "s004", "s005", "s006"]
-    assert notes[0].endswith("are left out, and 1 songs of no other class: 'b' (2 songs), 'd' (1 song)")
+    assert notes[0].endswith("are left out, and 1 song of no other class: 'b' (2 songs), 'd' (1 song)")

@@ -100,7 +100,7 @@ def test_the_notes_stay_short_however_many_names_there_are() -> None:
 def test_texts_that_look_like_lists_are_noted_and_names_with_a_bar_in_them_are_not() -> None:
     (note,) = likely_lists({"rock|blues": 3, "blues": 2, "folk": 9}, "genre")
     assert note.startswith(
-        "1 classes in 'genre' look like lists, such as 'rock|blues': `label_separator='|'` reads them"
+        "1 class in 'genre' looks like a list, such as 'rock|blues': `label_separator='|'` reads them"
     )
     (note,) = likely_lists({"rock; blues": 3, "folk;rock": 2}, "genre")
     assert note.startswith("2 classes")

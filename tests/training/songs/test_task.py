@@ -21,7 +21,7 @@ def test_two_classes_have_one_logit_unless_a_song_may_be_of_both() -> None:
     assert [Task(("a", "b"), several=True).n_logits, SEVERAL.n_logits] == [2, 3]
     assert [ONE_OF_TWO.softmax, ONE_OF_THREE.softmax, SEVERAL.softmax] == [False, True, False]
     for several in (False, True):
-        with pytest.raises(ModelError, match="1 classes"):
+        with pytest.raises(ModelError, match="1 class cannot"):
             _ = Task(("a",), several).n_logits
 
 

@@ -137,7 +137,7 @@ def test_a_copy_with_another_label_is_kept_with_its_original_and_noted(
     odd = _copy(songs[0], label="b")
     split, lines = _notes(make_store(tmp_path / "store", [*songs, odd]))
     assert len({split.subsets[split.song_ids.index(name)] for name in ("a/00", "copy of a/00")}) == 1
-    what = "1 copies have another label than a song that they are copies of: 'copy of a/00' is 'b', 'a/00' is 'a'"
+    what = "1 copy has another label than a song that it is a copy of: 'copy of a/00' is 'b', 'a/00' is 'a'"
     assert f"note: {what}" in lines
 
 

@@ -132,7 +132,7 @@ def test_a_store_in_which_no_song_has_a_label_is_refused(
 def test_a_label_whose_song_is_gone_is_named(tmp_path: Path, make_store: Any, songs_of_classes: Any) -> None:
     store = make_store(tmp_path / "store", songs_of_classes({"a": 3, "b": 3}))
     split = _split("a0 a1 a2 b0 b1 b2 b7", "train train test train test test train")
-    message = "the store has no features of 1 songs of the split: 'b/07'"
+    message = "the store has no features of 1 song of the split: 'b/07'"
     _refused(tmp_path, store, SplitMismatch, message, split=split)
 
 

@@ -16,6 +16,7 @@ from songbag_store.stop import StopRequest
 from songbag_store.storage.files import file_digest, require_output
 from songbag_store.storage.location import Location, LocationLike
 from songbag_store.store import StoreLike
+from songbag_store.words import counted
 from songbag_store.writer import open_for_writing, take_over
 from songbag_training.apply.embedding import EmbeddingWriter, embedding_plan
 from songbag_training.apply.vectors import write_vectors
@@ -163,13 +164,13 @@ def _embedded(
     with StopRequest(lambda line: progress.note(f"{line}. What is finished is committed.")) as stop:
         with stretch(progress, n_songs, "songs"):
             for embedded in writer.write(embeddings, lambda: stop.signal_number is not None):
-                state = f"{embedded:,} of {n_songs:,} songs embedded"
+                state = f"{embedded:,} of {counted(n_songs, 'song')} embedded"
                 progress.advance(embedded, state, state if embedded % _LINE_EVERY == 0 else None)
         committed = writer.end(whole=stop.signal_number is None)
     done.n_songs, done.n_failed = writer.n_stored, writer.n_failed
     if stop.signal_number is not None:
         raise Interrupted(
-            stop.signal_number, f"stopped by a signal with {done.n_songs:,} of {n_songs:,} songs embedded"
+            stop.signal_number, f"stopped by a signal with {done.n_songs:,} of {counted(n_songs, 'song')} embedded"
         )
     return committed
 

@@ -13,6 +13,7 @@ from typing import Any
 from songbag_store.errors import SongbagError
 from songbag_store.format.document import Count, Digest, Time, parse_document, read_fields, reason
 from songbag_store.storage.files import is_there, read_bounded
+from songbag_store.words import counted
 from songbag_training.config import TrainConfig
 from songbag_training.errors import DamagedRun, NewerRun
 from songbag_training.evaluation.headline import headline_names
@@ -161,7 +162,7 @@ def _progress(folder: Path, state: str, n_epochs: int) -> str:
     done, _ = reached(folder)
     if done >= n_epochs:
         return "only the evaluation is left"
-    return f"epoch {done + 1} of {n_epochs}" if state == "running" else f"after {done} of {n_epochs} epochs"
+    return f"epoch {done + 1} of {n_epochs}" if state == "running" else f"after {done} of {counted(n_epochs, 'epoch')}"
 
 
 def _filled(folder: Path, document: Any, again: Any, fill: Any) -> str:

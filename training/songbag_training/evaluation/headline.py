@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from songbag_store.words import counted
+
 SMALL = 100
 """A test part with fewer songs is called small: the interval of an accuracy of 0.9 is then wider than 0.12."""
 
@@ -71,4 +73,5 @@ def cross_validation_hint(n_tested: int, n_all: int, few: bool) -> list[str]:
     """Return a hint at cross-validation if the test songs are few."""
     if n_tested >= SMALL and not few:
         return []
-    return [f"note: {n_tested} songs are tested: `songbag cross-validate` tests all {n_all}, which says more"]
+    tested = counted(n_tested, "song is", "songs are")
+    return [f"note: {tested} tested: `songbag cross-validate` tests all {n_all:,}, which says more"]

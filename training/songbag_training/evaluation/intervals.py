@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sklearn.metrics import average_precision_score
 
+from songbag_store.words import counted
 from songbag_training.evaluation.influence import FEWEST, Influence, Strata, influences, share_influence
 from songbag_training.evaluation.metrics import counted_metrics, outcomes
 from songbag_training.songs.task import Task
@@ -167,10 +168,10 @@ def few_songs(classes: Sequence[str], n_songs: Ints, n_units: Ints, fewest: int 
     for number in small[:_MOST_NAMES]:
         name, n, n_own = classes[number], int(n_songs[number]), int(n_units[number])
         name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
-        named.append(f"{name!r} ({n} of {n_own} groups)" if n_own < n else f"{name!r} ({n})")
-    more = f" and {len(small) - len(named)} more classes" if len(small) > len(named) else ""
+        named.append(f"{name!r} ({n} of {counted(n_own, 'group')})" if n_own < n else f"{name!r} ({n})")
+    more = f" and {counted(len(small) - len(named), 'more class')}" if len(small) > len(named) else ""
     grouped = (n_units[small] < n_songs[small]).any()
-    return f"fewer than {fewest} songs{' or groups' if grouped else ''} of {', '.join(named)}{more}"
+    return f"fewer than {counted(fewest, 'song')}{' or groups' if grouped else ''} of {', '.join(named)}{more}"
 
 
 def _numbered(units: Ints | None, n: int) -> Ints:
@@ -210,7 +211,7 @@ def _reasons(task: Task, own: Bools, units: Ints, names: Sequence[str]) -> dict[
     """Return why some metrics have no interval."""
     n, n_all = len(own), int(units.max()) + 1
     if FEWEST > n_all < n:
-        return dict.fromkeys(names, f"the {n} songs are of only {n_all} groups")
+        return dict.fromkeys(names, f"the {counted(n, 'song')} are of only {counted(n_all, 'group')}")
     n_songs, n_units = own.sum(axis=0), Strata.of(own, units).n_units
     # A class without songs counts in no mean but that of F1, where songs may be said to be of it.
     there = np.where(n_songs > 0, n_units, _FEWEST_RANKED)
@@ -220,5 +221,5 @@ def _reasons(task: Task, own: Bools, units: Ints, names: Sequence[str]) -> dict[
         "macro_f1": few_songs(task.classes, n_songs, n_units),
     }
     if "micro_f1" in names and n_units.sum() < FEWEST:
-        reasons["micro_f1"] = f"only {n_songs.sum()} songs are of any class"
+        reasons["micro_f1"] = f"only {counted(int(n_songs.sum()), 'song is', 'songs are')} of any class"
     return {name: reasons[name] for name in names if reasons.get(name)}

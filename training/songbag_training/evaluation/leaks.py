@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from songbag_store.words import counted
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.songs.task import Task
 from songbag_training.splits.notes import COPIES
@@ -62,8 +63,9 @@ def leak_lines(metrics: Mapping[str, Any]) -> list[str]:
     lines = []
     for one in metrics.get(SUSPECTED, ()):
         said, left = f"accuracy {metrics['song']['accuracy']:.3f} with them", one["without"]
-        said += (
-            f", {left['accuracy']:.3f} without ({left['n']:,} songs)" if left["n"] else ", and no song is left without"
-        )
-        lines.append(f"suspected leak: {one['n']:,} of {metrics['song']['n']:,} songs {one['what']}: {said}")
+        if left["n"]:
+            said += f", {left['accuracy']:.3f} without ({counted(left['n'], 'song')})"
+        else:
+            said += ", and no song is left without"
+        lines.append(f"suspected leak: {one['n']:,} of {counted(metrics['song']['n'], 'song')} {one['what']}: {said}")
     return lines

@@ -31,6 +31,7 @@ from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, replacing, write_whole
 from songbag_store.store import StoreLike
+from songbag_store.words import counted
 from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.evaluation.display import format_table
 from songbag_training.evaluation.headline import headline, small_notes
@@ -193,7 +194,8 @@ def _train_folds(
 ) -> CrossValidation:
     """Train and test each fold, and sum up."""
     labels, made = choice.labels, choice.split
-    progress.note(f"{len(made.song_ids)} songs of {len(labels.classes)} classes in {len(trainings)} folds")
+    n_songs, n_classes = counted(len(made.song_ids), "song"), counted(len(labels.classes), "class")
+    progress.note(f"{n_songs} of {n_classes} in {counted(len(trainings), 'fold')}")
     for note in choice.notes:
         progress.note(note)
     runs = []
@@ -351,7 +353,8 @@ def _sum_up(
     progress.note(format_table("fold", rows, names))
     for note in small_notes(metrics):
         progress.note(note)
-    progress.note(f"all folds together: {headline(metrics['pooled'], intervals.ends)} over {pooled.num_rows} songs")
+    over = counted(pooled.num_rows, "song")
+    progress.note(f"all folds together: {headline(metrics['pooled'], intervals.ends)} over {over}")
     for line in leak_lines({"song": metrics["pooled"], **metrics}):
         progress.note(line)
     return metrics

@@ -22,6 +22,7 @@ from songbag_store.format import keys
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
+from songbag_store.words import counted
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.headline import cross_validation_hint, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
@@ -226,7 +227,7 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
         for note in (*notes, *hint):
             progress.note(note)
     progress.note(
-        f"held-out {headline(held_out['song'], held_out['intervals'])} over {held_out['song']['n']} songs "
+        f"held-out {headline(held_out['song'], held_out['intervals'])} over {counted(held_out['song']['n'], 'song')} "
         f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {run.facts.best_epoch}: {run.folder}"
     )
     for line in leak_lines(held_out):
@@ -254,8 +255,8 @@ def _train_and_judge(
 
 def _note_songs(material: Material, progress: Progress) -> None:
     labels, split = material.labels, material.split
-    subsets = ", ".join(f"{n} {subset}" for subset, n in split.counts().items())
-    progress.note(f"{len(split.song_ids)} songs of {len(labels.classes)} classes: {subsets}")
+    subsets = ", ".join(f"{n:,} {subset}" for subset, n in split.counts().items())
+    progress.note(f"{counted(len(split.song_ids), 'song')} of {counted(len(labels.classes), 'class')}: {subsets}")
     if split.group:
         progress.note(f"songs of the same {' or '.join(split.group)} stay in one subset")
     for note in material.notes:

@@ -119,7 +119,8 @@ def confusion(songs: Songs, task: Task) -> list[Block]:
         Column("answer", [names[said] for _, (_, said) in wrong]),
         Column("songs", [count for count, _ in wrong], "number"),
     ]
-    words = f"The pairs of the {n} classes that are confused most often. A pair lists its songs below, under Songs."
+    words = f"The pairs of the {counted(n, 'class')} that are confused most often."
+    words += " A pair lists its songs below, under Songs."
     return [Words(words), Table("pairs", "", columns, choose=True)]
 
 
@@ -199,7 +200,7 @@ def balance(songs: Songs, task: Task) -> list[Block]:
     height = min(90 + 30 * len(shown), 1200)
     words = "Songs of each class in each split."
     if len(order) > len(shown):
-        words += f" The {len(shown)} largest of {len(order)} classes are shown."
+        words += f" The {len(shown)} largest of {counted(len(order), 'class')} are shown."
     return [Chart("balance", words, layers, Axis("songs", (0, max(left, default=1.0) * 1.04 or 1.0)), y, height)]
 
 

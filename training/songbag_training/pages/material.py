@@ -16,6 +16,7 @@ from songbag_store.format.document import parse_document
 from songbag_store.format.index import END, START
 from songbag_store.pages import sound
 from songbag_store.pages.pictures import song_picture
+from songbag_store.words import counted
 from songbag_training.pages.songs import ShownSong
 from songbag_training.runs.document import read_run_document
 from songbag_training.runs.facts import RunFacts
@@ -120,8 +121,9 @@ def _audio(store: SongStore, songs: list[ShownSong], embed_audio: int, missing: 
                 own |= {"from": row[START], "to": row.get(END)}
         found[song.song_id] = own
     if n_embedded < min(embed_audio, len(songs)):
-        text = f"The audio of {n_embedded} of the first {embed_audio} songs is in this page: other files are not on"
-        missing.notes.append(f"{text} this machine, or larger than 16 MB, or more than 64 MB in all.")
+        text = f"The audio of {n_embedded} of the first {counted(embed_audio, 'song')} is in this page"
+        why = "other files are not on this machine, or larger than 16 MB, or more than 64 MB in all"
+        missing.notes.append(f"{text}: {why}.")
     return found
 
 

@@ -87,7 +87,8 @@ def _lead(facts: dict[str, Any]) -> str:
     if not facts:
         return ""
     songs, n_classes = sum(facts["songs"].values()), len(facts["classes"])
-    text = f"Learns {facts['label']!r}: {counted(songs, 'song')} of {n_classes} classes, {facts['encoder']} with"
+    told = f"{counted(songs, 'song')} of {counted(n_classes, 'class')}"
+    text = f"Learns {facts['label']!r}: {told}, {facts['encoder']} with"
     begun = facts["created_at"][:16].replace("T", " ")
     return f"{text} {facts['pooling']}. {facts['state'].capitalize()}, begun {begun} UTC."
 
@@ -108,7 +109,8 @@ def _details(
     in_order = [found[one.song_id] | {"followed": one.followed} for one in songs.shown]
     n_told = sum("timeline" in one for one in in_order)
     if n_told < len(in_order):
-        missing.notes.append(f"Of {n_told:,} of {len(in_order):,} songs the page tells what single windows say.")
+        told = f"{n_told:,} of {counted(len(in_order), 'song')}"
+        missing.notes.append(f"Of {told} the page tells what single windows say.")
     return {"songs": in_order}
 
 
@@ -121,7 +123,7 @@ def _songs(songs: Songs, column: str) -> list[Block]:
     shown = songs.shown
     words = "The surest mistakes come first, then the least sure right answers. Choose a song to see and hear it."
     if songs.n > len(shown):
-        words += f" The page lists {MOST_SONGS:,} of {songs.n:,} songs; predictions.parquet has them all."
+        words += f" The page lists {MOST_SONGS:,} of {counted(songs.n, 'song')}; predictions.parquet has them all."
     columns = [
         Column("song", [one.song_id for one in shown]),
         Column("label", [one.label for one in shown]),

@@ -25,6 +25,7 @@ from songbag_store.storage.files import claim_folder, replacing, write_whole
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_store.terminal import spelled
+from songbag_store.words import counted
 from songbag_training.config import LabelConfig
 from songbag_training.errors import DamagedRun, LabelError, some
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
@@ -196,8 +197,8 @@ def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progre
         remedy = f"It knows {some(sorted(known))}" + (f"; {like}." if near else ".")
         raise LabelError(column, f"the run knows none of the classes: {unknown}", remedy)
     if strange:
-        n_left_out = len(own) - len(rows)
-        progress.note(f"{n_left_out} songs are left out, of classes that the run does not know: {unknown}")
+        left_out = counted(len(own) - len(rows), "song is", "songs are")
+        progress.note(f"{left_out} left out, of classes that the run does not know: {unknown}")
     if near:
         progress.note(f"note: {like}")
     ids = labels.songs["song_id"].take(pa.array(rows, pa.int64())).to_pylist()
@@ -253,7 +254,8 @@ def _judge(
     metrics[judged] |= without_suspects(task, true[rows], probabilities[rows], ids, positions)
     if not task.several:
         confusion = confusion_matrix(task, true[rows], probabilities[rows])
-        draw_confusion(confusion, task.classes, folder / "confusion.png", title=f"{len(rows)} songs ({judged})")
+        title = f"{counted(len(rows), 'song')} ({judged})"
+        draw_confusion(confusion, task.classes, folder / "confusion.png", title=title)
         metrics[judged]["confusion"] = confusion.tolist()
     metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.inside.state.sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())

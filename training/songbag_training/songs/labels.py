@@ -15,7 +15,7 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.index import CONTENT, END, PLACE_COLUMNS, START, is_ascending, keep_rows, user_fields
 from songbag_store.progress import Progress, Silent
-from songbag_store.words import did_you_mean
+from songbag_store.words import counted, did_you_mean
 from songbag_training.config import AS_THEY_ARE, LabelConfig
 from songbag_training.errors import LabelError
 from songbag_training.songs.columns import encoded, is_list, is_nameable, is_text, known_values, whole_values
@@ -187,7 +187,8 @@ def read_labels(songs: pa.Table, column: str, reading: LabelConfig = AS_THEY_ARE
         remedy = "Turn them into whole numbers or text in the manifest."
         raise LabelError(column, f"the column holds {error}, not classes", remedy) from error
     if not known.any():
-        raise LabelError(column, f"none of the {len(known)} songs has a label", "Fill the column, or change `where`.")
+        what = f"none of the {counted(len(known), 'song')} has a label"
+        raise LabelError(column, what, "Fill the column, or change `where`.")
     labelled = keep_rows(ordered, pa.chunked_array([pa.array(known)]))
     task = Task(tuple(map(str, classes)), lists or separator is not None)
     return Labels(labelled, names, task, int((~known).sum()), unsplit)
@@ -268,7 +269,8 @@ def settled(labels: Labels, column: str, min_songs: int, progress: Progress | No
     """
     counts, progress = labels.counts(), progress or Silent()
     if labels.n_unlabelled:
-        progress.note(f"{labels.n_unlabelled} songs without a label in {column!r} are left out")
+        n, out = labels.n_unlabelled, "is left out" if labels.n_unlabelled == 1 else "are left out"
+        progress.note(f"{counted(n, 'song')} without a label in {column!r} {out}")
     if labels.unsplit:
         what = f"no label in {column!r} holds the separator, so each song is of one class; there may still be several"
         progress.note(f"note: {what}. Without `label_separator`, exactly one class is learned for each song")
@@ -279,14 +281,15 @@ def settled(labels: Labels, column: str, min_songs: int, progress: Progress | No
     kept = labels
     if rare:
         if len(counts) - len(rare) < 2:
-            what = f"{len(counts) - len(rare)} of the {len(counts)} classes have {min_songs} songs or more"
+            n_kept, n_classes = len(counts) - len(rare), counted(len(counts), "class")
+            has = "has" if n_kept == 1 else "have"
+            what = f"{n_kept} of the {n_classes} {has} {counted(min_songs, 'song')} or more"
             raise LabelError(column, f"{what}: {told(counts)}", "Lower `min_songs`: learning takes two classes.")
         kept = labels.without(rare.keys())
         n_gone = len(labels.names) - len(kept.names)
-        out = (
-            f"{len(rare)} classes with fewer than {min_songs} songs are left out, and {n_gone} songs of no other class"
-        )
-        progress.note(f"{out}: {told(rare)}")
+        left = f"{counted(len(rare), 'class')} with fewer than {counted(min_songs, 'song')}"
+        out = f"{'is' if len(rare) == 1 else 'are'} left out, and {counted(n_gone, 'song')} of no other class"
+        progress.note(f"{left} {out}: {told(rare)}")
     require_learnable(kept, column)
     return kept
 
@@ -300,17 +303,19 @@ def require_learnable(labels: Labels, column: str) -> None:
         If there are fewer than two classes, or every song is of the same one.
     """
     n, classes = len(labels.names), labels.classes
+    every = "the only song is" if n == 1 else f"all {counted(n, 'song')} are"
     if labels.task.several:
         if len(classes) < 2:
             named = f"one class, {classes[0]!r}" if classes else "no class"
             remedy = "Learning takes two classes or more; for a single yes or no, give a column of booleans."
-            raise LabelError(column, f"the lists of {n} songs name {named}", remedy)
+            lists = "list" if n == 1 else "lists"
+            raise LabelError(column, f"the {lists} of {counted(n, 'song names', 'songs name')} {named}", remedy)
         constant = set(classes).intersection(*labels.names)
         if constant:
             remedy = "There is nothing to learn about it: leave it out of the lists, or add songs without it."
-            raise LabelError(column, f"all {n} songs are of the class {min(constant)!r}", remedy)
+            raise LabelError(column, f"{every} of the class {min(constant)!r}", remedy)
     elif len(classes) == 1:
-        what = f"all {n} songs are of the class {classes[0]!r}"
+        what = f"{every} of the class {classes[0]!r}"
         raise LabelError(column, what, "Learning takes two classes or more; choose another column or more songs.")
 
 

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 
 from songbag_store.terminal import is_invisible, spelled
+from songbag_store.words import counted
 
 _MOST_CLASSES = 100_000
 """With more classes than this nothing can be learned, and looking at each name takes long."""
@@ -56,7 +57,8 @@ def likely_lists(counts: Mapping[str, int], column: str) -> list[str]:
         # A list shares its pieces with other names; a name that merely has the character in it does not.
         shared = [name for name in lists if any(held[piece] > 1 for piece in cut[name])]
         if shared:
-            what = f"{len(shared)} classes in {column!r} look like lists, such as {spelled(shared[0])}"
+            like = "looks like a list" if len(shared) == 1 else "look like lists"
+            what = f"{counted(len(shared), 'class')} in {column!r} {like}, such as {spelled(shared[0])}"
             return [f"{what}: `label_separator={separator!r}` reads them as several classes"]
     return []
 

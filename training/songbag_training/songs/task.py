@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from songbag_store.terminal import plain_text
+from songbag_store.words import counted
 from songbag_training.errors import ModelError
 from songbag_training.types import Bools, Floats, Ints, Label, Targets, TaskName
 
@@ -81,7 +82,7 @@ class Task:
         if not self.several:
             first, second = map(plain_text, self.classes)
             return f"{second} above {self.thresholds[1]:.3g}, otherwise {first}"
-        more = f", ... ({len(named)} classes)" if len(named) > _CLASSES_SHOWN else ""
+        more = f", ... ({counted(len(named), 'class')})" if len(named) > _CLASSES_SHOWN else ""
         return f"every class above its threshold: {', '.join(named[:_CLASSES_SHOWN])}{more}"
 
     @property
@@ -95,7 +96,7 @@ class Task:
         """
         n = len(self.classes)
         if n < 2:
-            raise ModelError(f"{n} classes cannot be told apart; it takes two", place="model")
+            raise ModelError(f"{counted(n, 'class')} cannot be told apart; it takes two", place="model")
         return n if self.several or n > 2 else 1
 
     @property

@@ -13,6 +13,7 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.likeness.alike import are_comparable
 from songbag_store.progress import Progress
+from songbag_store.words import counted
 from songbag_training.config import AS_THEY_ARE, LabelConfig
 from songbag_training.errors import LabelError, some
 from songbag_training.songs.labels import Labels, fitting, labelled_songs, require_columns, settled
@@ -110,12 +111,14 @@ def make_split(
 def _check_folds(labels: Labels, folds: int | None, fold_column: str | None) -> None:
     """Refuse folds that cannot be made, before anything that takes long."""
     if folds is not None and fold_column is not None:
-        what = f"{folds} folds are asked for, and the folds of the column {fold_column!r} given"
+        what = f"{counted(folds, 'fold is', 'folds are')} asked for, and the folds of the column {fold_column!r} given"
         raise UsageError(what, place="folds", remedy="Leave out one of the two.")
     if folds is not None and folds < 2:
-        raise UsageError(f"{folds} folds divide nothing", place="folds", remedy="Give 2 or more.")
+        what = counted(folds, "fold divides", "folds divide")
+        raise UsageError(f"{what} nothing", place="folds", remedy="Give 2 or more.")
     if folds is not None and folds > len(labels.names):
-        what = f"there are {len(labels.names):,} labelled songs for {folds:,} folds"
+        are = "is" if len(labels.names) == 1 else "are"
+        what = f"there {are} {counted(len(labels.names), 'labelled song')} for {counted(folds, 'fold')}"
         raise UsageError(what, place="folds", remedy="Give fewer folds.")
 
 
@@ -277,15 +280,15 @@ def _check_counts(
     held = np.bincount(pairs // n_units, minlength=len(labels.classes)).tolist()
     n_songs = np.bincount(numbers, minlength=len(labels.classes)).tolist()
     small = [
-        f"{name!r} has {n}" + (f" (of {own:,} songs)" if own > n else "")
+        f"{name!r} has {n}" + (f" (of {counted(own, 'song')})" if own > n else "")
         for name, n, own in zip(labels.classes, held, n_songs, strict=True)
         if n < len(subsets)
     ]
     if small:
-        more = f" and {len(small) - 8} more classes too" if len(small) > 8 else ""
+        more = f" and {counted(len(small) - 8, 'more class')} too" if len(small) > 8 else ""
         thing = f"recordings that differ in {' and '.join(group)}" if group else "recordings"
         named = ", ".join(sorted(subsets, key=subset_order))
-        into = f"{len(subsets)} folds" if set(subsets).isdisjoint(SUBSETS) else named
+        into = counted(len(subsets), "fold") if set(subsets).isdisjoint(SUBSETS) else named
         once = ", copies counted once" if sum(n_songs) > sum(held) and not group else ""
         what = f"too few {thing} in a class for {into}{once}: {', '.join(small[:8])}{more}"
         remedy = (

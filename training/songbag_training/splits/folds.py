@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from songbag_store.errors import UsageError
+from songbag_store.words import counted
 from songbag_training.errors import some
 from songbag_training.songs.columns import is_nameable, is_text, known_values, whole_values
 from songbag_training.types import Ints
@@ -42,7 +43,7 @@ def folds_of(songs: pa.Table, column: str) -> tuple[str, ...]:
     numbers: Ints = codes.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     used = np.unique(numbers[known], return_counts=True)[0]
     # Without a list of all values: there may be a million.
-    what = f"has {len(used):,} different values in {int(known.sum()):,} songs"
+    what = f"has {counted(len(used), 'different value')} in {counted(int(known.sum()), 'song')}"
     if len(used) > MOST_FOLDS or (len(used) > _SURELY_FEW and len(used) > known.sum() // 2):
         raise _unlike_folds(column, what)
     try:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from songbag_store.format.index import CONTENT, are_parts
+from songbag_store.words import counted
 from songbag_training.errors import some
 from songbag_training.songs.labels import Labels
 from songbag_training.splits.copies import CopiedSongs
@@ -42,7 +43,8 @@ def split_notes(split: Split, labels: Labels, seconds: float | None = None, *, a
     notes = [*_part_notes(songs)]
     if counts.total:
         stay = "" if COPIES in leaks else "; copies stay in one subset"
-        notes.append(f"{counts.total:,} songs are copies of others ({counts.in_words()}){took}{stay}")
+        copies = counted(counts.total, "song is a copy of another", "songs are copies of others")
+        notes.append(f"{copies} ({counts.in_words()}){took}{stay}")
     elif split.copy_group is not None:
         took = "" if seconds is None else f" (searched for {seconds:.1f} s)"
         notes.append(f"no song is a copy of another by {_compared(split, songs, alike)}{took}")
@@ -62,14 +64,16 @@ def claim(split: Split, songs: pa.Table, *, alike: bool = True) -> str:
     kept = [f"no copy by {_compared(split, songs, alike and kept_alike)}"]
     for column in split.group:
         n = _n_with_value(songs[column])
-        kept.append(f"no value of {column!r}" + (f" (which {n:,} songs have)" if n < songs.num_rows else ""))
+        which = f" (which {counted(n, 'song has', 'songs have')})" if n < songs.num_rows else ""
+        kept.append(f"no value of {column!r}{which}")
     return f"no leak found: {' and '.join(kept)} is in two subsets"
 
 
 def _compared(split: Split, songs: pa.Table, alike: bool) -> str:
     """Name what songs were compared by."""
     n_known = songs.num_rows - songs[CONTENT].null_count
-    kinds = [] if not n_known else ["bytes" + (f" (which {n_known:,} songs have)" if n_known < songs.num_rows else "")]
+    known = f" (which {counted(n_known, 'song has', 'songs have')})" if n_known < songs.num_rows else ""
+    kinds = [f"bytes{known}"] if n_known else []
     if split.copy_group is not None:
         kinds += ["audio", "likeness"] if alike else ["audio"]
     return " or ".join(filter(None, [", ".join(kinds[:-1]), *kinds[-1:]]))
@@ -86,7 +90,8 @@ def _part_notes(songs: pa.Table) -> Iterator[str]:
     is_part = are_parts(songs).to_numpy()[rows]
     shared = values[is_part & (np.bincount(values)[values] > 1)]
     if len(shared):
-        yield f"{len(shared):,} songs are parts of {len(np.unique(shared)):,} files; parts of a file stay in one subset"
+        parts = counted(len(shared), "song is a part", "songs are parts")
+        yield f"{parts} of {counted(len(np.unique(shared)), 'file')}; parts of a file stay in one subset"
 
 
 def _label_notes(copied: CopiedSongs, labels: Labels) -> Iterator[str]:
@@ -102,7 +107,8 @@ def _label_notes(copied: CopiedSongs, labels: Labels) -> Iterator[str]:
             odd.append(", ".join(told))
     if odd:
         more = "; ..." if len(odd) > _SHOWN else ""
-        what = f"{len(odd)} copies have another label than a song that they are copies of"
+        label = "another label than a song that"
+        what = counted(len(odd), f"copy has {label} it is a copy of", f"copies have {label} they are copies of")
         yield f"note: {what}: {'; '.join(odd[:_SHOWN])}{more}"
 
 
@@ -118,7 +124,8 @@ def _value_notes(split: Split, songs: pa.Table) -> Iterator[str]:
         if n == songs.num_rows:
             yield f"note: no song has a value in {column!r}: this column keeps no songs together"
         elif n:
-            what = f"{n:,} of {songs.num_rows:,} songs have no value in {column!r}: each of them stands alone"
+            has, stands = ("has", "it stands") if n == 1 else ("have", "each of them stands")
+            what = f"{n:,} of {counted(songs.num_rows, 'song')} {has} no value in {column!r}: {stands} alone"
             yield f"note: {what}, so songs that belong together may be in two subsets"
 
 
@@ -128,10 +135,12 @@ def leak_notes(split: Split, songs: pa.Table, suspects: Mapping[str, Ints]) -> l
     for what, rows in suspects.items():
         if what == COPIES:
             ids = songs["song_id"].take(pa.array(rows)).to_pylist()
-            told = f"{len(rows):,} songs are alike to songs of another subset, a suspected leak: {some(ids)}"
+            like = counted(len(rows), "song is", "songs are")
+            told = f"{like} alike to songs of another subset, a suspected leak: {some(ids)}"
         else:
             n_torn = len(np.unique(torn(songs[what], split.numbers())[1]))
-            told = f"{n_torn} value{'s' if n_torn > 1 else ''} of {what!r} have songs in more than one subset"
+            has = "has" if n_torn == 1 else "have"
+            told = f"{counted(n_torn, 'value')} of {what!r} {has} songs in more than one subset"
             told += f", which flatters the metrics; group by {what!r} to keep them together"
         notes.append(f"note: {told}")
     return notes

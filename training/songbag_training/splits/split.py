@@ -24,6 +24,7 @@ from songbag_store.format.index import CONTENT, are_parts
 from songbag_store.format.sealed import FACTS_KEY, check_seal, seal
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import require_regular, write_whole
+from songbag_store.words import counted
 from songbag_training.config import LabelConfig
 from songbag_training.errors import DamagedRun, LabelError, LeakError, SplitMismatch
 from songbag_training.songs.labels import Labels, require_columns
@@ -233,7 +234,7 @@ def apply_split(split: Split, labels: Labels, every_song: pa.Table) -> tuple[Lab
     saved = pa.array(split.song_ids, pa.string())
     gone = saved.filter(pc.invert(pc.is_in(saved, value_set=every_song["song_id"].combine_chunks()))).to_pylist()
     if gone:
-        raise SplitMismatch(f"the store has no features of {len(gone)} songs of the split", gone)
+        raise SplitMismatch(f"the store has no features of {counted(len(gone), 'song')} of the split", gone)
     present = labels.songs["song_id"].combine_chunks()
     places = pc.index_in(present, value_set=saved)
     rows = np.flatnonzero(places.is_valid().to_numpy(zero_copy_only=False)).tolist()
