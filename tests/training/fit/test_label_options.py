@@ -106,7 +106,7 @@ def test_a_cross_validation_notes_what_it_leaves_out_once_and_hands_it_to_its_fo
     notes: list[str] = []
     config = dataclasses.replace(TINY, label_separator="|", min_songs=3)
     done = cross_validate(store, "label", tmp_path / "cv", config, folds=2, progress=Lines(notes.append))
-    assert sum("classes with fewer than 3 songs" in note for note in notes) == 1
+    assert sum("1 class with fewer than 3 songs" in note for note in notes) == 1
     assert [run.facts.config.label_separator for run in done.runs] == ["|", "|"]
     again = cross_validate(store, "label", tmp_path / "cv", config, folds=2, progress=Silent())
     assert again.metrics == done.metrics

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from songbag_store import SongStore
 from songbag_store.progress import Progress, stretch
 from songbag_store.sql.output import writing_table
+from songbag_store.words import counted
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import refuse_other_spec
@@ -78,6 +79,6 @@ def _in_blocks(
             for _, vector in scorer.vectors(stored_pieces(store, some, scorer.chunk_windows)):
                 vectors.append(vector)
                 done = start + len(vectors)
-                state = f"{done:,} of {rows.num_rows:,} song vectors"
+                state = f"{done:,} of {counted(rows.num_rows, 'song vector')}"
                 progress.advance(done, state, state if done % _LINE_EVERY == 0 else None)
             yield start, some["song_id"].combine_chunks(), np.stack(vectors)

@@ -9,6 +9,7 @@ import typer
 
 from songbag_store.cli.options import Form, Output
 from songbag_store.terminal import plain_name, plain_text, say
+from songbag_store.words import counted
 
 _MOST_NOTES = 20
 
@@ -39,7 +40,7 @@ def runs(
     for row in noted[:_MOST_NOTES] if output is None else ():
         say(f"{plain_name(row.name)}: {row.state}, {plain_text(row.note)}")
     if len(noted) > _MOST_NOTES and output is None:
-        say(f"... {len(noted) - _MOST_NOTES} more notes; --format csv gives all of them")
+        say(f"... {counted(len(noted) - _MOST_NOTES, 'more note')}; --format csv gives all of them")
 
 
 def compare(

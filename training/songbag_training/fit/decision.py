@@ -7,6 +7,7 @@ import numpy as np
 
 from songbag_store.progress import Progress
 from songbag_store.terminal import plain_text
+from songbag_store.words import counted
 from songbag_training.evaluation.calibration import fit_temperature, scale
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.thresholds import FEWEST, with_best_f1
@@ -51,7 +52,7 @@ def decide(run: Run, material: Material, model: keras.Model, progress: Progress)
         progress.note(f"least expected cost: predicted is {task.rule}")
     elif config.thresholds:
         task, few = with_best_f1(task, true, probabilities)
-        progress.note(f"best F1 of {len(true)} validation songs: predicted is {task.rule}")
+        progress.note(f"best F1 of {counted(len(true), 'validation song')}: predicted is {task.rule}")
         if few:
             named = ", ".join(map(plain_text, few[:_NAMES_SHOWN])) + ", ..." * (len(few) > _NAMES_SHOWN)
             progress.note(f"note: fewer than {FEWEST} validation songs have, or lack, these classes, so 0.5: {named}")

@@ -40,7 +40,7 @@ def doubtful_names(counts: Mapping[str, int], column: str) -> list[str]:
     notes = []
     if alike := _written_alike(counts):
         shown = "; ".join(told(group, _MOST_IN_A_GROUP) for group in alike[:_MOST_SHOWN])
-        more = f"; and {len(alike) - _MOST_SHOWN} more names" if len(alike) > _MOST_SHOWN else ""
+        more = f"; and {counted(len(alike) - _MOST_SHOWN, 'more name')}" if len(alike) > _MOST_SHOWN else ""
         what = f"classes in {column!r} that differ only in case, spaces or Unicode form"
         notes.append(f"{what}: {shown}{more}. {remedy}")
     if empty := {name: n for name, n in counts.items() if means_nothing(name)}:

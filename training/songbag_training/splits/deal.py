@@ -227,8 +227,9 @@ def _saved_choice(saved: Split, labels: Labels, store: SongStore, progress: Prog
     notes = split_notes(applied, own, alike=are_comparable(store.spec))
     n_later = len(labels.without(rare).names) - len(own.names)
     if n_later:
-        what = f"{n_later:,} labelled songs are not in the split"
-        notes.append(f"note: {what}: they are left out, and were not compared with its songs")
+        what = counted(n_later, "labelled song is", "labelled songs are")
+        out = "it is left out, and was" if n_later == 1 else "they are left out, and were"
+        notes.append(f"note: {what} not in the split: {out} not compared with its songs")
     return Choice(own, applied, notes)
 
 

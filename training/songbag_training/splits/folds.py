@@ -59,7 +59,8 @@ def folds_of(songs: pa.Table, column: str) -> tuple[str, ...]:
                 raise _unlike_folds(column, f"holds {kind}, such as {names[0]!r}")
     if not known.all():
         without = songs["song_id"].filter(pa.array(~known)).to_pylist()
-        what = f"{len(without)} labelled songs have no fold in {column!r}: {some(without)}"
+        have = counted(len(without), "labelled song has", "labelled songs have")
+        what = f"{have} no fold in {column!r}: {some(without)}"
         raise UsageError(what, place="fold_column", remedy="Give them one, or leave them out with `where`.")
     return tuple(np.array([*map(str, of_codes)], object)[numbers].tolist())
 
