@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.types import FloatArray
+from songbag_store.words import counted
 
 BLOCK_FRAMES = 1 << 16
 """Frames decoded at once: so many that the call costs little, so few that they stay in the cache."""
@@ -142,7 +143,7 @@ class Recording:
     @property
     def note(self) -> str | None:
         """What a user should know who wonders about the features."""
-        times = f", and {self._n_changes - 1} times more" if self._n_changes > 1 else ""
+        times = f", and {counted(self._n_changes - 1, 'time')} more" if self._n_changes > 1 else ""
         changes = [f"the stream changes: {self._change}{times}"] if self._n_changes else []
         return "; ".join(self.notes + changes) or None
 

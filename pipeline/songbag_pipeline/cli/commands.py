@@ -20,6 +20,7 @@ from songbag_store.format.extractor import unasked
 from songbag_store.format.spec import FeatureSpec, features_of
 from songbag_store.progress import shown_on
 from songbag_store.terminal import say
+from songbag_store.words import counted
 
 if TYPE_CHECKING:
     from songbag_pipeline.run.summary import Summary
@@ -111,20 +112,25 @@ def _report(summary: Summary, store: str) -> list[str]:
     """Return a few lines on what a run did; the last one counts the failures."""
     lines = []
     if summary.n_adopted:
-        lines.append(f"{summary.n_adopted:,} songs were taken over from an earlier run that did not commit them.")
-    known = f"{max(0, summary.n_known - summary.n_adopted):,} songs were in the store already"
+        were, them = counted(summary.n_adopted, "song was", "songs were"), _them(summary.n_adopted)
+        lines.append(f"{were} taken over from an earlier run that did not commit {them}.")
+    n_known = max(0, summary.n_known - summary.n_adopted)
+    known = f"{counted(n_known, 'song was', 'songs were')} in the store already"
     if summary.n_failed_before:
-        known += f", {summary.n_failed_before:,} had failed before (--retry-failed tries them again)"
+        again = f"--retry-failed tries {_them(summary.n_failed_before)} again"
+        known += f", {summary.n_failed_before:,} had failed before ({again})"
     if not summary.n_done:
         return [*lines, f"Nothing is new: {known}. Snapshot {summary.snapshot}."]
     if summary.n_known + summary.n_failed_before:
         lines.append(f"{known}.")
     if summary.n_duplicates:
-        lines.append(f"{summary.n_duplicates:,} songs are byte for byte another one of the store ({_DUPLICATES_SQL}).")
+        are = counted(summary.n_duplicates, "song is", "songs are")
+        lines.append(f"{are} byte for byte another one of the store ({_DUPLICATES_SQL}).")
     speed = f"{summary.n_done / summary.elapsed_s:.1f} songs/s"
     times = f"{summary.audio_s / summary.elapsed_s:,.0f} x real time"
-    lines.append(f"{summary.n_windows:,} windows in {summary.elapsed_s:.1f} s ({speed}, {times}).")
-    end = f"{summary.n_stored:,} songs stored, {summary.n_failed:,} failed; snapshot {summary.snapshot} of {store}."
+    lines.append(f"{counted(summary.n_windows, 'window')} in {summary.elapsed_s:.1f} s ({speed}, {times}).")
+    end = f"{counted(summary.n_stored, 'song')} stored, {summary.n_failed:,} failed"
+    end += f"; snapshot {summary.snapshot} of {store}."
     if summary.n_failed:
         end += f" Why: songbag failures {store}"
     return [*lines, end]
@@ -151,22 +157,29 @@ def relabel(
         raise typer.Exit(1)
 
 
+def _them(n: int) -> str:
+    return "it" if n == 1 else "them"
+
+
 def _report_tags(done: Relabelled, store: str) -> list[str]:
     """Return notes on the songs whose tags were not read, and a line on what was done."""
     lines = [f"note: {note}" for note in done.notes]
-    again = "songbag extract SOURCE STORE --update-changed --tags computes them again"
-    for song_ids, what in (
-        (done.gone, "files are gone"),
-        (done.changed, f"files have other content than was extracted ({again})"),
-        (done.unreadable, "files cannot be read"),
+    remedy = f"songbag extract SOURCE STORE --update-changed --tags computes {_them(len(done.changed))} again"
+    other = f"other content than was extracted ({remedy})"
+    for song_ids, one, more in (
+        (done.gone, "file is gone", "files are gone"),
+        (done.changed, f"file has {other}", f"files have {other}"),
+        (done.unreadable, "file cannot be read", "files cannot be read"),
     ):
         if song_ids:
             named = ", ".join(map(repr, song_ids[:_NAMED])) + ", ..." * (len(song_ids) > _NAMED)
-            lines.append(f"note: {len(song_ids):,} {what}: {named}")
-    tagged = f"{done.n_tagged:,} of {done.n_songs:,} songs have tags"
+            lines.append(f"note: {counted(len(song_ids), one, more)}: {named}")
+    has = "has" if done.n_tagged == 1 else "have"
+    tagged = f"{done.n_tagged:,} of {counted(done.n_songs, 'song')} {has} tags"
     if not done.n_filled:
         return [*lines, f"{tagged}; there is nothing to fill in. Snapshot {done.store.snapshot}."]
-    return [*lines, f"{tagged}; {done.n_filled:,} values filled in; snapshot {done.store.snapshot} of {store}."]
+    filled = f"{counted(done.n_filled, 'value')} filled in"
+    return [*lines, f"{tagged}; {filled}; snapshot {done.store.snapshot} of {store}."]
 
 
 @commands.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from songbag_pipeline.demo.collection import BROKEN_FILES, SONGS_PER_GENRE, write_collection
 from songbag_store.cli import main
+from songbag_store.words import counted
 
 MARKER = "songbag-demo.txt"
 """A file that marks a folder as the demo's, and says whether all songs were written."""
@@ -93,7 +94,8 @@ def _make_songs(folder: Path, songs_per_genre: int) -> None:
     marker.write_text(_UNDER_WAY)
     paths = write_collection(songs, songs_per_genre=songs_per_genre)
     marker.write_text(_COMPLETE)
-    print(f"# {len(paths) - len(BROKEN_FILES)} songs and {len(BROKEN_FILES)} files that are broken on purpose.")
+    broken = counted(len(BROKEN_FILES), "file that is", "files that are")
+    print(f"# {counted(len(paths) - len(BROKEN_FILES), 'song')} and {broken} broken on purpose.")
 
 
 def _fresh_names(folder: Path) -> tuple[str, str]:
@@ -129,7 +131,7 @@ def _sum_up(folder: Path, run: str, predictions: str) -> None:
     right = sum(row["song_id"].split("/")[0] == row["predicted"] for row in rows)
     print(
         f"\nHeld-out songs named rightly: {metrics['test']['song']['accuracy']:.0%} (chance is about 25%).\n"
-        f"Of all {len(rows)} songs, those it was trained on included: {right} right.\n"
+        f"Of all {counted(len(rows), 'song')}, those it was trained on included: {right} right.\n"
         f"In {folder}: the audio in songs/, the features in store/, the model in {run}/, its answers in {predictions}."
         f"\nTo look at in a browser: {(folder / run / 'report.html').absolute()}"
     )

@@ -28,6 +28,7 @@ from songbag_store.commits.parts import PackedParts
 from songbag_store.errors import Interrupted, SongbagError
 from songbag_store.progress import Progress, stretch
 from songbag_store.stop import StopRequest, doing
+from songbag_store.words import counted
 from songbag_store.writer import commit_parts
 
 _COMMIT_EVERY_S = 120.0
@@ -210,7 +211,7 @@ class Coordinator:
         n_failed, limit = self._work.summary.n_failed, self._work.config.max_failed
         if limit is not None and n_failed > limit:
             raise TooManyFailures(
-                f"{n_failed} songs failed, more than the {limit} allowed; {self._progress}",
+                f"{counted(n_failed, 'song')} failed, more than the {limit:,} allowed; {self._progress}",
                 place=self._work.store.address,
                 remedy="`songbag failures STORE` says why; run the same command again to go on.",
             )
@@ -219,7 +220,7 @@ class Coordinator:
         """Commit what is finished; return the store at the new snapshot, None if there is nothing to commit."""
         committed = None
         if self._pending:
-            with doing(f"{self._n_pending:,} songs are committed"):
+            with doing(f"{counted(self._n_pending, 'song is', 'songs are')} committed"):
                 committed = commit_parts(self._work.store, self._pending, run=self._job.run_id, ended=ended)
             self._work.summary.snapshot = committed.snapshot
             self._pending, self._n_pending = PackedParts(), 0

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from songbag_pipeline.run.tally import Tally
 from songbag_store.progress import Progress
 from songbag_store.sql.shown import Shown
+from songbag_store.words import counted
 
 
 @dataclasses.dataclass(slots=True, kw_only=True, repr=False)
@@ -90,7 +91,7 @@ class RunProgress:
         self._started = self._last_line = time.monotonic()
 
     def __str__(self) -> str:
-        return f"{self._summary.n_done} of {self._n_songs} songs done and committed"
+        return f"{self._summary.n_done:,} of {counted(self._n_songs, 'song')} done and committed"
 
     def stop_clock(self) -> None:
         """Note the time that the run has taken so far."""
@@ -122,8 +123,8 @@ class RunProgress:
         n_songs = run.n_done + sum(tally.n_songs for tally in told)
         n_failed = run.n_failed + sum(tally.n_failed for tally in told)
         audio_s = run.audio_s + sum(tally.audio_s for tally in told)
-        state = f"{n_songs} of {self._n_songs} songs, {n_songs / run.elapsed_s:.1f} songs/s"
-        state += f", {audio_s / run.elapsed_s:,.0f} x real time, {n_failed} failed"
+        state = f"{n_songs:,} of {counted(self._n_songs, 'song')}, {n_songs / run.elapsed_s:.1f} songs/s"
+        state += f", {audio_s / run.elapsed_s:,.0f} x real time, {n_failed:,} failed"
         line = None
         if time.monotonic() - self._last_line > self._line_every_s:
             self._last_line = time.monotonic()

@@ -28,6 +28,7 @@ from songbag_store.progress import Progress, shown_on, stretch
 from songbag_store.sql.shown import Shown
 from songbag_store.stop import doing
 from songbag_store.store import StoreLike
+from songbag_store.words import counted
 from songbag_store.writer import commit_change
 
 _CONTAINMENT = Containment()
@@ -157,7 +158,8 @@ def relabel_from_tags(store: StoreLike, *, progress: Progress | None = None) -> 
         return (filled, base.parts) if n_filled else None
 
     if tagged.num_rows:
-        opened = commit_change(opened, change, note=f"relabel {tagged.num_rows:,} songs from tags: {', '.join(tags)}")
+        note = f"relabel {counted(tagged.num_rows, 'song')} from tags: {', '.join(tags)}"
+        opened = commit_change(opened, change, note=note)
     return Relabelled(opened, songs.num_rows, tagged.num_rows, n_filled, **named, notes=tuple(notes))
 
 
@@ -179,7 +181,7 @@ def _read(songs: pa.Table, options: Mapping[str, str], progress: Progress) -> pa
                 found = []
                 for number, one in enumerate(threads.map(partial(_read_file, options=options), block), start + 1):
                     found.append(one)
-                    state = f"{number:,} of {files.num_rows:,} files"
+                    state = f"{number:,} of {counted(files.num_rows, 'file')}"
                     is_due = time.monotonic() - line_at > _LINE_EVERY_S
                     line_at = time.monotonic() if is_due else line_at
                     progress.advance(number, state, state if is_due else None)

@@ -23,6 +23,7 @@ from songbag_store.format.index import join_rows, user_fields
 from songbag_store.format.spec import EMBEDDING
 from songbag_store.stop import doing
 from songbag_store.storage.location import Location, LocationLike
+from songbag_store.words import counted
 from songbag_store.writer import SpecChoice, open_for_writing, take_over, without_index
 
 
@@ -68,7 +69,8 @@ class Work:
             tags, tag_notes = _tags(found, adopted) if config.tags else ((), [])
             plan = _plan(found, adopted, config)
         if plan.n_other_columns:
-            what = f"{plan.n_other_columns} songs have other columns in the store than the source gives"
+            has = counted(plan.n_other_columns, "song has", "songs have")
+            what = f"{has} other columns in the store than the source gives"
             left_out.append(f"{what}; to change them: songbag relabel STORE LABELS")
         summary = Summary(
             n_known=plan.n_known,

@@ -34,6 +34,7 @@ from songbag_store.format.spec import IN_DB, OWN, FeatureSpec
 from songbag_store.machine import require_linux
 from songbag_store.storage.files import require_regular
 from songbag_store.windows.spill import WindowSpill
+from songbag_store.words import counted
 
 _NONE: Mapping[str, bytes] = MappingProxyType({})
 _SUSPECT = ("decoder-crash", "extractor-crash", "out-of-memory", "extractor-memory")
@@ -184,7 +185,8 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
             own = {"spec": spill.spec.to_dict(), "excerpt": dataclasses.asdict(excerpt), "tags": self.containment.tags}
             facts = self._attempt(path, own, spill.fileno())
             if facts.status == "ok" and facts.n_windows != spill.n_pending():
-                what = f"{spill.n_pending()} windows were written, and {facts.n_windows} computed"
+                written = counted(spill.n_pending(), "window was", "windows were")
+                what = f"{written} written, and {facts.n_windows} computed"
                 facts.fail("internal-error", what)
             if facts.status == "ok":
                 spill.end_song()

@@ -15,6 +15,7 @@ from songbag_pipeline.sources.bucket import heads
 from songbag_store.format.index import END, START
 from songbag_store.storage.location import Location, absolute_path, is_remote
 from songbag_store.storage.storage import StoredObject
+from songbag_store.words import counted
 
 AUDIO_SUFFIXES = frozenset(
     {".aac", ".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".m4a", ".m4b", ".mka", ".mkv", ".mov", ".mp2"}
@@ -72,9 +73,10 @@ class Source:
             return ""
         first = self.songs["path"][pc.index(pc.is_null(self.songs["file_bytes"]), True).as_py()].as_py()
         where = f"relative paths start in {self.base}, and the first of them was looked for at {first}"
-        some = f"none of the {n_missing:,} files of the manifest is there"
+        some = f"none of the {counted(n_missing, 'file')} of the manifest is there"
         if n_missing < self.songs.num_rows:
-            some = f"{n_missing:,} of the {self.songs.num_rows:,} files of the manifest are not there"
+            are = "is" if n_missing == 1 else "are"
+            some = f"{n_missing:,} of the {counted(self.songs.num_rows, 'file')} of the manifest {are} not there"
         return f"{some}; {where}"
 
     def refuse_nowhere(self) -> None:

@@ -271,7 +271,8 @@ def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int)
     if not 0 <= index < count:
         raise UsageError(f"there is no shard {index} of {count}", place="bags", remedy="Count the hosts from 0.")
     if n_songs < count:
-        what = "there are no songs" if count == 1 else f"{n_songs} songs are too few for {count} shards"
+        too_few = f"{counted(n_songs, 'song is', 'songs are')} too few for {count} shards"
+        what = "there are no songs" if count == 1 else too_few
         raise UsageError(what, place="bags")
 
 
@@ -279,7 +280,7 @@ def _labels(labels: npt.ArrayLike, n_songs: int) -> npt.NDArray[Any]:
     array = np.asarray(labels)
     if array.shape[:1] != (n_songs,):
         n_labels = array.shape[0] if array.ndim else 1
-        raise UsageError(f"{n_songs} songs and {n_labels} labels do not make bags", place="bags")
+        raise UsageError(f"{counted(n_songs, 'song')} and {counted(n_labels, 'label')} do not make bags", place="bags")
     return array
 
 
@@ -308,7 +309,8 @@ def column_labels(songs: pa.Table, column: str) -> npt.NDArray[Any]:
         remedy = f"{did_you_mean(column, songs.column_names)} {remedy}".strip()
         raise UsageError(f"the index has no column {column!r}", place="bags", remedy=remedy)
     if n_without := songs[column].null_count:
-        raise UsageError(f"{n_without} songs have no {column!r}", place="bags", remedy="Leave these songs out.")
+        what, them = counted(n_without, "song has", "songs have"), "it" if n_without == 1 else "these songs"
+        raise UsageError(f"{what} no {column!r}", place="bags", remedy=f"Leave {them} out.")
     return np.array(songs[column].to_pylist())
 
 

@@ -22,6 +22,7 @@ from songbag_store.errors import DamagedStore
 from songbag_store.format.document import BLANK, T, blank_digest, parse_document, read_fields, reason
 from songbag_store.format.index import CONTENT, completed
 from songbag_store.machine import n_cores
+from songbag_store.words import counted
 
 if TYPE_CHECKING:
     import pyarrow.dataset as ds
@@ -264,4 +265,5 @@ def _check_size(footer: pq.FileMetaData, n_bytes: int) -> None:
     # Every row of songbag has its own id, which takes more than a byte. Long texts of the user may be packed well.
     unpacked = sum(footer.row_group(group).total_byte_size for group in range(footer.num_row_groups))
     if footer.num_rows > n_bytes or unpacked > max(_MOST_UNPACKED * n_bytes, _SMALL_BYTES):
-        raise ValueError(f"it says that its {n_bytes:,} bytes are {footer.num_rows:,} rows of {unpacked:,} bytes")
+        rows = counted(footer.num_rows, "row")
+        raise ValueError(f"it says that its {n_bytes:,} bytes are {rows} of {unpacked:,} bytes")

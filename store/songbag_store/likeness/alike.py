@@ -13,6 +13,7 @@ from songbag_store.likeness.statistics import SongStatistics
 from songbag_store.progress import Progress, stretch
 from songbag_store.store import SongStore
 from songbag_store.types import Ints
+from songbag_store.words import counted
 
 MOST_STRANGERS = 20_000
 """So many pairs may turn out to be strangers. Those that are then left are farther from each other than these."""
@@ -60,9 +61,12 @@ def find_alike(store: SongStore, songs: SongStatistics, links: Ints, progress: P
             break
         asked = crowded
     if len(crowded):
-        progress.note(f"note: {len(crowded):,} songs have more close neighbours than the {MOST_NEAR} that are compared")
+        have = counted(len(crowded), "song has", "songs have")
+        progress.note(f"note: {have} more close neighbours than the {MOST_NEAR} that are compared")
     if search.n_left:
-        progress.note(f"note: {search.n_left:,} pairs of songs that are less near were not compared")
+        near = "of songs that are less near"
+        pairs = counted(search.n_left, f"pair {near} was", f"pairs {near} were")
+        progress.note(f"note: {pairs} not compared")
     elif search.farthest is not None:
         progress.note("note: songs that are less near than most strangers here were not compared")
     return np.array(search.found, np.int64).reshape(-1, 2)
@@ -156,5 +160,7 @@ class _Search:
                     self.n_left += len(pairs) - number
                     break
                 self._are_strangers(first, second)
-                state = f"{number + 1:,} of {len(pairs):,} pairs of near songs compared, {len(self.found):,} alike"
+                state = (
+                    f"{number + 1:,} of {counted(len(pairs), 'pair')} of near songs compared, {len(self.found):,} alike"
+                )
                 self._progress.advance(number + 1, state, state if (number + 1) % _LINE_EVERY == 0 else None)

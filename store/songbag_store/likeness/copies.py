@@ -16,6 +16,7 @@ from songbag_store.likeness.statistics import read_statistics
 from songbag_store.progress import Progress, Silent, shown_on
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.types import Ints
+from songbag_store.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,8 +78,7 @@ def copies_text(table: pa.Table) -> str:
     known_by = table["known_by"].to_pylist()
     how = ", ".join(f"{n:,} {_IN_WORDS[word]}" for word in KNOWN_BY if (n := known_by.count(word)))
     n_groups = pc.max(table["group"]).as_py() + 1
-    groups = "1 group" if n_groups == 1 else f"{n_groups:,} groups"
-    return f"{table.num_rows:,} songs in {groups}: {how}."
+    return f"{counted(table.num_rows, 'song')} in {counted(n_groups, 'group')}: {how}."
 
 
 def _grouped(song_ids: pa.ChunkedArray, links: Sequence[Ints]) -> pa.Table:

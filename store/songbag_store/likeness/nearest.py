@@ -13,6 +13,7 @@ from songbag_store.likeness.search import COMPARED, HELD, Search
 from songbag_store.likeness.statistics import Floats, Points
 from songbag_store.progress import Progress, stretch
 from songbag_store.types import Ints
+from songbag_store.words import counted
 
 NEAREST = pa.schema([("rank", pa.int64()), ("song_id", pa.string()), ("distance", pa.float64())])
 """Columns of the nearest songs of one song."""
@@ -104,7 +105,7 @@ class Neighbours:
                 near, squares = search.nearest(start)
                 yield from self._rows(start, near, squares).to_batches(max_chunksize)
                 due, n_done = n_done // _LINE_EVERY, n_done + len(near)
-                state = f"neighbours of {n_done:,} of {n_songs:,} songs"
+                state = f"neighbours of {n_done:,} of {counted(n_songs, 'song')}"
                 self._progress.advance(n_done, state, state if n_done // _LINE_EVERY > due else None)
 
     def table(self) -> pa.Table:

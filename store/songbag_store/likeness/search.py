@@ -9,6 +9,7 @@ import numpy as np
 from songbag_store.errors import require_extra
 from songbag_store.likeness.statistics import Points
 from songbag_store.types import Ints
+from songbag_store.words import counted
 
 COMPARED = 20_000
 """So many points are compared with each one; of fewer points, all are. See docs/decisions/0029."""
@@ -31,7 +32,8 @@ def require_search(n_points: int, *, compared: int = COMPARED) -> None:
         If there are more than `compared`, and faiss is not installed.
     """
     if n_points > compared:
-        require_extra("training", "faiss", place=f"finding the neighbours of each of more than {compared:,} songs")
+        place = f"finding the neighbours of each of more than {counted(compared, 'song')}"
+        require_extra("training", "faiss", place=place)
 
 
 class Search:

@@ -74,7 +74,7 @@ def _mapped(store: SongStore, own: dict[str, Any]) -> list[Section]:
     if shown is not None:
         of_all = ""
         if len(shown.song_ids) < shown.n_songs:
-            of_all = f" {MOST_ON_MAP:,} of {shown.n_songs:,} songs are drawn, evenly spread over the index."
+            of_all = f" {MOST_ON_MAP:,} of {counted(shown.n_songs, 'song')} are drawn, evenly spread over the index."
         words = Words(
             "The first two principal components of mean and deviation of the features, which hold "
             f"{shown.share:.0%} of what songs differ in. A click on a dot shows the song.{of_all}"

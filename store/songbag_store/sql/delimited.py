@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from songbag_store.sql.encoding import check_text, encoding_of, fault, shown
+from songbag_store.words import counted
 
 _SEPARATORS = ",;\t|"
 _TELLING = {"path", "audio_filepath", "song_id"}
@@ -133,7 +134,7 @@ class Delimited:
             for line, fields in self.records(strict=True):
                 n_fields = n_fields or len(fields)
                 if len(fields) != n_fields:
-                    what = f"line {line} has {len(fields)} fields, and the first line has {n_fields}"
+                    what = f"line {line} has {counted(len(fields), 'field')}, and the first line has {n_fields}"
                     remedy = "Name every column in the first line, and put a field that holds "
                     remedy += f"{self.separator!r} between quotation marks."
                     raise fault(self.path, what, remedy)

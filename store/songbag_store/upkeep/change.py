@@ -19,6 +19,7 @@ from songbag_store.sql.manifest import Manifest
 from songbag_store.storage.location import absolute_path, plain_address
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.upkeep.segments import read_segments
+from songbag_store.words import counted
 from songbag_store.writer import commit_change
 
 
@@ -94,7 +95,7 @@ def relabel(
         return None if relabelled.equals(base.index) else (relabelled, base.parts)
 
     names = ", ".join(name for name in given.table.column_names if name not in ("song_id", "path"))
-    note = f"relabel {given.table.num_rows:,} songs: {names}"
+    note = f"relabel {counted(given.table.num_rows, 'song')}: {names}"
     return commit_change(SongStore.open(store), change, note=note), given.table.num_rows
 
 

@@ -16,6 +16,7 @@ from songbag_store.store import SongStore, StoreLike
 from songbag_store.windows.spans import Spans
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import SHARD_BYTES, write_fragment
+from songbag_store.words import counted
 from songbag_store.writer import commit_change
 
 FRAGMENT_BYTES = 8 * SHARD_BYTES
@@ -87,7 +88,7 @@ def compact(store: StoreLike, *, fragment_bytes: int = FRAGMENT_BYTES) -> tuple[
         return (_with_columns(base.index, moved), base.parts | names) if pc.any(hit).as_py() else None
 
     done = Compaction(len(stale), len(names), old.num_rows, n_freed)
-    note = f"compact {done.n_before:,} fragments into {done.n_after:,}"
+    note = f"compact {counted(done.n_before, 'fragment')} into {done.n_after:,}"
     return commit_change(store, change, note=note), done
 
 

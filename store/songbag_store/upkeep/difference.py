@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from songbag_store.format.index import CONTENT, user_fields
 from songbag_store.sql.texts import json_text, values_of
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def diff_text(changes: pa.Table, before: int, after: int) -> str:
         if n_songs := len(of_change["song_id"].unique()):
             columns = pc.value_counts(of_change["column"]).to_pylist() if change == "relabelled" else []
             named = ", ".join(f"{one['values']} {one['counts']:,}" for one in columns[:_NAMED])
-            more = f" and {len(columns) - _NAMED} more columns" if len(columns) > _NAMED else ""
+            more = f" and {counted(len(columns) - _NAMED, 'more column')}" if len(columns) > _NAMED else ""
             counts.append(f"{n_songs:,} {change}" + (f" ({named}{more})" if named else ""))
     return f"From snapshot {before} to {after}: {', '.join(counts)}."
 

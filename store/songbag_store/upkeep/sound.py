@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from songbag_store.format.sealed import Sealed
 from songbag_store.terminal import plain_text
+from songbag_store.words import counted
 
 LOST_FROM = 0.9
 CLIPPED_FROM = 0.001
@@ -55,15 +56,17 @@ def sound_counts(index: Sealed) -> dict[str, int]:
 def describe_sound(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     """Yield what `sound_counts` returned, as names and values to read; nothing for what no song has."""
     if n := counts["lost_in_mono"]:
-        yield "lost in mono", f"{_songs(n)}: the channels cancel each other in the mix; songbag failures names them"
+        told = f"the channels cancel each other in the mix; songbag failures names {'it' if n == 1 else 'them'}"
+        yield "lost in mono", f"{counted(n, 'song')}: {told}"
     if n := counts["clipped"]:
-        yield "clipped", f"{_songs(n)}, in more than {CLIPPED_FROM:.1%} of the samples"
+        yield "clipped", f"{counted(n, 'song')}, in more than {CLIPPED_FROM:.1%} of the samples"
     if n := counts["mostly_silent"]:
-        yield "silent", f"{_songs(n)}, for more than half of the time"
+        yield "silent", f"{counted(n, 'song')}, for more than half of the time"
     if n := counts["same_in_all"]:
-        yield "mono", f"{n:,} of {_songs(counts['several_channels'])} with several channels: they are all the same"
+        several = counted(counts["several_channels"], "song")
+        yield "mono", f"{n:,} of {several} with several channels: they are all the same"
     if n := counts["nothing_high"]:
-        files = f"{n:,} of {counts['lossless']:,} lossless files"
+        files = f"{n:,} of {counted(counts['lossless'], 'lossless file')}"
         yield "perhaps lossy", f"{files}: nothing above {LOW_HZ // 1000} kHz, as if made from MP3"
 
 
@@ -86,7 +89,3 @@ def lost_songs_text(index: Sealed) -> str:
         query = f"select song_id from songs where cancelled_share >= {LOST_FROM}"
         lines.append(f'  ... and {n_lost - len(named):,} more: songbag query STORE "{query}"')
     return "\n".join(lines)
-
-
-def _songs(count: int) -> str:
-    return "1 song" if count == 1 else f"{count:,} songs"

@@ -22,6 +22,7 @@ from songbag_store.store import SongStore, StoreLike
 from songbag_store.terminal import plain_text
 from songbag_store.upkeep.change import drop_songs
 from songbag_store.windows.spans import Spans
+from songbag_store.words import counted
 
 _CHANGED = "is not what was written: its digest is another"
 _COLUMNS = ["song_id", "fragment", "row_start", "n_windows", "feature_sum", "feature_sumsq"]
@@ -141,7 +142,7 @@ def _verify_fragment(
             data = store.inside.storage.get(metadata)
             layout = read_layout(data, store.spec)
             if layout.shape[0] != n_rows:
-                raise ValueError(f"says {layout.shape[0]:,} windows; its part has {n_rows:,}")
+                raise ValueError(f"says {counted(layout.shape[0], 'window')}; its part has {n_rows:,}")
             if hashlib.sha256(data).hexdigest() != objects[metadata]["sha256"]:
                 raise ValueError(_CHANGED)
         except (ValueError, FileNotFoundError) as error:

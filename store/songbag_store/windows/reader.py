@@ -28,6 +28,7 @@ from songbag_store.windows.memory import BatchMemory, ChunkMemory, KeptOpen
 from songbag_store.windows.process import ProcessRule, ReadingProcess, WaitingShare
 from songbag_store.windows.shards import FileShard, RemoteShard, Shard, ShardedArray
 from songbag_store.windows.spans import Span, Spans
+from songbag_store.words import counted
 
 _REQUESTS_AT_ONCE = 32
 
@@ -240,4 +241,4 @@ class FragmentReader:
 
 def _check_inside(n_rows: int, start: int, n_windows: int) -> None:
     if start < 0 or n_windows < 1 or start + n_windows > n_rows:
-        raise ValueError(f"has {n_rows} windows, but the index points at {start} to {start + n_windows}")
+        raise ValueError(f"has {counted(n_rows, 'window')}, but the index points at {start} to {start + n_windows}")

@@ -26,7 +26,7 @@ def test_options_decide_the_spec_and_a_later_run_takes_it_from_the_store(tmp_pat
     options = "--window 1 --window-hop 0.5 --features logmel+delta --n-mels 32 --encoding float32 --label-from-folder"
     done = extract(tmp_path / "songs", tmp_path / "store", *options.split())
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1].startswith("1 songs stored, 0 failed; snapshot 1")
+    assert done.stdout.splitlines()[-1].startswith("1 song stored, 0 failed; snapshot 1")
     spec = SongStore.open(tmp_path / "store").spec
     assert (spec.kind, spec.deltas, spec.n_mels, spec.window_s, spec.encoding) == ("logmel", 1, 32, 1.0, "float32")
     again = extract(tmp_path / "songs", tmp_path / "store", "--label-from-folder")
@@ -39,7 +39,7 @@ def test_failures_are_counted_in_the_last_line_and_explained_by_a_command(tmp_pa
     (tmp_path / "songs" / "bad.mp3").write_bytes(b"")
     done = songbag("extract", tmp_path / "songs", tmp_path / "store")
     assert done.returncode == 0
-    assert "1 songs stored, 1 failed" in done.stdout.splitlines()[-1]
+    assert "1 song stored, 1 failed" in done.stdout.splitlines()[-1]
     told = songbag_here("failures", tmp_path / "store").stdout
     assert "empty-file (1): The file has no bytes" in told
     assert "bad.mp3: the file is empty" in told
@@ -124,13 +124,13 @@ def test_a_limit_changed_songs_and_too_many_failures_each_do_what_their_option_s
     write(songs / "y.wav", chirp(6.0))
     (songs / "bad.mp3").write_bytes(b"")
     limited = extract(songs, store, "--limit", "2")
-    assert "1 songs stored, 1 failed" in limited.stdout
+    assert "1 song stored, 1 failed" in limited.stdout
     write(songs / "x.wav", chirp(8.0))
     refused = extract(songs, store)
     assert (refused.returncode, "'x.wav'" in refused.stderr, "--update-changed" in refused.stderr) == (1, True, True)
     options = ("--update-changed", "--retry-failed")
     failed = extract(songs, store, *options, "--max-failed", "0")
-    assert (failed.returncode, "1 songs failed, more than the 0 allowed" in failed.stderr) == (1, True)
+    assert (failed.returncode, "1 song failed, more than the 0 allowed" in failed.stderr) == (1, True)
     last = extract(songs, store, *options)
     assert last.returncode == 0, last.stderr
     assert len(SongStore.open(store).windows("x.wav")) == 2
@@ -147,6 +147,6 @@ def test_the_report_is_grammatical_for_nothing_new() -> None:
     from songbag_pipeline.cli.commands import _report
 
     assert _report(Summary(n_known=3, n_failed_before=1, n_adopted=0, snapshot=4, n_duplicates=0), "s") == [
-        "Nothing is new: 3 songs were in the store already, 1 had failed before (--retry-failed tries them again)."
+        "Nothing is new: 3 songs were in the store already, 1 had failed before (--retry-failed tries it again)."
         " Snapshot 4."
     ]

@@ -124,10 +124,10 @@ def test_a_value_that_is_there_stays_and_songs_whose_files_are_others_are_named(
         "note: the column 'Title' of the store is another one than 'title', from which it differs only in capitals; "
         "the tag is left out",
         "note: the column 'year' of the store is of type string instead of whole numbers; the tag is left out",
-        "note: 1 files are gone: 'e.flac'",
-        "note: 1 files have other content than was extracted (songbag extract SOURCE STORE --update-changed --tags "
-        "computes them again): 'f.flac'",
-        "note: 1 files cannot be read: 'g.flac'",
+        "note: 1 file is gone: 'e.flac'",
+        "note: 1 file has other content than was extracted (songbag extract SOURCE STORE --update-changed --tags "
+        "computes it again): 'f.flac'",
+        "note: 1 file cannot be read: 'g.flac'",
         f"3 of 7 songs have tags; 6 values filled in; snapshot 3 of {address}.",
     ]
     found = SongStore.open(address)

@@ -245,7 +245,7 @@ def test_missing_files_are_counted_with_the_folder_where_paths_start(tmp_path: P
     (tmp_path / "list.csv").write_text("path\na.mp3\nnowhere/b.mp3\n")
     some = read_source(tmp_path / "list.csv")
     some.refuse_nowhere()
-    assert some.missing().startswith("1 of the 2 files of the manifest are not there")
+    assert some.missing().startswith("1 of the 2 files of the manifest is not there")
     assert f"start in {tmp_path}, and the first" in some.missing()
     (tmp_path / "a.mp3").unlink()
     with pytest.raises(SongsMissing, match="none of the 2 files"):

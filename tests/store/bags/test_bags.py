@@ -276,7 +276,7 @@ def test_an_unknown_song_is_refused(store: SongStore) -> None:
 @pytest.mark.parametrize(
     ("call", "reason"),
     [
-        ({"songs": IDS[:2], "labels": [0]}, "2 songs and 1 labels do not make bags"),
+        ({"songs": IDS[:2], "labels": [0]}, "2 songs and 1 label do not make bags"),
         ({"songs": [IDS[0], IDS[0]]}, "more than once"),
         ({"songs": "n_windows > 1000"}, "there are no songs"),
         ({"labels": "nothing"}, "no column 'nothing'"),

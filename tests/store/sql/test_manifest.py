@@ -73,7 +73,7 @@ def test_row_numbers_are_left_out_with_a_note(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("path,label\na.ogg,x\nb.ogg,x,y\n", "line 3 has 3 fields, and the first line has 2"),
-        ('path,label\na.ogg,"x,\n1"\nb.ogg\n', "line 4 has 1 fields"),
+        ('path,label\na.ogg,"x,\n1"\nb.ogg\n', "line 4 has 1 field,"),
         ('path,label\na.ogg,x\nb.ogg,"y\nc.ogg,z\n', "line 3: a quotation mark"),
         ('path,label\na.ogg,"x\nb.ogg,"y\nc.ogg,z\n', "line 2: a quotation mark"),
         ("path,code\na.ogg,1\nb.ogg,99999999999999999999999\n", "line 3: the column 'code' holds '9+', a number above"),

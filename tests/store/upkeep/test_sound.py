@@ -76,7 +76,7 @@ def test_info_counts_the_songs_of_each_kind(store: SongStore) -> None:
 def test_info_says_in_a_line_each_what_some_songs_are_and_nothing_else(store: SongStore) -> None:
     text = lines_of(describe(info(store)))
     for line in (
-        "lost in mono   1 song: the channels cancel each other in the mix; songbag failures names them",
+        "lost in mono   1 song: the channels cancel each other in the mix; songbag failures names it",
         "clipped        1 song, in more than 0.1% of the samples",
         "silent         2 songs, for more than half of the time",
         "mono           1 of 9 songs with several channels: they are all the same",

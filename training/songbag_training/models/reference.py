@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers, ops
 
+from songbag_store.words import counted
 from songbag_training.errors import ModelError
 from songbag_training.models.layers import EMBEDDING_NAME, PACKAGE
 
@@ -22,8 +23,9 @@ def reference(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
         If the windows are smaller than 10 bands or 14 frames.
     """
     if n_bands < 10 or n_frames < 14:
+        size = f"{counted(n_bands, 'band')} and {counted(n_frames, 'frame')}"
         raise ModelError(
-            f"windows of {n_bands} bands and {n_frames} frames are too small for it; it needs 10 and 14",
+            f"windows of {size} are too small for it; it needs 10 and 14",
             place="encoder 'reference'",
             remedy="Use the encoder 'compact', which takes windows of any size.",
         )

@@ -25,6 +25,7 @@ from songbag_pipeline.audio.frames import Frames, Place
 from songbag_pipeline.audio.mpeg_frames import Mp3Frames
 from songbag_pipeline.audio.recording import Blocks, Channels, Recording, Undecodable, cut
 from songbag_pipeline.errors import SongError
+from songbag_store.words import counted
 
 _LARGEST_FRAME_BYTES = 4 << 20
 
@@ -81,7 +82,7 @@ def _decoded(file: RegularFile, frames: Frames, recording: Recording, place: Pla
                     decoded = codec.decode(av.Packet(packet))
                     # After the first frame of a packet, FFmpeg ends at an error without reporting it.
                     if len(decoded) != n_frames:
-                        raise ValueError(f"{n_frames - len(decoded)} of {n_frames} frames cannot be decoded")
+                        raise ValueError(f"{n_frames - len(decoded)} of {counted(n_frames, 'frame')} cannot be decoded")
                     yield from joiner.add_all(decoded)
                 begin = stop
             rest = data[begin:]
