@@ -39,4 +39,4 @@ def songbag_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 def foreign(said: str) -> str:
     """Return what was said on standard error besides the progress of `extract`, which is due every ten seconds."""
-    return re.sub(r"^\d+ of \d+ songs, .* songs/s, .* s left\n", "", said, flags=re.MULTILINE)
+    return re.sub(r"^[\d,]+ of [\d,]+ songs?, .* songs/s, .* s left\n", "", said, flags=re.MULTILINE)
