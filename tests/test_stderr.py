@@ -49,6 +49,7 @@ OF_RUNS = {
     "compare RUN nowhere": (1, "nowhere: "),
     "runs nowhere": (1, "nowhere: "),
     "report RUN": (0, ""),
+    "report RUN folds -o both.html": (0, ""),
     "report STORE -o page.html": (0, ""),
     "doctor": (0, ""),
     "embed RUN STORE -o embedded --songs vectors.parquet": (0, ""),

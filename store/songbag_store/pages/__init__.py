@@ -13,4 +13,4 @@ blocks do gives its own script (`Page.scripts`) and data (`Page.data`); the top 
 `pictures` makes a PNG of an array, `sound` the source of an audio element.
 """
 
-__all__ = ["collection", "page", "pictures", "pieces", "sound"]
+__all__ = ["collection", "page", "pictures", "pieces", "songs", "sound"]

@@ -54,6 +54,7 @@ const songbag = (() => {
     if (layer.kind === "step") return figure.step({ x: at("x"), y: at("y"), mode: "after", ...look });
     if (layer.kind === "band") return figure.varea({ x: at("x"), y1: at("low"), y2: at("high"), source, fill_color: line, fill_alpha: 0.18 });
     if (layer.kind === "bars") return figure.quad({ left: at("left"), right: at("right"), bottom: at("bottom"), top: at("top"), source, fill_color: fill, line_color: colour("card"), line_width: 1 });
+    if (layer.kind === "text") return figure.text({ x: at("x"), y: at("y"), text: at("text"), source, text_align: "center", text_baseline: "bottom", text_color: colour("ink"), text_font_size: "11px", text_font: "system-ui, sans-serif" });
     return figure.scatter({ x: at("x"), y: at("y"), source, size: 8, fill_color: fill, line_color: colour("card"), fill_alpha: 0.85 });
   }
   function draw(host, spec, key) {

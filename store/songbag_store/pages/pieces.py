@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-LayerKind = Literal["line", "step", "band", "bars", "points"]
+LayerKind = Literal["line", "step", "band", "bars", "points", "text"]
 ColumnKind = Literal["text", "number", "share"]
 
 
@@ -118,7 +118,7 @@ class Layer:
     ----------
     kind : str
         ``line`` and ``step`` (columns x, y), ``points`` (x, y), ``band`` (x, low, high), ``bars`` (left, right,
-        bottom, top).
+        bottom, top), ``text`` (x, y, text).
     columns : mapping of str to sequence
         Numbers; further columns are for `tips`.
     name : str

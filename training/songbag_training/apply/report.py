@@ -1,15 +1,19 @@
-"""`report`: the page of a store, of a run or of a cross-validation. Neither Keras nor TensorFlow here."""
+"""`report`: the page of a store, of a run or of several runs. Neither Keras nor TensorFlow here."""
 
 from __future__ import annotations
 
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from songbag_store.errors import UsageError
 from songbag_store.pages.collection import collection_page
 from songbag_store.pages.page import require_pages, write_page
-from songbag_store.store import StoreLike
+from songbag_store.storage.location import Location
+from songbag_store.store import SongStore, StoreLike
+from songbag_training.comparison.page import comparison_page
+from songbag_training.errors import RunNotFound
 from songbag_training.pages.run import NAME, run_page
 from songbag_training.runs.verification import sealed_folder
 
@@ -18,13 +22,13 @@ if TYPE_CHECKING:
 
 
 def report(
-    place: StoreLike | RunLike,
+    place: StoreLike | RunLike | Sequence[StoreLike | RunLike],
     output: str | Path | None = None,
     *,
     embed_audio: int = 0,
     open: bool = False,
 ) -> Path:
-    """Write the page of a store, a run or a cross-validation: one HTML file, which needs no network.
+    """Write the page of a store, a run, a cross-validation or several: one HTML file, which needs no network.
 
     Of a run: metrics with intervals, learning curves, the confusion matrix, calibration, every song with the seconds
     that decided, its features as a picture and its audio, the balance of classes, copies and leaks, and how to repeat
@@ -34,12 +38,16 @@ def report(
     Of a store: hours, classes, distributions, a map of at most 3,000 songs coloured by any column, features of some
     songs as pictures, songs that sound wrong, copies, and failures by cause with what to do.
 
+    Of several runs: what `songbag.compare` finds, each against the first: settings that differ, metrics with paired
+    intervals, gains of classes, songs that flipped; and learning curves over each other. Tables have at most 10,000
+    rows, charts at most 200 runs.
+
     Parameters
     ----------
-    place : SongStore, Location, Run, str or pathlib.Path
-        The store, at its snapshot; or the folder of a run or a cross-validation.
+    place : SongStore, Location, Run, str, pathlib.Path or a sequence of runs
+        The store, at its snapshot; the folder of a run or a cross-validation; or several of these folders.
     output : str or pathlib.Path, optional
-        The .html file; by default ``report.html``, of a run in its folder, of a store in the working folder. A page
+        The .html file; by default ``report.html``, of a run in its folder, else in the working folder. A page
         that songbag made is replaced, another file is not.
     embed_audio : int
         Of a run: put the audio of the first so many songs of its list into the page, so that they play anywhere; up to
@@ -57,15 +65,34 @@ def report(
     MissingExtra
         If the extra `pages` is not installed.
     UsageError
-        If the output cannot be written, or is no page of songbag.
+        If the output cannot be written, or is no page of songbag; or if runs cannot be compared, see `songbag.compare`.
+    RunNotFound
+        If one of several places is no finished run.
     """
     require_pages("report")
     if embed_audio < 0:
         raise UsageError(f"is {embed_audio}, not a number from 0", place="embed_audio")
-    folder = sealed_folder(place)
-    path = Path(output) if output is not None else (folder or Path()) / NAME
-    page = collection_page(cast(StoreLike, place)) if folder is None else run_page(folder, embed_audio=embed_audio)
+    several = list(place) if isinstance(place, Sequence) and not isinstance(place, str) else [place]
+    if len(several) != 1:
+        if embed_audio:
+            raise UsageError("is for the page of one run", place="embed_audio", remedy="Leave it out.")
+        path = Path(output) if output is not None else Path(NAME)
+        page = comparison_page([_run_folder(one) for one in several])
+    else:
+        one = several[0]
+        folder = sealed_folder(one)
+        path = Path(output) if output is not None else (folder or Path()) / NAME
+        page = collection_page(cast(StoreLike, one)) if folder is None else run_page(folder, embed_audio=embed_audio)
     write_page(page, path)
     if open:
         webbrowser.open(path.resolve().as_uri())
     return path
+
+
+def _run_folder(place: StoreLike | RunLike) -> Path:
+    folder = sealed_folder(place)
+    if folder is None:
+        remedy = "The page of several is of runs and cross-validations; that of a store is made alone."
+        where = place.address if isinstance(place, SongStore) else Location.of(cast(StoreLike, place)).address
+        raise RunNotFound("there is no run here", place=where, remedy=remedy)
+    return folder

@@ -129,7 +129,10 @@ def info(place: Place, at: At, as_json: Annotated[bool, typer.Option("--json", h
 
 @with_location()
 def report(
-    place: Place,
+    place: Annotated[
+        list[str],
+        typer.Argument(metavar="STORE|RUN [RUN...]", help="A store, a run or a cross-validation; or several runs."),
+    ],
     at: At,
     output: Annotated[
         Path | None,
@@ -142,10 +145,10 @@ def report(
     ] = 0,
     open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
-    """Write the page of a store, a run or a cross-validation: one HTML file, which needs no network."""
+    """Write the page of a store, a run or a cross-validation, or of several runs: one HTML file, without a network."""
     from songbag_training.apply.report import report as run_report
 
-    path = run_report(at(place), output, embed_audio=embed_audio, open=open)
+    path = run_report([at(one) for one in place], output, embed_audio=embed_audio, open=open)
     say(f"page: {path}")
 
 

@@ -102,6 +102,7 @@ def compare(*runs: RunLike) -> Comparison:
     return Comparison(made, list(dict.fromkeys(notes)))
 
 
+_SETTING = "setting"
 _TEXT, _COUNT, _SHARE = pa.string(), pa.int64(), pa.float64()
 _METRICS = {"run": _TEXT, "metric": _TEXT, "songs": _COUNT, "reference": _SHARE, "value": _SHARE, "difference": _SHARE}
 _METRICS |= {"low": _SHARE, "high": _SHARE, "note": _TEXT}
@@ -135,7 +136,7 @@ def _class_rows(pair: Pair) -> Iterator[tuple[Any, ...]]:
 def _settings(folders: Sequence[Path], names: Sequence[str]) -> pa.Table:
     rows = [read_row(folder, name, False) for folder, name in zip(folders, names, strict=True)]
     shown = shown_settings(rows, False)
-    columns = {"setting": pa.array(shown, _TEXT)}
+    columns = {_SETTING: pa.array(shown, _TEXT)}
     for row in rows:
         columns[row.name] = pa.array(
             [None if (own := row.settings.get(one)) is None else str(own) for one in shown], _TEXT
@@ -158,7 +159,8 @@ def _between(pair: Pair) -> list[str]:
 def _names(folders: Sequence[Path]) -> list[str]:
     """Return a different name for each folder: its own, or the path where two have the same."""
     short = [plain_name(folder.absolute().name) for folder in folders]
-    if len(set(short)) == len(short):
+    if len(set(short)) == len(short) and _SETTING not in short:
         return short
     paths = [plain_name(str(folder)) for folder in folders]
-    return [f"{path} ({number})" if paths.count(path) > 1 else path for number, path in enumerate(paths, 1)]
+    unclear = {_SETTING, *(path for path in paths if paths.count(path) > 1)}
+    return [f"{path} ({number})" if path in unclear else path for number, path in enumerate(paths, 1)]
