@@ -152,7 +152,9 @@ Scale = tuple[list[float | None], list[str], list[tuple[float, str]]]
 
 
 def _ranked(values: Sequence[Any]) -> Scale:
-    texts = shown_values(["not set" if one is None else one for one in values])
+    texts = shown_values(
+        ["not set" if one is None else f"{one:.5g}" if isinstance(one, float) else one for one in values]
+    )
     first = dict(zip(texts, values, strict=True))
     order = sorted(first, key=lambda text: _key(first[text], text))
     last = max(len(order) - 1, 1)

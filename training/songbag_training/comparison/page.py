@@ -21,6 +21,7 @@ MOST_ROWS = 10_000
 
 _FEW = 4
 _MOST_LINES = 50
+_MOST_SAID = 8
 _MOST_CHARTED = 40
 _CHARTED = ("accuracy", "balanced_accuracy", "macro_f1", "average_precision")
 
@@ -62,7 +63,10 @@ def _result(tables: dict[str, Rows], first: str, notes: Sequence[str]) -> list[B
     if len(accuracies) == 1:
         own = [row for row in tables["metrics"] if row["metric"] in _CHARTED]
         blocks.append(Figures([_figure(row) for row in own]))
-    blocks.append(Items([_said(row, first) for row in accuracies[:_MOST_LINES]]))
+    best = sorted(accuracies, key=lambda row: -row["difference"])[:_MOST_SAID]
+    blocks.append(Items([_said(row, first) for row in best]))
+    if len(best) < len(accuracies):
+        blocks.append(Words(f"These are the best {len(best)} of {len(accuracies):,}; all are under Metrics."))
     words = "Differences are of the same songs, each judged by both. An interval says how much a difference would vary "
     words += "over other songs of the same kind and the same models, not how much another seed would change."
     return [*blocks, Words(words), *(Words(note, note=True) for note in notes[:_MOST_LINES])]
@@ -120,9 +124,11 @@ def _metrics(rows: Rows, names: Sequence[str]) -> list[Block]:
     blocks: list[Block] = []
     several = len(names) > 2
     for name in _CHARTED:
-        own = [row for row in rows if row["metric"] == name]
+        own = sorted((row for row in rows if row["metric"] == name), key=lambda row: -row["difference"])
         if own:
             words = f"Difference of {shown_name(name)}, with its 95 % interval. At the dashed line both are equal."
+            if len(own) > _MOST_CHARTED:
+                words += f" The best {_MOST_CHARTED} of {len(own):,} are drawn."
             blocks.append(_differences(f"difference-{name}", words, own, "run"))
     shown = rows[:MOST_ROWS]
     columns = [
@@ -214,7 +220,13 @@ _CHANGES = {"gained": "right now", "lost": "wrong now", "neither": "wrong both t
 def _songs(tables: dict[str, Rows], names: Sequence[str]) -> list[Block]:
     tests, rows = tables["tests"], tables["songs"]
     songs = {row["run"]: row["songs"] for row in tables["metrics"]}
-    blocks: list[Block] = [Items([_tested(test, names[0], songs[test["run"]]) for test in tests[:_MOST_LINES]])]
+    told = sorted(tests, key=lambda test: test["p"])[:_MOST_SAID]
+    blocks: list[Block] = [Items([_tested(test, names[0], songs[test["run"]]) for test in told])]
+    if len(told) < len(tests):
+        what = (
+            f"These are the {len(told)} of {len(tests):,} tests that say most; songbag compare --table tests has all."
+        )
+        blocks.append(Words(what))
     if len(tests) > 1:
         several = f"With {len(tests)} comparisons, about one in twenty has p below 0.05 by chance alone."
         blocks.append(Words(several))
