@@ -193,7 +193,7 @@ def _classes(rows: Rows, names: Sequence[str]) -> list[Block]:
             ordered = [*ordered[:half], *ordered[-half:]]
         words = f"Gain of recall of {names[1]} against {names[0]}, with its 95 % interval."
         if len(rows) > _MOST_CHARTED:
-            words += f" The {_MOST_CHARTED} largest gains and losses of {len(rows):,} classes are drawn."
+            words += f" The {_MOST_CHARTED} largest gains and losses of {counted(len(rows), 'class')} are drawn."
         blocks.append(_differences("gains", words, ordered, "class"))
     shown = rows[:MOST_ROWS]
     columns = [
@@ -211,7 +211,7 @@ def _classes(rows: Rows, names: Sequence[str]) -> list[Block]:
 def _more(rows: Rows) -> str:
     if len(rows) <= MOST_ROWS:
         return ""
-    return f" The page has {MOST_ROWS:,} of {len(rows):,} rows; songbag compare --table writes all."
+    return f" The page has {MOST_ROWS:,} of {counted(len(rows), 'row')}; songbag compare --table writes all."
 
 
 _CHANGES = {"gained": "right now", "lost": "wrong now", "neither": "wrong both times"}
