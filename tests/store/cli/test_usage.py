@@ -28,7 +28,7 @@ from tests.support.command import songbag_here
         (["info", "s", "--snapshot", "-1"], "--snapshot: is '-1' but must be from 0."),
         (["diff", "s", "--from", "1.5"], "--from: is '1.5' but must be a whole number."),
         (["query", "s", "select 1", "--format", "tabel"], "one of table, csv, json, parquet.\n  Did you mean 'table'?"),
-        (["train", "s", "--epoch", "3"], "there is no option '--epoch'.\n  Did you mean '--epochs' or '--epoch-songs'?"),
+        (["train", "s", "--epoch", "3"], "no option '--epoch'.\n  Did you mean '--epochs' or '--epoch-songs'?"),
         (["trian", "s"], "there is no command 'trian'.\n  Did you mean 'train'?"),
         (["Train", "s"], "Did you mean 'train'?"),
         (["predict", "run"], "SOURCE: is missing."),
