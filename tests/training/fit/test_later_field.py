@@ -14,9 +14,9 @@ from songbag_store.format.declaration import at_least, declared
 from songbag_store.progress import Silent
 from songbag_training import TrainConfig
 from songbag_training.errors import DamagedRun
-from songbag_training.fit import cross_validation, plan
+from songbag_training.fit import cross_validation
 from songbag_training.fit.train import refuse_contradictions
-from songbag_training.runs import facts
+from songbag_training.runs import facts, plan
 from songbag_training.runs.run import Run
 
 OLD = Path(__file__).parents[2] / "fixtures" / "training-format-1"
