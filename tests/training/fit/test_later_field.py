@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from songbag_store.errors import UsageError
+from songbag_store.format import document
 from songbag_store.format.declaration import at_least, declared
 from songbag_store.progress import Silent
 from songbag_training import TrainConfig
@@ -30,10 +32,14 @@ class LaterConfig(TrainConfig):
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make this songbag one that has the field."""
-    for module in (facts, plan):
-        monkeypatch.setattr(module, "TrainConfig", LaterConfig)
+def later() -> Iterator[None]:
+    """Make this songbag one that has the field; what it found of the types before is found again."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (facts, plan):
+            patched.setattr(module, "TrainConfig", LaterConfig)
+        document._hints.cache_clear()
+        yield
+    document._hints.cache_clear()
 
 
 @pytest.fixture
@@ -45,10 +51,10 @@ def old(tmp_path: Path) -> Path:
 
 def edit(path: Path, **changes: object) -> None:
     """Change entries of the config in a document; None takes one out."""
-    document = json.loads(path.read_text())
-    config = document["config"] | changes
-    document["config"] = {name: value for name, value in config.items() if value is not None or name not in changes}
-    path.write_text(json.dumps(document))
+    written = json.loads(path.read_text())
+    config = written["config"] | changes
+    written["config"] = {name: value for name, value in config.items() if value is not None or name not in changes}
+    path.write_text(json.dumps(written))
 
 
 def test_an_absent_entry_of_a_config_has_its_default(old: Path) -> None:
