@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from songbag_store.pages import songs as page_songs
 from songbag_store.pages.collection import collection_page
 from songbag_store.pages.page import Page, write_page
+from tests.support.browser import complaints, opened_browser
 from tests.support.labelled import songs_of_classes, tagged_songs, write_store
 
 SCRIPT = "<script>alert(1)</script>"
@@ -119,28 +120,25 @@ def test_numbers_are_cut_into_groups_of_like_size(tmp_path: Path) -> None:
     assert np.bincount(own["of"]).tolist() == [2] * 7
 
 
-@pytest.mark.skipif(not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs Chromium")
-def test_in_a_browser_the_map_is_coloured_and_a_song_is_shown_without_an_error(page: Page, tmp_path: Path) -> None:
-    webdriver = pytest.importorskip("selenium.webdriver")
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    yield from opened_browser(tmp_path / "profile")
+
+
+def test_in_a_browser_the_map_is_coloured_and_a_song_is_shown_without_an_error(
+    browser: Any, page: Page, tmp_path: Path
+) -> None:
     write_page(page, tmp_path / "report.html")
-    options = webdriver.ChromeOptions()
-    for one in ("--headless=new", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(one)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
-    try:
-        browser.get((tmp_path / "report.html").as_uri())
-        shown = "return document.querySelector('#song h3').textContent"
-        assert browser.execute_script(shown) == page.data["ids"][0]
-        choose = "const e = document.querySelector(arguments[0]); e[arguments[1]] = arguments[2];"
-        choose += "e.dispatchEvent(new Event('change'))"
-        browser.execute_script(choose, "#map input", "value", page.data["ids"][3])
-        assert browser.execute_script(shown) == page.data["ids"][3]
-        names = "return [...document.querySelectorAll('#map .legend span')].map((one) => one.textContent)"
-        assert browser.execute_script(names) == page.data["columns"][0]["groups"]
-        browser.execute_script(choose, "#colour", "selectedIndex", 1)
-        assert browser.execute_script(names) == page.data["columns"][1]["groups"]
-        assert len(browser.find_elements("css selector", "#pictures img")) == 6
-        assert browser.get_log("browser") == []
-    finally:
-        browser.quit()
+    browser.get((tmp_path / "report.html").as_uri())
+    shown = "return document.querySelector('#song h3').textContent"
+    assert browser.execute_script(shown) == page.data["ids"][0]
+    choose = "const e = document.querySelector(arguments[0]); e[arguments[1]] = arguments[2];"
+    choose += "e.dispatchEvent(new Event('change'))"
+    browser.execute_script(choose, "#map input", "value", page.data["ids"][3])
+    assert browser.execute_script(shown) == page.data["ids"][3]
+    names = "return [...document.querySelectorAll('#map .legend span')].map((one) => one.textContent)"
+    assert browser.execute_script(names) == page.data["columns"][0]["groups"]
+    browser.execute_script(choose, "#colour", "selectedIndex", 1)
+    assert browser.execute_script(names) == page.data["columns"][1]["groups"]
+    assert len(browser.find_elements("css selector", "#pictures img")) == 6
+    assert complaints(browser) == []

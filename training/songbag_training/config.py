@@ -114,7 +114,11 @@ class TrainConfig(LabelConfig):
         later=True,
     )
     epoch_songs: int | None = declared(
-        None, "Songs of an epoch, drawn anew for each.", rule=at_least(1), absent="every training song once", later=True
+        None,
+        "Songs of an epoch; each epoch draws its own.",
+        rule=at_least(1),
+        absent="every training song once",
+        later=True,
     )
     label_smoothing: float = declared(0.0, "Share of each target spread over all answers.", rule=share_below_one())
     mixup: float = _change(0.3, "Mix songs in pairs, labels too, by shares from Beta(X, X).", rule=at_least(0))

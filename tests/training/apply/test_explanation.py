@@ -8,7 +8,7 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.windows.spans import Span, Spans
 from songbag_training.apply import explanation
-from songbag_training.apply.explanation import SongExplanation, explanations
+from songbag_training.apply.explanation import SongExplanation, explain_score
 from songbag_training.evaluation.score import SongScorer, array_pieces, stored_pieces
 from songbag_training.runs.run import Run
 
@@ -19,12 +19,13 @@ def scorer(run: Run) -> SongScorer:
 
 
 def of(scorer: SongScorer, store: SongStore, windows: np.ndarray) -> SongExplanation:
-    return next(explanations(scorer, array_pieces("made", windows, 4), store.spec))
+    return explain_score(scorer, *next(scorer.scored(array_pieces("made", windows, 4))), store.spec)
 
 
 def test_a_window_turns_the_answer_if_the_song_without_it_has_another(scorer: SongScorer, store: SongStore) -> None:
     several = stored_pieces(store, store.songs("n_windows > 1", arrow=True).slice(0, 8), 512)
-    for one in explanations(scorer, several, store.spec):
+    for score, outputs in scorer.scored(several):
+        one = explain_score(scorer, score, outputs, store.spec)
         assert one.n_tried == len(one.weights) == len(one.starts_s)
         answers = one.task.predicted(one.probabilities_without)
         assert (one.turning == (answers != one.predicted).any(axis=1)).all()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from songbag_store import FeatureSpec
-from songbag_training.evaluation.score import Piece, SongScore, SongScorer, WindowOutputs, window_times
+from songbag_training.evaluation.score import SongScore, SongScorer, WindowOutputs, window_times
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, Floats, Ints
 
@@ -73,22 +72,6 @@ class SongExplanation:
     def names(self, predicted: Bools) -> str:
         """Return the names of predicted classes, as an answer is shown."""
         return ", ".join(self.task.classes[number] for number in np.flatnonzero(predicted)) or "no class"
-
-
-def explanations(scorer: SongScorer, pieces: Iterable[Piece], spec: FeatureSpec) -> Iterator[SongExplanation]:
-    """Explain songs one after the other; memory holds what `SongScorer` keeps of one song.
-
-    Parameters
-    ----------
-    scorer : SongScorer
-        Of the run's model and task.
-    pieces : iterable of Piece
-        The windows of the songs, by `stored_pieces` or `array_pieces`.
-    spec : FeatureSpec
-        Of the windows.
-    """
-    for score, outputs in scorer.scored(pieces):
-        yield explain_score(scorer, score, outputs, spec)
 
 
 def explain_score(scorer: SongScorer, score: SongScore, outputs: WindowOutputs, spec: FeatureSpec) -> SongExplanation:

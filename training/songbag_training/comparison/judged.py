@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from songbag_store.format.document import reason
 from songbag_store.storage.files import is_there
 from songbag_training.errors import DamagedRun, RunNotFound
-from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_run_document, read_run_document
+from songbag_training.runs.document import CROSS_VALIDATION, RUN
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.plan import Plan
 from songbag_training.runs.seals import digests, file_fault
@@ -69,11 +69,11 @@ class Judged:
             if not is_there(folder / _PREDICTIONS):
                 raise _unfinished(folder, "cross-validation")
             table = _predictions(folder, digests(plan, _PREDICTIONS))
-            return cls(name, folder, _facts(folder / "fold-1"), table, frozenset(), _split(folder))
+            return cls(name, folder, RunFacts.read(folder / "fold-1"), table, frozenset(), _split(folder))
         if not is_there(folder / RUN):
             remedy = "Give the folders of runs or cross-validations; `songbag runs DIR` lists them."
             raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy)
-        facts = _facts(folder)
+        facts = RunFacts.read(folder)
         if facts.finished_at is None:
             raise _unfinished(folder, "training")
         table = _predictions(folder, digests(facts, _PREDICTIONS))
@@ -105,10 +105,6 @@ class Judged:
     def songs(self) -> frozenset[str]:
         """All songs that it knew, in whichever part."""
         return frozenset(self.split.song_ids)
-
-
-def _facts(folder: Path) -> RunFacts:
-    return read_run_document(folder / RUN, partial(parse_run_document, RunFacts), "Restore it from a copy.")
 
 
 def _split(folder: Path) -> Split:

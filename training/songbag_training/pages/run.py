@@ -15,8 +15,9 @@ from songbag_training.pages import judgement
 from songbag_training.pages.material import Missing, read_copies, read_history, read_metrics, song_sources
 from songbag_training.pages.songs import MOST_SONGS, Songs, read_songs
 from songbag_training.pages.timeline import MOST_BYTES, read_timelines
-from songbag_training.runs.document import RUN, parse_run_document, read_run_document
+from songbag_training.runs.document import RUN
 from songbag_training.runs.facts import RunFacts
+from songbag_training.runs.plan import Plan
 from songbag_training.runs.summary import describe, info
 
 NAME = "report.html"
@@ -45,7 +46,7 @@ def run_page(folder: Path, *, embed_audio: int = 0) -> Page:
     is_run = (folder / RUN).exists()
     facts = info_of(folder, missing)
     folds = [folder] if is_run else sorted(folder.glob("fold-*"), key=lambda one: (len(one.name), one.name))
-    of_runs = [_facts(fold) for fold in folds if (fold / RUN).exists()]
+    of_runs = [RunFacts.read(fold) for fold in folds if (fold / RUN).exists()]
     metrics = missing.tried("Metrics are missing", lambda: read_metrics(folder)) or {}
     if metrics and is_run:
         metrics = metrics[_TEST]
@@ -79,10 +80,6 @@ def info_of(folder: Path, missing: Missing) -> dict[str, Any]:
     return missing.tried("What the run is cannot be told", lambda: info(folder)) or {}
 
 
-def _facts(folder: Path) -> RunFacts:
-    return read_run_document(folder / RUN, partial(parse_run_document, RunFacts), "Restore it from a copy.")
-
-
 def _lead(facts: dict[str, Any]) -> str:
     if not facts:
         return ""
@@ -98,8 +95,9 @@ def _details(
 ) -> dict[str, Any]:
     """Return what the page's script shows of a chosen song: a list in the order of the table."""
     found: dict[str, dict[str, Any]] = {one.song_id: {} for one in songs.shown}
+    names = [] if is_run else Plan.open(folds[0].parent).folds
     for fold in folds:
-        own = [one for one in songs.shown if is_run or fold.name == f"fold-{_number_of(one.subset, songs)}"]
+        own = [one for one in songs.shown if is_run or fold.name == f"fold-{names.index(one.subset) + 1}"]
         room = MOST_BYTES if is_run else MOST_BYTES // len(folds)
         read = partial(read_timelines, fold / "windows.parquet", own, of_runs[0].classes, room)
         for song_id, timeline in (missing.tried("What single windows say is missing", read) or {}).items():
@@ -112,11 +110,6 @@ def _details(
         told = f"{n_told:,} of {counted(len(in_order), 'song')}"
         missing.notes.append(f"Of {told} the page tells what single windows say.")
     return {"songs": in_order}
-
-
-def _number_of(fold: str, songs: Songs) -> int:
-    """Return the number of a fold's folder: folds are trained in the order of their names."""
-    return list(songs.balance).index(fold) + 1
 
 
 def _songs(songs: Songs, column: str) -> list[Block]:

@@ -96,7 +96,7 @@ def last_attempt(folder: Path) -> tuple[State, str] | None:
 
 
 def _lock(descriptor: int) -> None:
-    """Lock the file; somebody who reads it holds it for a moment."""
+    """Lock the file; a command that lists runs holds the lock for a moment."""
     for _ in range(_TRIES if descriptor >= 0 else 0):
         try:
             lock_file(descriptor, wait=False)

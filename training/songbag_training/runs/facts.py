@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
+from pathlib import Path
+from typing import Self
 
 from songbag_store import FeatureSpec
 from songbag_store.format.document import LATER, Count, Digest, Identifier, Ordinal, Time, require
 from songbag_training.config import TrainConfig
 from songbag_training.errors import ModelError
-from songbag_training.runs.document import FORMAT
+from songbag_training.runs.document import FORMAT, RUN, parse_run_document, read_run_document
 from songbag_training.songs.task import Task
 from songbag_training.types import TaskName
 
@@ -95,6 +98,12 @@ class RunFacts:
             fits = not several and self.thresholds is None and [len(row) for row in self.costs] == [n] * n
             fits = fits and all(0 <= one < math.inf for row in self.costs for one in row)
             require(fits, "costs", self.costs, "a row for each true class, with numbers from 0")
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the `run.json` of a run folder; see `read_run_document` for the errors."""
+        remedy = "Restore the file from a copy, or use the songbag that wrote it."
+        return read_run_document(folder / RUN, partial(parse_run_document, cls), remedy)
 
     @property
     def song_task(self) -> Task:

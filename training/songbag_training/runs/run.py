@@ -23,7 +23,6 @@ import dataclasses
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -42,7 +41,7 @@ from songbag_training.evaluation.headline import headline_names, shown_name
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
 from songbag_training.runs import checkpoints
-from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_run_document, read_run_document
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, read_run_document
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.seals import digests, file_fault, replacing_results, tensors_fault
 from songbag_training.runs.weights import load_weights, opened_tensors, outline
@@ -110,9 +109,8 @@ class Run(Shown):
     def open_unfinished(cls, folder: str | Path) -> Self:
         """Open a run that may still be under way; see `open`."""
         folder = Path(folder)
-        remedy = "Restore the file from a copy, or use the songbag that wrote it."
         try:
-            return cls(folder, read_run_document(folder / RUN, partial(parse_run_document, RunFacts), remedy))
+            return cls(folder, RunFacts.read(folder))
         except (FileNotFoundError, NotADirectoryError):
             if is_there(folder / CROSS_VALIDATION):
                 remedy = f"Give one of its folds, each of which is a run: {folder / 'fold-1'}."
