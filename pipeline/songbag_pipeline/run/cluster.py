@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from songbag_pipeline.errors import ClusterError
-from songbag_pipeline.run.config import LIMITS, ExtractConfig
+from songbag_pipeline.run.config import LIMITS
 from songbag_store.child import ONE_THREAD, Child
+from songbag_store.format.work import WorkersConfig
 from songbag_store.storage.files import is_there
 
 _LOOK_S = 0.1
@@ -37,7 +38,7 @@ _ENVIRONMENT = {**ONE_THREAD, "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 @contextmanager
-def connected(config: ExtractConfig, connect_s: float = LIMITS.connect_s) -> Iterator[Any]:
+def connected(config: WorkersConfig, connect_s: float = LIMITS.connect_s) -> Iterator[Any]:
     """Yield a ``distributed.Client`` of the cluster of a run; wait for a scheduler so long.
 
     Raises
@@ -54,7 +55,7 @@ def connected(config: ExtractConfig, connect_s: float = LIMITS.connect_s) -> Ite
 
 
 @contextmanager
-def _existing_cluster(config: ExtractConfig, connect_s: float) -> Iterator[Any]:
+def _existing_cluster(config: WorkersConfig, connect_s: float) -> Iterator[Any]:
     """Connect to the scheduler that the user named."""
     from distributed import Client
 

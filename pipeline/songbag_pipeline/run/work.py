@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_pipeline.errors import SongsChanged
-from songbag_pipeline.run.config import ExtractConfig
+from songbag_pipeline.run.config import ExtractConfig, selection_of
 from songbag_pipeline.run.plan import COLUMNS, Plan, count_duplicates
 from songbag_pipeline.run.summary import Summary
 from songbag_pipeline.run.tags import free_tags
@@ -60,7 +60,7 @@ class Work:
     ) -> Work:
         """Compare source and store; see `songbag_pipeline.run.extract.extract` for arguments and errors."""
         with doing("the songs are listed"):
-            found = read_source(source, config.selection(), label_from_folder=config.label_from_folder)
+            found = read_source(source, selection_of(config), label_from_folder=config.label_from_folder)
         with doing("the songs are compared with the store"):
             if found.is_nowhere and config.on_this_machine and not _is_known(found, store):
                 found.refuse_nowhere()

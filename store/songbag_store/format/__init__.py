@@ -12,4 +12,5 @@ __all__ = [
     "keys",
     "sealed",
     "spec",
+    "work",
 ]

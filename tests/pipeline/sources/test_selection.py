@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from songbag_pipeline.errors import SourceError
-from songbag_pipeline.run.config import ExtractConfig
+from songbag_pipeline.run.config import ExtractConfig, selection_of
 from songbag_pipeline.sources.selection import Selection, matches
 from songbag_pipeline.sources.source import read_source
 from songbag_store.errors import UsageError
@@ -84,7 +84,7 @@ def test_a_pattern_names_names_or_with_a_slash_paths(pattern: str, path: str, ma
 @pytest.mark.fault(95)
 def test_what_a_pattern_names_goes_with_all_below_it_and_is_counted(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp3", "a.wav", "demos/1.mp3", "rock/demos/x/2.mp3", "rock/live/3.mp3", "rock/live/4.mp3")
-    chosen = ExtractConfig(exclude=["*.wav", "demos/", "rock/live/4*", "nothing"]).selection()  # type: ignore[arg-type]
+    chosen = selection_of(ExtractConfig(exclude=["*.wav", "demos/", "rock/live/4*", "nothing"]))  # type: ignore[arg-type]
     source = read_source(tmp_path, chosen)
     assert ids(source) == ["a.mp3", "rock/live/3.mp3"]
     assert source.warnings == (
