@@ -29,6 +29,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "windows",
         "sql",
         "commits",
+        "cluster",
         "storage",
         "format",
         "progress",

@@ -10,9 +10,6 @@
     ├── SongsMissing (FileNotFoundError)       no file of a manifest is there
     ├── SongsChanged                           files differ from what the store holds
     ├── TooManyFailures                        more songs failed than the user allows
-    ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
-    │   ├── ClusterLost                        its scheduler or all its workers are gone
-    │   └── UnfitWorker                        a worker has other software, or does not see the files
     └── ContainmentError (ChildProcessError)   a worker cannot start the process that decodes
 """
 
@@ -65,35 +62,6 @@ class SongsChanged(SongbagError):
 
 class TooManyFailures(SongbagError):
     """More songs failed than the user allows; what was finished is committed."""
-
-
-class ClusterError(SongbagError, ConnectionError):
-    """The Dask cluster could not do the work; what was finished is committed."""
-
-
-class ClusterLost(ClusterError):
-    """The Dask cluster went away during a run."""
-
-    def __init__(self, what: str) -> None:
-        super().__init__(
-            f"the Dask cluster was lost ({what})",
-            place="extract",
-            remedy="What was finished is committed; run the same command again to go on.",
-        )
-
-
-class UnfitWorker(ClusterError):
-    """A worker lacks what the run needs.
-
-    Attributes
-    ----------
-    worker : str
-        Its address.
-    """
-
-    def __init__(self, worker: str, lack: str, remedy: str) -> None:
-        super().__init__(f"worker {worker} {lack}", place="cluster", remedy=remedy)
-        self.worker = worker
 
 
 class ContainmentError(SongbagError, ChildProcessError):

@@ -11,8 +11,12 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-"""The environment of a process that uses one core."""
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+
+
+def threads(count: int) -> dict[str, str]:
+    """Return the environment of a process whose numerical libraries use so many threads."""
+    return dict.fromkeys(_THREADS, str(count))
 
 
 class Child:

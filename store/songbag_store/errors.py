@@ -11,6 +11,9 @@
     ├── FileError (OSError)                    a file of results that cannot be written or looked at
     ├── MissingExtra (ImportError)             a part of songbag that is not installed
     ├── UnsupportedSystem (NotImplementedError)  the operating system is not Linux
+    ├── ClusterError (ConnectionError)         the Dask cluster cannot do the work
+    │   ├── ClusterLost                        its scheduler or all its workers are gone
+    │   └── UnfitWorker                        a worker has other software, or does not see the files
     ├── Interrupted                        SIGINT or SIGTERM, after committing: exit code 130 or 143
     └── StoreError (OSError)
         ├── StoreNotFound (FileNotFoundError)  nothing there that is a store
@@ -127,6 +130,35 @@ class Interrupted(SongbagError):
     def __init__(self, signal_number: int, what: str) -> None:
         super().__init__(what, remedy="Run the same command again to go on.")
         self.exit_code = 128 + signal_number
+
+
+class ClusterError(SongbagError, ConnectionError):
+    """The Dask cluster could not do the work; what was finished is kept."""
+
+
+class ClusterLost(ClusterError):
+    """The Dask cluster went away during a run."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"the Dask cluster was lost ({what})",
+            place="cluster",
+            remedy="What was finished is kept; run the same command again to go on.",
+        )
+
+
+class UnfitWorker(ClusterError):
+    """A worker lacks what the run needs.
+
+    Attributes
+    ----------
+    worker : str
+        Its address.
+    """
+
+    def __init__(self, worker: str, lack: str, remedy: str) -> None:
+        super().__init__(f"worker {worker} {lack}", place="cluster", remedy=remedy)
+        self.worker = worker
 
 
 class StoreError(SongbagError, OSError):

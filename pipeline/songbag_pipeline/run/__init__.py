@@ -1,3 +1,3 @@
-"""A run of extraction: plan, coordinate, batch, cluster, workers."""
+"""A run of extraction: plan, coordinate, batch, workers."""
 
 __all__ = ["config", "extract", "summary", "tags"]

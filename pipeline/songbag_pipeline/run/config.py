@@ -10,23 +10,6 @@ from songbag_store.format.work import WORK_PANEL, AudioConfig, WorkersConfig
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How long a run waits for its cluster, in seconds."""
-
-    connect_s: float = 20.0
-    """For the scheduler, or its file."""
-    first_worker_s: float = 60.0
-    """For the first worker."""
-    look_s: float = 5.0
-    """Between two looks at the workers."""
-    without_workers_s: float = 60.0
-    """For a fit worker, when the last one has left."""
-
-
-LIMITS = Limits()
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ExtractConfig(AudioConfig):
     """How `extract` works, besides the source, the store and the spec: docs/reference/options.md.
 

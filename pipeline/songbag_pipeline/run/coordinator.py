@@ -12,10 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from songbag_pipeline.errors import ClusterLost, SongError, TooManyFailures, UnfitWorker
+from songbag_pipeline.errors import SongError, TooManyFailures
 from songbag_pipeline.run.batch import Job, fail_batch, run_batch
-from songbag_pipeline.run.cluster import connected
-from songbag_pipeline.run.config import LIMITS, Limits
 from songbag_pipeline.run.plan import count_duplicates
 from songbag_pipeline.run.shares import shares
 from songbag_pipeline.run.summary import RunProgress
@@ -24,8 +22,10 @@ from songbag_pipeline.run.work import Work
 from songbag_pipeline.run.workers import Crew, Task, check_workers
 from songbag_pipeline.songs.containment import Containment, folders_of, modules_of
 from songbag_store import SongStore
+from songbag_store.cluster.cluster import connected
+from songbag_store.cluster.limits import LIMITS, Limits
 from songbag_store.commits.parts import PackedParts
-from songbag_store.errors import Interrupted, SongbagError
+from songbag_store.errors import ClusterLost, Interrupted, SongbagError, UnfitWorker
 from songbag_store.progress import Progress, stretch
 from songbag_store.stop import StopRequest, doing
 from songbag_store.words import counted

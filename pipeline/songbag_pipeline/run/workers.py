@@ -9,11 +9,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from songbag_pipeline.errors import ClusterError, ClusterLost, UnfitWorker
 from songbag_pipeline.run.batch import Job, software
-from songbag_pipeline.run.config import LIMITS, Limits
 from songbag_pipeline.sources.bucket import heads
-from songbag_store.errors import SongbagError
+from songbag_store.cluster.limits import LIMITS, Limits
+from songbag_store.errors import ClusterError, ClusterLost, SongbagError, UnfitWorker
 from songbag_store.progress import Progress
 from songbag_store.storage.location import is_remote
 from songbag_store.writer import open_identity

@@ -27,7 +27,7 @@ from songbag_pipeline.audio.recording import WHOLE, Excerpt
 from songbag_pipeline.errors import ContainmentError, SongError
 from songbag_pipeline.songs.facts import SongFacts
 from songbag_pipeline.sources.bucket import LocalCopies
-from songbag_store.child import ONE_THREAD, Child
+from songbag_store.child import Child, threads
 from songbag_store.errors import SpecError, StoreError, UsageError
 from songbag_store.format.document import reason
 from songbag_store.format.spec import IN_DB, OWN, FeatureSpec
@@ -229,7 +229,7 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
     def _started(self) -> Child:
         require_linux("decoding audio")
         arguments = self.containment.reader, str(self.containment.memory_bytes), self._prepared()
-        environment = {**ONE_THREAD, **_KEEP_MEMORY}
+        environment = {**threads(1), **_KEEP_MEMORY}
         try:
             child = Child("songbag_pipeline.songs.contained", *arguments, environment=environment, heard=True)
         except OSError as error:

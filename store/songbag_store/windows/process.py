@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from songbag_store.child import ONE_THREAD, Child
+from songbag_store.child import Child, threads
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.machine import IS_LINUX, n_cores
 from songbag_store.types import Ints, StoredWindows
@@ -123,7 +123,7 @@ class ReadingProcess:
         self._answers = select.poll()
         arguments = str(folder), json.dumps(spec.to_dict()), str(file)
         try:
-            child = Child("songbag_store.windows.process_main", *arguments, environment=ONE_THREAD, files=(file,))
+            child = Child("songbag_store.windows.process_main", *arguments, environment=threads(1), files=(file,))
         except OSError:
             self.is_gone = True
             return

@@ -25,12 +25,12 @@ from distributed import Client, Security
 from distributed.chaos import KillWorker
 
 from songbag_pipeline import extract
-from songbag_pipeline.errors import ClusterError
 from songbag_pipeline.run import batch as batches
-from songbag_pipeline.run.cluster import connected
-from songbag_pipeline.run.config import ExtractConfig, Limits
+from songbag_pipeline.run.config import ExtractConfig
 from songbag_store import SongStore
-from songbag_store.errors import UsageError
+from songbag_store.cluster.cluster import connected
+from songbag_store.cluster.limits import Limits
+from songbag_store.errors import ClusterError, UsageError
 from songbag_store.progress import Lines, Silent
 from tests.support.clusters import (
     N_SONGS,
@@ -244,7 +244,7 @@ def test_workers_killed_again_and_again_while_they_start_are_back_in_the_end() -
         while time.monotonic() < stop:
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    if "songbag_pipeline.run.worker" in child.cmdline():
+                    if "songbag_store.cluster.worker" in child.cmdline():
                         child.kill()
             time.sleep(0.3)
         client.wait_for_workers(2, timeout=PATIENCE_S)

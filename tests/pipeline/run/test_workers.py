@@ -16,12 +16,13 @@ import pytest
 from distributed import Client
 
 from songbag_pipeline import extract
-from songbag_pipeline.errors import ClusterError
 from songbag_pipeline.run import batch as batches, workers
 from songbag_pipeline.run.batch import Job
-from songbag_pipeline.run.cluster import connected
-from songbag_pipeline.run.config import ExtractConfig, Limits
+from songbag_pipeline.run.config import ExtractConfig
 from songbag_store import SongStore
+from songbag_store.cluster.cluster import connected
+from songbag_store.cluster.limits import Limits
+from songbag_store.errors import ClusterError
 from songbag_store.progress import Lines, Silent
 from songbag_store.writer import open_for_writing
 from tests.support.audio import chirp, write

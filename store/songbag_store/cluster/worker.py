@@ -1,4 +1,4 @@
-"""The program of a worker on this machine, which `songbag_pipeline.run.cluster` starts."""
+"""The program of a worker on this machine, which `songbag_store.cluster.cluster` starts."""
 
 from __future__ import annotations
 

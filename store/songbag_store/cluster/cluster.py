@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from songbag_pipeline.errors import ClusterError
-from songbag_pipeline.run.config import LIMITS
-from songbag_store.child import ONE_THREAD, Child
+from songbag_store.child import Child, threads
+from songbag_store.cluster.limits import LIMITS
+from songbag_store.errors import ClusterError
 from songbag_store.format.work import WorkersConfig
 from songbag_store.storage.files import is_there
 
@@ -33,13 +33,22 @@ _SETTINGS = {
     # Dask keeps the last thousand messages of every connection, and each holds a batch or its rows.
     "distributed.admin.low-level-log-length": 10,
 }
-_ENVIRONMENT = {**ONE_THREAD, "MALLOC_TRIM_THRESHOLD_": "65536"}
+_ENVIRONMENT = {"MALLOC_TRIM_THRESHOLD_": "65536"}
 """As Dask's own workers have it."""
 
 
 @contextmanager
-def connected(config: WorkersConfig, connect_s: float = LIMITS.connect_s) -> Iterator[Any]:
-    """Yield a ``distributed.Client`` of the cluster of a run; wait for a scheduler so long.
+def connected(config: WorkersConfig, connect_s: float = LIMITS.connect_s, n_threads: int = 1) -> Iterator[Any]:
+    """Yield a ``distributed.Client`` of the cluster of a run.
+
+    Parameters
+    ----------
+    config : WorkersConfig
+        Which cluster.
+    connect_s : float
+        How long to wait for a scheduler.
+    n_threads : int
+        Threads of numerical libraries in a worker that is started here.
 
     Raises
     ------
@@ -49,7 +58,9 @@ def connected(config: WorkersConfig, connect_s: float = LIMITS.connect_s) -> Ite
     import dask
     import distributed  # noqa: F401  # its defaults, if loaded inside of `set`, would be lost after it
 
-    cluster = _local_cluster(config.n_workers) if config.on_this_machine else _existing_cluster(config, connect_s)
+    cluster = (
+        _local_cluster(config.n_workers, n_threads) if config.on_this_machine else _existing_cluster(config, connect_s)
+    )
     with dask.config.set({"distributed.admin.low-level-log-length": 10}), cluster as client:
         yield client
 
@@ -94,7 +105,7 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _local_cluster(n_workers: int) -> Iterator[Any]:
+def _local_cluster(n_workers: int, n_threads: int) -> Iterator[Any]:
     """Start a cluster on this machine, closed to its other users: docs/decisions/0026."""
     import dask
     from distributed import Client, LocalCluster, Security
@@ -111,13 +122,13 @@ def _local_cluster(n_workers: int) -> Iterator[Any]:
             scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,
         )
-        workers = _local_workers(n_workers, scheduler.scheduler_address, folder, keys)
+        workers = _local_workers(n_workers, n_threads, scheduler.scheduler_address, folder, keys)
         with scheduler, Client(scheduler, set_as_default=False) as client, workers:
             yield client
 
 
 @contextmanager
-def _local_workers(count: int, address: str, folder: str, keys: Any) -> Iterator[None]:
+def _local_workers(count: int, n_threads: int, address: str, folder: str, keys: Any) -> Iterator[None]:
     """Start the workers of a scheduler here, each a process with one thread; one that ends is replaced.
 
     They are started as commands, and not by `multiprocessing`, which would import the user's script in each of them.
@@ -125,7 +136,7 @@ def _local_workers(count: int, address: str, folder: str, keys: Any) -> Iterator
     names = ("require_encryption", "tls_ca_file", "tls_worker_cert", "tls_worker_key")
     given = {"settings": _SETTINGS, "security": {name: getattr(keys, name) for name in names}}
     over, children = threading.Event(), list[Child]()
-    start = partial(_start_worker, address, folder, json.dumps(given).encode() + b"\n")
+    start = partial(_start_worker, address, folder, n_threads, json.dumps(given).encode() + b"\n")
     keeper = threading.Thread(target=_keep, args=(children, start, over), daemon=True)
     try:
         for _ in range(count):
@@ -141,9 +152,10 @@ def _local_workers(count: int, address: str, folder: str, keys: Any) -> Iterator
             child.close()
 
 
-def _start_worker(address: str, folder: str, first_message: bytes) -> Child:
+def _start_worker(address: str, folder: str, n_threads: int, first_message: bytes) -> Child:
     try:
-        child = Child("songbag_pipeline.run.worker", address, folder, environment=_ENVIRONMENT, heard=True)
+        environment = {**threads(n_threads), **_ENVIRONMENT}
+        child = Child("songbag_store.cluster.worker", address, folder, environment=environment, heard=True)
     except OSError as error:
         raise _not_started(error.strerror or str(error)) from error
     with suppress(OSError):  # it has ended already
@@ -173,5 +185,5 @@ def _keep(children: list[Child], start: Callable[[], Child], over: threading.Eve
 
 
 def _not_started(reason: str) -> ClusterError:
-    remedy = "Check the installation of songbag[pipeline] and the free memory. Nothing was done yet."
-    return ClusterError(f"a worker could not be started ({reason})", place="extract", remedy=remedy)
+    remedy = "Check the installation of songbag and the free memory. Nothing was done yet."
+    return ClusterError(f"a worker could not be started ({reason})", place="cluster", remedy=remedy)
