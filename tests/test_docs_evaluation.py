@@ -1,4 +1,4 @@
-"""docs/how-to/training/evaluation.md: its commands, run in order in the folder of the demo."""
+"""docs/how-to/training/evaluation.md and review.md: their commands, run in order in the folder of the demo."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from pathlib import Path
 from tests.support.pages import ROOT, arguments, blocks, printed
 
 PAGE = (ROOT / "docs" / "how-to" / "training" / "evaluation.md").read_text()
+REVIEW = (ROOT / "docs" / "how-to" / "training" / "review.md").read_text()
 
 
 def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, tmp_path: Path) -> None:
     shutil.copytree(demo / "run", tmp_path / "run")
     shutil.copytree(demo / "store", tmp_path / "store")
-    found = blocks(PAGE, "console")
+    found = [*blocks(PAGE, "console"), *blocks(REVIEW, "console", "python")]
     texts = {}
-    for (_, block), text in zip(found, printed(found, tmp_path), strict=True):
+    for (kind, block), text in zip(found, printed(found, tmp_path), strict=True):
+        if kind == "python":
+            assert "review_p_likely" in text
+            continue
         command, *shown = block.splitlines()
         texts[arguments(command)[0], arguments(command)[-1]] = text
         for line in shown:

@@ -35,7 +35,7 @@ FUNCTIONS = (
         "similar",
     ),
     *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures", "copies", "diff"),
-    *("doctor", "report", "runs"),
+    *("doctor", "report", "runs", "compare", "review"),
 )
 
 ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "as_json", "folder"}
@@ -50,6 +50,8 @@ IN_OTHER_WORDS = {
     "diff": {"form", "output"},
     "similar": {"form", "output"},
     "explain": {"form"},
+    "compare": {"folders", "table", "form", "output"},
+    "review": {"form", "output"},
     "runs": {"form", "output", "every"},
 }
 """Options that Python has in another form: a function of its own, two fields (`--features mfcc+delta`), a table."""

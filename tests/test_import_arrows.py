@@ -48,6 +48,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "songbag_pipeline": ("cli", "demo", "run", "songs", "sources", "audio", "features", "errors", "types"),
     "songbag_training": (
         "cli",
+        "review",
         "apply",
         "comparison",
         "fit",

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     )
     from songbag_training.fit.train import resume as resume, train as train
     from songbag_training.models.model import song_model as song_model, window_model as window_model
+    from songbag_training.review.review import review as review
     from songbag_training.runs.evaluate import Evaluation as Evaluation, evaluate as evaluate
     from songbag_training.runs.run import Run as Run
     from songbag_training.runs.summary import info as info
@@ -102,6 +103,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),
+        "songbag_training.review.review": ("review",),
         "songbag_training.runs.evaluate": ("Evaluation", "evaluate"),
         "songbag_training.runs.run": ("Run",),
         "songbag_training.runs.summary": ("info",),

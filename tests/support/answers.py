@@ -8,11 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from songbag_store.format.document import write_fields
+from songbag_training.runs.document import CROSS_VALIDATION
+from songbag_training.runs.plan import Plan
 from songbag_training.runs.run import Run
 
 
@@ -38,3 +41,28 @@ def songs_tested(run: Run) -> list[str]:
     table = run.predictions(arrow=True)
     ids: list[str] = table["song_id"].filter(pc.equal(table["part"], "test")).to_pylist()
     return ids
+
+
+def judging(run: Run, folder: Path, labels: dict[str, Any], shares: dict[str, list[float]], **changes: Any) -> Path:
+    """Write a cross-validation of a run's store that gives songs these probabilities; changes are of the facts."""
+    facts = dataclasses.replace(run.facts, files=None, **changes)
+    (folder / "fold-1").mkdir(parents=True)
+    (folder / "fold-1" / "run.json").write_bytes(write_fields(facts))
+    shutil.copy(run.folder / "split.parquet", folder / "split.parquet")
+    plan = Plan(
+        store_uuid=facts.store_uuid,
+        snapshot=facts.snapshot,
+        label=facts.label,
+        where=None,
+        split_sha256=facts.split_sha256,
+        folds=["a", "b"],
+        config=facts.config,
+    )
+    plan.write(folder / CROSS_VALIDATION)
+    task, ids = facts.song_task, sorted(shares)
+    said = task.predicted(np.array([shares[song] for song in ids], np.float64))
+    table = {"song_id": ids, "label": pa.array([labels[song] for song in ids], task.label_type)}
+    table |= {"predicted": task.labels(said), "fold": ["a" if number % 2 else "b" for number in range(len(ids))]}
+    table |= {f"p_{name}": [shares[song][at] for song in ids] for at, name in enumerate(task.classes)}
+    pq.write_table(pa.table(table), folder / "predictions.parquet")
+    return folder

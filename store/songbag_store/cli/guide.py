@@ -36,6 +36,7 @@ GUIDE: dict[str, dict[str, str]] = {
         "runs": "songbag runs my-runs --sort balanced-accuracy",
         "compare": "songbag compare my-run my-other-run",
         "evaluate": "songbag evaluate my-run",
+        "review": "songbag review my-folds -o fix.csv",
         "report": "songbag report my-run --open",
         "predict": "songbag predict my-run new-songs -o predictions.csv",
         "explain": "songbag explain my-run album/song.mp3 -o clip.flac",

@@ -6,7 +6,7 @@ import csv
 import dataclasses
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -143,8 +143,10 @@ class Delimited:
             what = f"line {line}: a quotation mark that opens a field has no partner ({reason})"
             raise fault(self.path, what, 'Write a quotation mark in a field twice: "12"" mix".') from error
 
-    def read(self) -> pa.Table:
+    def read(self, texts: Collection[str] = ()) -> pa.Table:
         """Read the table with the types that its texts suggest; songs' ids and paths, and codes like 007, are text.
+
+        So are the columns named by `texts`.
 
         Only an empty field is null: an artist may be called "NA".
 
@@ -157,13 +159,13 @@ class Delimited:
             self.check()
         source = self._rewritten() if self.padded else None
         try:
-            return self._read(source)
+            return self._read(source, {*_TELLING, *texts})
         except pa.ArrowException as error:
             self.check()
             raise fault(self.path, f"it cannot be read ({str(error).splitlines()[0]})") from error
 
-    def _read(self, source: pa.Buffer | None) -> pa.Table:
-        table = self._parse(source, dict.fromkeys(_TELLING, pa.string()), [])
+    def _read(self, source: pa.Buffer | None, as_text: set[str]) -> pa.Table:
+        table = self._parse(source, dict.fromkeys(as_text, pa.string()), [])
         if len(set(table.column_names)) < table.num_columns:
             return table  # refused by its caller
         kinds = zip(table.column_names, table.schema.types, strict=True)
@@ -180,7 +182,7 @@ class Delimited:
             if position and pa.types.is_string(field.type):
                 column = table[position]
                 column = pc.utf8_trim_whitespace(column) if _all_match(column, "^ ") else column
-                if self.separator == ";" and field.name not in _TELLING:
+                if self.separator == ";" and field.name not in as_text:
                     column = _with_decimal_point(column)
                 table = table.set_column(position, field.name, column)
         return table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,20 +50,30 @@ class Manifest:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, path: Path) -> Manifest:
+    def load(cls, path: Path, texts: Collection[str] = ()) -> Manifest:
         """Read a table; its content decides its form, and its name only where that leaves it open.
 
         In a CSV only an empty field is null: an artist may be called "NA". The columns `song_id` and `path` are text,
         and so is a column of numbers if one has a leading zero.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The file.
+        texts : collection of str
+            Further columns that are text in a CSV, whatever it looks like: a genre may be called "1" or "True".
 
         Raises
         ------
         UsageError
             If it is missing, no table, or cannot be read.
         """
-        read = {"parquet": _read_parquet, "lines": _read_lines, "delimited": _read_delimited}[form_of(path)]
+        form = form_of(path)
         try:
-            table, place_of = read(path)
+            if form == "delimited":
+                table, place_of = _read_delimited(path, texts)
+            else:
+                table, place_of = {"parquet": _read_parquet, "lines": _read_lines}[form](path)
         except (pa.ArrowException, OSError) as error:
             raise fault(path, f"it cannot be read ({str(error).splitlines()[0]})") from error
         table, notes = _named(path, table)
@@ -123,9 +133,9 @@ def _read_lines(path: Path) -> tuple[pa.Table, PlaceOf]:
     return read_lines(path), lambda row: f"line {line_of_object(path, row)}"
 
 
-def _read_delimited(path: Path) -> tuple[pa.Table, PlaceOf]:
+def _read_delimited(path: Path, texts: Collection[str]) -> tuple[pa.Table, PlaceOf]:
     text = Delimited.of(path)
-    return text.read(), lambda row: f"line {text.line_of(row)}"
+    return text.read(texts), lambda row: f"line {text.line_of(row)}"
 
 
 def _named(path: Path, table: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:

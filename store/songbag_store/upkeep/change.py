@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +22,32 @@ from songbag_store.upkeep.segments import read_segments
 from songbag_store.words import counted
 from songbag_store.writer import commit_change
 
+REASONS = tuple(f"review_{name}" for name in ("given", "likely", "p_given", "p_likely", "margin", "fold"))
+"""Columns in which `songbag review` says why it names a song: they are for a person, and join no store."""
 
-def read_labels(path: Path) -> Manifest:
+
+def read_labels(path: Path, texts: Collection[str] = ()) -> Manifest:
     """Read a table of labels: `song_id`, or `path` in its place, and at least one column of the user's.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    texts : collection of str
+        Columns that are text in a CSV, whatever it looks like.
 
     Raises
     ------
     UsageError
         If it cannot be used; the message names the line or the column.
     """
-    labels = Manifest.load(path)
+    labels = Manifest.load(path, texts)
     names = labels.table.column_names
     key = next((name for name in ("song_id", "path") if name in names), None)
     if key is None:
         raise labels.fault(f"there is no column 'song_id' or 'path' (there are: {', '.join(names) or 'none'})")
     bounds = Bounds.of(labels)
-    told = {"song_id", "path", *bounds.columns}
+    told = {"song_id", "path", *bounds.columns, *REASONS}
     if own := sorted(set(names) & (OWN_COLUMNS | {REPLACES}) - told):
         raise labels.fault(f"the column {own[0]!r} is one that songbag fills itself")
     if not set(names) - told:
@@ -55,7 +65,8 @@ def relabel(
     """Join the columns of a file to the index by song id, or by path where it has no song ids, and commit.
 
     A song in the file gets the file's values, empty ones too; every other song keeps its own. A song that is computed
-    again keeps its labels.
+    again keeps its labels. Values of a CSV are text in a column that is text in the store. The columns in which
+    `songbag review` gives its reasons, such as ``review_p_given``, do not join.
 
     Parameters
     ----------
@@ -87,8 +98,13 @@ def relabel(
     if (labels is None) is (segments is None):
         remedy = "Give one of them."
         raise UsageError("takes `labels`, or `segments` in their place", place="relabel", remedy=remedy)
-    read, file = (read_labels, labels) if segments is None else (read_segments, segments)
-    given = read(Path(plain_address(str(file))))
+    opened = SongStore.open(store)
+    if segments is None:
+        fields = user_fields(opened.inside.state.content.schema)
+        texts = [field.name for field in fields if pa.types.is_string(field.type)]
+        given = read_labels(Path(plain_address(str(labels))), texts)
+    else:
+        given = read_segments(Path(plain_address(str(segments))))
 
     def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
         relabelled = _joined(base.index, given)
@@ -96,7 +112,7 @@ def relabel(
 
     names = ", ".join(name for name in given.table.column_names if name not in ("song_id", "path"))
     note = f"relabel {counted(given.table.num_rows, 'song')}: {names}"
-    return commit_change(SongStore.open(store), change, note=note), given.table.num_rows
+    return commit_change(opened, change, note=note), given.table.num_rows
 
 
 def _joined(index: pa.Table, labels: Manifest) -> pa.Table:

@@ -6,6 +6,7 @@ import typer
 
 from songbag_training.cli.comparison import compare, runs
 from songbag_training.cli.explain import explain
+from songbag_training.cli.review import review
 from songbag_training.cli.run import evaluate, export, info, predict, report, verify
 from songbag_training.cli.train import cross_validate, split, train
 from songbag_training.cli.vectors import embed, similar
@@ -25,6 +26,7 @@ for command in (
     similar,
     runs,
     compare,
+    review,
     info,
     report,
     verify,

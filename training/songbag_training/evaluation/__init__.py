@@ -3,6 +3,7 @@
 __all__ = [
     "calibration",
     "display",
+    "doubt",
     "headline",
     "intervals",
     "leaks",
