@@ -19,14 +19,18 @@ from songbag_training.runs.plan import Plan
 from songbag_training.runs.run import Run
 
 
-def answering(run: Run, folder: Path, wrong: Collection[str] = (), parts: Any = None, **changes: Any) -> Path:
-    """Copy a run that answers all test songs right but some; `parts` are other parts of songs."""
+def answering(
+    run: Run, folder: Path, wrong: Collection[str] = (), parts: Any = None, labels: Any = None, **changes: Any
+) -> Path:
+    """Copy a run that answers all test songs right but some; `parts` are other parts of songs, None for none."""
     folder.mkdir()
     for name in ("metrics.json", "split.parquet"):
         shutil.copy(run.folder / name, folder / name)
     table = run.predictions(arrow=True).to_pylist()
     classes = run.facts.classes
+    table = [row for row in table if (parts or {}).get(row["song_id"], row["part"]) is not None]
     for row in table:
+        row["label"] = (labels or {}).get(row["song_id"], row["label"])
         row["part"] = (parts or {}).get(row["song_id"], row["part"])
         said = classes.index(row["label"])
         said = (said + 1) % len(classes) if row["song_id"] in wrong else said

@@ -77,8 +77,8 @@ def test_it_says_what_differs_and_refuses_what_cannot_be_compared(
     assert '{"title":"setting","kind":"text","values":["learning_rate"]}' in text
     assert "parallel" in text
     assert len(text) < 4_000_000
-    untested = answering(run, tmp_path / "untested", parts=dict.fromkeys(songs_tested(run), "train"))
-    with pytest.raises(UsageError, match="no song was tested by both"):
+    untested = answering(run, tmp_path / "untested", parts=dict.fromkeys(run.split().song_ids, "train"))
+    with pytest.raises(UsageError, match="no song was validated by both"):
         songbag.report([folders[0], untested], tmp_path / "none.html")
     with pytest.raises(RunNotFound, match="there is no run here"):
         songbag.report([folders[0], store], tmp_path / "none.html")

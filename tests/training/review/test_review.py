@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from songbag_store.sql.output import write_table
 from songbag_training.errors import RunNotFound
 from songbag_training.evaluation.doubt import doubtful, doubtful_members
 from songbag_training.review.review import find_review
-from songbag_training.review.unlabelled import LeastCertain, farthest_first, margin
+from songbag_training.review.unlabelled import LeastCertain, are_unlabelled, farthest_first, margin
 from songbag_training.runs.run import Run
 from songbag_training.songs.task import Task
 from tests.support import labelled
@@ -224,34 +223,35 @@ def test_songs_without_probabilities_are_counted(run: Run, store: SongStore, tmp
 
 
 def test_a_run_names_unlabelled_songs_with_an_empty_label(run: Run, own: SongStore, tmp_path: Path) -> None:
+    songs = list(labels_of(own))[:9]
     path = tmp_path / "gone.csv"
-    path.write_text("song_id,label\n" + "".join(f"{song},\n" for song in list(labels_of(own))[:9]))
+    path.write_text("song_id,label\n" + "".join(f"{song},\n" for song in songs))
     store, _ = songbag.relabel(own, path)
-    table = songbag.review(run, store, k=4, arrow=True)
+    table = songbag.review(run, store, k=8, arrow=True)
     assert table.schema.field("label").type == pa.string()
-    assert (table.num_rows, table["label"].null_count) == (4, 4)
-    every = songbag.review(run, store, arrow=True)
-    assert sorted(every["song_id"].to_pylist()) == sorted(list(labels_of(own))[:9])
-    assert every["review_margin"][0].as_py() == min(every["review_margin"].to_pylist())
-    predicted = songbag.predict(run, store).set_index("song_id")
-    for row in every.to_pylist():
-        assert row["review_likely"] == predicted.loc[row["song_id"], "predicted"]
+    assert (table.num_rows, table["label"].null_count) == (8, 8)
+    assert {*table["song_id"].to_pylist()} <= {*songs}
+    margins = table["review_margin"].to_pylist()
+    assert margins[0] == min(margins)
+    predicted = run.predictions().set_index("song_id")["predicted"]
+    assert table["review_likely"].to_pylist() == [predicted[song] for song in table["song_id"].to_pylist()]
     write_table(table, "csv", tmp_path / "next.csv")
     again, n = songbag.relabel(store, tmp_path / "next.csv")
-    assert (n, again.snapshot) == (4, store.snapshot)
+    assert (n, again.snapshot) == (8, store.snapshot)
     assert songbag.review(run, own, arrow=True).num_rows == 0
 
 
-def test_a_store_without_the_column_is_unlabelled(run: Run, tmp_path: Path) -> None:
-    songs = labelled.songs_of_classes({"folk": 2})
-    store = labelled.write_store(tmp_path / "store", [dict(one, label=None) for one in songs])
-    other = Run(run.folder, dataclasses.replace(run.facts, label="mood"))
-    table = songbag.review(other, store, arrow=True)
-    assert (table.num_rows, table["mood"].null_count) == (2, 2)
+def test_a_column_that_the_store_does_not_have_is_filled_in(tmp_path: Path) -> None:
+    songs = [dict(one, label=None) for one in labelled.songs_of_classes({"folk": 2})]
+    store = labelled.write_store(tmp_path / "store", songs)
+    table = store.songs(columns=["song_id"], arrow=True)
+    assert are_unlabelled(table, "mood").all()
+    table = table.append_column("mood", pa.nulls(2, pa.string())).append_column("review_likely", pa.array(["a", "b"]))
     write_table(table, "csv", tmp_path / "next.csv")
-    text = (tmp_path / "next.csv").read_text().replace('",,', '","calm",')
-    (tmp_path / "next.csv").write_text(text)
-    assert set(labels_of(songbag.relabel(store, tmp_path / "next.csv")[0], "mood").values()) <= {"calm", None}
+    assert set(labels_of(songbag.relabel(store, tmp_path / "next.csv")[0], "mood").values()) == {None}
+    filled = table.set_column(1, "mood", pa.array(["calm", None], pa.string()))
+    write_table(filled, "csv", tmp_path / "next.csv")
+    assert set(labels_of(songbag.relabel(store, tmp_path / "next.csv")[0], "mood").values()) == {"calm", None}
 
 
 def test_chosen_songs_are_unlike_each_other() -> None:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pyarrow as pa
 
-from songbag_store.errors import SongbagError, UsageError
+from songbag_store.errors import UsageError
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.location import Location
 from songbag_store.terminal import plain_name
-from songbag_store.upkeep.difference import diff, diff_text
 from songbag_training.comparison.judged import Judged
 from songbag_training.comparison.listing import shown_settings
+from songbag_training.comparison.origins import Between, origins
 from songbag_training.comparison.pair import Pair
 from songbag_training.comparison.row import read_row
 
@@ -57,7 +56,8 @@ class Comparison(Shown):
 def compare(*runs: RunLike) -> Comparison:
     """Compare runs and cross-validations with the first of them, each on the songs that both tested.
 
-    Of a run these are its test songs; of a cross-validation all songs, each by the fold that did not train on it.
+    Of a run these are its test songs; of a cross-validation all songs, each by the fold that did not train on it. If
+    one has tested no song, as the points of a sweep, the validation songs of all runs are compared, and a note says so.
 
     Parameters
     ----------
@@ -67,11 +67,13 @@ def compare(*runs: RunLike) -> Comparison:
     Returns
     -------
     comparison : Comparison
-        Its tables: ``metrics`` (of each run: `metric`, `songs`, `reference`, `value`, `difference`, and the ends `low`
-        and `high` of its 95 % interval, by `songbag_training.evaluation.intervals.paired_intervals`), ``settings``
-        that differ, ``classes`` (the recall of each class, `songbag_training.comparison.pair.Pair.class_gains`),
-        ``songs`` that flipped, ``tests`` (McNemar's exact test), and ``origins``: how much of the difference of the
-        reported accuracies comes from songs relabelled, added or removed.
+        Its tables: ``metrics`` (of each run: `metric`, `part` (test or validation), `songs`, `reference`, `value`,
+        `difference`, and the ends `low` and `high` of its 95 % interval, by
+        `songbag_training.evaluation.intervals.paired_intervals`), ``settings`` that differ, ``classes`` (the recall of
+        each class, `songbag_training.comparison.pair.Pair.class_gains`), ``songs`` that flipped, ``tests`` (McNemar's
+        exact test, or where songs come in groups the sign test of groups,
+        `songbag_training.comparison.pair.Pair.exact_test`), and ``origins``: how much of the difference of the
+        reported accuracies comes from songs relabelled, added or removed, `songbag_training.comparison.origins`.
 
     Raises
     ------
@@ -88,27 +90,42 @@ def compare(*runs: RunLike) -> Comparison:
         raise UsageError("it takes two runs to compare", place="runs", remedy="Name two or more folders.")
     folders = [Path(run) if isinstance(run, str | Path) else run.folder for run in runs]
     names = _names(folders)
-    first, *others = (Judged.read(run, name) for run, name in zip(runs, names, strict=True))
+    first, *others = judged = [Judged.read(run, name) for run, name in zip(runs, names, strict=True)]
+    notes = []
+    if untested := [one.name for one in judged if one.part == "validation"]:
+        first, *others = (one.on_validation() for one in judged)
+        has = "has" if len(untested) == 1 else "have"
+        notes.append(
+            f"Validation songs are compared, as {', '.join(untested)} {has} tested none. They chose the weights, so "
+            "runs look better on them than on test songs."
+        )
     pairs = [Pair.of(first, other) for other in others]
-    notes = [note for pair in pairs for note in (*pair.notes, *_between(pair))]
+    between = [Between.of(first, other) for other in others]
+    notes += [note for pair, own in zip(pairs, between, strict=True) for note in (*pair.notes, *own.notes)]
+    because = [
+        (other.name, *one)
+        for other, own in zip(others, between, strict=True)
+        for one in origins(first, other, own)
+        if one[1]
+    ]
     made = {
         "metrics": _table(_METRICS, (row for pair in pairs for row in _metric_rows(pair))),
         "settings": _settings(folders, names),
         "classes": _table(_CLASSES, (row for pair in pairs for row in _class_rows(pair))),
         "songs": pa.concat_tables(pair.flips() for pair in pairs),
-        "tests": _table(_TESTS, ((pair.other.name, *pair.mcnemar()) for pair in pairs)),
-        "origins": _table(_ORIGINS, ((pair.other.name, *one) for pair in pairs for one in pair.origins() if one[1])),
+        "tests": _table(_TESTS, ((pair.other.name, *pair.exact_test()) for pair in pairs)),
+        "origins": _table(_ORIGINS, because),
     }
     return Comparison(made, list(dict.fromkeys(notes)))
 
 
 _SETTING = "setting"
 _TEXT, _COUNT, _SHARE = pa.string(), pa.int64(), pa.float64()
-_METRICS = {"run": _TEXT, "metric": _TEXT, "songs": _COUNT, "reference": _SHARE, "value": _SHARE, "difference": _SHARE}
-_METRICS |= {"low": _SHARE, "high": _SHARE, "note": _TEXT}
+_METRICS = {"run": _TEXT, "metric": _TEXT, "part": _TEXT, "songs": _COUNT, "reference": _SHARE, "value": _SHARE}
+_METRICS |= {"difference": _SHARE, "low": _SHARE, "high": _SHARE, "note": _TEXT}
 _CLASSES = {"run": _TEXT, "class": _TEXT, "songs": _COUNT, "reference": _SHARE, "value": _SHARE, "difference": _SHARE}
 _CLASSES |= {"low": _SHARE, "high": _SHARE}
-_TESTS = {"run": _TEXT, "gained": _COUNT, "lost": _COUNT, "p": _SHARE}
+_TESTS = {"run": _TEXT, "test": _TEXT, "of": _TEXT, "gained": _COUNT, "lost": _COUNT, "p": _SHARE}
 _ORIGINS = {"run": _TEXT, "because": _TEXT, "songs": _COUNT, "difference": _SHARE}
 
 
@@ -125,7 +142,8 @@ def _metric_rows(pair: Pair) -> Iterator[tuple[Any, ...]]:
         if name != "n" and value is not None and other is not None:
             low, high = intervals.ends.get(name) or (None, None)
             why = "" if low is not None else intervals.reasons.get(name, "no formula for its interval")
-            yield pair.other.name, name, len(pair.song_ids), value, other, other - value, low, high, why
+            part = pair.reference.part
+            yield pair.other.name, name, part, len(pair.song_ids), value, other, other - value, low, high, why
 
 
 def _class_rows(pair: Pair) -> Iterator[tuple[Any, ...]]:
@@ -142,18 +160,6 @@ def _settings(folders: Sequence[Path], names: Sequence[str]) -> pa.Table:
             [None if (own := row.settings.get(one)) is None else str(own) for one in shown], _TEXT
         )
     return pa.table(columns)
-
-
-def _between(pair: Pair) -> list[str]:
-    """Say what changed in the store between the snapshots of two runs, where it can be read."""
-    one, two = pair.reference.facts, pair.other.facts
-    if one.store_uuid != two.store_uuid or one.snapshot == two.snapshot:
-        return []
-    before, after = sorted((one.snapshot, two.snapshot))
-    try:
-        return [diff_text(diff(Location(two.store_location), before, after, arrow=True), before, after)]
-    except SongbagError as error:
-        return [f"What changed from snapshot {before} to {after} cannot be read: {error.what}."]
 
 
 def _names(folders: Sequence[Path]) -> list[str]:

@@ -1,11 +1,11 @@
-"""`Judged`: what a run or a cross-validation said of the songs that it tested. Neither Keras nor TensorFlow here."""
+"""`Judged`: what a run or a cross-validation said of songs it had not trained on. Neither Keras nor TensorFlow here."""
 
 from __future__ import annotations
 
 import dataclasses
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,19 +38,19 @@ class Judged:
     folder : pathlib.Path
     facts : RunFacts
         Of the run, or of the first fold.
-    tested : pyarrow.Table
-        Of the test songs, or of all songs of a cross-validation by the fold that did not train on them.
-    learned : frozenset of str
-        Songs that it trained on or validated with; of a cross-validation none.
+    answers : pyarrow.Table
+        Its predictions; of a cross-validation those of all songs, by the fold that did not train on them.
     split : Split
+    part : str
+        Which songs are compared: ``test``, or ``validation`` if a run has tested none, as a point of a sweep.
     """
 
     name: str
     folder: Path
     facts: RunFacts
-    tested: pa.Table
-    learned: frozenset[str]
+    answers: pa.Table
     split: Split
+    part: Literal["test", "validation"] = "test"
 
     @classmethod
     def read(cls, run: RunLike, name: str) -> Judged:
@@ -69,7 +69,7 @@ class Judged:
             if not is_there(folder / _PREDICTIONS):
                 raise _unfinished(folder, "cross-validation")
             table = _predictions(folder, digests(plan, _PREDICTIONS))
-            return cls(name, folder, RunFacts.read(folder / "fold-1"), table, frozenset(), _split(folder))
+            return cls(name, folder, RunFacts.read(folder / "fold-1"), table, _split(folder))
         if not is_there(folder / RUN):
             remedy = "Give the folders of runs or cross-validations; `songbag runs DIR` lists them."
             raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy)
@@ -77,9 +77,31 @@ class Judged:
         if facts.finished_at is None:
             raise _unfinished(folder, "training")
         table = _predictions(folder, digests(facts, _PREDICTIONS))
-        is_test = pc.equal(table["part"], "test")
-        learned = frozenset(table["song_id"].filter(pc.invert(is_test)).to_pylist())
-        return cls(name, folder, facts, table.filter(is_test), learned, _split(folder))
+        has_tested = pc.any(pc.equal(table["part"], "test"), min_count=0).as_py()
+        return cls(name, folder, facts, table, _split(folder), "test" if has_tested else "validation")
+
+    def on_validation(self) -> Self:
+        """Return what it said of its validation songs; a cross-validation has none, and stays as it is."""
+        return self if self.of_folds else dataclasses.replace(self, part="validation")
+
+    @property
+    def of_folds(self) -> bool:
+        """Whether it is a cross-validation."""
+        return "part" not in self.answers.column_names
+
+    @cached_property
+    def tested(self) -> pa.Table:
+        """Of the songs that are compared."""
+        return self.answers if self.of_folds else self.answers.filter(pc.equal(self.answers["part"], self.part))
+
+    @cached_property
+    def learned(self) -> frozenset[str]:
+        """Songs that it trained on, or validated with, if test songs are compared; of a cross-validation none."""
+        if self.of_folds:
+            return frozenset()
+        before = ("train",) if self.part == "validation" else ("train", "validation")
+        chosen = pc.is_in(self.answers["part"], value_set=pa.array(before))
+        return frozenset(self.answers["song_id"].filter(chosen).to_pylist())
 
     @property
     def several(self) -> bool:

@@ -248,14 +248,19 @@ def _songs(tables: dict[str, Rows], names: Sequence[str]) -> list[Block]:
 
 
 def _tested(test: dict[str, Any], first: str, n: int) -> str:
-    """Return McNemar's test in words."""
+    """Return McNemar's test, or the sign test of groups, in words."""
     gained, lost, p = test["gained"], test["lost"], test["p"]
     text = f"Of {counted(n, 'song')}, {test['run']} alone has {gained:,} right, {first} alone {lost:,}."
+    if test["of"] == "groups":
+        text = (
+            f"Of {counted(n, 'song')} in groups, {test['run']} has more right in {counted(gained, 'group')}, {first} "
+        )
+        text += f"in {lost:,}."
     if not gained + lost:
         return f"{text} There is nothing to test."
     shown = "less than 0.001" if p < 0.001 else f"{p:.3f}"
     text += f" Were both right equally often, counts at least so uneven would come by chance with probability {shown}"
-    text += " (McNemar's exact test): "
+    text += f" ({test['test']}): "
     return text + ("hardly chance." if p < 0.05 else "it may well be chance.")
 
 

@@ -1,4 +1,4 @@
-"""Two runs on the songs that both tested: paired differences, McNemar's test, songs that flipped."""
+"""Two runs on the songs that both judged: paired differences, an exact test, songs that flipped."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from songbag_training.splits.groups import find_units
 from songbag_training.types import Bools, Floats, Ints, Label, Metrics, Targets
 
 _Z = 1.959963984540054
+_DID = {"test": "tested", "validation": "validated"}
 OF_PROBABILITIES = ("roc_auc", "average_precision", "log_loss", "ece")
 """Metrics that mean nothing if one of the two knows a class that the other does not."""
 
@@ -55,7 +56,8 @@ class Pair:
         notes = list(_trained_notes(reference, other))
         if not both:
             n, m = len(reference.rows), len(other.rows)
-            what = f"no song was tested by both: {reference.name} tested {n:,}, {other.name} {m:,}"
+            did = _DID[reference.part]
+            what = f"no song was {did} by both: {reference.name} {did} {n:,}, {other.name} {did} {m:,}"
             remedy = "Train both with one `--split`, or cross-validate. " + " ".join(notes)
             raise UsageError(what, place="compare", remedy=remedy.strip())
         labels, left_out = _common_labels(reference, other, both, notes)
@@ -110,19 +112,27 @@ class Pair:
         pair = (other_said, said)
         return values, others, paired_intervals(self.task, self.true, other_shares, shares, self.units, pair)
 
-    def mcnemar(self) -> tuple[int, int, float]:
-        """Return how many songs only the other run has right, only the reference, and the p-value of the exact test.
+    def exact_test(self) -> tuple[str, str, int, int, float]:
+        """Return the name of a test, what it counts, how many speak for the other run, how many against it, and p.
 
-        Under the hypothesis that both are equally often right, the smaller count is binomial with probability 1/2:
-        Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
-        Psychometrika 12, 1947, in its exact form: ``min(1, 2 P(X <= min(b, c)))``, X ~ B(b + c, 1/2).
+        Where every song is alone, it is McNemar's exact test: of the songs that only one of the two has right, under
+        the hypothesis that both are equally often right, the smaller count is binomial with probability 1/2:
+        ``min(1, 2 P(X <= min(b, c)))``, X ~ B(b + c, 1/2). Q. McNemar, "Note on the sampling error of the difference
+        between correlated proportions or percentages", Psychometrika 12, 1947.
+
+        It takes songs for independent, so where copies or groups hang together, each group has one vote, for the run
+        that has more of its songs right: the sign test, by the same formula. W. Dixon and A. Mood, "The statistical
+        sign test", Journal of the American Statistical Association 41, 1946.
         """
         from scipy.special import bdtr
 
         first, second = self.right
-        gained, lost = int((second & ~first).sum()), int((first & ~second).sum())
+        votes = np.sign(np.bincount(self.units, second.astype(np.float64) - first.astype(np.float64)))
+        gained, lost = int((votes > 0).sum()), int((votes < 0).sum())
         n = gained + lost
-        return gained, lost, min(1.0, 2 * float(bdtr(min(gained, lost), n, 0.5))) if n else 1.0
+        alone = len(np.unique(self.units)) == len(self.units)
+        name, what = ("McNemar's exact test", "songs") if alone else ("sign test of groups", "groups")
+        return name, what, gained, lost, min(1.0, 2 * float(bdtr(min(gained, lost), n, 0.5))) if n else 1.0
 
     def class_gains(self) -> list[tuple[str, int, float, float, list[float] | None]]:
         """Return for each class with songs: name, songs, recall of the reference and of the other, and the interval.
@@ -163,49 +173,6 @@ class Pair:
             }
         )
 
-    def origins(self) -> list[tuple[str, int, float]]:
-        """Return where the difference of the two accuracies as they were reported comes from: why, songs, difference.
-
-        The differences add up to the whole one. In turn: the reference loses the songs that the other run does not
-        have, then those that it did not test, then takes its labels; then the models are exchanged; then come the songs
-        that only the other run tested, and those that only it has. Accuracy is the share of songs with all right.
-        """
-        first, second = self.reference, self.other
-        both = first.rows.keys() & second.rows.keys()
-        gone = first.rows.keys() - second.songs
-        new = second.rows.keys() - first.songs
-        later = second if second.facts.snapshot >= first.facts.snapshot else first
-        relabelled = {s for s in both if set(_classes(first, s)) != set(_classes(second, s))}
-        steps = [
-            (
-                "songs removed",
-                len(gone),
-                _accuracy(first, first.rows.keys(), first),
-                _accuracy(first, first.rows.keys() - gone, first),
-            ),
-            (
-                "tested by the reference alone",
-                len(first.rows) - len(gone) - len(both),
-                None,
-                _accuracy(first, both, first),
-            ),
-            ("songs relabelled, the reference", len(relabelled), None, _accuracy(first, both, later)),
-            ("other answers", len(both), None, _accuracy(second, both, later)),
-            ("songs relabelled, the other run", len(relabelled), None, _accuracy(second, both, second)),
-            (
-                "tested by the other run alone",
-                len(second.rows) - len(new) - len(both),
-                None,
-                _accuracy(second, second.rows.keys() - new, second),
-            ),
-            ("songs added", len(new), None, _accuracy(second, second.rows.keys(), second)),
-        ]
-        found, before = [], steps[0][2] or 0.0
-        for why, n, _, after in steps:
-            found.append((why, n, (after or 0.0) - before))
-            before = after or 0.0
-        return found
-
 
 def bonett_price(gained: int, lost: int, n: int) -> list[float]:
     """Return the 95 % interval of ``(gained - lost) / n`` of n pairs; see `Pair.class_gains`."""
@@ -217,13 +184,6 @@ def bonett_price(gained: int, lost: int, n: int) -> list[float]:
 
 def _classes(run: Judged, song: str) -> tuple[str, ...]:
     return classes_of(run.labels[run.rows[song]])
-
-
-def _accuracy(run: Judged, songs: object, truth: Judged) -> float:
-    """Return the share of songs of which a run says all classes that they have by another run's labels."""
-    ids = list(songs)  # type: ignore[call-overload]
-    hits = [set(classes_of(run.said[run.rows[song]])) == set(_classes(truth, song)) for song in ids]
-    return float(np.mean(hits)) if ids else 0.0
 
 
 def _refuse_others(reference: Judged, other: Judged) -> None:
@@ -241,8 +201,9 @@ def _trained_notes(reference: Judged, other: Judged) -> list[str]:
     for tested, learned in ((reference, other), (other, reference)):
         if n := len(tested.rows.keys() & learned.learned):
             is_out, it = ("is", "it") if n == 1 else ("are", "them")
-            what = f"{counted(n, 'song')} that {tested.name} tested {is_out} left out"
-            notes.append(f"{what}: {learned.name} trained on {it} or validated with {it}.")
+            what = f"{counted(n, 'song')} that {tested.name} {_DID[tested.part]} {is_out} left out"
+            more = f" or validated with {it}" if learned.part == "test" else ""
+            notes.append(f"{what}: {learned.name} trained on {it}{more}.")
     if reference.facts.store_uuid != other.facts.store_uuid:
         notes.append(f"{reference.name} and {other.name} are of different stores: songs are matched by song_id.")
     return notes
@@ -277,24 +238,34 @@ def _common_labels(
 
 
 def _units(reference: Judged, other: Judged, songs: list[str]) -> tuple[Ints, list[str]]:
-    """Return the unit of each song: copies, and groups of the split, are drawn together."""
-    split = reference.split
+    """Return the unit of each song: what a split of either run keeps together, copies and groups, is drawn together."""
+    found, notes = [], list[str]()
+    for run in (reference, other):
+        units, note = _units_of(run, songs)
+        found.append(pa.chunked_array([pa.array(units)]))
+        notes += [note] if note else []
+    return find_units(_plain(songs), (), found), notes
+
+
+def _plain(songs: list[str]) -> pa.Table:
+    return pa.table({"song_id": pa.array(songs, pa.string()), CONTENT: pa.nulls(len(songs), pa.string())})
+
+
+def _units_of(run: Judged, songs: list[str]) -> tuple[Ints, str]:
+    """Return the units of one run, and what is missing of them."""
+    split, facts = run.split, run.facts
     row_of = {song: row for row, song in enumerate(split.song_ids)}
     rows = pa.array([row_of[song] for song in songs], pa.int64())
     copies = [column.take(rows) for column in split.copies().values()]
-    plain = pa.table({"song_id": pa.array(songs, pa.string()), CONTENT: pa.nulls(len(songs), pa.string())})
     if not split.group:
-        return find_units(plain, (), copies), []
-    facts = reference.facts
+        return find_units(_plain(songs), (), copies), ""
     try:
         store = SongStore.open(Location(facts.store_location, snapshot=facts.snapshot))
         table = store.songs(ids=songs, columns=["song_id", CONTENT, *split.group], arrow=True)
-        if table["song_id"].to_pylist() == songs:
-            return find_units(table, split.group, copies), []
-        what = "some of its songs are gone"
+        return find_units(table, split.group, copies), ""
     except SongbagError as error:
         what = error.what
-    return find_units(plain, (), copies), [
-        f"Songs of one {' or '.join(split.group)} count as independent, and intervals are too narrow: the store cannot "
-        f"be read ({what})."
-    ]
+    return find_units(_plain(songs), (), copies), (
+        f"Songs of one {' or '.join(split.group)} count as independent, and intervals are too narrow: the store of "
+        f"{run.name} cannot be read ({what.rstrip('.')})."
+    )

@@ -76,7 +76,7 @@ def worth_labelling(run: Run, store: SongStore, k: int, where: str | None, flat:
     kind = schema.field(facts.label).type if there else task.label_type
     refuse_lists(kind, facts.label, flat)
     songs = store.songs(where, columns=[*PLACE_COLUMNS, "path", *there], arrow=True)
-    rows = songs.filter(pa.array(_are_unlabelled(songs, facts.label)))
+    rows = songs.filter(pa.array(are_unlabelled(songs, facts.label)))
     rows = rows.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
     found = _least_certain(run, store, rows, POOL * k, progress)
     chosen = farthest_first(found.vectors, k).tolist()
@@ -95,7 +95,8 @@ def worth_labelling(run: Run, store: SongStore, k: int, where: str | None, flat:
     return pa.table(made)
 
 
-def _are_unlabelled(songs: pa.Table, label: str) -> Bools:
+def are_unlabelled(songs: pa.Table, label: str) -> Bools:
+    """Return which songs have no label: all, if there is no such column."""
     if label not in songs.column_names:
         return np.ones(songs.num_rows, np.bool_)
     column = songs[label].combine_chunks()
