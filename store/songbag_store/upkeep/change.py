@@ -34,14 +34,16 @@ def read_labels(path: Path, texts: Collection[str] = ()) -> Manifest:
     path : pathlib.Path
         The file.
     texts : collection of str
-        Columns that are text in a CSV, whatever it looks like.
+        Columns that are text in a CSV that `songbag review` wrote, whatever it looks like.
 
     Raises
     ------
     UsageError
         If it cannot be used; the message names the line or the column.
     """
-    labels = Manifest.load(path, texts)
+    labels = Manifest.load(path)
+    if not {*REASONS}.isdisjoint(labels.table.column_names):
+        labels = Manifest.load(path, texts)
     names = labels.table.column_names
     key = next((name for name in ("song_id", "path") if name in names), None)
     if key is None:
@@ -65,8 +67,8 @@ def relabel(
     """Join the columns of a file to the index by song id, or by path where it has no song ids, and commit.
 
     A song in the file gets the file's values, empty ones too; every other song keeps its own. A song that is computed
-    again keeps its labels. Values of a CSV are text in a column that is text in the store. The columns in which
-    `songbag review` gives its reasons, such as ``review_p_given``, do not join.
+    again keeps its labels. The columns in which `songbag review` gives its reasons, such as ``review_p_given``, do not
+    join, and what stands in a CSV with them is text where the store has text.
 
     Parameters
     ----------

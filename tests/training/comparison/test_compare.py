@@ -104,7 +104,7 @@ def test_what_changed_between_two_snapshots_is_asked_of_the_store(run: Run, stor
     assert found["songs removed"][1] > 0
     assert found["songs relabelled, the reference"][1] < 0
     assert sum(own for _, own in found.values()) == pytest.approx(1 / len(songs))
-    assert origins_of(second, first)["songs added"][0] == 1
+    assert origins_of(second, first)["songs removed"][0] == 1
     notes = songbag.compare(first, second).notes
     assert f"From snapshot {before.snapshot} to {after.snapshot}: 1 removed, 1 relabelled (label 1)." in notes
     shutil.rmtree(tmp_path / "store")
