@@ -99,7 +99,7 @@ def command_of(function: str) -> Any:
 def test_a_function_has_the_words_of_its_command(name: str) -> None:
     """Each option is an argument, or a field of a value that is one: `FeatureSpec`, `TrainConfig`, `ExtractConfig`."""
     values = {"spec": songbag.FeatureSpec, "config": songbag.TrainConfig}
-    values |= {"config": songbag.ExtractConfig} if name == "extract" else {}
+    values |= {"extract": {"config": songbag.ExtractConfig}, "predict": {"config": songbag.PredictConfig}}.get(name, {})
     arguments = set(inspect.signature(getattr(songbag, name)).parameters)
     fields = {field for value in arguments & values.keys() for field in inspect.signature(values[value]).parameters}
     command = command_of(name)

@@ -208,7 +208,7 @@ def test_only_predicting_from_audio_and_cutting_it_import_the_pipeline_and_only_
         for node in ast.walk(parsed(path)):
             if isinstance(node, ast.FunctionDef) and any(n.startswith("songbag_pipeline") for n in imports(node)):
                 found.add((path.stem, node.name))
-    assert found == {("source", "audio_groups"), ("source", "write_audio")}
+    assert found == {("source", "compute_audio"), ("source", "audio_file"), ("source", "write_audio")}
 
 
 def test_the_front_door_imports_the_packages_only_when_a_name_is_used() -> None:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from songbag_training.apply.similar import similar as similar
     from songbag_training.comparison.compare import Comparison as Comparison, compare as compare
     from songbag_training.comparison.listing import runs as runs
-    from songbag_training.config import TrainConfig as TrainConfig
+    from songbag_training.config import PredictConfig as PredictConfig, TrainConfig as TrainConfig
     from songbag_training.fit.cross_validation import (
         CrossValidation as CrossValidation,
         cross_validate as cross_validate,
@@ -99,7 +99,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.apply.similar": ("similar",),
         "songbag_training.comparison.compare": ("Comparison", "compare"),
         "songbag_training.comparison.listing": ("runs",),
-        "songbag_training.config": ("TrainConfig",),
+        "songbag_training.config": ("PredictConfig", "TrainConfig"),
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),

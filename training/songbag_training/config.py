@@ -19,6 +19,7 @@ from songbag_store.format.declaration import (
     declared,
     share_below_one,
 )
+from songbag_store.format.work import AudioConfig
 from songbag_training.errors import ModelError
 
 EncoderName = Literal["compact", "dense", "reference"]
@@ -52,6 +53,17 @@ _ENCODER = Rule(
 _THRESHOLDS = Rule(
     lambda value: value == "f1" or value.startswith(COSTS), f"f1, or {COSTS} and TRUE>PREDICTED=COST, with commas"
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PredictConfig(AudioConfig):
+    """How `predict` reads audio: docs/reference/options.md. No prediction depends on the workers.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of its range, or two clusters are named.
+    """
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,3 +1,3 @@
 """A run of extraction: plan, coordinate, batch, workers."""
 
-__all__ = ["config", "extract", "summary", "tags"]
+__all__ = ["config", "extract", "relay", "summary", "tags"]

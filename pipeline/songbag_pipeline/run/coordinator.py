@@ -1,10 +1,9 @@
-"""The coordinator of a run: sends batches to workers, takes their rows, commits them."""
+"""The coordinator of a run: sends batches to workers, takes their rows, has them kept."""
 
 from __future__ import annotations
 
 import dataclasses
 import queue
-import time
 import uuid
 from contextlib import ExitStack, suppress
 from typing import Any
@@ -14,25 +13,20 @@ import pyarrow.compute as pc
 
 from songbag_pipeline.errors import SongError, TooManyFailures
 from songbag_pipeline.run.batch import Job, fail_batch, run_batch
-from songbag_pipeline.run.plan import count_duplicates
+from songbag_pipeline.run.commits import Commits, Keeper
 from songbag_pipeline.run.shares import shares
 from songbag_pipeline.run.summary import RunProgress
 from songbag_pipeline.run.tally import Tally, topic
 from songbag_pipeline.run.work import Work
 from songbag_pipeline.run.workers import Crew, Task, check_workers
 from songbag_pipeline.songs.containment import Containment, folders_of, modules_of
-from songbag_store import SongStore
 from songbag_store.cluster.cluster import connected
 from songbag_store.cluster.limits import LIMITS, Limits
-from songbag_store.commits.parts import PackedParts
 from songbag_store.errors import ClusterLost, Interrupted, SongbagError, UnfitWorker
 from songbag_store.progress import Progress, stretch
 from songbag_store.stop import StopRequest, doing
 from songbag_store.words import counted
-from songbag_store.writer import commit_parts
 
-_COMMIT_EVERY_S = 120.0
-_COMMIT_EVERY_SONGS = 20_000
 _IN_FLIGHT_PER_WORKER = 2
 _POLL_S = 0.5
 _RESULT_S = 10.0
@@ -42,11 +36,29 @@ _CONTAINMENT = Containment()
 _ALL_DIED = SongError("decoder-crash", "every worker that was given this file died, of a crash or for want of memory")
 
 
-class Coordinator:
-    """Keeps a bounded number of batches in flight, and commits the rows that come back.
+def job_of(work: Work, containment: Containment = _CONTAINMENT) -> Job:
+    """Return what workers must know of a run."""
+    there = pc.index(pc.is_valid(work.todo["file_bytes"]), True).as_py()
+    song = str(work.todo["path"][there]) if there >= 0 else None
+    store, options, upload = work.store, work.source.storage_options, work.config.upload
+    contained = containment.for_spec(store.spec, folders_of(upload), modules_of(upload))
+    contained = dataclasses.replace(contained, tags=bool(work.tags))
+    return Job(
+        store.location,
+        store.uuid,
+        store.spec,
+        uuid.uuid4().hex,
+        contained,
+        source_options=options,
+        song=song,
+        tags=work.tags,
+    )
 
-    Memory: the songs to do, the rows that are not yet committed (about 20,000, compressed), and during a commit the
-    files of the last snapshot and of the new one.
+
+class Coordinator:
+    """Keeps a bounded number of batches in flight, and has the rows kept that come back.
+
+    Memory: the songs to do, and what the keeper takes.
 
     Parameters
     ----------
@@ -54,6 +66,8 @@ class Coordinator:
         What to do; its summary is filled in.
     shown : Progress
         Where to show progress.
+    keeper : Keeper, optional
+        Takes in finished batches; by default they are committed.
     task : callable
         Does a batch.
     containment : Containment
@@ -67,32 +81,23 @@ class Coordinator:
         work: Work,
         shown: Progress,
         *,
+        keeper: Keeper | None = None,
         task: Task = run_batch,
         containment: Containment = _CONTAINMENT,
         limits: Limits = LIMITS,
     ) -> None:
         self._work, self._shown, self._task, self._limits = work, shown, task, limits
         self._progress = RunProgress(work.todo.num_rows, work.summary, shown)
-        there = pc.index(pc.is_valid(work.todo["file_bytes"]), True).as_py()
-        song = str(work.todo["path"][there]) if there >= 0 else None
-        store, options, run_id = work.store, work.source.storage_options, uuid.uuid4().hex
-        upload = work.config.upload
-        contained = containment.for_spec(store.spec, folders_of(upload), modules_of(upload))
-        contained = dataclasses.replace(contained, tags=bool(work.tags))
-        self._job = Job(
-            store.location, store.uuid, store.spec, run_id, contained, source_options=options, song=song, tags=work.tags
-        )
+        self._job = job_of(work, containment)
+        self._keeper = keeper or Commits(work, self._job.run_id)
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._in_flight: dict[Any, pa.Table] = {}
         self._again: list[pa.Table] = []
         self._suspects: list[pa.Table] = []
         self._died_alone: set[str] = set()
-        self._pending = PackedParts()
-        self._n_pending = 0
-        self._committed_at = time.monotonic()
 
     def execute(self) -> None:
-        """Run all batches. However the run ends, what was finished is committed first."""
+        """Run all batches. However the run ends, what was finished is kept first."""
         # Otherwise Arrow keeps the memory that the plan took.
         pa.default_memory_pool().release_unused()
         n_songs, config, limits = self._work.todo.num_rows, self._work.config, self._limits
@@ -110,10 +115,10 @@ class Coordinator:
                     with doing("songs are computed"):
                         self._loop(self._crew(client), stop)
                 finally:
-                    newest = self._commit(ended=True)
+                    self._keeper.close()
         if stop.signal_number is not None:
             raise Interrupted(stop.signal_number, f"stopped by a signal with {self._progress}")
-        self._work.summary.n_duplicates = count_duplicates(newest or self._work.store.at())
+        self._keeper.finish()
         self._progress.stop_clock()
 
     def _answer(self, line: str) -> None:
@@ -143,10 +148,9 @@ class Coordinator:
             with suppress(queue.Empty):
                 self._hear(self._finished.get(timeout=_POLL_S), crew)
             crew.look()
-            due = self._n_pending >= _COMMIT_EVERY_SONGS or time.monotonic() - self._committed_at > _COMMIT_EVERY_S
             # Of the last batch nothing is committed here, so that the run ends with a commit, which says so.
-            if due and self._in_flight:
-                self._commit()
+            if self._in_flight:
+                self._keeper.look()
 
     def _await(self, future: Any, batch: pa.Table) -> None:
         self._in_flight[future] = batch
@@ -205,8 +209,7 @@ class Coordinator:
 
     def _take_in(self, done: dict[str, pa.Table]) -> None:
         for fragment, rows in done.items():
-            self._pending.pack(fragment, rows)
-            self._n_pending += rows.num_rows
+            self._keeper.add(fragment, rows)
             self._progress.advance(rows)
         n_failed, limit = self._work.summary.n_failed, self._work.config.max_failed
         if limit is not None and n_failed > limit:
@@ -215,16 +218,3 @@ class Coordinator:
                 place=self._work.store.address,
                 remedy="`songbag failures STORE` says why; run the same command again to go on.",
             )
-
-    def _commit(self, *, ended: bool = False) -> SongStore | None:
-        """Commit what is finished; return the store at the new snapshot, None if there is nothing to commit."""
-        committed = None
-        if self._pending:
-            with doing(f"{counted(self._n_pending, 'song is', 'songs are')} committed"):
-                committed = commit_parts(self._work.store, self._pending, run=self._job.run_id, ended=ended)
-            self._work.summary.snapshot = committed.snapshot
-            self._pending, self._n_pending = PackedParts(), 0
-            # Otherwise Arrow keeps the memory that the commit took.
-            pa.default_memory_pool().release_unused()
-        self._committed_at = time.monotonic()
-        return committed

@@ -23,8 +23,7 @@ from songbag_store.sql.output import writing_table
 from songbag_store.storage.location import Location
 from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, predict, train
-from songbag_training.apply.predict import explain
-from songbag_training.apply.source import SONGS_AT_ONCE
+from songbag_training.apply.predict import SONGS_AT_ONCE, explain
 from songbag_training.cli import commands
 from songbag_training.evaluation.predictions import windows_schema, windows_table
 from songbag_training.evaluation.score import SongScore

@@ -3,44 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from songbag_store import SongStore
-from songbag_store.errors import UsageError
+from songbag_store.errors import Interrupted, UsageError
 from songbag_store.format.extractor import require_named
-from songbag_store.progress import Progress
+from songbag_store.progress import Progress, shown_on, stretch
 from songbag_store.sql.output import writing_table
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.files import require_output
+from songbag_store.stop import StopRequest, doing
+from songbag_store.storage.files import file_digest, require_output
+from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_store.terminal import plain_text
+from songbag_store.words import counted
+from songbag_training.apply.parts import PredictedParts, open_parts, remove_parts
+from songbag_training.apply.scoring import Predictor, prediction_schema
 from songbag_training.apply.source import (
-    SongGroup,
-    SourceSong,
-    audio_groups,
+    audio_key,
+    compute_audio,
     open_source,
     require_audio_run,
-    stored_groups,
+    stored_key,
+    stored_songs,
 )
-from songbag_training.evaluation.predictions import (
-    probability_columns,
-    probability_names,
-    windows_schema,
-    windows_table,
-)
+from songbag_training.config import PredictConfig
+from songbag_training.evaluation.predictions import windows_schema
 from songbag_training.evaluation.score import SongScore, SongScorer, window_times
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.run import Run, RunLike
-from songbag_training.types import Floats
+
+SONGS_AT_ONCE = 1024
+"""Songs of a store that make a part."""
 
 _SONGS_SHOWN = 10
 _WINDOWS_SHOWN = 3
+_LINE_EVERY_S = 10.0
+_DEFAULTS = PredictConfig()
 
 
 @dataclasses.dataclass(slots=True, repr=False)
@@ -53,20 +62,24 @@ class Predicted(Shown):
         Songs of the source.
     n_failed : int
         Songs without features and so without prediction.
+    n_known : int
+        Songs that an earlier call had predicted, which was ended before it was finished.
     failures : list of str
         The first ten of these, with the reason.
     explanations : list of str
-        For the first ten songs: what they are predicted to be, and which seconds decided.
+        For the first ten songs that were predicted now: what they are predicted to be, and which seconds decided.
     """
 
     n_songs: int = 0
     n_failed: int = 0
+    n_known: int = 0
     failures: list[str] = dataclasses.field(default_factory=list)
     explanations: list[str] = dataclasses.field(default_factory=list)
 
     def _facts(self) -> Iterator[tuple[str, object]]:
         yield "songs", self.n_songs
         yield "failed", self.n_failed
+        yield "predicted before", self.n_known
         for line in self.failures:
             yield "failure", line
 
@@ -79,12 +92,18 @@ def predict(
     windows: str | Path | None = None,
     encoder: str | None = None,
     features: str | None = None,
+    config: PredictConfig = _DEFAULTS,
     arrow: bool = False,
     progress: Progress | None = None,
 ) -> Any:
     """Predict the class of every song of a source, into a table or into a file.
 
-    Into a file, memory holds a thousand songs and the windows of one.
+    Into a file, what is predicted is kept in parts, in a folder beside the file with the suffix ``.partial``. The parts
+    are put together in the order of the source when all songs are predicted, and the folder is removed. If the call is
+    ended before, even by a crash, the same call goes on where it stopped.
+
+    Memory holds the list of songs, a part of the table, and the windows of one song as the model sees them; see
+    docs/how-to/training/predict.md.
 
     Parameters
     ----------
@@ -101,10 +120,13 @@ def predict(
         The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
     features : str, optional
         For audio, the extractor of own features that the run was trained on, ``module:name``, to allow it.
+    config : PredictConfig
+        For audio: who computes its features, by default a process for each core, and what is taken of a folder.
     arrow : bool
         Return the table as Arrow instead of pandas.
     progress : Progress, optional
-        Where to show which files of a folder or a manifest are left out, and why; by default standard output.
+        Where to show which files of a folder or a manifest are left out, and why, and then how far it is; by default
+        notes and a bar on standard error, or lines if that is no terminal.
 
     Returns
     -------
@@ -121,7 +143,12 @@ def predict(
     MissingExtra
         If the source is audio and songbag's pipeline is not installed.
     UsageError
-        If audio is given with a snapshot, or a file cannot be written; before any work is done.
+        If audio is given with a snapshot or a store with options for audio, a file cannot be written, or another
+        prediction into it is not finished; before any work is done.
+    ClusterError
+        If a Dask cluster cannot do the work, or was lost.
+    Interrupted
+        After SIGINT or SIGTERM, when what was finished is kept.
     """
     target, explained = (None if one is None else Path(one) for one in (output, windows))
     for path in filter(None, (target, explained)):
@@ -130,46 +157,130 @@ def predict(
         raise UsageError("the file is written beside one of predictions", place="windows", remedy="Give `output` too.")
     if explained and target and explained.resolve() == target.resolve():
         raise UsageError("predictions and windows cannot go into one file", place=str(windows))
+    if target is None and not config.on_this_machine:
+        remedy = "Give an `output` in a folder that all workers see under the same name."
+        raise UsageError("workers of a cluster need a file to work for", place="scheduler", remedy=remedy)
     run = Run.open(run).allow_encoder(encoder)
     place = open_source(run.facts, source)
-    if not isinstance(place, SongStore):
-        require_audio_run(run.facts, place, features)
-    elif features is not None:
-        require_named(run.facts.spec.extractor, features)
-    scorer = SongScorer(run.load_model(), run.facts.song_task)
     if isinstance(place, SongStore):
-        groups = stored_groups(place, scorer.chunk_windows)
+        _refuse_options(config, place)
+        if features is not None:
+            require_named(run.facts.spec.extractor, features)
     else:
-        groups = audio_groups(place, run.facts.spec, scorer.chunk_windows, progress)
+        require_audio_run(run.facts, place, features)
+    work = _Work(run, place, config, progress or shown_on(sys.stderr))
     if target is not None:
-        return _write(run, scorer, groups, target, explained)
-    tables = [table for table, _ in _tables(run, scorer, groups, lambda score: None)]
-    table = pa.concat_tables([_schema(run.facts).empty_table(), *tables])
+        return work.write(target, explained)
+    table = work.table()
     return table if arrow else table.to_pandas()
 
 
-def _write(
-    run: Run, scorer: SongScorer, groups: Iterator[SongGroup], target: Path, explained: Path | None
-) -> Predicted:
-    """Write predictions, and windows if they are wanted, as they come."""
-    done, spec, classes = Predicted(), run.facts.spec, run.facts.classes
-    with ExitStack() as stack:
-        rows = stack.enter_context(writing_table(target, _schema(run.facts)))
-        why = stack.enter_context(writing_table(explained, windows_schema(classes))) if explained else None
+def _refuse_options(config: PredictConfig, store: SongStore) -> None:
+    """Refuse what is for audio where a store is given."""
+    given = config.differences(PredictConfig())
+    if given:
+        remedy = "Leave it out, or give a folder, a manifest or an audio file."
+        raise UsageError("is for audio, and this is a store", place=min(given), remedy=remedy)
 
-        def take(score: SongScore) -> None:
-            if why:
-                why.add(windows_table(score, spec, classes))
-            if len(done.explanations) < _SONGS_SHOWN:
-                done.explanations.append(explain(score, run.facts))
 
-        for table, failed in _tables(run, scorer, groups, take):
-            rows.add(table)
-            done.n_songs += table.num_rows
-            done.n_failed += len(failed)
-            for song in failed[: _SONGS_SHOWN - len(done.failures)]:
-                done.failures.append(f"{plain_text(song.song_id)}: {plain_text(song.reason or str(song.code))}")
-    return done
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Work:
+    """What is predicted from what."""
+
+    run: Run
+    source: SongStore | Location
+    config: PredictConfig
+    progress: Progress
+
+    def table(self) -> pa.Table:
+        """Return all predictions."""
+        with tempfile.TemporaryDirectory(prefix="songbag-predict-") as folder, self._parts(Path(folder, "t")) as parts:
+            predictor, _ = self._predict(parts)
+            tables = [rows for rows, _ in parts.assembled(predictor.song_ids)]
+            return pa.concat_tables([prediction_schema(self.run.facts).empty_table(), *tables])
+
+    def write(self, target: Path, explained: Path | None) -> Predicted:
+        """Write predictions, and windows if they are wanted, into files."""
+        facts = self.run.facts
+        with self._parts(target, explained) as parts:
+            predictor, explanations = self._predict(parts)
+            done = Predicted(n_known=predictor.n_known, explanations=explanations)
+            with ExitStack() as stack, doing("the predictions are put together"):
+                rows = stack.enter_context(writing_table(target, prediction_schema(facts)))
+                schema = windows_schema(facts.classes)
+                why = stack.enter_context(writing_table(explained, schema)) if explained else None
+                for table, windows in parts.assembled(predictor.song_ids):
+                    rows.add(table)
+                    _count(done, table)
+                    if why is not None:
+                        for some in windows:
+                            why.add(some)
+            remove_parts(parts)
+        return done
+
+    def _parts(self, target: Path, explained: Path | None = None) -> Any:
+        """Open the parts of a file, by what they are of."""
+        facts, source, config = self.run.facts, self.source, self.config
+        location = source.location if isinstance(source, SongStore) else source
+        asked = {
+            "run": facts.run_id,
+            "weights": file_digest(self.run.weights_path),
+            "rule": facts.song_task.rule,
+            "source": location.absolute().address,
+            "snapshot": location.snapshot,
+            "windows": explained is not None,
+            **{name: getattr(config, name) for name in ("hidden", "follow_links")},
+            "exclude": list(config.exclude),
+        }
+        windows = windows_schema(facts.classes) if explained else None
+        return open_parts(target, asked, prediction_schema(facts), windows)
+
+    def _predict(self, parts: PredictedParts) -> tuple[Predictor, list[str]]:
+        """Predict the songs that no part has; return who did, and what to show of the first ones."""
+        facts, explanations = self.run.facts, list[str]()
+        scorer = SongScorer(self.run.load_model(), facts.song_task)
+
+        def seen(score: SongScore) -> None:
+            if len(explanations) < _SONGS_SHOWN:
+                explanations.append(explain(score, facts))
+
+        if isinstance(self.source, SongStore):
+            predictor = Predictor(scorer, facts, parts, stored_key, seen)
+            self._predict_stored(self.source, predictor)
+        else:
+            predictor = Predictor(scorer, facts, parts, audio_key, seen)
+            compute_audio(predictor, self.source, facts.spec, parts.folder / "features", self.config, self.progress)
+        return predictor, explanations
+
+    def _predict_stored(self, store: SongStore, predictor: Predictor) -> None:
+        songs = stored_songs(store)
+        todo = songs.filter(predictor.wanted(songs))
+        n_songs, began_s = todo.num_rows, time.monotonic()
+        told_s = began_s
+        with (
+            StopRequest(lambda line: self.progress.note(f"{line}. What is predicted is kept.")) as stop,
+            stretch(self.progress, n_songs, "songs"),
+            doing("songs are predicted"),
+        ):
+            for start in range(0, n_songs, SONGS_AT_ONCE):
+                rows = todo.slice(start, SONGS_AT_ONCE)
+                predictor.take(store, rows)
+                done, now_s = start + rows.num_rows, time.monotonic()
+                state = f"{done:,} of {counted(n_songs, 'song')}, {done / max(now_s - began_s, 1e-3):.1f} songs/s"
+                due, told_s = (state, now_s) if now_s - told_s > _LINE_EVERY_S else (None, told_s)
+                self.progress.advance(done, state, due)
+                if stop.signal_number is not None and done < n_songs:
+                    what = f"stopped by a signal with {done:,} of {counted(n_songs, 'song')} predicted"
+                    raise Interrupted(stop.signal_number, what)
+
+
+def _count(done: Predicted, table: pa.Table) -> None:
+    """Count some rows of the table."""
+    failed = table.filter(pc.is_null(table["predicted"]))
+    done.n_songs += table.num_rows
+    done.n_failed += failed.num_rows
+    for song in failed.slice(0, _SONGS_SHOWN - len(done.failures)).to_pylist():
+        done.failures.append(f"{plain_text(song['song_id'])}: {plain_text(song['error'] or str(song['error_code']))}")
 
 
 def explain(score: SongScore, facts: RunFacts) -> str:
@@ -185,39 +296,3 @@ def explain(score: SongScore, facts: RunFacts) -> str:
     seconds = ", ".join(f"{starts[i]:.1f}-{ends[i]:.1f} s (weight {score.weights[i]:.2f})" for i in first)
     named = ", ".join(f"{plain_text(facts.classes[number])} {score.probabilities[number]:.2f}" for number in best)
     return f"{plain_text(score.song_id)}: {named}, by {seconds}"
-
-
-def _tables(
-    run: Run, scorer: SongScorer, groups: Iterator[SongGroup], take: Callable[[SongScore], None]
-) -> Iterator[tuple[pa.Table, list[SourceSong]]]:
-    """Yield the predictions of each group and its songs that failed; pass on each score as it comes."""
-    for songs, pieces in groups:
-        scores = {}
-        for score in scorer.score(pieces):
-            take(score)
-            scores[score.song_id] = score.probabilities
-        yield _table(run.facts, songs, scores), [song for song in songs if song.song_id not in scores]
-
-
-def _schema(facts: RunFacts) -> pa.Schema:
-    text = [pa.field(name, pa.string()) for name in ("song_id", "path", "error_code", "error")]
-    predicted = pa.field("predicted", facts.song_task.label_type)
-    shares = [pa.field(name, pa.float64()) for name in probability_names(facts.classes)]
-    return pa.schema([*text[:2], predicted, *shares, *text[2:]])
-
-
-def _table(facts: RunFacts, songs: list[SourceSong], scores: dict[str, Floats]) -> pa.Table:
-    """Put predictions and failures into one table, in the order of the songs."""
-    task = facts.song_task
-    known = np.array([scores[song.song_id] for song in songs if song.song_id in scores]).reshape(-1, len(task.classes))
-    own = {"predicted": task.labels(task.predicted(known)), **probability_columns(task.classes, known)}
-    places = iter(range(len(known)))
-    rows = pa.array([next(places) if song.song_id in scores else None for song in songs], pa.int64())
-    columns = {
-        "song_id": [song.song_id for song in songs],
-        "path": [song.path for song in songs],
-        **{name: column.take(rows) for name, column in own.items()},
-        "error_code": [song.code for song in songs],
-        "error": [song.reason for song in songs],
-    }
-    return pa.table(columns, schema=_schema(facts))

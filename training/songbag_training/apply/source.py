@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import MissingExtra, SongbagError, StoreNotFound, UsageError
 from songbag_store.format.extractor import require_named
-from songbag_store.format.index import CONTENT, START
+from songbag_store.format.index import CONTENT, END, START
 from songbag_store.format.keys import IDENTITY
 from songbag_store.format.spec import EMBEDDING
 from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
-from songbag_training.evaluation.score import Piece, array_pieces, stored_pieces
+from songbag_training.config import PredictConfig
+from songbag_training.evaluation.score import Piece, array_pieces
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.store import refuse_other_spec
 
-SONGS_AT_ONCE = 1024
-"""Songs of a group."""
+COLUMNS = ("song_id", "path", "status", "error_code", "error", "fragment", "row_start", "n_windows")
+"""Columns of the index that predicting needs."""
 
 
-class SourceSong(NamedTuple):
-    """A song of a source, and why it has no features if it has none."""
+class Receiver(Protocol):
+    """Takes the features of songs; see `songbag_pipeline.run.relay.Receiver`."""
 
-    song_id: str
-    path: str | None
-    code: str | None
-    reason: str | None
+    def wanted(self, songs: pa.Table) -> pa.BooleanArray:
+        """Return which songs are still to be predicted."""
+
+    def take(self, store: SongStore, rows: pa.Table) -> None:
+        """Predict songs, and keep the predictions."""
 
 
 class SongAudio(NamedTuple):
@@ -46,10 +48,6 @@ class SongAudio(NamedTuple):
     start_s: float = 0.0
     duration_s: float | None = None
     sha256: str | None = None
-
-
-SongGroup = tuple[list[SourceSong], Iterator[Piece]]
-"""Some songs of a source and their windows; the list is complete when the windows have been consumed."""
 
 
 def open_source(facts: RunFacts, source: StoreLike) -> SongStore | Location:
@@ -71,15 +69,26 @@ def open_source(facts: RunFacts, source: StoreLike) -> SongStore | Location:
     return source
 
 
-def stored_groups(store: SongStore, chunk_windows: int) -> Iterator[SongGroup]:
-    """Yield the songs of a store by song id, some at a time; those that failed in extraction come with their reason."""
-    names = ("song_id", "path", "error_code", "error")
-    index = store.index(arrow=True).select([*names, "status", "fragment", "row_start", "n_windows"])
-    order = pc.sort_indices(index["song_id"])
-    for start in range(0, len(order), SONGS_AT_ONCE):
-        rows = index.take(order.slice(start, SONGS_AT_ONCE))
-        songs = [SourceSong(*row) for row in zip(*(rows[name].to_pylist() for name in names), strict=True)]
-        yield songs, stored_pieces(store, rows.filter(pc.field("status") == "ok"), chunk_windows)
+def stored_songs(store: SongStore) -> pa.Table:
+    """Return what predicting needs of the songs of a store, failed ones included, in the order of song ids."""
+    songs = store.index(list(COLUMNS), arrow=True)
+    return songs.take(pc.sort_indices(songs["song_id"]))
+
+
+def stored_key(songs: pa.Table) -> pa.ChunkedArray:
+    """Return what tells the features of a song in a store from later ones."""
+    return _joined(songs, "status", "fragment", "row_start", "n_windows")
+
+
+def audio_key(songs: pa.Table) -> pa.ChunkedArray:
+    """Return what tells the audio of a song from later audio: size and time of the file, and the part of it."""
+    times = songs["modified_at"].cast(pa.int64())
+    return _joined(songs.append_column("_time", times), "file_bytes", "_time", START, END)
+
+
+def _joined(songs: pa.Table, *names: str) -> pa.ChunkedArray:
+    texts = (songs[name].cast(pa.string()) for name in names)
+    return pc.binary_join_element_wise(*texts, " ", null_handling="replace", null_replacement="-")
 
 
 def require_audio_run(facts: RunFacts, place: Location, features: str | None) -> None:
@@ -97,10 +106,15 @@ def require_audio_run(facts: RunFacts, place: Location, features: str | None) ->
     require_named(facts.spec.extractor, features)
 
 
-def audio_groups(
-    source: Location, spec: FeatureSpec, chunk_windows: int, progress: Progress | None
-) -> Iterator[SongGroup]:
-    """Yield audio files, some at a time, as the pipeline computes their features, by the model's own spec.
+def compute_audio(
+    receiver: Receiver,
+    source: Location,
+    spec: FeatureSpec,
+    folder: Path,
+    config: PredictConfig,
+    progress: Progress | None,
+) -> None:
+    """Have songbag's pipeline compute the features of audio and hand them on; see `songbag_pipeline.compute_for`.
 
     Raises
     ------
@@ -108,22 +122,10 @@ def audio_groups(
         If songbag's pipeline is not installed.
     """
     try:
-        from songbag_pipeline import features_of
+        from songbag_pipeline import compute_for
     except ImportError as error:
         raise MissingExtra("pipeline", error.name or "songbag_pipeline", place="predicting from audio") from error
-
-    def pieces(songs: list[SourceSong]) -> Iterator[Piece]:
-        for song in islice(features, SONGS_AT_ONCE):
-            songs.append(SourceSong(song.song_id, song.path, song.error_code, song.error))
-            if song.windows is not None:
-                yield from array_pieces(song.song_id, song.windows, chunk_windows)
-
-    features = features_of(source, spec, progress=progress)
-    while True:
-        songs: list[SourceSong] = []
-        yield songs, pieces(songs)
-        if len(songs) < SONGS_AT_ONCE:
-            return
+    compute_for(receiver, source, spec, folder, config, progress=progress)
 
 
 def stored_audio(store: SongStore, song_id: str) -> SongAudio:
@@ -143,22 +145,26 @@ def audio_file(
     ------
     UsageError
         If it is no audio file.
+    MissingExtra
+        If songbag's pipeline is not installed.
     SongbagError
         If it has no features, while the windows are read.
     """
     location = Location(os.path.abspath(path))
     require_audio_run(facts, location, features)
     audio = SongAudio(location.address, {}, facts.spec.sample_rate_hz)
+    try:
+        from songbag_pipeline import features_of
+    except ImportError as error:
+        raise MissingExtra("pipeline", error.name or "songbag_pipeline", place="explaining audio") from error
 
     def pieces() -> Iterator[Piece]:
-        songs, windows = next(audio_groups(location, facts.spec, chunk_windows, progress))
-        for piece in windows:
-            if songs[0].path != location.address:
-                raise UsageError("is not an audio file", place=path, remedy="Give a song id, or one audio file.")
-            yield piece
-            if piece.last:
-                return
-        raise SongbagError(songs[0].reason or "it has no features", place=path)
+        song = next(features_of(location, facts.spec, progress=progress))
+        if song.path != location.address:
+            raise UsageError("is not an audio file", place=path, remedy="Give a song id, or one audio file.")
+        if song.windows is None:
+            raise SongbagError(song.error or "it has no features", place=path)
+        yield from array_pieces(song.song_id, song.windows, chunk_windows)
 
     return pieces(), audio
 

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from songbag_store.cli.options import At, with_location
+from songbag_store.cli.options import At, Given, with_location, with_options
 from songbag_store.cli.upkeep import Full, verify_store
 from songbag_store.cli.wording import AsOptions
 from songbag_store.progress import shown_on
 from songbag_store.terminal import say
 from songbag_store.words import counted
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import ExportFormat
+from songbag_training.config import ExportFormat, PredictConfig
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 Place = Annotated[
@@ -66,7 +66,9 @@ def evaluate(
 
 
 @with_location(cache=True)
+@with_options
 def predict(
+    context: typer.Context,
     run: RunFolder,
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="A store, a folder or bucket of songs, a manifest or an audio file.")
@@ -84,15 +86,32 @@ def predict(
             metavar="MODULE:FUNCTION", help="For audio, of a run on features of your own: their name, to allow it."
         ),
     ] = None,
+    *,
+    config: Given[PredictConfig],
 ) -> None:
-    """Predict the class of each song of a store, or of audio that is in no store."""
+    """Predict the class of each song of a store, or of audio that is in no store.
+
+    Run it again after an interruption or a crash: what is predicted is not done again.
+    """
+    shown = AsOptions(shown_on(sys.stderr), context.command)
     with quiet_start():
         from songbag_training.apply.predict import predict as run_prediction
-    done = run_prediction(run, at(source), output, windows=windows, encoder=encoder, features=features)
+    done = run_prediction(
+        run,
+        at(source),
+        output,
+        windows=windows,
+        encoder=encoder,
+        features=features,
+        config=config.make(),
+        progress=shown,
+    )
     if done.n_songs - done.n_failed <= len(done.explanations):
         say(*done.explanations)
     for failure in done.failures:
         say(f"failed: {failure}")
+    if done.n_known:
+        say(f"{counted(done.n_known, 'song was', 'songs were')} predicted before.")
     failed = f", {done.n_failed} failed (see the column error)" if done.n_failed else ""
     say(f"{counted(done.n_songs - done.n_failed, 'song')} predicted{failed}: {output}")
     if done.n_failed == done.n_songs:

@@ -39,7 +39,7 @@ from songbag_training.evaluation.window_metrics import WindowMetrics
 from songbag_training.runs.overlap import known_songs
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
-from songbag_training.songs.labels import Labels, fitting, read_labels
+from songbag_training.songs.labels import Labels, fitting, read_labels, require_columns
 from songbag_training.songs.spelling import respelled, told
 from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.groups import find_units, likely_groups
@@ -158,7 +158,8 @@ def _judge_elsewhere(
     refuse_other_spec(run.facts, store)
     column = label or run.facts.label
     task = run.facts.song_task
-    songs = store.songs(arrow=True)
+    require_columns(store.inside.state.content.schema, (column,), "label")
+    songs = store.songs(columns=["song_id", column], arrow=True)
     if asked.label_separator is None:
         asked = fitting(run.facts.config.reading, songs.schema, column)
     labels = read_labels(songs, column, asked)
