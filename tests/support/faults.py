@@ -221,6 +221,14 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "An option has a value that makes a library panic, or names a device.",
             "A usage error that names the option.",
         ),
+        150: (
+            "Two processes train in one folder at the same time.",
+            "The second one is refused, and names the first.",
+        ),
+        151: (
+            "A list of doubtful labels is made after labels were corrected, or songs left the store.",
+            "These songs are left out of it and counted.",
+        ),
         106: (
             "The result of a query is larger than memory.",
             "It is written to a file as it comes; for a table, an error names the limit and the way out.",

@@ -83,17 +83,17 @@ class Declaration:
     @property
     def repeated(self) -> bool:
         """Whether the value is any number of texts, and the option may be given as often."""
-        return get_origin(self.hint) is tuple
+        return self.types == (tuple,)
 
     @property
     def types(self) -> tuple[Any, ...]:
         """The types, or the words, that a value may have."""
-        return (tuple,) if self.repeated else get_args(self.hint) or (self.hint,)
+        return _types(self.hint)
 
     @property
     def choices(self) -> tuple[str, ...]:
         """The words that the value may be; empty for other types."""
-        return self.types if get_origin(self.hint) is Literal else ()
+        return _choices(self.hint)
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -154,6 +154,17 @@ class Declaration:
         if not fits or (self.rule and not self.rule.holds(value)):
             raise ValueError(self.wanted)
         return value
+
+
+@cache
+def _types(hint: Any) -> tuple[Any, ...]:
+    """Return the types of a hint; a table of a thousand runs asks for them a hundred thousand times."""
+    return (tuple,) if get_origin(hint) is tuple else get_args(hint) or (hint,)
+
+
+@cache
+def _choices(hint: Any) -> tuple[str, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def declared(default: Any, help: str, **more: Any) -> Any:

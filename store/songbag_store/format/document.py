@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from types import UnionType
@@ -61,11 +61,19 @@ def parse_json(data: bytes | str) -> Any:
     """
     try:
         value = json.loads(data, object_pairs_hook=_no_name_twice, parse_constant=_finite, parse_float=_finite)
-        # JSON can hold half of a surrogate pair, which no file and no terminal can show.
-        json.dumps(value, ensure_ascii=False).encode()
+        # JSON can hold half of a surrogate pair, which no file and no terminal can show; plain text cannot.
+        if not _is_plain(data):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     return value
+
+
+def _is_plain(data: bytes | str) -> bool:
+    """Return whether a text has ASCII alone, no escapes, and no NUL, which UTF-16 has."""
+    if isinstance(data, str):
+        return data.isascii() and "\\" not in data
+    return data.isascii() and b"\\" not in data and b"\0" not in data
 
 
 def parse_document(data: bytes | str) -> dict[str, Any]:
@@ -177,7 +185,8 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _read_field(name: str, value: Any, hint: Any) -> Any:
     if not hasattr(hint, "from_dict"):
-        require(_fits(value, hint), name, value, _words(hint))
+        if not _fits(value, hint):
+            require(False, name, value, _words(hint))
         return value
     require(isinstance(value, dict), name, value, "a JSON object")
     try:
@@ -188,7 +197,7 @@ def _read_field(name: str, value: Any, hint: Any) -> Any:
 
 def _fits(value: object, hint: Any) -> object:
     """Return whether a JSON value and its members are of an annotated type."""
-    origin, inner = get_origin(hint), get_args(hint)
+    origin, inner = _parts(hint)
     if origin in (Union, UnionType):
         return any(_fits(value, option) for option in inner)
     if origin is Annotated:
@@ -209,6 +218,12 @@ def _fits(value: object, hint: Any) -> object:
     return type(value) in (int, float) if hint is float else type(value) is hint
 
 
+@cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return the origin and the arguments of a type; `typing` takes long to find them."""
+    return get_origin(hint), get_args(hint)
+
+
 def _words(hint: Any) -> str:
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -225,12 +240,12 @@ def _words(hint: Any) -> str:
     return nouns.get(hint, "a JSON value")
 
 
-def _no_name_twice(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    document: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in document:
-            raise ValueError(f"the field {name!r} is there twice")
-        document[name] = value
+def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the field {twice!r} is there twice")
     return document
 
 

@@ -85,6 +85,23 @@ def test_the_state_says_what_became_of_a_training(run: Run, tmp_path: Path) -> N
     assert not (tmp_path / "running" / ATTEMPT).exists()
 
 
+@pytest.mark.fault(150)
+def test_a_folder_in_which_a_process_trains_is_refused_and_left_as_it_is(run: Run, tmp_path: Path) -> None:
+    folder = copied(run, tmp_path / "run", finished_at=None, best_epoch=None)
+    with attempt(folder):
+        before = (folder / ATTEMPT).read_bytes()
+        with pytest.raises(UsageError, match=f"process {os.getpid()} on .* trains in this folder now"), attempt(folder):
+            pass
+        with pytest.raises(UsageError, match="trains in this folder now"):
+            songbag.resume(folder)
+        with pytest.raises(UsageError, match="trains in this folder now"):
+            songbag.train("nowhere", "label", folder)
+        assert (folder / ATTEMPT).read_bytes() == before
+        assert last_attempt(folder) == ("running", "")
+    with attempt(folder):
+        pass
+
+
 def test_a_record_that_is_half_written_is_no_record(tmp_path: Path) -> None:
     (tmp_path / ATTEMPT).write_text('{"host": "x"')
     assert last_attempt(tmp_path) is None

@@ -30,7 +30,7 @@ from songbag_training.fit.decision import decide
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.material import Material, prepare
 from songbag_training.pages.run import add_page
-from songbag_training.runs.attempt import attempt
+from songbag_training.runs.attempt import attempt, refuse_running
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
 from songbag_training.runs.facts import RunFacts
@@ -173,6 +173,7 @@ def go_on(
         what = f"the training of this run was finished at {facts.finished_at}"
         progress.note(f"{what}: nothing is left to resume: {run.folder}")
         return run
+    refuse_running(run.folder)
     run.allow_encoder(encoder).require_encoder()
     material = prepare(open_store(facts, store), facts.label, facts.where, split, config=facts.config)
     return _complete(run, material, _repeatable_model(material), checkpoint_s, progress)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from songbag_store.errors import SongbagError
+from songbag_store.errors import SongbagError, UsageError
 from songbag_store.format.document import Time, parse_document, read_fields, write_fields
 from songbag_store.machine import is_locked, lock_file
 from songbag_store.storage.files import read_bounded
@@ -56,14 +56,21 @@ def attempt(folder: Path) -> Iterator[None]:
     """Record who trains in a folder while the block runs, and why it ended, if it does not end well.
 
     A folder in which nothing can be recorded is trained in all the same.
+
+    Raises
+    ------
+    UsageError
+        If another process trains there now: two would write over each other's checkpoints.
     """
     path = folder / ATTEMPT
     begun = Attempt(host=platform.node(), process=os.getpid(), began_at=_now())
     descriptor = -1
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    if not _lock(descriptor):
+        os.close(descriptor)
+        raise _busy(folder)
     try:
-        _lock(descriptor)
         _write(descriptor, begun)
         yield
         if descriptor >= 0:
@@ -75,6 +82,21 @@ def attempt(folder: Path) -> Iterator[None]:
     finally:
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def refuse_running(folder: Path) -> None:
+    """Refuse a folder in which a process trains now, before long work begins; see `attempt`."""
+    if (last_attempt(folder) or ("", ""))[0] == "running":
+        raise _busy(folder)
+
+
+def _busy(folder: Path) -> UsageError:
+    who = "another process"
+    with suppress(SongbagError, OSError, ValueError):
+        found = read_fields(Attempt, parse_document(read_bounded(folder / ATTEMPT, _MOST_BYTES)))
+        who = f"process {found.process} on {plain_text(found.host)}"
+    remedy = "Wait until it has ended, or stop it, or choose another `output`."
+    return UsageError(f"{who} trains in this folder now", place=str(folder), remedy=remedy)
 
 
 def last_attempt(folder: Path) -> tuple[State, str] | None:
@@ -95,17 +117,18 @@ def last_attempt(folder: Path) -> tuple[State, str] | None:
     return found.ended or "interrupted", found.why or "its process ended without a word"
 
 
-def _lock(descriptor: int) -> None:
-    """Lock the file; a command that lists runs holds the lock for a moment."""
+def _lock(descriptor: int) -> bool:
+    """Lock the file, and return False if a process holds the lock for longer than a command that lists runs does."""
     for _ in range(_TRIES if descriptor >= 0 else 0):
         try:
             lock_file(descriptor, wait=False)
         except BlockingIOError:
             time.sleep(_PAUSE_S)
         except OSError:
-            return
+            return True
         else:
-            return
+            return True
+    return descriptor < 0
 
 
 def _write(descriptor: int, what: Attempt) -> None:

@@ -15,6 +15,7 @@ from songbag_store.storage.files import is_there
 from songbag_store.storage.location import Location, LocationLike
 from songbag_store.words import counted
 from songbag_training.config import is_plug_in
+from songbag_training.runs.attempt import refuse_running
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
 from songbag_training.runs.seals import LONGEST_HEADER_BYTES
 
@@ -26,7 +27,7 @@ _SECRETS = ("key", "secret", "token", "password", "credential", "sas", "sig")
 
 
 def refuse_unfinished(folder: Path, store: LocationLike, *, but: str = "") -> None:
-    """Refuse a folder with a training or a cross-validation that did not end, and say how to go on with it.
+    """Refuse a folder with a training or a cross-validation that goes on, or did not end; say how to go on with it.
 
     Parameters
     ----------
@@ -42,6 +43,7 @@ def refuse_unfinished(folder: Path, store: LocationLike, *, but: str = "") -> No
     UsageError
         If there is one.
     """
+    refuse_running(folder)
     for document, kind in ((RUN, "training"), (CROSS_VALIDATION, "cross-validation")):
         facts = _facts(folder, document)
         if document != but and facts and not is_finished(folder, document, facts):
