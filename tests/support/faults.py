@@ -229,6 +229,18 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A list of doubtful labels is made after labels were corrected, or songs left the store.",
             "These songs are left out of it and counted.",
         ),
+        131: (
+            "A run was trained on songs that are test songs of a run that starts from its encoder.",
+            "They and their copies are told, with the metrics without them, also when the first run is gone.",
+        ),
+        132: (
+            "A training is to start from a run with another encoder or other features, or from something else.",
+            "Refused, naming what differs, before there is a folder.",
+        ),
+        133: (
+            "A finished run is to go on to fewer epochs than it has, or its state was not kept.",
+            "Refused; the run stays as it is.",
+        ),
         106: (
             "The result of a query is larger than memory.",
             "It is written to a file as it comes; for a table, an error names the limit and the way out.",

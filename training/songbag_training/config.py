@@ -155,6 +155,15 @@ class TrainConfig(LabelConfig):
         absent="0.5, or the most probable class",
         later=True,
     )
+    freeze: str | None = declared(
+        None,
+        "With a run to start from: what stays as it is there. encoder: only pooling and head learn.",
+        rule=Rule(lambda value: value == "encoder", "encoder"),
+        names=("encoder",),
+        metavar="encoder",
+        absent="nothing",
+        later=True,
+    )
     seed: int = declared(
         0, "Decides the split, the order, the windows drawn and the initial weights.", rule=between(0, 2**32 - 1)
     )

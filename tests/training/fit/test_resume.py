@@ -17,9 +17,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from safetensors.numpy import load_file
 
 from songbag_store import SongStore
-from songbag_store.errors import UsageError
+from songbag_store.errors import StoreNotFound, UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, resume, train
@@ -27,6 +28,8 @@ from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs.checkpoints import NAME, read_reached
 from songbag_training.runs.run import Run
+from songbag_training.runs.summary import describe, info
+from songbag_training.runs.verification import verify_folder
 from tests.support.documents import edit_document
 from tests.support.epochs import Epochs
 from tests.support.long import LONG
@@ -73,7 +76,6 @@ def assert_same(run: Path, whole: Run) -> None:
     history, undisturbed = (pd.read_csv(folder / "history.csv") for folder in (run, whole.folder))
     pd.testing.assert_frame_equal(history.drop(columns="seconds"), undisturbed.drop(columns="seconds"))
     assert json.loads((run / "metrics.json").read_text()) == json.loads((whole.folder / "metrics.json").read_text())
-    assert not (run / NAME).exists()
 
 
 def process(*arguments: str | Path) -> subprocess.Popen[str]:
@@ -200,6 +202,7 @@ def test_a_run_without_a_checkpoint_begins_again_on_its_own_snapshot(
     shutil.copytree(whole.folder, tmp_path / "run")
     shutil.copytree(store.address, tmp_path / "store")
     edit_document(tmp_path / "run" / "run.json", finished_at=None, best_epoch=None)
+    (tmp_path / "run" / NAME).unlink()
     later = SongStore.open(tmp_path / "store")
     commit_change(later, lambda base: (base.index.slice(0, 20), base.parts), note="remove")
     run = go_on(tmp_path / "run", tmp_path / "store", progress=Silent())
@@ -224,3 +227,54 @@ def test_options_that_are_not_the_runs_are_refused_by_name(whole: Run, given: di
     refuse_contradictions(whole, {"batch_size": 2, "label": "label"})
     with pytest.raises(UsageError, match=named):
         refuse_contradictions(whole, given)
+
+
+def test_a_finished_run_goes_on_to_more_epochs(tmp_path: Path, whole: Run) -> None:
+    run = Run.open(shutil.copytree(whole.folder, tmp_path / "run"))
+    edit_document(run.folder / "run.json", config=dataclasses.replace(CONFIG, early_stopping=None).to_dict())
+    before, steps = run.metrics, load_file(run.folder / NAME)["optimizer/0"]
+    refuse_contradictions(Run.open(run.folder), {"epochs": 6})
+    stopping = Stopping(1)
+    with pytest.raises(_Killed):
+        go_on(run.folder, epochs=6, checkpoint_s=math.inf, progress=stopping)
+    assert f"go on with: songbag train {run.facts.store_location} -o {run.folder} --resume" in stopping.said[-2]
+    between = Run.open_unfinished(run.folder)
+    assert (between.facts.finished_at, between.facts.continued, between.facts.config.epochs) == (None, [4], 6)
+    assert not verify_folder(run.folder).damages
+    assert json.loads((run.folder / "metrics.json").read_text()) == before
+    with pytest.raises(UsageError, match="epochs"):
+        go_on(run.folder, epochs=9, progress=Silent())
+    lines: list[str] = []
+    longer = go_on(run.folder, epochs=6, progress=Lines(lines.append))
+    assert lines[0] == "resuming after epoch 5 of 6"
+    assert [*pd.read_csv(run.folder / "history.csv")["epoch"]] == [1, 2, 3, 4, 5, 6]
+    assert (int(steps), int(load_file(run.folder / NAME)["optimizer/0"])) == (48, 72)
+    assert longer.facts.finished_at is not None
+    assert not verify_folder(run.folder).damages
+    assert dict(describe(info(run.folder)))["went on"] == "after 4 epochs"
+    # The state begins with that of the earlier run, so the training cannot begin again.
+    edit_document(run.folder / "run.json", finished_at=None)
+    (run.folder / NAME).unlink()
+    with pytest.raises(DamagedRun, match="the weights of its earlier epochs"):
+        go_on(run.folder, progress=Silent())
+
+
+@pytest.mark.fault(133)
+def test_a_finished_run_that_cannot_go_on_stays_as_it_is(tmp_path: Path, whole: Run) -> None:
+    run = shutil.copytree(whole.folder, tmp_path / "run")
+    edit_document(run / "run.json", config=dataclasses.replace(CONFIG, early_stopping=None).to_dict())
+    before = (run / "run.json").read_bytes()
+    for epochs, said in ((3, "epochs: is 3, but 4 epochs are done"), (0, "epochs: is 0 but must be")):
+        with pytest.raises(UsageError, match=said):
+            go_on(run, epochs=epochs, progress=Silent())
+    with pytest.raises(StoreNotFound):
+        go_on(run, tmp_path, epochs=6, progress=Silent())
+    assert (run / "run.json").read_bytes() == before
+    edit_document(run / "run.json", config=dataclasses.replace(CONFIG, early_stopping=1).to_dict())
+    waited = len(read_reached(run / NAME).rows) > (whole.facts.best_epoch or 0)
+    assert waited
+    with pytest.raises(UsageError, match="was stopped early, after 4 epochs"):
+        go_on(run, epochs=6, progress=Silent())
+    (run / NAME).unlink()
+    with pytest.raises(UsageError, match=r"kept no state of its training to go on from \(no checkpoint"):
+        go_on(run, epochs=6, progress=Silent())

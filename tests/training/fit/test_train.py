@@ -23,8 +23,8 @@ from songbag_training.splits.division import split
 from tests.support.watched import WatchedPlace
 
 FILES = (
-    "confusion.png history.csv metrics.json predictions.parquet report.html run.json split.parquet "
-    "weights.safetensors windows.parquet"
+    "checkpoint.safetensors confusion.png history.csv metrics.json predictions.parquet report.html run.json "
+    "split.parquet weights.safetensors windows.parquet"
 )
 
 

@@ -34,6 +34,10 @@ FoldColumn = Annotated[
     str | None,
     typer.Option(metavar="COLUMN", help="The folds are given: each song's is in this column."),
 ]
+FromRun = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="RUN", help="Begin with the encoder of this finished run, on the same features."),
+]
 SavedSplit = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A split that `songbag split` saved, instead of a new one.")
 ]
@@ -50,24 +54,30 @@ def train(
     where: Where = None,
     split: SavedSplit = None,
     group: Group = None,
+    from_run: FromRun = None,
     *,
     config: Given[TrainConfig],
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in RUN, which was interrupted, with its own options.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run in RUN, which was interrupted, with its own options; a finished one with more "
+            "--epochs.",
+        ),
     ] = False,
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
     chosen, place = config.make(), at(store)
     progress = AsOptions(shown_on(sys.stdout), context.command)
     if resume:
-        given = _given(place, config, label=label, where=where, split=split, group=group)
+        given = _given(place, config, label=label, where=where, split=split, group=group, from_run=_absolute(from_run))
         with telling(output, place, progress):
             with quiet_start(progress):
                 from songbag_training.fit.train import go_on, refuse_contradictions
                 from songbag_training.runs.run import Run
             run = Run.open_unfinished(output)
             refuse_contradictions(run, given)
-            go_on(run, place, given.get("encoder"), progress)
+            go_on(run, place, given.get("encoder"), progress, epochs=given.get("epochs"))
         return
     column = _required(label)
     refuse_unfinished(output, place)
@@ -76,7 +86,7 @@ def train(
     # Both take long: to load TensorFlow and to choose the songs of a large store. So they run at the same time. Most
     # mistakes in the command show within half a second, before TensorFlow loads.
     with ThreadPoolExecutor(1) as aside, telling(output, place, progress):
-        options: dict[str, Any] = {"group": group or (), "config": chosen, "progress": progress}
+        options: dict[str, Any] = {"group": group or (), "config": chosen, "from_run": from_run, "progress": progress}
         preparing = aside.submit(prepare, place, column, where, split, **options)
         wait([preparing], timeout=_MOSTLY_KNOWN_S)
         if preparing.done():
@@ -91,6 +101,10 @@ def _given(place: Location, config: Given[TrainConfig], **others: Any) -> dict[s
     given = {**others, "snapshot": place.snapshot, **config.fields}
     # The encoder that suits the windows is the one that was chosen at the beginning.
     return {name: value for name, value in given.items() if value not in (None, []) and (name, value) != _SUITING}
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
 
 
 def _required(label: str | None) -> str:
@@ -149,6 +163,7 @@ def cross_validate(
     split: SavedSplit = None,
     group: Group = None,
     where: Where = None,
+    from_run: FromRun = None,
     *,
     config: Given[TrainConfig],
     resume: Annotated[
@@ -169,9 +184,10 @@ def cross_validate(
             from songbag_training.fit import cross_validation as run
         if resume:
             own = {"folds": folds, "fold_column": fold_column, "split": split, "group": group}
-            given = _given(place, config, label=label, where=where, **own)
+            given = _given(place, config, label=label, where=where, from_run=_absolute(from_run), **own)
             run.refuse_contradictions(output, given)
             run.resume_cross_validation(output, opened, encoder=given.get("encoder"), progress=progress)
             return
         dealt: dict[str, Any] = {"folds": folds, "fold_column": fold_column, "split": split, "group": group or ()}
-        run.cross_validate(opened, column, output, chosen, where=where, progress=progress, **dealt)
+        dealt |= {"where": where, "from_run": from_run}
+        run.cross_validate(opened, column, output, chosen, progress=progress, **dealt)

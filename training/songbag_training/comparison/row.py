@@ -19,6 +19,7 @@ from songbag_training.errors import DamagedRun, NewerRun
 from songbag_training.evaluation.headline import headline_names
 from songbag_training.runs.attempt import last_attempt
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
+from songbag_training.runs.facts import ParentFacts
 from songbag_training.runs.interruption import is_finished, reached, state_of
 from songbag_training.runs.plan import Plan
 from songbag_training.runs.seals import digests
@@ -47,6 +48,7 @@ class _Listed:
     config: TrainConfig
     files: dict[str, Digest] | None = None
     replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
+    parent: ParentFacts | None = None
 
 
 _FIELDS = {field.name for field in dataclasses.fields(_Listed)}
@@ -100,6 +102,7 @@ def _of_run(folder: Path, name: str, every: bool) -> RunRow:
     facts = _run_facts(folder)
     row = RunRow(name=name, folder=folder, state="finished", when=facts.created_at, label=facts.label)
     own = {"where": facts.where, "store": facts.store_location, "snapshot": facts.snapshot}
+    own["from_run"] = facts.parent["folder"] if facts.parent else None
     row.settings = _settings(facts.config) | own
     row.settings |= {"features": facts.fingerprint[:_SHOWN_DIGITS], "split": facts.split_sha256[:_SHOWN_DIGITS]}
     if facts.finished_at is None:
@@ -121,6 +124,7 @@ def _of_folds(folder: Path, name: str, every: bool) -> RunRow:
     row = RunRow(name=name, folder=folder, state="finished", label=plan.label, folds=len(plan.folds))
     row.when = first.get("created_at")
     own = {"where": plan.where, "store": first.get("store_location"), "snapshot": plan.snapshot}
+    own["from_run"] = plan.parent["folder"] if plan.parent else None
     row.settings = _settings(plan.config) | own
     row.settings |= {
         "features": str(first["fingerprint"])[:_SHOWN_DIGITS] if "fingerprint" in first else None,

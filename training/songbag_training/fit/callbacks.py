@@ -94,7 +94,7 @@ class Keeper(keras.callbacks.Callback):
         if not is_there(self._path):
             return
         load_checkpoint(self._path, model, self._reached, self._bags.labels)
-        if self._reached.step == 0:
+        if self._reached.step == 0 and self._reached.rows:
             self._keep(model)
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:

@@ -45,8 +45,10 @@ from songbag_training.pages.run import add_page
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION, RUN
 from songbag_training.runs.interruption import refuse_unfinished, telling, ways_on
+from songbag_training.runs.overlap import inherited_suspects
+from songbag_training.runs.parent import Parent, encoder_of
 from songbag_training.runs.plan import Plan
-from songbag_training.runs.run import Run
+from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.seals import replacing_results
 from songbag_training.songs.labels import Labels
 from songbag_training.splits.copies import Copies
@@ -101,6 +103,7 @@ def cross_validate(
     split: SplitLike | None = None,
     group: Sequence[str] = (),
     where: str | None = None,
+    from_run: RunLike | None = None,
     memory_bytes: int = MEMORY_BYTES,
     progress: Progress | None = None,
 ) -> CrossValidation:
@@ -135,6 +138,8 @@ def cross_validate(
         Columns of the index: songs with the same artist, album, ... stay in one fold.
     where : str, optional
         SQL expression over the index; only these songs are used.
+    from_run : Run, str or pathlib.Path, optional
+        A finished run with whose encoder each training begins, see `train`. It must stay there until all have begun.
     memory_bytes : int
         Most of the store that is kept in memory; 1 GB holds some 3,000 songs of three minutes in 13 MFCC.
     progress : Progress, optional
@@ -157,6 +162,8 @@ def cross_validate(
         if begun and begun.store_uuid == opened.uuid:
             opened = SongStore.open(opened, snapshot=begun.snapshot)
         opened = opened.remembering(memory_bytes)
+        parent = None if from_run is None else Parent.open(from_run)
+        encoder = encoder_of(parent, config, opened, resumed=False)
         folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
         choice = choose_split(
             opened,
@@ -173,7 +180,7 @@ def cross_validate(
             progress=progress,
         )
         labels, made = choice.labels, choice.split
-        config = dataclasses.replace(config, **made.reading.to_dict(), encoder=config.encoder_for(opened.spec))
+        config = dataclasses.replace(config, **made.reading.to_dict(), encoder=encoder)
         trainings = [_training_split(made, name, labels, label, config) for name in made.names]
         plan = Plan(
             store_uuid=opened.uuid,
@@ -183,6 +190,7 @@ def cross_validate(
             split_sha256=made.digest,
             folds=made.names,
             config=config,
+            parent=parent.recorded if parent else None,
         )
         _begin(folder, begun, plan, made, store)
         with attempt(folder):
@@ -204,6 +212,7 @@ def _train_folds(
         runs.append(_train_fold(folder / f"fold-{number}", store, plan, training, Indented(progress)))
     units = find_units(labels.songs, made.group, list(made.copies().values()))
     suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
+    suspects |= _inherited(runs, made)
     result = CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
     add_page(folder, progress)
     return result
@@ -249,6 +258,7 @@ def resume_cross_validation(
         plan.config,
         split=Path(output) / _SPLIT,
         where=plan.where,
+        from_run=Parent.again(plan.parent).folder if plan.parent else None,
         memory_bytes=memory_bytes,
         progress=progress,
     )
@@ -258,6 +268,7 @@ def refuse_contradictions(folder: Path, given: Mapping[str, Any]) -> None:
     """Refuse options that are not those of a cross-validation that is resumed; see `train.refuse_contradictions`."""
     plan = Plan.open(folder)
     own: dict[str, Any] = {"label": plan.label, "where": plan.where, "snapshot": plan.snapshot}
+    own |= {"from_run": plan.parent["folder"] if plan.parent else None}
     own |= {"split": plan.split_sha256, "group": list(Split.read(folder / _SPLIT).group), "folds": len(plan.folds)}
     refuse_others(given, own | {"fold_column": "the folds of split.parquet"} | dataclasses.asdict(plan.config))
 
@@ -279,6 +290,9 @@ def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split, store: S
         return
     there = dataclasses.asdict(begun)
     seals = ("files", "replaced")
+    if begun.parent and asked.parent:
+        # The same run may lie elsewhere now.
+        there["parent"]["folder"] = asked.parent["folder"]
     differing = [name for name, own in dataclasses.asdict(asked).items() if own != there[name] and name not in seals]
     if differing:
         what = f"the folder holds another cross-validation (it differs in {', '.join(differing)})"
@@ -294,7 +308,8 @@ def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progre
         # A call that was stopped before the training began may have left a folder.
         shutil.rmtree(folder, ignore_errors=True)
         # What is to be said of the labels was said of all folds.
-        material = prepare(store, plan.label, plan.where, split, config=plan.config)
+        parent = Parent.again(plan.parent).folder if plan.parent else None
+        material = prepare(store, plan.label, plan.where, split, config=plan.config, from_run=parent)
         return train_on(material, folder, progress)
     run = Run.open_unfinished(folder)
     run.split()
@@ -303,6 +318,16 @@ def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progre
         return go_on(run, store, plan.config.encoder, progress)
     progress.note(f"finished before: {folder}")
     return run
+
+
+def _inherited(runs: list[Run], split: Split) -> dict[str, Ints]:
+    """Return the rows of songs that the run that all folds were started from knows, by why."""
+    known: list[str] = []
+    for run in runs:
+        own = run.split()
+        known += [own.song_ids[row] for rows in inherited_suspects(run, own).values() for row in rows]
+    rows = np.flatnonzero(np.isin(np.array(split.song_ids), known)) if known else np.array([], np.int64)
+    return {"are known from the run that all were started from": rows} if len(rows) else {}
 
 
 def _sum_up(

@@ -17,6 +17,7 @@ from songbag_training.fit.board import Board
 from songbag_training.fit.callbacks import Keeper, Validation
 from songbag_training.fit.devices import find_strategy, precision
 from songbag_training.fit.guard import FiniteSteps, LossGuard
+from songbag_training.fit.heritage import freeze, take_over
 from songbag_training.fit.material import Material
 from songbag_training.fit.schedule import RisingCosine
 from songbag_training.models.loss import SongAccuracy, SongLoss
@@ -49,6 +50,10 @@ def compiled_model(material: Material) -> keras.Model:
             bag_size=_bag_size(songs, config),
             scaling=material.scaling,
         )
+        if material.parent is not None:
+            take_over(model, material.parent)
+        if config.freeze:
+            freeze(model)
         loss = SongLoss(task.softmax, class_weights=material.class_weights, label_smoothing=config.label_smoothing)
         rate = RisingCosine(config.learning_rate, config.epochs * n_steps)
         model.compile(

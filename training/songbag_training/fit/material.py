@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
+from songbag_training.runs.parent import Parent, encoder_of
 from songbag_training.songs.costs import with_costs
 from songbag_training.songs.labels import Labels
 from songbag_training.songs.scaling import scaling_statistics
@@ -22,6 +24,9 @@ from songbag_training.songs.task import Task
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike, Subset
 from songbag_training.types import FloatArray, Targets
+
+if TYPE_CHECKING:
+    from songbag_training.runs.run import RunLike
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,12 +45,15 @@ class Material:
         The songs of the split.
     split : Split
         Into train, validation and test.
-    scaling : tuple of two arrays of shape (C,)
-        Mean and standard deviation of the training songs' features, see `songbag_training.songs.scaling`.
+    scaling : tuple of two arrays of shape (C,), or None
+        Mean and standard deviation of the training songs' features, see `songbag_training.songs.scaling`; None if those
+        of the run to start from are taken.
     config : TrainConfig
         How to train.
     notes : list of str
         What is to be said about the split.
+    parent : Parent or None
+        The run to start from.
     """
 
     store: SongStore
@@ -53,9 +61,10 @@ class Material:
     where: str | None
     labels: Labels
     split: Split
-    scaling: tuple[FloatArray, FloatArray]
+    scaling: tuple[FloatArray, FloatArray] | None
     config: TrainConfig
     notes: list[str]
+    parent: Parent | None = None
 
     @property
     def class_weights(self) -> npt.NDArray[np.float32] | None:
@@ -83,16 +92,21 @@ def prepare(
     *,
     group: Sequence[str] = (),
     config: TrainConfig,
+    from_run: RunLike | None = None,
+    resumed: bool = False,
     progress: Progress | None = None,
 ) -> Material:
     """Choose songs and split; parameters and errors are those of `songbag_training.fit.train.train`.
 
-    `progress` shows notes on the labels and the search for copies.
+    `progress` shows notes on the labels and the search for copies. `resumed` says that the training was begun before,
+    and goes on with the weights of its checkpoint.
 
     Beside the search for copies, a million songs take three seconds, and memory for a few columns of the index: the
     process takes 1.9 GB.
     """
     store = SongStore.open(store)
+    parent = None if from_run is None else Parent.open(from_run)
+    encoder = encoder_of(parent, config, store, resumed=resumed)
     choice = choose_split(
         store,
         label,
@@ -105,15 +119,16 @@ def prepare(
         progress=progress,
     )
     labels, chosen = choice.labels, choice.split
-    config = dataclasses.replace(config, **chosen.reading.to_dict(), encoder=config.encoder_for(store.spec))
+    config = dataclasses.replace(config, **chosen.reading.to_dict(), encoder=encoder)
     for option in ("early_stopping", "calibrate", "thresholds", "monitor"):
         if config.chooses_by(option) and not chosen.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"
             raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
     _check_monitor(config, labels, chosen)
     _check_thresholds(config, labels.task)
-    scaling = scaling_statistics(store, labels.songs["song_id"].take(chosen.rows_of("train")))
-    return Material(store, label, where, labels, chosen, scaling, config, choice.notes)
+    ids = labels.songs["song_id"].take(chosen.rows_of("train"))
+    scaling = scaling_statistics(store, ids) if parent is None else None
+    return Material(store, label, where, labels, chosen, scaling, config, choice.notes, parent)
 
 
 def _check_monitor(config: TrainConfig, labels: Labels, split: Split) -> None:

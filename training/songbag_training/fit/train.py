@@ -27,15 +27,18 @@ from songbag_training.config import TrainConfig
 from songbag_training.evaluation.headline import cross_validation_hint, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.fit.decision import decide
+from songbag_training.fit.extension import extend, longer, require_state
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
+from songbag_training.fit.heritage import beginning
 from songbag_training.fit.material import Material, prepare
 from songbag_training.pages.run import add_page
+from songbag_training.runs import checkpoints
 from songbag_training.runs.attempt import attempt, refuse_running
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.interruption import refuse_unfinished, telling
-from songbag_training.runs.run import Run
+from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights
 from songbag_training.splits.split import Split, SplitLike
@@ -52,6 +55,7 @@ def train(
     where: str | None = None,
     split: SplitLike | None = None,
     group: Sequence[str] = (),
+    from_run: RunLike | None = None,
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
@@ -78,6 +82,9 @@ def train(
         A split made beforehand, or the file that `songbag split` wrote; by default a new one is made.
     group : sequence of str, optional
         Columns of the index: songs with the same artist, album, ... stay in one subset of a new split.
+    from_run : Run, str or pathlib.Path, optional
+        A finished run on the same features, to begin with its encoder, and with its mean and deviation of the features.
+        Head and pooling are new, so classes and pooling may differ. ``config.freeze`` keeps the encoder as it is.
     checkpoint_s : float
         Seconds between checkpoints inside an epoch; there is always one at its end. `resume` goes on from the last.
     progress : Progress, optional
@@ -98,7 +105,10 @@ def train(
         If the store no longer has the songs of the split.
     ModelError
         If the encoder does not fit the windows.
+    SpecMismatch
+        If the run to start from was trained on other features.
     UsageError
+        If the run to start from has another encoder than is asked for, or one from outside songbag that is not named.
         If the folder is not empty, or no song is left. A folder with a training that did not end is named as such, with
         the call that goes on with it.
     NonFiniteLoss
@@ -112,7 +122,8 @@ def train(
     progress, folder = progress or shown_on(sys.stdout), Path(output)
     refuse_unfinished(folder, store)
     with telling(folder, store, progress):
-        material = prepare(store, label, where, split, group=group, config=config, progress=progress)
+        options: dict[str, Any] = {"group": group, "config": config, "from_run": from_run, "progress": progress}
+        material = prepare(store, label, where, split, **options)
         return train_on(material, folder, progress, checkpoint_s)
 
 
@@ -121,28 +132,35 @@ def train_on(material: Material, folder: Path, progress: Progress, checkpoint_s:
     _note_songs(material, progress)
     # Options that do not fit are refused before the folder is made.
     facts, model = _facts(material), _repeatable_model(material)
-    return _complete(Run.create(folder, facts, material.split), material, model, checkpoint_s, progress)
+    run = Run.create(folder, facts, material.split, beginning(material, model, progress))
+    return _complete(run, material, model, checkpoint_s, progress)
 
 
 def resume(
     output: str | Path,
     store: StoreLike | None = None,
     *,
+    epochs: int | None = None,
     encoder: str | None = None,
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
-    """Go on with an interrupted training, at the step after its last checkpoint.
+    """Go on with an interrupted training, at the step after its last checkpoint; or with a finished one to more epochs.
 
     The run folder names the songs, the options and the snapshot. On the same machine the final weights are the same, to
     the byte, as without the interruption.
 
+    A finished run goes on from its last epoch. The learning rate is that of the new number of epochs from there on. The
+    results of the run stay until there are new ones.
+
     Parameters
     ----------
     output : str or pathlib.Path
-        The run folder. A finished run is returned as it is.
+        The run folder. A finished run is returned as it is, unless there are more epochs.
     store : SongStore, Location, str or pathlib.Path, optional
         The store at the run's snapshot, or its address; by default the address at which the training began.
+    epochs : int, optional
+        Of a finished run: how many epochs it shall have in all.
     encoder : str, optional
         The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
     checkpoint_s, progress
@@ -155,28 +173,42 @@ def resume(
     DamagedRun
         If a file of the folder is not what songbag wrote.
     UsageError
-        If the store is another one.
+        If the store is another one, or there are not more epochs than were done.
     NonFiniteLoss
         If the loss becomes NaN or infinite.
     """
     progress, run = progress or shown_on(sys.stdout), Run.open_unfinished(output)
     with telling(run.folder, store or run.facts.store_location, progress):
-        return go_on(run, store, encoder, progress, checkpoint_s)
+        return go_on(run, store, encoder, progress, epochs=epochs, checkpoint_s=checkpoint_s)
 
 
 def go_on(
-    run: Run, store: StoreLike | None, encoder: str | None, progress: Progress, checkpoint_s: float = CHECKPOINT_S
+    run: Run,
+    store: StoreLike | None,
+    encoder: str | None,
+    progress: Progress,
+    *,
+    epochs: int | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> Run:
     """Go on with a training; see `resume`."""
     facts, split = run.facts, run.split()
-    if facts.finished_at is not None:
+    more = None if epochs == facts.config.epochs else epochs
+    if facts.finished_at is not None and more is None:
         what = f"the training of this run was finished at {facts.finished_at}"
         progress.note(f"{what}: nothing is left to resume: {run.folder}")
         return run
     refuse_running(run.folder)
+    if more is not None and facts.finished_at is None:
+        refuse_others({"epochs": more}, {"epochs": facts.config.epochs})
     run.allow_encoder(encoder).require_encoder()
-    material = prepare(open_store(facts, store), facts.label, facts.where, split, config=facts.config)
-    return _complete(run, material, _repeatable_model(material), checkpoint_s, progress)
+    config = facts.config if more is None else longer(run, more)
+    require_state(run)
+    material = prepare(open_store(facts, store), facts.label, facts.where, split, config=config, resumed=True)
+    model = _repeatable_model(material)
+    if more is not None:
+        extend(run, config)
+    return _complete(run, material, model, checkpoint_s, progress)
 
 
 def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
@@ -195,8 +227,13 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
         Naming the first that differs.
     """
     facts = run.facts
-    own = {"label": facts.label, "where": facts.where, "snapshot": facts.snapshot, "split": facts.split_sha256}
-    refuse_others(given, own | {"group": list(run.split().group)} | dataclasses.asdict(facts.config))
+    own: dict[str, Any] = {"label": facts.label, "where": facts.where, "snapshot": facts.snapshot}
+    own |= {"split": facts.split_sha256, "group": list(run.split().group)}
+    own |= {"from_run": facts.parent["folder"] if facts.parent else None}
+    if facts.finished_at is not None:
+        # It may have more epochs, see `resume`.
+        given = {name: value for name, value in given.items() if name != "epochs"}
+    refuse_others(given, own | dataclasses.asdict(facts.config))
 
 
 def refuse_others(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
@@ -251,6 +288,9 @@ def _train_and_judge(
     decide(run, material, scored, progress)
     metrics = judge_split(run, store, scored).metrics
     run.finish(finished_at=_now(), best_epoch=best_epoch)
+    if is_there(run.folder.parent / CROSS_VALIDATION):
+        # Folds do not go on to more epochs.
+        (run.folder / checkpoints.NAME).unlink(missing_ok=True)
     return metrics
 
 
@@ -281,6 +321,7 @@ def _facts(material: Material) -> RunFacts:
         task=material.labels.task.name,
         split_sha256=material.split.digest,
         config=material.config,
+        parent=material.parent.recorded if material.parent else None,
         versions={
             "songbag": songbag_store.__version__,
             **{library.__name__: library.__version__ for library in (keras, tf, np)},

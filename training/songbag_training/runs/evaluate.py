@@ -36,7 +36,7 @@ from songbag_training.evaluation.predictions import probability_columns, windows
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.window_labels import LABELLED, LabelledWindows
 from songbag_training.evaluation.window_metrics import WindowMetrics
-from songbag_training.runs.overlap import known_songs
+from songbag_training.runs.overlap import inherited_suspects, known_songs
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
 from songbag_training.songs.labels import Labels, fitting, read_labels, require_columns
@@ -141,7 +141,8 @@ def judge_split(run: Run, store: SongStore, model: keras.Model) -> Evaluation:
     """Judge a run by the songs of its split, with its model at hand; see `evaluate`."""
     with run.replacing_results() as folder:
         split = run.split()
-        return _judge(run, store, split, model, folder, _suspects(split, store))
+        suspects = _suspects(split, store) | inherited_suspects(run, split)
+        return _judge(run, store, split, model, folder, suspects)
 
 
 def _suspects(split: Split, store: SongStore) -> dict[str, Ints]:

@@ -6,17 +6,29 @@ import dataclasses
 import math
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypedDict
 
 from songbag_store import FeatureSpec
 from songbag_store.format.document import LATER, Count, Digest, Identifier, Ordinal, Time, require
+from songbag_store.storage.files import is_there
 from songbag_training.config import TrainConfig
-from songbag_training.errors import ModelError
-from songbag_training.runs.document import FORMAT, RUN, parse_run_document, read_run_document
+from songbag_training.errors import ModelError, RunNotFound
+from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, parse_run_document, read_run_document
 from songbag_training.songs.task import Task
 from songbag_training.types import TaskName
 
 _LARGEST_BATCH_BYTES = 2**37
+
+
+class ParentFacts(TypedDict):
+    """The run that a training started from."""
+
+    run_id: Identifier
+    """Its identity."""
+    weights_sha256: Digest
+    """Digest of its weights."""
+    folder: str
+    """Where it was, as an absolute path."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +85,16 @@ class RunFacts:
     """Of each class, if they are not 1/2: see `songbag_training.songs.task.Task`."""
     costs: list[list[float]] | None = dataclasses.field(default=None, metadata=LATER)
     """What each mistake costs, a row for each true class, if the prediction is the class of least expected cost."""
+    parent: ParentFacts | None = dataclasses.field(default=None, metadata=LATER)
+    """The run whose encoder the training began with; None if it began with random weights."""
+    continued: list[Ordinal] | None = dataclasses.field(default=None, metadata=LATER)
+    """Numbers of epochs after which the training had ended before it went on to more."""
 
     def __post_init__(self) -> None:
         distinct = len(set(self.classes)) == len(self.classes)
         require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
         self._check_rule()
+        require(self.parent or not self.config.freeze, "parent", self.parent, "a run, whose encoder is frozen")
         if self.spec.fingerprint != self.fingerprint:
             raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
         config = self.config
@@ -104,6 +121,30 @@ class RunFacts:
         """Read the `run.json` of a run folder; see `read_run_document` for the errors."""
         remedy = "Restore the file from a copy, or use the songbag that wrote it."
         return read_run_document(folder / RUN, partial(parse_run_document, cls), remedy)
+
+    @classmethod
+    def open(cls, folder: Path, *, finished: bool = True) -> Self:
+        """Read the `run.json` of a run, finished or, if that is not asked for, under way.
+
+        Raises
+        ------
+        RunNotFound
+            If there is none, or its training was not finished.
+        DamagedRun, NewerRun
+            See `read_run_document`.
+        """
+        try:
+            facts = cls.read(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            if is_there(folder / CROSS_VALIDATION):
+                remedy = f"Give one of its folds, each of which is a run: {folder / 'fold-1'}."
+                raise RunNotFound("this is a cross-validation", place=str(folder), remedy=remedy) from None
+            remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
+            raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy) from None
+        if finished and facts.finished_at is None:
+            remedy = "Resume it: the command that trains it with --resume, or `resume(folder)`."
+            raise RunNotFound("the training of this run was not finished", place=str(folder), remedy=remedy)
+        return facts
 
     @property
     def song_task(self) -> Task:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,6 +13,7 @@ from songbag_store.errors import SongbagError
 from songbag_store.format.index import CONTENT
 from songbag_store.likeness.alike import are_comparable
 from songbag_store.progress import Progress
+from songbag_training.runs.inherited import COPY, learned_songs, read_inherited, write_inherited
 from songbag_training.runs.run import Run
 from songbag_training.runs.store import open_store
 from songbag_training.splits.copies import Copies, audio_keys
@@ -25,30 +28,78 @@ def known_songs(run: Run, store: SongStore, songs: Split, progress: Progress) ->
     Parameters
     ----------
     run : Run
-        Its train and validation songs are meant.
+        Its train and validation songs are meant, and those of the runs that it was started from.
     store : SongStore
         The store of the songs: that of the training, perhaps with more songs, or another one.
     songs : Split
         The songs to judge the run by.
     """
-    split = run.split()
-    learned = pa.array([*map(split.song_ids.__getitem__, _rows_of_training(split))], pa.string())
     judged = pa.array(songs.song_ids, pa.string())
-    if store.uuid == run.facts.store_uuid:
-        trained = _is_in(judged, learned)
-        known = trained | _is_in(judged, _copies(store, split, learned, judged, progress))
-    else:
-        trained = np.zeros(len(judged), bool)
-        known = _same_recordings(run, learned, store, judged, progress)
-    if not known.any():
+    trained, copied = _known(run, store, learned_songs(run), judged, progress)
+    return _told("are known from training", trained, copied)
+
+
+def inherit(parent: Run, store: SongStore, songs: Split, folder: Path, progress: Progress) -> None:
+    """Write into a new run's folder which songs the run that it starts from knows; see `runs.inherited`.
+
+    Parameters
+    ----------
+    parent : Run
+        The run to start from.
+    store, songs
+        The store and the split of the new run; its test songs are compared.
+    folder : pathlib.Path
+        Folder of the new run.
+    progress : Progress
+        Where to note what was compared.
+    """
+    learned, judged = (
+        learned_songs(parent),
+        pa.array([songs.song_ids[row] for row in songs.rows_of("test")], pa.string()),
+    )
+    _, copied = _known(parent, store, learned, judged, progress)
+    write_inherited(folder, learned, store.uuid, judged.filter(pa.array(copied)))
+
+
+def inherited_suspects(run: Run, songs: Split) -> dict[str, Ints]:
+    """Return the rows of the test songs that the runs before a run know, by why, from what `inherit` wrote."""
+    before = read_inherited(run)
+    own = before.filter(pc.equal(before["store_uuid"], run.facts.store_uuid))
+    is_test = np.array(songs.subsets, object) == "test"
+    is_copy = pc.equal(own["how"], COPY)
+    ids = pa.array(songs.song_ids, pa.string())
+    copied, trained = (is_test & _is_in(ids, _ids(own.filter(kind))) for kind in (is_copy, pc.invert(is_copy)))
+    return _told("are known from the run that it was started from", trained, copied & ~trained)
+
+
+def _told(what: str, trained: Bools, copied: Bools) -> dict[str, Ints]:
+    if not (trained | copied).any():
         return {}
-    counts = {"trained on or validated by": trained.sum(), "copies of such songs": (known & ~trained).sum()}
-    told = ", ".join(f"{n:,} {what}" for what, n in counts.items() if n)
-    return {f"are known from training ({told})": np.flatnonzero(known)}
+    counts = {"trained on or validated by": trained.sum(), "copies of such songs": copied.sum()}
+    told = ", ".join(f"{n:,} {kind}" for kind, n in counts.items() if n)
+    return {f"{what} ({told})": np.flatnonzero(trained | copied)}
 
 
-def _rows_of_training(split: Split) -> list[int]:
-    return [row for row, subset in enumerate(split.subsets) if subset != "test"]
+def _known(run: Run, store: SongStore, learned: pa.Table, judged: pa.Array, progress: Progress) -> tuple[Bools, Bools]:
+    """Return which songs are among those that a run and the runs before it have learned from, and which are copies."""
+    here = _ids(learned.filter(pc.equal(learned["store_uuid"], store.uuid)))
+    trained = _is_in(judged, here)
+    copied = np.zeros(len(judged), bool)
+    if len(here):
+        split = run.split() if run.facts.store_uuid == store.uuid else None
+        copied |= _is_in(judged, _copies(store, split, here, judged, progress))
+    stores = set(learned["store_uuid"].to_pylist()) - {store.uuid}
+    if run.facts.store_uuid in stores:
+        own = _ids(learned.filter(pc.equal(learned["store_uuid"], run.facts.store_uuid)))
+        copied |= _same_recordings(run, own, store, judged, progress)
+    if stores - {run.facts.store_uuid}:
+        what = "runs before that one were trained on another store"
+        progress.note(f"note: whether they were trained on copies of these songs was not checked: {what}")
+    return trained, copied & ~trained
+
+
+def _ids(rows: pa.Table) -> pa.Array:
+    return rows["song_id"].combine_chunks()
 
 
 def _is_in(values: pa.Array, others: pa.Array) -> Bools:
@@ -57,17 +108,17 @@ def _is_in(values: pa.Array, others: pa.Array) -> Bools:
     return found
 
 
-def _copies(store: SongStore, split: Split, learned: pa.Array, judged: pa.Array, progress: Progress) -> pa.Array:
+def _copies(store: SongStore, split: Split | None, learned: pa.Array, judged: pa.Array, progress: Progress) -> pa.Array:
     """Return the songs of the store of the training that are copies of learned ones, and these."""
-    copies = Copies.saved(split)
-    if not _is_in(judged, copies.song_ids).all():
+    copies = Copies.saved(split) if split else Copies.unknown()
+    if not _is_in(pa.concat_arrays([judged, learned]), copies.song_ids).all():
         copies = Copies.find(store, progress)
         kinds = "bytes, audio and likeness" if are_comparable(store.spec) else "bytes and audio"
         what = f"by {kinds}, as there are songs that its split does not have"
         progress.note(f"the songs were compared with those of the training in {copies.seconds:.1f} s {what}")
         for note in copies.notes:
             progress.note(note)
-    elif split.copy_group is None:
+    elif not copies.columns:
         progress.note("note: of copies of songs of the training only byte-identical ones are known")
     table = store.songs(columns=["song_id", CONTENT], arrow=True)
     ids = table["song_id"].combine_chunks()

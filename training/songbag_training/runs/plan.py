@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from songbag_store.format.document import Count, Digest, Identifier, require, write_fields
+from songbag_store.format.document import LATER, Count, Digest, Identifier, require, write_fields
 from songbag_store.storage.files import write_whole
 from songbag_training.config import TrainConfig
 from songbag_training.errors import RunNotFound
 from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, parse_run_document, read_run_document
+from songbag_training.runs.facts import ParentFacts
 
 _FOLDS = "a list of two or more different names"
 
@@ -40,6 +41,8 @@ class Plan:
     """SHA-256 of every finished file but those of the folds; None if it was begun before there were seals."""
     replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
     """SHA-256 of files that are being replaced by those of another call."""
+    parent: ParentFacts | None = dataclasses.field(default=None, metadata=LATER)
+    """The run with whose encoder the training of every fold begins."""
 
     def __post_init__(self) -> None:
         require(len(self.folds) >= 2 and len(set(self.folds)) == len(self.folds), "folds", self.folds, _FOLDS)

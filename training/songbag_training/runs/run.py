@@ -5,9 +5,10 @@
     run.json             what was trained, on what, with which songbag, and digests: `RunFacts`. Written last
     weights.safetensors  of the epoch with the lowest validation loss
     split.parquet        song_id, label, part, copy_group, same_audio
+    inherited.parquet    of a run that was started from another one: the songs that the runs before have learned from
     history.csv          one line an epoch
     attempt.json         while it is not finished: see `songbag_training.runs.attempt`
-    checkpoint.safetensors  while the training goes on: see `songbag_training.runs.checkpoints`
+    checkpoint.safetensors  the state of the training, of a finished one to go on: see `runs.checkpoints`
     tensorboard/         event files, if asked for
     metrics.json         per subset: of songs, of windows
     predictions.parquet  song_id, label, predicted, part, p_<class>...
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self, TypeAlias
@@ -36,17 +37,19 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, write_whole
 from songbag_store.terminal import plain_name
 from songbag_training.config import is_plug_in
-from songbag_training.errors import DamagedRun, ModelError, RunError, RunNotFound
+from songbag_training.errors import DamagedRun, ModelError, RunError
 from songbag_training.evaluation.headline import headline_names, shown_name
 from songbag_training.models.model import song_model
 from songbag_training.models.plugins import load_encoder
-from songbag_training.runs import checkpoints
-from songbag_training.runs.document import CROSS_VALIDATION, RUN, read_run_document
+from songbag_training.runs.document import RUN, read_run_document
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.seals import digests, file_fault, replacing_results, tensors_fault
 from songbag_training.runs.weights import load_weights, opened_tensors, outline
 from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
+
+INHERITED = "inherited.parquet"
+"""The songs that the runs before one have learned from, see `songbag_training.runs.inherited`."""
 
 _SPLIT = "split.parquet"
 _WEIGHTS = "weights.safetensors"
@@ -76,12 +79,15 @@ class Run(Shown):
         self._allowed_encoder: str | None = None
 
     @classmethod
-    def create(cls, folder: Path, facts: RunFacts, split: Split) -> Self:
-        """Begin a run in a new or empty folder."""
+    def create(
+        cls, folder: Path, facts: RunFacts, split: Split, more: Callable[[Path], None] = lambda folder: None
+    ) -> Self:
+        """Begin a run in a new or empty folder; `more` writes what else it begins with, before it counts as begun."""
         claim_folder(folder)
         split.write(folder / _SPLIT)
+        more(folder)
         run = cls(folder, facts)
-        run._write(dataclasses.replace(facts, files={_SPLIT: file_digest(folder / _SPLIT)}))
+        run._write(dataclasses.replace(facts, files={name: file_digest(folder / name) for name in run._begun()}))
         return run
 
     @classmethod
@@ -99,24 +105,12 @@ class Run(Shown):
         """
         if isinstance(run, Run):
             return run
-        run = cls.open_unfinished(run)
-        if run.facts.finished_at is None:
-            remedy = "Resume it: the command that trains it with --resume, or `resume(folder)`."
-            raise RunNotFound("the training of this run was not finished", place=str(run.folder), remedy=remedy)
-        return run
+        return cls(Path(run), RunFacts.open(Path(run)))
 
     @classmethod
     def open_unfinished(cls, folder: str | Path) -> Self:
         """Open a run that may still be under way; see `open`."""
-        folder = Path(folder)
-        try:
-            return cls(folder, RunFacts.read(folder))
-        except (FileNotFoundError, NotADirectoryError):
-            if is_there(folder / CROSS_VALIDATION):
-                remedy = f"Give one of its folds, each of which is a run: {folder / 'fold-1'}."
-                raise RunNotFound("this is a cross-validation", place=str(folder), remedy=remedy) from None
-            remedy = "Check the path; `songbag train STORE --label L -o RUN` makes a run."
-            raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy) from None
+        return cls(Path(folder), RunFacts.open(Path(folder), finished=False))
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -165,15 +159,25 @@ class Run(Shown):
                 yield f"held-out {shown_name(name)}", song[name]
 
     def finish(self, **changes: Any) -> None:
-        """Write `run.json` again, with the results of the training and every seal, and delete the checkpoint."""
-        files = {name: digest for name, digest in (self.facts.files or {}).items() if name in (_SPLIT, *_RESULTS)}
+        """Write `run.json` again, with the results of the training and every seal."""
+        kept = (*self._begun(), *_RESULTS)
+        files = {name: digest for name, digest in (self.facts.files or {}).items() if name in kept}
         logged = sorted(os.listdir(self.folder / _LOGS)) if is_there(self.folder / _LOGS) else []
         events = [f"{_LOGS}/{name}" for name in logged if name.startswith("events.out.tfevents.")]
         for name in (_SPLIT, *_TRAINED, *_RESULTS, *events):
             if name not in files and is_there(self.folder / name):
                 files[name] = file_digest(self.folder / name)
         self._write(dataclasses.replace(self.facts, files=files, **changes))
-        (self.folder / checkpoints.NAME).unlink(missing_ok=True)
+
+    def reopen(self, **changes: Any) -> None:
+        """Write `run.json` again as that of a training that goes on; files that it changes are no longer sealed."""
+        sealed, kept = self.facts.files, (*self._begun(), *_RESULTS)
+        files = None if sealed is None else {name: own for name, own in sealed.items() if name in kept}
+        self._write(dataclasses.replace(self.facts, files=files, finished_at=None, best_epoch=None, **changes))
+
+    def _begun(self) -> list[str]:
+        """Return the files that are there from the beginning and never change."""
+        return [name for name in (_SPLIT, INHERITED) if is_there(self.folder / name)]
 
     @contextmanager
     def replacing_results(self) -> Iterator[Path]:

@@ -74,6 +74,10 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "held out" if facts["kind"] == "run" else "pooled", facts["headline"] or "not evaluated yet"
     if facts["best_epoch"]:
         yield "weights", f"of epoch {facts['best_epoch']}"
+    if facts["parent"]:
+        yield "started from", f"{facts['parent']['folder']} (run {facts['parent']['run_id'][:8]})"
+    if facts["continued"]:
+        yield "went on", f"after {', '.join(f'{n:,}' for n in facts['continued'])} epochs"
     yield "store", f"{facts['store'] or facts['store_uuid']}, snapshot {facts['snapshot']}"
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
     yield "settings", settings or "all at their defaults"
@@ -91,6 +95,7 @@ def _of_run(folder: Path) -> dict[str, Any]:
     held_out = metrics.get("test", {})
     config, own = facts.config, _settings(facts.config)
     words = ["--snapshot", str(facts.snapshot), "--label", facts.label]
+    words += ["--from", facts.parent["folder"]] if facts.parent else []
     return {
         "kind": "run",
         "run": str(folder),
@@ -109,6 +114,8 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "headline": headline(held_out["song"], held_out["intervals"]) if held_out else "",
         "metrics": _first_metrics(held_out),
         "best_epoch": facts.best_epoch,
+        "parent": facts.parent,
+        "continued": facts.continued,
         "store": facts.store_location,
         "store_uuid": facts.store_uuid,
         "snapshot": facts.snapshot,
@@ -129,6 +136,7 @@ def _of_cross_validation(folder: Path) -> dict[str, Any]:
     fold = _read(first, RunFacts, RUN) if (first / RUN).exists() else None
     names = sorted({name for label in split.labels for name in classes_of(label)})
     words = ["--snapshot", str(plan.snapshot), "--label", plan.label]
+    words += ["--from", plan.parent["folder"]] if plan.parent else []
     store = fold.store_location if fold else ""
     return {
         "kind": "cross-validation",
@@ -147,6 +155,8 @@ def _of_cross_validation(folder: Path) -> dict[str, Any]:
         "headline": headline(metrics["pooled"], metrics["intervals"]) if metrics else "",
         "metrics": _first_metrics({"song": metrics["pooled"], "intervals": metrics["intervals"]} if metrics else {}),
         "best_epoch": None,
+        "parent": plan.parent,
+        "continued": None,
         "store": store,
         "store_uuid": plan.store_uuid,
         "snapshot": plan.snapshot,

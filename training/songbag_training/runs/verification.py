@@ -168,10 +168,12 @@ _Checked = Damage | _Unsealed | str | None
 def _of_run(folder: Path, prefix: str) -> Iterator[_Checked]:
     seals = _read(folder, RUN)
     yield from _of_files(folder, prefix, RUN, seals)
-    if isinstance(seals, Damage) or seals.files is None or seals.finished_at is not None:
+    if isinstance(seals, Damage) or seals.files is None:
         return
-    yield f"{prefix}{RUN}: the training is not finished; its other files are sealed when it is"
-    for name in _GROWING:
+    if seals.finished_at is None:
+        yield f"{prefix}{RUN}: the training is not finished; its other files are sealed when it is"
+    # They carry their own digests.
+    for name in _GROWING if seals.finished_at is None else _GROWING[1:]:
         if is_there(folder / name):
             yield _damage(prefix + name, tensors_fault(folder / name, sealed=True))
 
