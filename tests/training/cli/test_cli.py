@@ -46,7 +46,7 @@ def test_the_command_resumes_with_the_options_of_the_run_and_refuses_others(run:
     command = ("train", store.address, "-o", run.folder, "--resume")
     assert "nothing is left to resume" in _run(*command)
     assert "nothing is left to resume" in _run(*command, "--label", "label", "--encoder", "auto")
-    with pytest.raises(UsageError, match=r"epochs.*is 3, but it was begun with 8"):
+    with pytest.raises(UsageError, match=r"epochs.*is 3, but 8 epochs are done"):
         _run(*command, "--epochs", 3)
     with pytest.raises(UsageError, match=r"label: is mood, but it was begun with label"):
         _run(*command, "--label", "mood")

@@ -74,9 +74,12 @@ def stopped(tmp_path_factory: pytest.TempPathFactory, store: SongStore) -> Path:
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the files of a run but its page, which `songbag report` writes again at any time."""
+    """Return the files of a run but its page, which `songbag report` writes again at any time, and its checkpoint.
+
+    That one may be deleted, and carries its own digest.
+    """
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in names if name != "report.html")
+    return sorted(name for name in names if name not in ("report.html", NAME))
 
 
 def _refusal(what: str, read: Callable[..., object], *arguments: Any) -> DamagedRun:
@@ -111,6 +114,9 @@ def test_verify_notices_a_bit_or_a_cut_of_any_file_of_a_run(copy: Path) -> None:
         if name != "run.json":
             assert [(one.key, one.what) for one in verify_folder(copy).damages] == [(name, "is missing")]
         (copy / "kept").rename(copy / name)
+    for what in damaged(copy / NAME, chance):
+        assert [one.key for one in verify_folder(copy).damages] == [NAME], what
+    (copy / NAME).unlink()
     assert verify_folder(copy).damages == []
 
 
@@ -292,7 +298,7 @@ def _command(folder: Path) -> tuple[int, str]:
 
 
 def test_the_command_names_what_is_damaged_and_says_what_to_do(copy: Path) -> None:
-    assert _command(copy) == (0, f"{copy} is whole: 9 files, every byte checked.\n")
+    assert _command(copy) == (0, f"{copy} is whole: 10 files, every byte checked.\n")
     for _ in damaged(copy / "windows.parquet", random.Random(4), 1, 0):
         code, said = _command(copy)
         assert (code, said.splitlines()) == (
