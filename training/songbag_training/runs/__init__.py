@@ -7,7 +7,6 @@ __all__ = [
     "evaluate",
     "facts",
     "history",
-    "inherited",
     "interruption",
     "overlap",
     "parent",
