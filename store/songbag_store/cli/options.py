@@ -80,7 +80,7 @@ def with_options(command: Command) -> Command:
     own = inspect.signature(command, eval_str=True).parameters.values()
     classes = {one.name: get_args(one.annotation)[0] for one in own if get_origin(one.annotation) is Given}
     options = {name: [_option(one) for one in declarations(cls).values() if one.flag] for name, cls in classes.items()}
-    return _expanded(command, {name: (options[name], partial(_given, cls)) for name, cls in classes.items()})
+    return expanded(command, {name: (options[name], partial(_given, cls)) for name, cls in classes.items()})
 
 
 def with_location(*, snapshot: bool = True, cache: bool = False) -> Callable[[Command], Command]:
@@ -95,7 +95,7 @@ def with_location(*, snapshot: bool = True, cache: bool = False) -> Callable[[Co
     """
     options = inspect.signature(_reach, eval_str=True).parameters
     names = ["snapshot"] * snapshot + ["storage_option"] + ["cache_dir", "cache_size"] * cache
-    return lambda command: _expanded(command, {"at": ([options[name] for name in names], _reach)})
+    return lambda command: expanded(command, {"at": ([options[name] for name in names], _reach)})
 
 
 def _given(cls: type[D], **fields: Any) -> Given[D]:
@@ -111,7 +111,7 @@ def _reach(
     return lambda address: dataclasses.replace(reached, address=address)
 
 
-def _expanded(command: Command, made: Made) -> Command:
+def expanded(command: Command, made: Made) -> Command:
     """Give a command, in the place of some parameters, the options that these parameters are made of."""
 
     @wraps(command)

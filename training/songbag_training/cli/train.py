@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from songbag_store.cli.options import At, Given, Store, with_location, with_options
+from songbag_store.cli.options import At, Command, Given, Store, expanded, with_location, with_options
 from songbag_store.cli.wording import AsOptions
 from songbag_store.errors import UsageError
 from songbag_store.progress import shown_on
@@ -41,6 +42,21 @@ FromRun = Annotated[
 SavedSplit = Annotated[
     Path | None, typer.Option(metavar="FILE", help="A split that `songbag split` saved, instead of a new one.")
 ]
+
+
+def _dealt(
+    folds: Annotated[int | None, typer.Option(help="How many folds to make; 5 by default.")] = None,
+    fold_column: FoldColumn = None,
+    split: SavedSplit = None,
+    group: Group = None,
+) -> dict[str, Any]:
+    return {"folds": folds, "fold_column": fold_column, "split": split, "group": group or ()}
+
+
+def with_folds(command: Command) -> Command:
+    """Give a command, in the place of its parameter `dealt`, the options that say who is in which fold or part."""
+    options = list(inspect.signature(_dealt, eval_str=True).parameters.values())
+    return expanded(command, {"dealt": (options, _dealt)})
 
 
 @with_location(cache=True)
@@ -100,7 +116,7 @@ def _given(place: Location, config: Given[TrainConfig], **others: Any) -> dict[s
     """Return the options that were given beside --resume, which must be those of what is resumed."""
     given = {**others, "snapshot": place.snapshot, **config.fields}
     # The encoder that suits the windows is the one that was chosen at the beginning.
-    return {name: value for name, value in given.items() if value not in (None, []) and (name, value) != _SUITING}
+    return {name: value for name, value in given.items() if value not in (None, [], ()) and (name, value) != _SUITING}
 
 
 def _absolute(path: Path | None) -> str | None:
@@ -150,6 +166,7 @@ def split(
 
 @with_location(cache=True)
 @with_options
+@with_folds
 def cross_validate(
     context: typer.Context,
     store: Store,
@@ -158,13 +175,10 @@ def cross_validate(
         Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty, or of the same command: it goes on.")
     ],
     label: LabelOfNew = None,
-    folds: Annotated[int | None, typer.Option(help="How many folds to make; 5 by default.")] = None,
-    fold_column: FoldColumn = None,
-    split: SavedSplit = None,
-    group: Group = None,
+    *,
+    dealt: dict[str, Any],
     where: Where = None,
     from_run: FromRun = None,
-    *,
     config: Given[TrainConfig],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what is in DIR, which was interrupted, with its own options.")
@@ -183,11 +197,9 @@ def cross_validate(
         with quiet_start(progress):
             from songbag_training.fit import cross_validation as run
         if resume:
-            own = {"folds": folds, "fold_column": fold_column, "split": split, "group": group}
-            given = _given(place, config, label=label, where=where, from_run=_absolute(from_run), **own)
+            given = _given(place, config, label=label, where=where, from_run=_absolute(from_run), **dealt)
             run.refuse_contradictions(output, given)
             run.resume_cross_validation(output, opened, encoder=given.get("encoder"), progress=progress)
             return
-        dealt: dict[str, Any] = {"folds": folds, "fold_column": fold_column, "split": split, "group": group or ()}
         dealt |= {"where": where, "from_run": from_run}
         run.cross_validate(opened, column, output, chosen, progress=progress, **dealt)

@@ -40,13 +40,13 @@ from songbag_training.evaluation.leaks import in_words, leak_lines, without_susp
 from songbag_training.evaluation.metrics import class_metrics, song_metrics
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.fit.material import prepare
+from songbag_training.fit.parent import Parent, encoder_of
 from songbag_training.fit.train import go_on, refuse_others, train_on
 from songbag_training.pages.run import add_page
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION, RUN
 from songbag_training.runs.interruption import refuse_unfinished, telling, ways_on
 from songbag_training.runs.overlap import inherited_suspects
-from songbag_training.runs.parent import Parent, encoder_of
 from songbag_training.runs.plan import Plan
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.seals import replacing_results

@@ -9,7 +9,6 @@ __all__ = [
     "history",
     "interruption",
     "overlap",
-    "parent",
     "plan",
     "run",
     "seals",

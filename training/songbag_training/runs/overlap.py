@@ -1,4 +1,14 @@
-"""Songs of any store that a run may know from its training: those it was trained on, and copies of them."""
+"""Songs of any store that a run may know: those that it, or a run before it, learned from, and copies of them.
+
+A run that was started from another one keeps what the runs before it have learned from, in `inherited.parquet`::
+
+    store_uuid   the store of the song
+    song_id
+    how          trained: a run before was trained on it, or validated by it; copy: a test song of this run that is a
+                 copy of such a song
+
+The file is written before the training and never changes. It is in memory once while it is made or read.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +17,29 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import SongbagError
+from songbag_store.format.document import reason
 from songbag_store.format.index import CONTENT
+from songbag_store.format.sealed import check_seal, seal
 from songbag_store.likeness.alike import are_comparable
 from songbag_store.progress import Progress
-from songbag_training.runs.inherited import COPY, learned_songs, read_inherited, write_inherited
-from songbag_training.runs.run import Run
+from songbag_store.storage.files import require_regular, write_whole
+from songbag_training.errors import DamagedRun
+from songbag_training.runs.run import INHERITED, Run
 from songbag_training.runs.store import open_store
 from songbag_training.splits.copies import Copies, audio_keys
 from songbag_training.splits.groups import find_units
 from songbag_training.splits.split import Split
 from songbag_training.types import Bools, Ints
+
+TRAINED, COPY = "trained", "copy"
+
+_SCHEMA = pa.schema([("store_uuid", pa.string()), ("song_id", pa.string()), ("how", pa.string())])
+_GROUP_ROWS = 1 << 20
+_REMEDY = "Restore it from a copy, or train again."
 
 
 def known_songs(run: Run, store: SongStore, songs: Split, progress: Progress) -> dict[str, Ints]:
@@ -40,7 +60,7 @@ def known_songs(run: Run, store: SongStore, songs: Split, progress: Progress) ->
 
 
 def inherit(parent: Run, store: SongStore, songs: Split, folder: Path, progress: Progress) -> None:
-    """Write into a new run's folder which songs the run that it starts from knows; see `runs.inherited`.
+    """Write into a new run's folder which songs the run that it starts from knows; see the top of this file.
 
     Parameters
     ----------
@@ -141,3 +161,43 @@ def _same_recordings(run: Run, learned: pa.Array, store: SongStore, judged: pa.A
         for one, ids in ((store, judged), (own, learned))
     ]
     return _is_in(*contents) | _is_in(audio_keys(store, judged), audio_keys(own, learned))
+
+
+def learned_songs(run: Run) -> pa.Table:
+    """Return the songs that a run and those before it have learned from: store_uuid, song_id and how."""
+    split = run.split()
+    ids = [song_id for song_id, subset in zip(split.song_ids, split.subsets, strict=True) if subset != "test"]
+    own = _table(run.facts.store_uuid, pa.array(ids, pa.string()), TRAINED)
+    before = read_inherited(run)
+    return pa.concat_tables([own, before.filter(pc.not_equal(before["how"], COPY))])
+
+
+def write_inherited(folder: Path, learned: pa.Table, store_uuid: str, copies: pa.Array) -> None:
+    """Write the file: what `learned_songs` of the run before says, and test songs of the new run that are copies."""
+    rows = pa.concat_tables([learned, _table(store_uuid, copies, COPY)])
+    write_whole(folder / INHERITED, seal(rows, {}, group_rows=_GROUP_ROWS))
+
+
+def read_inherited(run: Run) -> pa.Table:
+    """Read the file; of a run that was not started from another one, nothing.
+
+    Raises
+    ------
+    DamagedRun
+        If it is missing or was changed.
+    """
+    if run.facts.parent is None:
+        return _SCHEMA.empty_table()
+    path = run.folder / INHERITED
+    try:
+        require_regular(path)
+        data = path.read_bytes()
+        check_seal(data)  # before Arrow reads the footer
+        return pq.read_table(pa.BufferReader(data)).cast(_SCHEMA)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DamagedRun(f"cannot be read ({reason(error)})", place=str(path), remedy=_REMEDY) from error
+
+
+def _table(store_uuid: str, song_ids: pa.Array, how: str) -> pa.Table:
+    n = len(song_ids)
+    return pa.table([pa.repeat(store_uuid, n), song_ids, pa.repeat(how, n)], schema=_SCHEMA)

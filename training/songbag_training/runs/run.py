@@ -49,7 +49,7 @@ from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
 
 INHERITED = "inherited.parquet"
-"""The songs that the runs before one have learned from, see `songbag_training.runs.inherited`."""
+"""The songs that the runs before one have learned from, see `songbag_training.runs.overlap`."""
 
 _SPLIT = "split.parquet"
 _WEIGHTS = "weights.safetensors"
