@@ -1,4 +1,6 @@
-"""Assumptions about the insides of other libraries: the Blosc chunk. `tests/store/test_compat.py` tests each.
+"""Assumptions about the insides of other libraries: Arrow's search for pandas, and the Blosc chunk.
+
+`tests/store/test_compat.py` tests each.
 
 A chunk of C-Blosc 1 (README_CHUNK_FORMAT.rst) is a header of 16 bytes, a 4-byte offset for each block, and the blocks,
 each packed by itself. So a header with the offsets of some blocks is a chunk of these blocks.
@@ -7,7 +9,9 @@ each packed by itself. So a header with the offsets of some blocks is a chunk of
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
 from typing import NamedTuple
 
 import numpy as np
@@ -107,3 +111,31 @@ def pick_blocks(chunk: Bytes, n_blocks: int, blocks: Ints, block_bytes: int) -> 
     starts = chunk[_HEADER.size : list_end].view(np.int32)
     starts[: len(blocks)] = starts[blocks]
     _SIZE.pack_into(chunk.data, 4, len(blocks) * block_bytes)
+
+
+class _WithoutPandas(MetaPathFinder):
+    """Finds no pandas."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        """Raise for pandas; leave all other modules to the finders behind this one."""
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+
+def arrow_without_pandas() -> None:
+    """Let Arrow look for pandas now, and not find it: for a command that needs no pandas.
+
+    Arrow looks for pandas when a Python value first becomes an Arrow value, if only to compare a column with a word.
+    Loading it takes longer than all else that a short command does. Arrow looks again when a table is to become a
+    pandas one; until then it takes a pandas column for any sequence, so only a whole command may call this.
+    """
+    if "pandas" in sys.modules:
+        return
+    import pyarrow as pa
+
+    finder = _WithoutPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.scalar(None)
+    finally:
+        sys.meta_path.remove(finder)

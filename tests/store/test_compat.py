@@ -117,3 +117,22 @@ def test_windows_are_unpacked_without_the_threads_of_blosc() -> None:
     assert done.stdout == "False\n", (
         "numcodecs has another switch for Blosc's threads: set it in songbag_store/windows/blocks.py"
     )
+
+
+def test_arrow_looks_for_pandas_again_when_a_table_becomes_one_of_pandas() -> None:
+    code = """
+import sys
+import numpy, pyarrow
+from songbag_store.compat import arrow_without_pandas
+arrow_without_pandas()
+assert pyarrow.array(["a"]).to_pylist() == [pyarrow.scalar("a").as_py()]
+print("pandas" in sys.modules)
+print(pyarrow.table({"a": [1.5, None]}).to_pandas()["a"].isna().tolist())
+import pandas
+print(pyarrow.array(pandas.Series([1.0, numpy.nan])).null_count)
+arrow_without_pandas()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    assert done.stdout.split("\n") == ["False", "[False, True]", "1", ""], (
+        "pyarrow looks for pandas in another way: let `arrow_without_pandas` in songbag_store/compat.py do nothing"
+    )

@@ -61,6 +61,9 @@ def query(store: Store, at: At, sql: Sql = None, form: Form = None, output: Outp
 
     Without SQL there is a prompt on a terminal; else it is read from standard input.
     """
+    from songbag_store.compat import arrow_without_pandas
+
+    arrow_without_pandas()
     from songbag_store.cli.prompt import answer_prompt, sql_from_input
     from songbag_store.sql.output import chosen_format, write_table
     from songbag_store.sql.query import asking
@@ -105,6 +108,9 @@ def _in_order(store: str, sql: str | None) -> tuple[str, str | None]:
 @with_location()
 def failures(store: Store, at: At, form: Form = None, output: Output = None) -> None:
     """List the songs that failed, why, and what to do about each; and those with a note, or lost in the mix to mono."""
+    from songbag_store.compat import arrow_without_pandas
+
+    arrow_without_pandas()
     from songbag_store.store import SongStore
     from songbag_store.upkeep.notes import noted_songs_text
     from songbag_store.upkeep.sound import lost_songs_text

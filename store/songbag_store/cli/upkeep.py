@@ -107,6 +107,9 @@ def gc(store: Store, at: At, release: Release = None, yes: Yes = False) -> None:
 @with_location(snapshot=False)
 def history(store: Store, at: At, form: Form = None, output: Output = None) -> None:
     """List the snapshots, newest first: number, time, songs, what changed, tags."""
+    from songbag_store.compat import arrow_without_pandas
+
+    arrow_without_pandas()
     from songbag_store.sql.drawing import print_table
     from songbag_store.upkeep.pins import lost_pins, pins_text
     from songbag_store.upkeep.summary import history as run

@@ -27,10 +27,10 @@ HEAVY = (
 LIGHT = {
     "looks": (
         ["info store", "info cross-validation/fold-1", "info cross-validation", "history store", "failures store"],
-        "duckdb",
+        ["duckdb", "pandas"],
     ),
-    "queries": (["query store 'select 1'"], ""),
-    "split": (["split store --label label -o {tmp}/split.parquet"], "duckdb"),
+    "queries": (["query store 'select * from songs'"], ["pandas"]),
+    "split": (["split store --label label -o {tmp}/split.parquet"], ["duckdb"]),
 }
 
 
@@ -53,6 +53,6 @@ print(*sys.modules)
     )
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.splitlines()[-1].split())
-    heavy = set(HEAVY) | ({also} if also else set())
+    heavy = {*HEAVY, *also}
     # Grouping songs takes scipy; nothing of a split takes TensorFlow.
     assert heavy & loaded - ({"scipy", "numcodecs"} if name == "split" else set()) == set()

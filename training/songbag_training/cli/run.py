@@ -137,6 +137,9 @@ def export(
 @with_location()
 def info(place: Place, at: At, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show what a store is: songs, windows, hours, classes, spec; or a run: label, model, songs, metrics, how made."""
+    from songbag_store.compat import arrow_without_pandas
+
+    arrow_without_pandas()
     import json
 
     from songbag_store.sql.output import lines_of
