@@ -11,6 +11,7 @@ from songbag_store.commits.identity import create_identity, read_identity, refus
 from songbag_store.commits.merge import merge_parts
 from songbag_store.commits.parts import finished_parts
 from songbag_store.commits.snapshots import Change, Snapshot, commit, empty_state, make_snapshot_durable, read_snapshot
+from songbag_store.commits.waiting import Pace, WaitingParts
 from songbag_store.errors import SpecMismatch, StoreError, StoreNotFound
 from songbag_store.format.index import REPLACES, join_rows
 from songbag_store.format.sealed import Rows
@@ -122,6 +123,53 @@ def commit_parts(
         return merge_parts(base, lambda: (parts[name] for name in fresh)), base.parts.union(fresh)
 
     return commit_change(store, change, note=note, run=run, ended=ended)
+
+
+class Committer:
+    """Commits the finished parts of one run, the less often the larger the index; see `Pace` and `WaitingParts`.
+
+    Memory: the rows that wait, as `WaitingParts` says, and during a commit the files of the last snapshot and of the
+    new one.
+
+    Parameters
+    ----------
+    store : SongStore
+    note : str
+        Description of the commits in the history.
+    run : str
+        What they name as their run.
+    """
+
+    def __init__(self, store: SongStore, *, note: str, run: str) -> None:
+        self._store, self._note, self._run = store, note, run
+        self._pace = Pace()
+        self._waiting = self._nothing()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a commit."""
+        return self._pace.is_due
+
+    @property
+    def n_songs(self) -> int:
+        """How many songs wait for the next commit."""
+        return self._waiting.n_songs
+
+    def add(self, fragment: str, rows: pa.Table) -> None:
+        """Take in the rows of a part, which is durable."""
+        self._waiting.add(fragment, rows)
+
+    def commit(self, *, ended: bool) -> SongStore:
+        """Commit what waits, and return the store at the new snapshot; `ended` if the run ends with this."""
+        with self._pace.commit():
+            store = commit_parts(self._store, self._waiting, note=self._note, run=self._run, ended=ended)
+        self._waiting = self._nothing()
+        # Otherwise Arrow keeps the memory that the commit took.
+        pa.default_memory_pool().release_unused()
+        return store
+
+    def _nothing(self) -> WaitingParts:
+        return WaitingParts(self._store.inside.storage, self._store.uuid, self._store.spec)
 
 
 def commit_change(store: SongStore, change: Change, *, note: str, run: str = "", ended: bool = False) -> SongStore:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Protocol
 
 import pyarrow as pa
@@ -10,13 +9,9 @@ import pyarrow as pa
 from songbag_pipeline.run.plan import count_duplicates
 from songbag_pipeline.run.work import Work
 from songbag_store import SongStore
-from songbag_store.commits.parts import PackedParts
 from songbag_store.stop import doing
 from songbag_store.words import counted
-from songbag_store.writer import commit_parts
-
-_COMMIT_EVERY_S = 120.0
-_COMMIT_EVERY_SONGS = 20_000
+from songbag_store.writer import Committer
 
 
 class Keeper(Protocol):
@@ -36,10 +31,7 @@ class Keeper(Protocol):
 
 
 class Commits:
-    """Commits the rows of batches every few minutes, and at the end.
-
-    Memory: the rows that are not yet committed (about 20,000, compressed), and during a commit the files of the last
-    snapshot and of the new one.
+    """Commits the rows of batches, see `songbag_store.writer.Committer`.
 
     Parameters
     ----------
@@ -50,19 +42,16 @@ class Commits:
     """
 
     def __init__(self, work: Work, run_id: str) -> None:
-        self._work, self._run_id = work, run_id
-        self._pending, self._n_pending = PackedParts(), 0
-        self._committed_at = time.monotonic()
+        self._work, self._committer = work, Committer(work.store, note="extract", run=run_id)
         self._newest: SongStore | None = None
 
     def add(self, fragment: str, rows: pa.Table) -> None:
         """Keep rows until the next commit."""
-        self._pending.pack(fragment, rows)
-        self._n_pending += rows.num_rows
+        self._committer.add(fragment, rows)
 
     def look(self) -> None:
         """Commit, if it is time."""
-        if self._n_pending >= _COMMIT_EVERY_SONGS or time.monotonic() - self._committed_at > _COMMIT_EVERY_S:
+        if self._committer.is_due:
             self._commit(ended=False)
 
     def close(self) -> None:
@@ -74,11 +63,7 @@ class Commits:
         self._work.summary.n_duplicates = count_duplicates(self._newest or self._work.store.at())
 
     def _commit(self, *, ended: bool) -> None:
-        if self._pending:
-            with doing(f"{counted(self._n_pending, 'song is', 'songs are')} committed"):
-                self._newest = commit_parts(self._work.store, self._pending, run=self._run_id, ended=ended)
+        if n_songs := self._committer.n_songs:
+            with doing(f"{counted(n_songs, 'song is', 'songs are')} committed"):
+                self._newest = self._committer.commit(ended=ended)
             self._work.summary.snapshot = self._newest.snapshot
-            self._pending, self._n_pending = PackedParts(), 0
-            # Otherwise Arrow keeps the memory that the commit took.
-            pa.default_memory_pool().release_unused()
-        self._committed_at = time.monotonic()

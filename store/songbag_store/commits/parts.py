@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import UserDict
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -14,21 +13,6 @@ from songbag_store.format.facts import ObjectFacts, PartFacts
 from songbag_store.format.sealed import Sealed, seal
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.storage.storage import Storage, create_once
-
-
-class PackedParts(UserDict[str, pa.Table]):
-    """Rows of parts by fragment, compressed while they wait for a commit."""
-
-    def pack(self, fragment: str, rows: pa.Table) -> None:
-        """Add the rows of a part."""
-        sink = pa.BufferOutputStream()
-        options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-        with pa.ipc.new_stream(sink, rows.schema, options=options) as stream:
-            stream.write_table(rows)
-        self.data[fragment] = sink.getvalue()
-
-    def __getitem__(self, fragment: str) -> pa.Table:
-        return pa.ipc.open_stream(self.data[fragment], options=pa.ipc.IpcReadOptions(use_threads=False)).read_all()
 
 
 def write_part(

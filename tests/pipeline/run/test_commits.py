@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from songbag_pipeline import extract
-from songbag_pipeline.run import commits, shares
+from songbag_pipeline.run import shares
 from songbag_pipeline.run.config import ExtractConfig
 from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec, SongStore
+from songbag_store.commits import waiting
 from songbag_store.commits.history import read_events
 from songbag_store.errors import StoreError
 from songbag_store.progress import Silent
@@ -59,7 +60,8 @@ def test_a_run_says_which_snapshots_are_its_own_and_which_is_the_last_so_gc_keep
         write(tmp_path / "songs" / f"{number}.wav", chirp(1.0, seed=number))
     # A batch for each song, and a commit after each batch.
     monkeypatch.setattr(shares, "_SMALLEST_S", 0.1)
-    monkeypatch.setattr(commits, "_COMMIT_EVERY_SONGS", 1)
+    monkeypatch.setattr(waiting, "_EVERY_S", 0.0)
+    monkeypatch.setattr(waiting, "_MOST_OF_TIME", 1e9)
     summary = extract(tmp_path / "songs", tmp_path / "store", SPEC, standing, progress=Silent())
     store = SongStore.open(tmp_path / "store")
     (run_id,) = set(store.songs()["run_id"])

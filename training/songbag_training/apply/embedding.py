@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store import SongStore
-from songbag_store.commits.parts import PackedParts, write_part
+from songbag_store.commits.parts import write_part
 from songbag_store.format.facts import ObjectFacts
 from songbag_store.format.index import (
     CONTENT,
@@ -31,14 +31,13 @@ from songbag_store.format.index import (
 from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment
 from songbag_store.words import counted
-from songbag_store.writer import commit_parts
+from songbag_store.writer import Committer
 from songbag_training.evaluation.score import Piece
 from songbag_training.types import FloatArray, Floats
 
 FRAGMENT_BYTES = 384 << 20
 """Size of the embeddings of a fragment, before compression."""
 _FRAGMENT_S = 60.0
-_COMMIT_EVERY_S = 120.0
 _ROWS_AT_ONCE = 8192
 _NOT_FINITE = "embedding-not-finite"
 _SUMS = ("feature_sum", "feature_sumsq")
@@ -177,8 +176,8 @@ class EmbeddingWriter:
 
     def __init__(self, store: SongStore, plan: Plan, *, fragment_bytes: int = FRAGMENT_BYTES) -> None:
         self._store, self._plan, self._fragment_bytes = store, plan, fragment_bytes
-        self._run_id, self._pending = uuid.uuid4().hex, PackedParts()
-        self._committed_at = time.monotonic()
+        self._run_id = uuid.uuid4().hex
+        self._committer = Committer(store, note="embed", run=self._run_id)
         self._facts: list[dict[str, Any]] = []
         self._n_done = self.n_stored = self.n_failed = 0
 
@@ -204,15 +203,15 @@ class EmbeddingWriter:
                     # Whole songs are kept also if the next one cannot be read.
                     spill.drop_song()
                     self._end_fragment(spill)
-            if time.monotonic() - self._committed_at > _COMMIT_EVERY_S and self._n_done < n_songs:
-                self._commit(ended=False)
+            if self._committer.is_due and self._n_done < n_songs:
+                self._committer.commit(ended=False)
 
     def end(self, *, whole: bool) -> SongStore:
         """Commit what was written, with the songs that had failed before if the songs are `whole`; return the store."""
         for start in range(0, self._plan.failed.num_rows if whole else 0, _ROWS_AT_ONCE):
             rows = self._plan.failed.slice(start, _ROWS_AT_ONCE)
             self._write_part(rows, uuid.uuid4().hex, [{} for _ in range(rows.num_rows)], {})
-        return self._commit(ended=True)
+        return self._committer.commit(ended=True)
 
     def _fill(
         self, spill: WindowSpill, pieces: Iterator[tuple[Piece, FloatArray]], is_stopped: Callable[[], bool]
@@ -261,12 +260,7 @@ class EmbeddingWriter:
         part = pa.table(columns, schema=schema).append_column(REPLACES, rows[REPLACES])
         store = self._store
         write_part(store.inside.storage, store.uuid, store.spec, fragment, part, objects)
-        self._pending.pack(fragment, part)
+        self._committer.add(fragment, part)
         n_failed = pc.sum(pc.equal(part["status"], "failed")).as_py() or 0
         self.n_failed += n_failed
         self.n_stored += part.num_rows - n_failed
-
-    def _commit(self, *, ended: bool) -> SongStore:
-        self._store = commit_parts(self._store, self._pending, note="embed", run=self._run_id, ended=ended)
-        self._pending, self._committed_at = PackedParts(), time.monotonic()
-        return self._store
