@@ -35,7 +35,7 @@ FUNCTIONS = (
         "similar",
     ),
     *("relabel", "remove", "compact", "gc", "verify", "repair", "history", "info", "failures", "copies", "diff"),
-    *("doctor", "report", "runs", "compare", "review"),
+    *("doctor", "report", "runs", "compare", "review", "sweep"),
 )
 
 ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "as_json", "folder"}
@@ -100,6 +100,7 @@ def test_a_function_has_the_words_of_its_command(name: str) -> None:
     """Each option is an argument, or a field of a value that is one: `FeatureSpec`, `TrainConfig`, `ExtractConfig`."""
     values = {"spec": songbag.FeatureSpec, "config": songbag.TrainConfig}
     values |= {"extract": {"config": songbag.ExtractConfig}, "predict": {"config": songbag.PredictConfig}}.get(name, {})
+    values |= {"cluster": songbag.Cluster, "search": songbag.Search}
     arguments = set(inspect.signature(getattr(songbag, name)).parameters)
     fields = {field for value in arguments & values.keys() for field in inspect.signature(values[value]).parameters}
     command = command_of(name)

@@ -50,6 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "cli",
         "review",
         "apply",
+        "sweeps",
         "comparison",
         "fit",
         "pages",

@@ -49,7 +49,12 @@ if TYPE_CHECKING:
     from songbag_training.apply.similar import similar as similar
     from songbag_training.comparison.compare import Comparison as Comparison, compare as compare
     from songbag_training.comparison.listing import runs as runs
-    from songbag_training.config import PredictConfig as PredictConfig, TrainConfig as TrainConfig
+    from songbag_training.config import (
+        Cluster as Cluster,
+        PredictConfig as PredictConfig,
+        Search as Search,
+        TrainConfig as TrainConfig,
+    )
     from songbag_training.fit.cross_validation import (
         CrossValidation as CrossValidation,
         cross_validate as cross_validate,
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
     from songbag_training.songs.task import Task as Task
     from songbag_training.splits.division import split as split
     from songbag_training.splits.split import Split as Split
+    from songbag_training.sweeps.sweep import Sweep as Sweep, sweep as sweep
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -99,7 +105,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.apply.similar": ("similar",),
         "songbag_training.comparison.compare": ("Comparison", "compare"),
         "songbag_training.comparison.listing": ("runs",),
-        "songbag_training.config": ("PredictConfig", "TrainConfig"),
+        "songbag_training.config": ("Cluster", "PredictConfig", "Search", "TrainConfig"),
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),
@@ -112,5 +118,6 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.songs.task": ("Task",),
         "songbag_training.splits.division": ("split",),
         "songbag_training.splits.split": ("Split",),
+        "songbag_training.sweeps.sweep": ("Sweep", "sweep"),
     },
 )

@@ -8,10 +8,10 @@ from pathlib import Path
 from songbag_pipeline import ExtractConfig
 from songbag_store import FeatureSpec
 from songbag_store.format.declaration import Declaration, Declared, declarations
-from songbag_training import PredictConfig, TrainConfig
+from songbag_training.config import Cluster, PredictConfig, Search, TrainConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
-CLASSES = {cls.__name__: cls for cls in (FeatureSpec, ExtractConfig, TrainConfig, PredictConfig)}
+CLASSES = {cls.__name__: cls for cls in (FeatureSpec, ExtractConfig, TrainConfig, PredictConfig, Search, Cluster)}
 
 _HEAD = "| option | in Python | value | default | what it does |\n|---|---|---|---|---|\n"
 

@@ -19,7 +19,7 @@ from songbag_store.format.declaration import (
     declared,
     share_below_one,
 )
-from songbag_store.format.work import AudioConfig
+from songbag_store.format.work import WORK_PANEL, AudioConfig, WorkersConfig
 from songbag_training.errors import ModelError
 
 EncoderName = Literal["compact", "dense", "reference"]
@@ -207,3 +207,49 @@ class TrainConfig(LabelConfig):
 
 AUGMENTATIONS = tuple(name for name, one in declarations(TrainConfig).items() if one.panel == _CHANGES)
 """Fields of `TrainConfig` that change the training songs; 0 turns one off."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster(WorkersConfig):
+    """Where the trainings of a sweep or a cross-validation run; no result depends on it.
+
+    Without any of these they run in this process, one after the other.
+    """
+
+    workers: int | None = declared(
+        None,
+        "Worker processes on this machine, which share its cores.",
+        rule=between(1, 4096),
+        absent="none: in this process",
+        panel=WORK_PANEL,
+    )
+    memory_bytes: int = declared(
+        10**9,
+        "Most of the store that a process keeps in memory, as stored: 1 GB holds some 3,000 songs of three minutes.",
+        rule=at_least(0),
+        unit="bytes",
+        option=None,
+    )
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether nothing else works."""
+        return self.workers is None and self.on_this_machine
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Search(Declared):
+    """The trainings of a sweep: docs/how-to/training/many-trainings.md."""
+
+    set: tuple[str, ...] = declared(
+        (),
+        "Values of an option of `songbag train` to try: encoder=compact,reference; with `random` also a range, "
+        "learning-rate=1e-4..1e-2. For each option; every combination is a point.",
+        metavar="NAME=A,B",
+    )
+    random: int | None = declared(
+        None, "Draw this many points at random, by the seed.", rule=between(1, 10_000), absent="all combinations"
+    )
+    halving: bool = declared(
+        False, "Stop the worse half of the points early, and again after twice the epochs, by their validation songs."
+    )

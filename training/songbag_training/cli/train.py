@@ -1,4 +1,4 @@
-"""The commands `train`, `split` and `cross-validate`. Heavy imports happen inside."""
+"""The commands `train`, `split`, `cross-validate` and `sweep`. Heavy imports happen inside."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from songbag_store.cli.wording import AsOptions
 from songbag_store.errors import UsageError
 from songbag_store.progress import shown_on
 from songbag_store.storage.location import Location
+from songbag_store.terminal import say
+from songbag_store.words import counted
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import AUTO, LabelConfig, TrainConfig
+from songbag_training.config import AUTO, Cluster, LabelConfig, Search, TrainConfig
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_unfinished, telling
 
@@ -45,7 +47,7 @@ SavedSplit = Annotated[
 
 
 def _dealt(
-    folds: Annotated[int | None, typer.Option(help="How many folds to make; 5 by default.")] = None,
+    folds: Annotated[int | None, typer.Option(help="How many folds to make.")] = None,
     fold_column: FoldColumn = None,
     split: SavedSplit = None,
     group: Group = None,
@@ -180,6 +182,7 @@ def cross_validate(
     where: Where = None,
     from_run: FromRun = None,
     config: Given[TrainConfig],
+    cluster: Given[Cluster],
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what is in DIR, which was interrupted, with its own options.")
     ] = False,
@@ -187,7 +190,7 @@ def cross_validate(
     """Train once for each fold, on all the others, and test on this one: mean, spread and every song's prediction."""
     from songbag_store import SongStore
 
-    chosen, place = config.make(), at(store)
+    chosen, place, workers = config.make(), at(store), cluster.make()
     progress = AsOptions(shown_on(sys.stdout), context.command)
     column = "" if resume else _required(label)
     if not resume:
@@ -199,7 +202,57 @@ def cross_validate(
         if resume:
             given = _given(place, config, label=label, where=where, from_run=_absolute(from_run), **dealt)
             run.refuse_contradictions(output, given)
-            run.resume_cross_validation(output, opened, encoder=given.get("encoder"), progress=progress)
+            encoder = given.get("encoder")
+            run.resume_cross_validation(output, opened, encoder=encoder, cluster=workers, progress=progress)
             return
         dealt |= {"where": where, "from_run": from_run}
-        run.cross_validate(opened, column, output, chosen, progress=progress, **dealt)
+        run.cross_validate(opened, column, output, chosen, cluster=workers, progress=progress, **dealt)
+
+
+@with_location(cache=True)
+@with_options
+@with_folds
+def sweep(
+    context: typer.Context,
+    store: Store,
+    at: At,
+    label: Label,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty, or of the same command: it goes on.")
+    ],
+    *,
+    search: Given[Search],
+    dealt: dict[str, Any],
+    where: Where = None,
+    config: Given[TrainConfig],
+    cluster: Given[Cluster],
+) -> None:
+    """Train once for each combination of values, or cross-validate; choose by validation songs; test the best alone.
+
+    With folds each point is a cross-validation.
+    """
+    from songbag_store import SongStore
+    from songbag_store.sql.output import write_table
+    from songbag_training.comparison.listing import drawn, ordered, rows_of
+
+    chosen, place, workers = config.make(), at(store), cluster.make()
+    asked = search.make()
+    progress = AsOptions(shown_on(sys.stdout), context.command)
+    _refuse_both(asked, config)
+    refuse_unfinished(output, place)
+    with telling(output, place, progress):
+        opened = SongStore.open(place)
+        with quiet_start(progress):
+            from songbag_training.sweeps.sweep import sweep as run
+        done = run(opened, label, output, asked, chosen, where=where, cluster=workers, progress=progress, **dealt)
+    write_table(drawn(ordered(rows_of(output, every=False), None), every=False), "table", None)
+    failed = f", {done.n_failed:,} failed" if done.n_failed else ""
+    say(f"{counted(done.n_points, 'point')} tried{failed}; tested is the best alone: {done.winner}")
+
+
+def _refuse_both(search: Search, config: Given[TrainConfig]) -> None:
+    """Refuse an option that is varied and given."""
+    for text in search.set:
+        name = text.partition("=")[0].strip().removeprefix("--").replace("-", "_")
+        if name in config.fields:
+            raise UsageError("is varied, and given as well", place=name, remedy="Leave out one of the two.")

@@ -16,7 +16,7 @@ from songbag_store.storage.files import is_there
 from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.runs.document import CROSS_VALIDATION, RUN
 from songbag_training.runs.facts import RunFacts
-from songbag_training.runs.plan import Plan
+from songbag_training.runs.plan import Plan, sweep_of
 from songbag_training.runs.seals import digests, file_fault
 from songbag_training.splits.split import Split
 from songbag_training.types import Label
@@ -67,7 +67,8 @@ class Judged:
         if not is_there(folder / RUN) and is_there(folder / CROSS_VALIDATION):
             plan = Plan.open(folder)
             if not is_there(folder / _PREDICTIONS):
-                raise _unfinished(folder, "cross-validation")
+                table = _of_validation(folder, len(plan.folds))
+                return cls(name, folder, RunFacts.read(folder / "fold-1"), table, _split(folder), "validation")
             table = _predictions(folder, digests(plan, _PREDICTIONS))
             return cls(name, folder, RunFacts.read(folder / "fold-1"), table, _split(folder))
         if not is_there(folder / RUN):
@@ -81,8 +82,13 @@ class Judged:
         return cls(name, folder, facts, table, _split(folder), "test" if has_tested else "validation")
 
     def on_validation(self) -> Self:
-        """Return what it said of its validation songs; a cross-validation has none, and stays as it is."""
-        return self if self.of_folds else dataclasses.replace(self, part="validation")
+        """Return what it said of its validation songs; a cross-validation that is no point of a sweep has none."""
+        if self.of_folds:
+            if sweep_of(self.folder) is None:
+                return self
+            table = _of_validation(self.folder, len(Plan.open(self.folder).folds))
+            return dataclasses.replace(self, answers=table, part="validation")
+        return dataclasses.replace(self, part="validation")
 
     @property
     def of_folds(self) -> bool:
@@ -147,6 +153,26 @@ def _predictions(folder: Path, wanted: set[str]) -> pa.Table:
         return pq.read_table(path, partitioning=None)
     except (OSError, pa.ArrowException) as error:
         raise DamagedRun(f"cannot be read ({reason(error)})", place=str(path), remedy=_WRITE_AGAIN) from error
+
+
+def _of_validation(folder: Path, n_folds: int) -> pa.Table:
+    """Return what the folds of a point of a sweep said of their validation songs, each by the first that has it.
+
+    Every point has the same folds and the same validation songs in them.
+    """
+    folds = [folder / f"fold-{number}" for number in range(1, n_folds + 1)]
+    if sweep_of(folder) is None or not all(is_there(fold / RUN) for fold in folds):
+        raise _unfinished(folder, "cross-validation")
+    found, known = [], pa.array([], pa.string())
+    for fold in folds:
+        facts = RunFacts.read(fold)
+        if facts.finished_at is None:
+            raise _unfinished(folder, "cross-validation")
+        table = _predictions(fold, digests(facts, _PREDICTIONS))
+        own = table.filter(pc.equal(table["part"], "validation"))
+        found.append(own.filter(pc.invert(pc.is_in(own["song_id"], value_set=known))))
+        known = pa.concat_arrays([known, *found[-1]["song_id"].chunks])
+    return pa.concat_tables(found)
 
 
 def _labels(column: pa.ChunkedArray) -> list[Any]:

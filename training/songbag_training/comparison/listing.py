@@ -12,14 +12,14 @@ import pyarrow as pa
 from songbag_store.errors import UsageError
 from songbag_store.format.keys import IDENTITY
 from songbag_store.terminal import plain_name
-from songbag_training.comparison.row import RunRow, read_row
+from songbag_training.comparison.row import RunRow, read_row, waiting_rows
 from songbag_training.errors import RunNotFound
-from songbag_training.runs.document import CROSS_VALIDATION, RUN
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, SWEEP
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LOWER_IS_BETTER = ("log_loss", "ece")
+LOWER_IS_BETTER = ("log_loss", "ece", "validation_log_loss", "validation_ece")
 """Metrics of which less is better."""
 
 _FACTS = ("name", "when", "label", "songs", "folds", "state")
@@ -34,6 +34,8 @@ def runs(
 def runs(folder: str | Path, *, sort: str | None = ..., all: bool = ..., arrow: Literal[True]) -> pa.Table: ...
 def runs(folder: str | Path, *, sort: str | None = None, all: bool = False, arrow: bool = False) -> Any:
     """Return every run and cross-validation below a folder, a row each.
+
+    A sweep has a row for each of its points, and none of its own. Only the best of them has metrics of test songs.
 
     Folders whose names begin with a dot are left out, and what lies inside a store or a run. Links are followed; each
     folder is read once. Only the small documents of a run are read: `run.json`, `metrics.json` and the like.
@@ -53,10 +55,12 @@ def runs(folder: str | Path, *, sort: str | None = None, all: bool = False, arro
     -------
     table : pandas.DataFrame or pyarrow.Table
         `name` (the path below the folder), `when` it was begun, `label`, `songs`, `folds` (null for a run), `state`
-        (finished, running, interrupted, failed, unfinished, damaged, newer or unreadable), the metrics of the test
-        songs, or of all songs of a cross-validation, with the ends of their 95 % intervals (`accuracy`,
-        `accuracy_low`, `accuracy_high`, ...), the settings that differ between the rows, and `note`: how far it is,
-        what failed, and folders that cannot be read. `split` and `features` are the first digits of their digests.
+        (finished, running, interrupted, failed, unfinished, waiting, damaged, newer or unreadable), the metrics of the
+        test songs, or of all songs of a cross-validation, with the ends of their 95 % intervals (`accuracy`,
+        `accuracy_low`, `accuracy_high`, ...), for points of a sweep those of the validation songs
+        (`validation_accuracy`, ..., with folds the mean over them), the settings that differ between the rows, and
+        `note`: how far it is, what failed, and folders that cannot be read. `split` and `features` are the first digits
+        of their digests.
 
     Raises
     ------
@@ -84,7 +88,10 @@ def rows_of(folder: Path, *, every: bool) -> list[RunRow]:
         what = f"the folder cannot be read ({error.strerror})"
         found.append(RunRow(name=_name(path, folder), folder=path, state="unreadable", note=what))
 
-    for path in _run_folders(folder, unreadable):
+    def swept(path: Path) -> None:
+        found.extend(waiting_rows(path, _name(path, folder) if path != folder else ""))
+
+    for path in _run_folders(folder, unreadable, swept):
         found.append(read_row(path, _name(path, folder), every))
         if every and found[-1].folds:
             folds = (path / f"fold-{number}" for number in range(1, found[-1].folds + 1))
@@ -110,6 +117,9 @@ def ordered(rows: Sequence[RunRow], sort: str | None) -> list[RunRow]:
         value = row.metrics[wanted][0] if wanted in row.metrics else None
         return value is None, 0.0 if value is None else sign * value
 
+    if sort is None:
+        # The points of a sweep that were not tested follow by their validation songs.
+        by_name = sorted(by_name, key=lambda row: -(row.metrics.get("validation_accuracy", (None,))[0] or 0.0))
     return sorted(by_name, key=place)
 
 
@@ -171,8 +181,10 @@ def _name(path: Path, top: Path) -> str:
     return os.fsencode(own).decode(errors="backslashreplace")
 
 
-def _run_folders(top: Path, unreadable: Callable[[Path, OSError], None]) -> Iterator[Path]:
-    """Yield the folders with a run or a cross-validation, each once; real folders before links."""
+def _run_folders(
+    top: Path, unreadable: Callable[[Path, OSError], None], swept: Callable[[Path], None]
+) -> Iterator[Path]:
+    """Yield the folders with a run or a cross-validation, each once; real folders before links; tell of sweeps."""
     seen: set[tuple[int, int]] = set()
     folders, links = [top], list[Path]()
     while folders or links:
@@ -193,6 +205,8 @@ def _run_folders(top: Path, unreadable: Callable[[Path, OSError], None]) -> Iter
         if RUN in names or CROSS_VALIDATION in names:
             yield folder
             continue
+        if SWEEP in names:
+            swept(folder)
         for entry in entries:
             if not entry.name.startswith(".") and _is_folder(entry):
                 (links if entry.is_symlink() else folders).append(folder / entry.name)

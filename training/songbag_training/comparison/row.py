@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -18,10 +18,10 @@ from songbag_training.config import TrainConfig
 from songbag_training.errors import DamagedRun, NewerRun
 from songbag_training.evaluation.headline import headline_names
 from songbag_training.runs.attempt import last_attempt
-from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, SWEEP, parse_known, read_run_document
 from songbag_training.runs.facts import ParentFacts
 from songbag_training.runs.interruption import is_finished, reached, state_of
-from songbag_training.runs.plan import Plan
+from songbag_training.runs.plan import Plan, SweepPlan, judged_by, point_name, sweep_of, validations
 from songbag_training.runs.seals import digests
 
 METRICS = "metrics.json"
@@ -61,8 +61,8 @@ class RunRow:
     Attributes
     ----------
     state : str
-        finished, running, interrupted, failed; unfinished, if nothing is recorded of its process; damaged, newer or
-        unreadable.
+        finished, running, interrupted, failed; unfinished, if nothing is recorded of its process; waiting, if it is a
+        point of a sweep that has not begun; damaged, newer or unreadable.
     note : str
         How far it is, what went wrong.
     """
@@ -113,7 +113,12 @@ def _of_run(folder: Path, name: str, every: bool) -> RunRow:
 
     def fill(metrics: Mapping[str, Any]) -> None:
         row.songs = sum(int(metrics[subset]["song"]["n"]) for subset in _SUBSETS if subset in metrics)
-        row.metrics = _numbers(metrics["test"]["song"], metrics["test"]["intervals"], every)
+        if "test" in metrics:
+            row.metrics = _numbers(metrics["test"]["song"], metrics["test"]["intervals"], every)
+        else:
+            row.songs = _n_rows(folder / "split.parquet")
+        if sweep_of(folder) is not None:
+            row.metrics |= _of_validation([metrics["validation"]], facts.config, every)
 
     row.note = _filled(folder, facts, partial(_run_facts, folder), fill)
     return row
@@ -130,18 +135,59 @@ def _of_folds(folder: Path, name: str, every: bool) -> RunRow:
         "features": str(first["fingerprint"])[:_SHOWN_DIGITS] if "fingerprint" in first else None,
         "split": plan.split_sha256[:_SHOWN_DIGITS],
     }
+    if sweep_of(folder) is not None:
+        row.metrics = _of_validation(validations(folder, len(plan.folds)), plan.config, every)
     if not is_finished(folder, CROSS_VALIDATION, {"files": plan.files}):
+        row.songs = _n_rows(folder / "split.parquet")
+        if row.metrics:
+            return row
         row.state, why = last_attempt(folder) or ("unfinished", "")
         row.note = ": ".join(filter(None, (state_of(folder), why)))
-        row.songs = _n_rows(folder / "split.parquet")
         return row
 
     def fill(metrics: Mapping[str, Any]) -> None:
         row.songs = int(metrics["pooled"]["n"])
-        row.metrics = _numbers(metrics["pooled"], metrics["intervals"], every)
+        row.metrics = _numbers(metrics["pooled"], metrics["intervals"], every) | row.metrics
 
     row.note = _filled(folder, plan, partial(Plan.open, folder), fill)
     return row
+
+
+def waiting_rows(sweep: Path, name: str) -> list[RunRow]:
+    """Return the rows of the points of a sweep that have not begun, or that failed before they did."""
+    try:
+        plan = SweepPlan.read(sweep / SWEEP)
+    except (SongbagError, OSError) as error:
+        what = error.what if isinstance(error, SongbagError) else error.strerror
+        return [RunRow(name=name, folder=sweep, state="damaged", note=f"{SWEEP} {what}")]
+    found = []
+    for number, point in enumerate(plan.points, 1):
+        folder = sweep / point_name(number)
+        if is_there(folder / RUN) or is_there(folder / CROSS_VALIDATION):
+            continue
+        state, why = last_attempt(folder) or ("waiting", "")
+        row = RunRow(name=f"{name}/{folder.name}" if name else folder.name, folder=folder, state=state, note=why)
+        row.label, row.folds, row.songs = plan.label, len(plan.folds) or None, _n_rows(sweep / "split.parquet")
+        own = {"where": plan.where, "store": plan.store_location, "snapshot": plan.snapshot}
+        row.settings = _settings(plan.config_of(point)) | own
+        found.append(row)
+    return found
+
+
+def _of_validation(found: Sequence[Mapping[str, Any]], config: TrainConfig, every: bool) -> dict[str, Numbers]:
+    """Return the metrics of the validation songs of a point, under names of their own; of folds their mean."""
+    if not found:
+        return {}
+    by, song = judged_by(config)[0], found[0]["song"]
+    names = [name for name in song if name != "n"] if every else list(dict.fromkeys([*headline_names(song), by]))
+    made: dict[str, Numbers] = {}
+    for name in names:
+        values = [own["song"][name] for own in found]
+        value = None if None in values else float(sum(values)) / len(values)
+        # The folds' validation songs overlap: there is no interval of their mean.
+        low, high = (found[0]["intervals"].get(name) or (None, None)) if len(found) == 1 else (None, None)
+        made[f"validation_{name}"] = value, low, high
+    return made
 
 
 def _run_facts(folder: Path) -> _Listed:

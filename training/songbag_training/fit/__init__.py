@@ -1,3 +1,3 @@
 """Training: one run, its resumption, cross-validation."""
 
-__all__ = ["cross_validation", "material", "train"]
+__all__ = ["cross_validation", "material", "train", "trial", "trials"]

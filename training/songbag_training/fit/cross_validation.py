@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,22 +30,23 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, replacing, write_whole
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.config import TrainConfig, is_plug_in
+from songbag_training.config import Cluster, TrainConfig, is_plug_in
 from songbag_training.evaluation.display import format_table
 from songbag_training.evaluation.headline import headline, small_notes
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, leak_lines, without_suspects
 from songbag_training.evaluation.metrics import class_metrics, song_metrics
 from songbag_training.evaluation.predictions import probability_names
-from songbag_training.fit.material import prepare
 from songbag_training.fit.parent import Parent, encoder_of
-from songbag_training.fit.train import go_on, refuse_others, train_on
+from songbag_training.fit.train import refuse_others
+from songbag_training.fit.trial import Trial
+from songbag_training.fit.trials import There, workplace
 from songbag_training.pages.run import add_page
 from songbag_training.runs.attempt import attempt
-from songbag_training.runs.document import CROSS_VALIDATION, RUN
+from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_unfinished, telling, ways_on
 from songbag_training.runs.overlap import inherited_suspects
-from songbag_training.runs.plan import Plan
+from songbag_training.runs.plan import Plan, sweep_of
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.seals import replacing_results
 from songbag_training.songs.labels import Labels
@@ -59,9 +58,9 @@ from songbag_training.splits.split import Split, SplitLike, check_trainable
 from songbag_training.types import Bools, Floats, Ints, Targets
 
 DEFAULT_FOLDS = 5
-MEMORY_BYTES = 10**9
 
 _DEFAULTS = TrainConfig()
+_HERE = Cluster()
 _SPLIT = "split.parquet"
 
 
@@ -104,7 +103,7 @@ def cross_validate(
     group: Sequence[str] = (),
     where: str | None = None,
     from_run: RunLike | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    cluster: Cluster = _HERE,
     progress: Progress | None = None,
 ) -> CrossValidation:
     """Train once for each fold, on all other folds, and test on this one.
@@ -113,7 +112,7 @@ def cross_validate(
     `calibrate`, `thresholds` or `monitor` in `config`, 15 % of the training songs validate instead.
 
     The folds share one reading of the store: windows that one fold has read stay in memory for the others, as stored,
-    up to `memory_bytes`. The rest is read again by each fold.
+    up to 1 GB, see `Cluster`. The rest is read again by each fold.
 
     The same call goes on where an earlier one was stopped, at the same snapshot: finished folds are not trained again,
     and an interrupted fold goes on after its last checkpoint.
@@ -140,13 +139,17 @@ def cross_validate(
         SQL expression over the index; only these songs are used.
     from_run : Run, str or pathlib.Path, optional
         A finished run with whose encoder each training begins, see `train`. It must stay there until all have begun.
-    memory_bytes : int
-        Most of the store that is kept in memory; 1 GB holds some 3,000 songs of three minutes in 13 MFCC.
+    cluster : Cluster
+        Where the folds are trained: in this process, by several on this machine, or by a Dask cluster. A worker process
+        takes 1 to 2 GB, and has one fold at a time. It reads the store at its address.
+        `Cluster.memory_bytes` of the store stay in memory.
     progress : Progress, optional
         As for `train`.
 
     Raises
     ------
+    ClusterError
+        If there is no worker that can train.
     LabelError
         If a class cannot be learned, or does not come into every training.
     LeakError, SplitMismatch
@@ -156,12 +159,13 @@ def cross_validate(
     """
     progress, folder = progress or shown_on(sys.stdout), Path(output)
     refuse_unfinished(folder, store, but=CROSS_VALIDATION)
+    _refuse_point(folder)
     with telling(folder, store, progress):
         begun = Plan.read(folder / CROSS_VALIDATION) if is_there(folder / CROSS_VALIDATION) else None
         opened = SongStore.open(store)
         if begun and begun.store_uuid == opened.uuid:
             opened = SongStore.open(opened, snapshot=begun.snapshot)
-        opened = opened.remembering(memory_bytes)
+        opened = opened.remembering(cluster.memory_bytes)
         parent = None if from_run is None else Parent.open(from_run)
         encoder = encoder_of(parent, config, opened, resumed=False)
         folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
@@ -181,7 +185,7 @@ def cross_validate(
         )
         labels, made = choice.labels, choice.split
         config = dataclasses.replace(config, **made.reading.to_dict(), encoder=encoder)
-        trainings = [_training_split(made, name, labels, label, config) for name in made.names]
+        trainings = [fold_split(made, name, labels, label, config) for name in made.names]
         plan = Plan(
             store_uuid=opened.uuid,
             snapshot=opened.snapshot,
@@ -194,11 +198,24 @@ def cross_validate(
         )
         _begin(folder, begun, plan, made, store)
         with attempt(folder):
-            return _train_folds(folder, opened, plan, choice, trainings, progress)
+            return _train_folds(folder, opened, plan, choice, trainings, cluster, progress)
+
+
+def _refuse_point(folder: Path) -> None:
+    """Refuse a point of a sweep: its sweep goes on with it, and tests only the best."""
+    if (sweep := sweep_of(folder)) is not None:
+        remedy = "Go on with the sweep by its own command, or choose another `output`."
+        raise UsageError(f"the folder is a point of the sweep in {sweep}", place=str(folder), remedy=remedy)
 
 
 def _train_folds(
-    folder: Path, store: SongStore, plan: Plan, choice: Choice, trainings: list[Split], progress: Progress
+    folder: Path,
+    store: SongStore,
+    plan: Plan,
+    choice: Choice,
+    trainings: list[Split],
+    cluster: Cluster,
+    progress: Progress,
 ) -> CrossValidation:
     """Train and test each fold, and sum up."""
     labels, made = choice.labels, choice.split
@@ -206,10 +223,44 @@ def _train_folds(
     progress.note(f"{n_songs} of {n_classes} in {counted(len(trainings), 'fold')}")
     for note in choice.notes:
         progress.note(note)
-    runs = []
-    for number, training in enumerate(trainings, 1):
-        progress.note(f"fold {number} of {len(trainings)}, {plan.folds[number - 1]!r}:")
-        runs.append(_train_fold(folder / f"fold-{number}", store, plan, training, Indented(progress)))
+    trials = fold_trials(plan, trainings)
+    titles = {
+        trial.folder: f"fold {number} of {len(trials)}, {name!r}"
+        for number, (trial, name) in enumerate(zip(trials, plan.folds, strict=True), 1)
+    }
+
+    def begin(trial: Trial) -> Progress:
+        progress.note(f"{titles[trial.folder]}:")
+        return Indented(progress)
+
+    with workplace(folder, store, cluster, trials, begin, progress) as place:
+        for trial, error in place.run(trials):
+            if error is not None:
+                raise error
+            if isinstance(place, There):
+                progress.note(f"{titles[trial.folder]}: trained")
+    return sum_up(folder, plan, choice, progress)
+
+
+def fold_trials(plan: Plan, trainings: Sequence[Split], within: str = "") -> list[Trial]:
+    """Return the training of each fold, in the order of the folds; `within` is the folder of the cross-validation."""
+    return [
+        Trial(
+            folder=f"{within}fold-{number}",
+            label=plan.label,
+            where=plan.where,
+            split=split,
+            config=plan.config,
+            parent=plan.parent,
+        )
+        for number, split in enumerate(trainings, 1)
+    ]
+
+
+def sum_up(folder: Path, plan: Plan, choice: Choice, progress: Progress) -> CrossValidation:
+    """Pool what finished folds say of their test songs, write it and show it."""
+    labels, made = choice.labels, choice.split
+    runs: list[Run] = [Run.open(folder / f"fold-{number}") for number in range(1, len(plan.folds) + 1)]
     units = find_units(labels.songs, made.group, list(made.copies().values()))
     suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
     suspects |= _inherited(runs, made)
@@ -223,7 +274,7 @@ def resume_cross_validation(
     store: StoreLike,
     *,
     encoder: str | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    cluster: Cluster = _HERE,
     progress: Progress | None = None,
 ) -> CrossValidation:
     """Go on with a cross-validation that was stopped, with its own label, songs, folds and options.
@@ -236,7 +287,7 @@ def resume_cross_validation(
         The store that it was begun with.
     encoder : str, optional
         The name of its encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
-    memory_bytes, progress
+    cluster, progress
         As for `cross_validate`.
 
     Raises
@@ -259,7 +310,7 @@ def resume_cross_validation(
         split=Path(output) / _SPLIT,
         where=plan.where,
         from_run=Parent.again(plan.parent).folder if plan.parent else None,
-        memory_bytes=memory_bytes,
+        cluster=cluster,
         progress=progress,
     )
 
@@ -273,12 +324,14 @@ def refuse_contradictions(folder: Path, given: Mapping[str, Any]) -> None:
     refuse_others(given, own | {"fold_column": "the folds of split.parquet"} | dataclasses.asdict(plan.config))
 
 
-def _training_split(split: Split, name: str, labels: Labels, label: str, config: TrainConfig) -> Split:
+def fold_split(
+    split: Split, name: str, labels: Labels, label: str, config: TrainConfig, *, validates: bool = False
+) -> Split:
     """Return the split of one fold's training, with validation songs where something is to be chosen by them."""
     training = split.fold(name)
     check_trainable(training, labels.classes, label)
     chosen_by = any(map(config.chooses_by, ("early_stopping", "calibrate", "thresholds", "monitor")))
-    return carve_validation(training, labels, label, seed=config.seed) if chosen_by else training
+    return carve_validation(training, labels, label, seed=config.seed) if validates or chosen_by else training
 
 
 def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split, store: StoreLike) -> None:
@@ -299,25 +352,6 @@ def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split, store: S
         ways = "\n  ".join(ways_on(folder, store))
         remedy = f"Give the same options to go on with that one, or choose another `output`.\n  {ways}".rstrip()
         raise UsageError(what, place=str(folder), remedy=remedy)
-
-
-def _train_fold(folder: Path, store: SongStore, plan: Plan, split: Split, progress: Progress) -> Run:
-    """Train one fold; go on with a training that an earlier call began, and keep one that it finished."""
-    keras.backend.clear_session()
-    if not is_there(folder / RUN):
-        # A call that was stopped before the training began may have left a folder.
-        shutil.rmtree(folder, ignore_errors=True)
-        # What is to be said of the labels was said of all folds.
-        parent = Parent.again(plan.parent).folder if plan.parent else None
-        material = prepare(store, plan.label, plan.where, split, config=plan.config, from_run=parent)
-        return train_on(material, folder, progress)
-    run = Run.open_unfinished(folder)
-    run.split()
-    if run.facts.finished_at is None:
-        progress.note(f"going on with {folder}")
-        return go_on(run, store, plan.config.encoder, progress)
-    progress.note(f"finished before: {folder}")
-    return run
 
 
 def _inherited(runs: list[Run], split: Split) -> dict[str, Ints]:

@@ -74,8 +74,18 @@ def _bag_size(songs: pa.Table, config: TrainConfig) -> int:
     return min(config.bag_size, int(pc.max(songs["n_windows"]).as_py()))
 
 
-def fit(run: Run, material: Material, model: keras.Model, *, checkpoint_s: float, progress: Progress) -> int | None:
+def fit(
+    run: Run,
+    material: Material,
+    model: keras.Model,
+    *,
+    checkpoint_s: float,
+    progress: Progress,
+    until: int | None = None,
+) -> int | None:
     """Train from the run's checkpoint on, or from the beginning; leave weights and history in the run folder.
+
+    `until` is the number of epochs to stop after, by default all.
 
     Returns
     -------
@@ -113,7 +123,7 @@ def fit(run: Run, material: Material, model: keras.Model, *, checkpoint_s: float
         if config.tensorboard:
             callbacks.append(Board(run.folder, keeper.history))
         try:
-            fit_epochs(model, _batches(material, model, bags), bags.n_steps, reached, config, callbacks)
+            fit_epochs(model, _batches(material, model, bags), bags.n_steps, reached, config, callbacks, until)
         except tf.errors.OpError as error:
             _raise_cause(error, bags, run.folder)
             raise
@@ -135,6 +145,7 @@ def fit_epochs(
     reached: Reached,
     config: TrainConfig,
     callbacks: list[keras.callbacks.Callback],
+    until: int | None = None,
 ) -> None:
     """Fit the epochs that are left, in one call of Keras where possible: an epoch then finds its first batches read.
 
@@ -143,10 +154,10 @@ def fit_epochs(
     """
     if History(reached.rows, config.monitor).has_waited(config.early_stopping):
         return
-    epoch, step = reached.epoch, reached.step
-    while epoch < config.epochs:
+    epoch, step, last = reached.epoch, reached.step, min(until or config.epochs, config.epochs)
+    while epoch < last:
         alone = step or n_steps % config.steps_per_execution
-        stop = epoch + 1 if alone else config.epochs
+        stop = epoch + 1 if alone else last
         model.fit(
             batches(epoch, step, stop),
             initial_epoch=epoch,

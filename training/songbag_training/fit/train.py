@@ -38,6 +38,7 @@ from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.interruption import refuse_unfinished, telling
+from songbag_training.runs.plan import sweep_of
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights
@@ -127,13 +128,24 @@ def train(
         return train_on(material, folder, progress, checkpoint_s)
 
 
-def train_on(material: Material, folder: Path, progress: Progress, checkpoint_s: float = CHECKPOINT_S) -> Run:
-    """Train on songs that were prepared; see `train`."""
+def train_on(
+    material: Material,
+    folder: Path,
+    progress: Progress,
+    checkpoint_s: float = CHECKPOINT_S,
+    *,
+    until: int | None = None,
+    ends: bool = True,
+) -> Run:
+    """Train on songs that were prepared; see `train`.
+
+    With `until` it stops after so many epochs: finished if it `ends`, else ready to go on.
+    """
     _note_songs(material, progress)
     # Options that do not fit are refused before the folder is made.
     facts, model = _facts(material), _repeatable_model(material)
     run = Run.create(folder, facts, material.split, beginning(material, model, progress))
-    return _complete(run, material, model, checkpoint_s, progress)
+    return _complete(run, material, model, checkpoint_s, progress, until, ends)
 
 
 def resume(
@@ -190,8 +202,10 @@ def go_on(
     *,
     epochs: int | None = None,
     checkpoint_s: float = CHECKPOINT_S,
+    until: int | None = None,
+    ends: bool = True,
 ) -> Run:
-    """Go on with a training; see `resume`."""
+    """Go on with a training; see `resume` and `train_on`."""
     facts, split = run.facts, run.split()
     more = None if epochs == facts.config.epochs else epochs
     if facts.finished_at is not None and more is None:
@@ -208,7 +222,7 @@ def go_on(
     model = _repeatable_model(material)
     if more is not None:
         extend(run, config)
-    return _complete(run, material, model, checkpoint_s, progress)
+    return _complete(run, material, model, checkpoint_s, progress, until, ends)
 
 
 def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
@@ -252,16 +266,49 @@ def _repeatable_model(material: Material) -> keras.Model:
     return compiled_model(material)
 
 
-def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: float, progress: Progress) -> Run:
+def _complete(
+    run: Run,
+    material: Material,
+    model: keras.Model,
+    checkpoint_s: float,
+    progress: Progress,
+    until: int | None,
+    ends: bool,
+) -> Run:
     """Train what is left to train, evaluate, and end the run."""
     with attempt(run.folder):
-        metrics = _train_and_judge(run, material, model, checkpoint_s, progress)
-    held_out = metrics["test"]
+        _pin(run, material.store, progress)
+        best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress, until=until)
+        if not ends:
+            return run
+        metrics = _judge(run, material, model, progress)
+        run.finish(finished_at=_now(), best_epoch=best_epoch)
+        if is_there(run.folder.parent / CROSS_VALIDATION) or sweep_of(run.folder) is not None:
+            # Folds and points do not go on to more epochs.
+            (run.folder / checkpoints.NAME).unlink(missing_ok=True)
+    if "test" in metrics:
+        tell_held_out(run, progress)
+    return run
+
+
+def _judge(run: Run, material: Material, model: keras.Model, progress: Progress) -> dict[str, Any]:
+    """Judge the weights that were kept; of a point of a sweep without its test songs."""
+    config = material.config
+    # A model in mixed precision is scored as it will be used: in float32.
+    scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
+    load_weights(scored, run.weights_path, run.weights_fault)
+    decide(run, material, scored, progress)
+    return judge_split(run, material.store, scored, tested=sweep_of(run.folder) is None).metrics
+
+
+def tell_held_out(run: Run, progress: Progress) -> None:
+    """Show how good a finished run is, and write its page."""
+    held_out = run.metrics["test"]
     # A fold is no judgement of its own.
     is_fold = is_there(run.folder.parent / CROSS_VALIDATION)
     if not is_fold:
         notes = small_notes(held_out)
-        hint = cross_validation_hint(held_out["song"]["n"], len(material.split.song_ids), bool(notes))
+        hint = cross_validation_hint(held_out["song"]["n"], len(run.split().song_ids), bool(notes))
         for note in (*notes, *hint):
             progress.note(note)
     progress.note(
@@ -272,26 +319,6 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
         progress.note(line)
     if not is_fold:
         add_page(run.folder, progress)
-    return run
-
-
-def _train_and_judge(
-    run: Run, material: Material, model: keras.Model, checkpoint_s: float, progress: Progress
-) -> dict[str, Any]:
-    """Train what is left to train, and return the metrics of the run, which is then finished."""
-    store, config = material.store, material.config
-    _pin(run, store, progress)
-    best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress)
-    # A model in mixed precision is scored as it will be used: in float32.
-    scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
-    load_weights(scored, run.weights_path, run.weights_fault)
-    decide(run, material, scored, progress)
-    metrics = judge_split(run, store, scored).metrics
-    run.finish(finished_at=_now(), best_epoch=best_epoch)
-    if is_there(run.folder.parent / CROSS_VALIDATION):
-        # Folds do not go on to more epochs.
-        (run.folder / checkpoints.NAME).unlink(missing_ok=True)
-    return metrics
 
 
 def _note_songs(material: Material, progress: Progress) -> None:

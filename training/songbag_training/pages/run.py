@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from songbag_store.errors import SongbagError
+from songbag_store.errors import SongbagError, UsageError
 from songbag_store.pages.page import Page, Section, require_pages, write_page
 from songbag_store.pages.pieces import Block, Column, Command, Facts, Place, Table, Words
 from songbag_store.progress import Progress
@@ -41,6 +42,8 @@ def run_page(folder: Path, *, embed_audio: int = 0) -> Page:
     ------
     RunError
         If `run.json` or `cross-validation.json` cannot be read.
+    UsageError
+        If it is a point of a sweep whose test songs were not judged.
     """
     missing = Missing()
     is_run = (folder / RUN).exists()
@@ -49,6 +52,10 @@ def run_page(folder: Path, *, embed_audio: int = 0) -> Page:
     of_runs = [RunFacts.read(fold) for fold in folds if (fold / RUN).exists()]
     metrics = missing.tried("Metrics are missing", lambda: read_metrics(folder)) or {}
     if metrics and is_run:
+        if _TEST not in metrics:
+            what = "its test songs are not judged: it is a point of a sweep that was not chosen"
+            remedy = f"`songbag evaluate {shlex.quote(str(folder))}` judges them."
+            raise UsageError(what, place=str(folder), remedy=remedy)
         metrics = metrics[_TEST]
     elif metrics:
         metrics = metrics | {"song": metrics["pooled"]}

@@ -99,6 +99,14 @@ def _busy(folder: Path) -> UsageError:
     return UsageError(f"{who} trains in this folder now", place=str(folder), remedy=remedy)
 
 
+def record_failure(folder: Path, error: BaseException) -> None:
+    """Record that a training failed before it began in its folder, or on another machine."""
+    begun = Attempt(host=platform.node(), process=os.getpid(), began_at=_now())
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ATTEMPT).write_bytes(write_fields(_ended(begun, error)))
+
+
 def last_attempt(folder: Path) -> tuple[State, str] | None:
     """Return what has become of the last attempt, and why; None if nothing is recorded that can be read."""
     path = folder / ATTEMPT

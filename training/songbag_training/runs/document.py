@@ -19,6 +19,9 @@ RUN = "run.json"
 CROSS_VALIDATION = "cross-validation.json"
 """The document of a cross-validation."""
 
+SWEEP = "sweep.json"
+"""The document of a sweep."""
+
 _LARGEST_BYTES = 32 * 2**20
 
 

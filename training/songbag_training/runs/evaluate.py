@@ -62,7 +62,7 @@ class Evaluation(Shown):
         precision, recall and F1 of each; ``mistakes``, the surest first; and, if there are any, ``suspected_leaks``,
         see `evaluation.leaks`. Also ``snapshot``: uuid of the store, number and digest of the snapshot.
     judged : str
-        The subset of songs that the model was not trained on.
+        The subset of songs that the model was not trained on; ``validation`` of a point of a sweep that was not tested.
     confusion : int64, shape (n_classes, n_classes), or None
         Of these songs: a row for each true class, a column for each predicted one. None if a song may have several.
     """
@@ -137,10 +137,15 @@ def evaluate(
     return _judge_elsewhere(run, SongStore.open(store), Path(output), label, asked, progress or shown_on(sys.stdout))
 
 
-def judge_split(run: Run, store: SongStore, model: keras.Model) -> Evaluation:
-    """Judge a run by the songs of its split, with its model at hand; see `evaluate`."""
+def judge_split(run: Run, store: SongStore, model: keras.Model, *, tested: bool = True) -> Evaluation:
+    """Judge a run by the songs of its split, with its model at hand; see `evaluate`.
+
+    Without `tested` its test songs are left out: they are not read, and the validation songs are what is judged.
+    """
     with run.replacing_results() as folder:
         split = run.split()
+        if not tested:
+            return _judge(run, store, split.without("test"), model, folder, {})
         suspects = _suspects(split, store) | inherited_suspects(run, split)
         return _judge(run, store, split, model, folder, suspects)
 
@@ -221,6 +226,8 @@ def _judge(
     except KeyError as error:
         raise DamagedRun(f"the split has the class {error}, unknown to the model", place=str(run.folder)) from error
     rows_of = {subset: songs.rows_of(subset) for subset in songs.counts()}
+    if not rows_of.get("test", True):
+        del rows_of["test"]  # they were left out
     probabilities = np.empty((len(true), len(task.classes)))
     windows = {subset: WindowMetrics(task) for subset in rows_of}
     scorer = SongScorer(model, task)
@@ -249,7 +256,7 @@ def _judge(
             "classes": of_classes,
             "mistakes": confident_mistakes(task, [songs.song_ids[row] for row in rows], own, shares),
         }
-    judged = "test" if "test" in rows_of else "all"
+    judged = next(subset for subset in ("test", "all", "validation") if subset in rows_of)
     rows, confusion = rows_of[judged], None
     ids = [songs.song_ids[row] for row in rows]
     positions = {what: np.searchsorted(rows, own) for what, own in suspects.items()}

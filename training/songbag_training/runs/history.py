@@ -6,8 +6,10 @@ import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from songbag_store.format.document import reason
 from songbag_store.storage.files import replacing
 from songbag_training.config import Monitor
+from songbag_training.errors import DamagedRun
 
 MONITORED: dict[Monitor, str] = {
     "loss": "val_loss",
@@ -61,6 +63,11 @@ class History:
         values = [row[column] for row in self.rows]
         return values.index(min(values) if self._monitor == "loss" else max(values)) + 1
 
+    @property
+    def best_value(self) -> float | None:
+        """The value of what is monitored in the best epoch; None without validation songs."""
+        return self.rows[self.best_epoch - 1].get(MONITORED[self._monitor]) if self.best_epoch else None
+
     def has_waited(self, patience: int | None) -> bool:
         """Return whether the best epoch is at least `patience` epochs ago."""
         return patience is not None and len(self.rows) - (self.best_epoch or 0) >= patience
@@ -72,3 +79,21 @@ class History:
             writer = csv.DictWriter(file, names)
             writer.writeheader()
             writer.writerows(self.rows)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Return the epochs of a file that `History.write` wrote; none if it is not there.
+
+    Raises
+    ------
+    DamagedRun
+        If it is not what songbag wrote.
+    """
+    try:
+        with path.open(newline="") as file:
+            return [{name: float(text) for name, text in row.items() if text} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        what, remedy = f"cannot be read ({reason(error)})", "Restore it from a copy, or delete the folder."
+        raise DamagedRun(what, place=str(path), remedy=remedy) from error

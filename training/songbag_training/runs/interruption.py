@@ -16,7 +16,7 @@ from songbag_store.storage.location import Location, LocationLike
 from songbag_store.words import counted
 from songbag_training.config import is_plug_in
 from songbag_training.runs.attempt import refuse_running
-from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, SWEEP, parse_known, read_run_document
 from songbag_training.runs.seals import LONGEST_HEADER_BYTES
 
 _CHECKPOINT = "checkpoint.safetensors"
@@ -77,6 +77,10 @@ def _kept(folder: Path) -> str:
 
 def state_of(folder: Path) -> str:
     """Say how far a training or a cross-validation has come; an empty text if none was begun in this folder."""
+    if facts := _facts(folder, SWEEP):
+        points = [folder / f"point-{number}" for number in range(1, len(facts.get("points") or []) + 1)]
+        n_done = sum(_is_trained(point, len(facts.get("folds") or [])) for point in points)
+        return f"{n_done} of {counted(len(points), 'point')}"
     if facts := _facts(folder, CROSS_VALIDATION):
         names = facts.get("folds") or []
         folds = [folder / f"fold-{number}" for number in range(1, len(names) + 1)]
@@ -85,6 +89,12 @@ def state_of(folder: Path) -> str:
         more = f", and in {begun.name} {_progress_of(begun)}" if begun else ""
         return f"{len(done)} of {counted(len(folds), 'fold')}{more}"
     return _progress_of(folder) if _facts(folder, RUN) else ""
+
+
+def _is_trained(point: Path, n_folds: int) -> bool:
+    """Return whether a point of a sweep, or each of its folds, is a finished run."""
+    folders = [point / f"fold-{number}" for number in range(1, n_folds + 1)] if n_folds else [point]
+    return all((own := _facts(one, RUN)) and is_finished(one, RUN, own) for one in folders)
 
 
 def _progress_of(folder: Path) -> str:
@@ -100,6 +110,8 @@ def _progress_of(folder: Path) -> str:
 
 def ways_on(folder: Path, store: LocationLike) -> list[str]:
     """Return lines that say how to go on; none if there is nothing to go on with."""
+    if _facts(folder, SWEEP):
+        return ["the same command goes on"]
     for document, command, function in (
         (RUN, "train", "resume"),
         (CROSS_VALIDATION, "cross-validate", "resume_cross_validation"),

@@ -154,9 +154,10 @@ class Run(Shown):
             return
         yield "finished", f"{facts.finished_at}, weights of epoch {facts.best_epoch}"
         with suppress(RunError):
-            song = self.metrics["test"]["song"]
-            for name in headline_names(song):
-                yield f"held-out {shown_name(name)}", song[name]
+            # A point of a sweep that was not tested has those of its validation songs.
+            kind, metrics = next((one, self.metrics[one]) for one in ("test", "validation") if one in self.metrics)
+            for name in headline_names(metrics["song"]):
+                yield f"{'held-out' if kind == 'test' else kind} {shown_name(name)}", metrics["song"][name]
 
     def finish(self, **changes: Any) -> None:
         """Write `run.json` again, with the results of the training and every seal."""

@@ -18,10 +18,10 @@ from songbag_store.upkeep.summary import describe as describe_store, info as sto
 from songbag_store.words import counted
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.headline import headline, headline_names, shown_name
-from songbag_training.runs.document import RUN, parse_run_document, read_run_document
+from songbag_training.runs.document import RUN, SWEEP, parse_run_document, read_run_document
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.interruption import state_of
-from songbag_training.runs.plan import Plan
+from songbag_training.runs.plan import Plan, SweepPlan, judged_by, point_name, sweep_of
 from songbag_training.runs.verification import sealed_folder
 from songbag_training.songs.task import classes_of
 from songbag_training.splits.split import Split
@@ -52,7 +52,7 @@ def info(place: StoreLike | RunLike) -> dict[str, Any]:
     folder = sealed_folder(place)
     if folder is None:
         return store_info(cast(StoreLike, place))
-    return _of_run(folder) if (folder / RUN).exists() else _of_cross_validation(folder)
+    return (_of_run(folder) if (folder / RUN).exists() else _of_cross_validation(folder)) | _of_sweep(folder)
 
 
 def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -62,6 +62,8 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         return
     yield facts["kind"], facts["run"]
     yield "state", facts["state"]
+    if facts.get("sweep"):
+        yield "sweep", facts["sweep"]
     yield "label", facts["label"] + (f" where {facts['where']}" if facts["where"] else "")
     shown = [f"{plain_name(name, 40)} {n:,}" for name, n in list(facts["classes"].items())[:_MOST_SHOWN]]
     more = f" and {len(facts['classes']) - _MOST_SHOWN} more" if len(facts["classes"]) > _MOST_SHOWN else ""
@@ -168,6 +170,22 @@ def _of_cross_validation(folder: Path) -> dict[str, Any]:
         **_size(folder),
         "command": _command("cross-validate", store or "STORE", words, folder, plan.where, plan.config),
     }
+
+
+def _of_sweep(folder: Path) -> dict[str, Any]:
+    """Return what a point of a sweep is in it; nothing if it is none."""
+    sweep = sweep_of(folder)
+    if sweep is None:
+        return {}
+    plan = SweepPlan.read(sweep / SWEEP)
+    own = folder if folder.absolute().parent == sweep else folder.absolute().parent
+    metric = shown_name(judged_by(plan.config)[0])
+    tried = f"of {counted(len(plan.points), 'point')} in {sweep}"
+    if plan.winner is None:
+        return {"sweep": f"one {tried}, of which none is chosen yet"}
+    if own.name != point_name(plan.winner):
+        return {"sweep": f"one {tried}; chosen was {point_name(plan.winner)}"}
+    return {"sweep": f"the best {tried}, by {metric} of the validation songs; it alone was tested"}
 
 
 def _read(folder: Path, cls: type[RunFacts], document: str) -> RunFacts:

@@ -174,6 +174,15 @@ class Split(Shown):
         """Return the split that tests one fold and trains on all others."""
         return dataclasses.replace(self, subsets=tuple("test" if own == name else "train" for own in self.subsets))
 
+    def without(self, subset: str) -> Self:
+        """Return the split of all other songs."""
+        kept = [row for row, own in enumerate(self.subsets) if own != subset]
+        columns = {name: getattr(self, name) for name in ("song_ids", "labels", "subsets", *_COPY_COLUMNS)}
+        own: dict[str, Any] = {
+            name: tuple(one[row] for row in kept) for name, one in columns.items() if one is not None
+        }
+        return dataclasses.replace(self, **own)
+
 
 SplitLike: TypeAlias = Split | str | Path
 """The forms in which a user may give a split; `Split.read` takes them all."""

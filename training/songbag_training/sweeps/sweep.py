@@ -1,0 +1,209 @@
+"""`sweep`: many trainings of one store, the best of them by its validation songs, and that one tested.
+
+::
+
+    sweep.json        what is tried, on what, and which point was chosen: `SweepPlan`. The same call goes on with it
+    split.parquet     the split of every point
+    point-1/ ...      a run folder each, or a cross-validation each; the test songs of the best alone are judged
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from songbag_store import SongStore
+from songbag_store.errors import UsageError
+from songbag_store.progress import Progress, shown_on
+from songbag_store.sql.shown import Shown
+from songbag_store.storage.files import claim_folder, file_digest, is_there
+from songbag_store.store import StoreLike
+from songbag_training.comparison.listing import runs
+from songbag_training.config import Cluster, Search, TrainConfig
+from songbag_training.runs.attempt import attempt
+from songbag_training.runs.document import SWEEP
+from songbag_training.runs.interruption import refuse_unfinished, telling
+from songbag_training.runs.plan import SweepPlan
+from songbag_training.splits.copies import Copies
+from songbag_training.splits.deal import choose_split
+from songbag_training.splits.split import Split, SplitLike
+from songbag_training.sweeps.contest import Contest
+from songbag_training.sweeps.points import as_search, points_of
+
+_DEFAULTS = TrainConfig()
+_HERE = Cluster()
+_SPLIT = "split.parquet"
+_ASKED = ("store_uuid", "snapshot", "label", "where", "split_sha256", "folds")
+"""What tells one sweep from another, beside what is tried and how."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, repr=False)
+class Sweep(Shown):
+    """The result of a sweep.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where everything is.
+    winner : pathlib.Path
+        The folder of the point that was chosen, a run or a cross-validation.
+    n_points, n_failed : int
+        How many were tried, and how many of them failed.
+    """
+
+    folder: Path
+    winner: Path
+    n_points: int
+    n_failed: int
+
+    def table(self, *, arrow: bool = False) -> Any:
+        """Return a row a point, see `songbag.runs`; as pandas, or as Arrow with ``arrow=True``."""
+        return runs(self.folder, arrow=True) if arrow else runs(self.folder)
+
+    def _facts(self) -> Iterator[tuple[str, object]]:
+        yield "folder", self.folder
+        yield "points", self.n_points
+        yield "failed", self.n_failed
+        yield "winner", self.winner
+
+
+def sweep(
+    store: StoreLike,
+    label: str,
+    output: str | Path,
+    search: Search | Mapping[str, Any],
+    config: TrainConfig = _DEFAULTS,
+    *,
+    folds: int | None = None,
+    fold_column: str | None = None,
+    split: SplitLike | None = None,
+    group: Sequence[str] = (),
+    where: str | None = None,
+    cluster: Cluster = _HERE,
+    progress: Progress | None = None,
+) -> Sweep:
+    """Train once for each point of a search, choose the best by its validation songs, and test that one.
+
+    Every point has the same songs, split and snapshot. The test songs of the others are never judged. With folds, each
+    point is a cross-validation: 15 % of the training songs of each fold validate, and points are compared by the mean
+    over the folds; the tested fold chooses nothing.
+
+    The same call goes on where an earlier one was stopped, at the same snapshot: what is finished is not trained again,
+    and an interrupted training goes on after its last checkpoint. A point that fails is a row with its error, which the
+    same call tries once more; the others go on.
+
+    Parameters
+    ----------
+    store : SongStore, Location, str or pathlib.Path
+        The store.
+    label : str
+        Column of the index with the labels.
+    output : str or pathlib.Path
+        Folder of the sweep: new, empty, or left by the same call.
+    search : Search or mapping
+        What to try. A mapping of options to their values is the grid of these:
+        ``{"encoder": ["compact", "reference"], "learning_rate": [1e-3, 3e-3]}``.
+    config : TrainConfig
+        What the points have in common. Its `monitor` is what they are compared by, its seed makes the split and draws
+        points.
+    folds, fold_column, split, group, where
+        As for `cross_validate` and `train`: the folds or, without them, train, validation and test. A saved split may
+        be of either kind.
+    cluster : Cluster
+        Where to train, as for `cross_validate`.
+    progress : Progress, optional
+        As for `train`: a line a point.
+
+    Returns
+    -------
+    sweep : Sweep
+        ``sweep.table()`` has a row a point.
+
+    Raises
+    ------
+    UsageError
+        If the search is not one of options of a training, the split has no validation songs, the folder holds
+        something else, or another process is at it.
+    RunError
+        If no point could be trained.
+    LabelError, LeakError, SplitMismatch
+        As for `cross_validate`.
+
+    Examples
+    --------
+    >>> done = songbag.sweep("my-store", "genre", "my-sweep", {"learning_rate": [1e-3, 3e-3]})
+    >>> songbag.compare(*done.table()["name"][:2])
+    """
+    progress, folder, search = progress or shown_on(sys.stdout), Path(output), as_search(search)
+    points = points_of(search, config)
+    refuse_unfinished(folder, store)
+    with telling(folder, store, progress):
+        begun = SweepPlan.read(folder / SWEEP) if is_there(folder / SWEEP) else None
+        opened = SongStore.open(store)
+        if begun and begun.store_uuid == opened.uuid:
+            opened = SongStore.open(opened, snapshot=begun.snapshot)
+        saved = None if split is None else Split.read(split)
+        choice = choose_split(
+            opened,
+            label,
+            where,
+            saved,
+            folds=folds,
+            fold_column=fold_column,
+            group=group,
+            seed=config.seed,
+            as_folds=None if saved is not None else (folds, fold_column) != (None, None),
+            copies=Copies.saved(Split.read(folder / _SPLIT)) if begun else None,
+            reading=config.reading,
+            progress=progress,
+        )
+        made = choice.split
+        config = dataclasses.replace(config, **made.reading.to_dict(), encoder=config.encoder_for(opened.spec))
+        plan = SweepPlan(
+            store_location=opened.location.absolute().address,
+            store_uuid=opened.uuid,
+            snapshot=opened.snapshot,
+            label=label,
+            where=where,
+            split_sha256=made.digest,
+            folds=made.names if made.is_folds else [],
+            config=config,
+            search=search,
+            points=[_suiting(point, config, opened) for point in points],
+        )
+        plan = _begin(folder, begun, plan, made)
+        with attempt(folder):
+            done = Contest(folder, opened.remembering(cluster.memory_bytes), plan, choice, progress).hold(cluster)
+        return Sweep(folder, done.winner, done.n_points, done.n_failed)
+
+
+def _suiting(point: dict[str, Any], config: TrainConfig, store: SongStore) -> dict[str, Any]:
+    """Return a point with the encoder that suits the windows, where none is named."""
+    return (
+        point
+        if "encoder" not in point
+        else point | {"encoder": dataclasses.replace(config, **point).encoder_for(store.spec)}
+    )
+
+
+def _begin(folder: Path, begun: SweepPlan | None, asked: SweepPlan, split: Split) -> SweepPlan:
+    """Begin in a new folder; refuse to go on with another sweep than the one there."""
+    if begun is None:
+        if not split.is_folds and not split.counts()["validation"]:
+            what, remedy = "has no validation songs, by which points are compared", "Give another split."
+            raise UsageError(what, place="split", remedy=remedy)
+        claim_folder(folder)
+        split.write(folder / _SPLIT)
+        plan = dataclasses.replace(asked, files={_SPLIT: file_digest(folder / _SPLIT)})
+        plan.write(folder / SWEEP)
+        return plan
+    names = (name for name in _ASKED if getattr(asked, name) != getattr(begun, name))
+    differing = [*names, *asked.search.differences(begun.search), *asked.config.differences(begun.config)]
+    if differing:
+        remedy = "Give the same options to go on with that one, or choose another `output`."
+        what = f"the folder holds another sweep (it differs in {', '.join(differing)})"
+        raise UsageError(what, place=str(folder), remedy=remedy)
+    return begun
