@@ -27,6 +27,7 @@ FUNCTIONS = (
         "split",
         "train",
         "cross_validate",
+        "pretrain",
         "evaluate",
         "predict",
         "explain",
@@ -43,6 +44,7 @@ ELSEWHERE = {"snapshot", "storage_option", "cache_dir", "cache_size", "json", "a
 IN_OTHER_WORDS = {
     "train": {"resume"},
     "cross_validate": {"resume"},
+    "pretrain": {"resume"},
     "extract": {"features"},
     "relabel": {"from_tags"},
     "copies": {"form", "output"},
@@ -101,6 +103,7 @@ def test_a_function_has_the_words_of_its_command(name: str) -> None:
     values = {"spec": songbag.FeatureSpec, "config": songbag.TrainConfig}
     values |= {"extract": {"config": songbag.ExtractConfig}, "predict": {"config": songbag.PredictConfig}}.get(name, {})
     values |= {"cluster": songbag.Cluster, "search": songbag.Search}
+    values |= {"pretrain": {"config": songbag.PretrainConfig}}.get(name, {})
     arguments = set(inspect.signature(getattr(songbag, name)).parameters)
     fields = {field for value in arguments & values.keys() for field in inspect.signature(values[value]).parameters}
     command = command_of(name)

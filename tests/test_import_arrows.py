@@ -54,6 +54,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "comparison",
         "fit",
         "pages",
+        "lineage",
         "runs",
         "evaluation",
         "splits",

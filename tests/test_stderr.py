@@ -44,6 +44,12 @@ OF_RUNS = {
     "cross-validate STORE --label label --folds 2 -o folds --epochs 1 --bag-size 2 --encoder reference": (0, ""),
     "sweep STORE --label label --set pooling=mean,max -o sweep --epochs 1 --bag-size 2 --encoder reference": (0, ""),
     "sweep STORE --label label --set pooling=middle -o other": (2, "--set: pooling is 'middle'"),
+    "pretrain STORE -o ENCODER --epochs 1 --batch-size 16 --encoder reference": (0, ""),
+    "evaluate ENCODER": (2, "run "),
+    "train STORE --label label -o FROM --from ENCODER --freeze encoder --epochs 1 --encoder compact": (
+        2,
+        "--encoder: ",
+    ),
     "evaluate RUN": (0, ""),
     "info RUN": (0, ""),
     "runs .": (0, ""),

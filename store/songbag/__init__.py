@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from songbag_training.config import (
         Cluster as Cluster,
         PredictConfig as PredictConfig,
+        PretrainConfig as PretrainConfig,
         Search as Search,
         TrainConfig as TrainConfig,
     )
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         cross_validate as cross_validate,
         resume_cross_validation as resume_cross_validation,
     )
+    from songbag_training.fit.pretraining import pretrain as pretrain
     from songbag_training.fit.train import resume as resume, train as train
     from songbag_training.models.model import song_model as song_model, window_model as window_model
     from songbag_training.review.review import review as review
@@ -105,8 +107,9 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.apply.similar": ("similar",),
         "songbag_training.comparison.compare": ("Comparison", "compare"),
         "songbag_training.comparison.listing": ("runs",),
-        "songbag_training.config": ("Cluster", "PredictConfig", "Search", "TrainConfig"),
+        "songbag_training.config": ("Cluster", "PredictConfig", "PretrainConfig", "Search", "TrainConfig"),
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
+        "songbag_training.fit.pretraining": ("pretrain",),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),
         "songbag_training.review.review": ("review",),

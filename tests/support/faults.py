@@ -241,6 +241,14 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A finished run is to go on to fewer epochs than it has, or its state was not kept.",
             "Refused; the run stays as it is.",
         ),
+        134: (
+            "A run that has learned without labels is to predict or to be judged.",
+            "Refused; the message says that it has no classes, and how to train from it.",
+        ),
+        135: (
+            "A store has too few songs to learn from without labels, or only copies of one.",
+            "With fewer than two recordings refused; with a few none is kept aside, and a note says so.",
+        ),
         106: (
             "The result of a query is larger than memory.",
             "It is written to a file as it comes; for a table, an error names the limit and the way out.",

@@ -8,10 +8,11 @@ from pathlib import Path
 from songbag_pipeline import ExtractConfig
 from songbag_store import FeatureSpec
 from songbag_store.format.declaration import Declaration, Declared, declarations
-from songbag_training.config import Cluster, PredictConfig, Search, TrainConfig
+from songbag_training.config import Cluster, PredictConfig, PretrainConfig, Search, TrainConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
-CLASSES = {cls.__name__: cls for cls in (FeatureSpec, ExtractConfig, TrainConfig, PredictConfig, Search, Cluster)}
+_DECLARED = (FeatureSpec, ExtractConfig, TrainConfig, PretrainConfig, PredictConfig, Search, Cluster)
+CLASSES = {cls.__name__: cls for cls in _DECLARED}
 
 _HEAD = "| option | in Python | value | default | what it does |\n|---|---|---|---|---|\n"
 

@@ -15,7 +15,12 @@ from songbag_store.loading import quiet as quietly  # noqa: F401 (the door asks 
 if TYPE_CHECKING:
     from songbag_training.apply.export import export as export
     from songbag_training.apply.predict import predict as predict
-    from songbag_training.config import PredictConfig as PredictConfig, TrainConfig as TrainConfig
+    from songbag_training.config import (
+        PredictConfig as PredictConfig,
+        PretrainConfig as PretrainConfig,
+        TrainConfig as TrainConfig,
+    )
+    from songbag_training.fit.pretraining import pretrain as pretrain
     from songbag_training.fit.train import resume as resume, train as train
     from songbag_training.models.model import song_model as song_model, window_model as window_model
     from songbag_training.runs.evaluate import evaluate as evaluate
@@ -27,7 +32,8 @@ __getattr__, __dir__, __all__ = attach(
     {
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
-        "songbag_training.config": ("PredictConfig", "TrainConfig"),
+        "songbag_training.config": ("PredictConfig", "PretrainConfig", "TrainConfig"),
+        "songbag_training.fit.pretraining": ("pretrain",),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),
         "songbag_training.runs.evaluate": ("evaluate",),

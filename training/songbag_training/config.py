@@ -253,3 +253,63 @@ class Search(Declared):
     halving: bool = declared(
         False, "Stop the worse half of the points early, and again after twice the epochs, by their validation songs."
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainConfig(Declared):
+    """Options of a training without labels, besides the store and the songs: docs/reference/options.md.
+
+    Raises
+    ------
+    ModelError
+        If a value is out of its range.
+    """
+
+    encoder: str = declared(
+        AUTO,
+        f"Network that looks at one window: {_NAMED}; {AUTO} is dense for windows of one frame, and else compact.",
+        rule=_ENCODER,
+        names=(AUTO, *get_args(EncoderName)),
+    )
+    projection: int = declared(128, "Numbers of a projection, by which windows are compared.", rule=at_least(1))
+    batch_size: int = declared(64, "Songs in one step, which are told apart.", rule=at_least(2))
+    epochs: int = declared(100, "Passes over the songs.", rule=at_least(1))
+    learning_rate: float = declared(
+        1e-3, "Peak learning rate of AdamW: a tenth of the steps rise to it, then it falls by a cosine.", rule=above(0)
+    )
+    weight_decay: float = declared(
+        0.1, "Of AdamW: share of each weight that a step takes away, times the learning rate.", rule=at_least(0)
+    )
+    gain_db: float = _change(3.0, "Standard deviation of a window's change of level.", rule=at_least(0), unit="dB")
+    time_shift: float = _change(1.0, "Roll the frames of a window, by up to this share of it.", rule=between(0, 1))
+    time_mask: float = _change(0.5, "Blank out a run of frames of a window, up to this share.", rule=between(0, 1))
+    band_mask: float = _change(0.3, "Blank out a run of bands of a window, up to this share.", rule=between(0, 1))
+    early_stopping: int | None = declared(
+        None,
+        "Stop after this many epochs in which the songs kept aside were not told apart better.",
+        rule=at_least(1),
+        absent="never",
+    )
+    seed: int = declared(
+        0,
+        "Decides who is kept aside, the order, the windows drawn and the initial weights.",
+        rule=between(0, 2**32 - 1),
+    )
+    mixed_precision: bool = declared(
+        False, "Compute in float16, with weights in float32: faster on GPUs with tensor cores, slower on a CPU."
+    )
+    tensorboard: bool = declared(False, "Also write the history as event files, into RUN/tensorboard.")
+
+    ERROR: ClassVar[type[UsageError]] = ModelError
+
+    def training(self, spec: FeatureSpec) -> TrainConfig:
+        """Return these options as those of a training on bags of two windows, as `run.json` keeps them."""
+        own = {name: getattr(self, name) for name in declarations(PretrainConfig) if name != "projection"}
+        config = TrainConfig(bag_size=2, mixup=0.0, **own)
+        return dataclasses.replace(config, encoder=config.encoder_for(spec))
+
+    @classmethod
+    def of(cls, training: TrainConfig, projection: int) -> PretrainConfig:
+        """Return the options that `training` turned into those of a training."""
+        own = {name: getattr(training, name) for name in declarations(cls) if name != "projection"}
+        return cls(projection=projection, **own)

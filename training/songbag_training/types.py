@@ -12,8 +12,8 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float32]
 
-TaskName = Literal["single-label", "multi-label"]
-"""Name of a task in `run.json`: a song is of exactly one class, or of any number of classes."""
+TaskName = Literal["single-label", "multi-label", "pretraining"]
+"""Name of a task in `run.json`: a song is of one class, of any number of classes, or labels are not looked at."""
 
 Label = str | tuple[str, ...]
 """Class of a song; or, if it may be of several, its classes without repetition, in the order of the classes."""

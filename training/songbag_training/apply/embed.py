@@ -19,7 +19,7 @@ from songbag_store.store import StoreLike
 from songbag_store.words import counted
 from songbag_store.writer import open_for_writing, take_over
 from songbag_training.apply.embedding import EmbeddingWriter, embedding_plan
-from songbag_training.apply.vectors import write_vectors
+from songbag_training.apply.vectors import vector_model, write_vectors
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import refuse_other_spec
@@ -121,7 +121,7 @@ def embed(
     opened_run, source = Run.open(run).allow_encoder(encoder), SongStore.open(store)
     refuse_other_spec(opened_run.facts, source)
     shown, done = progress or shown_on(sys.stderr), Embedded()
-    model, task = opened_run.load_model(), opened_run.facts.song_task
+    model, task = vector_model(opened_run)
     scorer = SongScorer(model, task)
     if output is not None:
         spec = embedding_spec(opened_run, source, scorer.width)

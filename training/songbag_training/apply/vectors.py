@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,8 +15,12 @@ from songbag_store.progress import Progress, stretch
 from songbag_store.sql.output import writing_table
 from songbag_store.words import counted
 from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.fit.heritage import take_over
+from songbag_training.lineage.parent import Parent
+from songbag_training.models.model import song_model
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import refuse_other_spec
+from songbag_training.songs.task import Task
 from songbag_training.types import FloatArray
 
 VECTORS = pa.schema([("song_id", pa.string()), ("vector", pa.list_(pa.float32()))])
@@ -23,6 +28,20 @@ VECTORS = pa.schema([("song_id", pa.string()), ("vector", pa.list_(pa.float32())
 
 _LINE_EVERY = 1000
 _ROWS_AT_ONCE = 1024
+
+
+def vector_model(run: Run) -> tuple[keras.Model, Task]:
+    """Return the model of a run and its task, to be asked for embeddings and vectors.
+
+    Of a run that has learned without labels, the windows of a song count alike, and head and task mean nothing.
+    """
+    if run.facts.pretraining is None:
+        return run.load_model(), run.facts.song_task
+    run.require_encoder()
+    task = Task(("one", "other"))
+    model = song_model(run.facts.spec, task, encoder=run.facts.config.encoder, pooling="mean")
+    take_over(model, Parent.open(run))
+    return model, task
 
 
 def write_vectors(scorer: SongScorer, source: SongStore, store: SongStore, path: Path, progress: Progress) -> int:
@@ -60,7 +79,7 @@ def song_vectors(
     """
     opened = Run.open(run).allow_encoder(encoder)
     refuse_other_spec(opened.facts, store)
-    scorer = SongScorer(opened.load_model(), opened.facts.song_task)
+    scorer = SongScorer(*vector_model(opened))
     rows = store.inside.places.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
     vectors = np.empty((rows.num_rows, scorer.width), np.float32)
     for start, _, block in _in_blocks(scorer, store, rows, progress):

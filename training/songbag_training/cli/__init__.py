@@ -6,6 +6,7 @@ import typer
 
 from songbag_training.cli.comparison import compare, runs
 from songbag_training.cli.explain import explain
+from songbag_training.cli.pretrain import pretrain
 from songbag_training.cli.review import review
 from songbag_training.cli.run import evaluate, export, info, predict, report, verify
 from songbag_training.cli.train import cross_validate, split, sweep, train
@@ -19,6 +20,7 @@ for command in (
     split,
     cross_validate,
     sweep,
+    pretrain,
     evaluate,
     predict,
     explain,

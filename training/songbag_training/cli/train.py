@@ -18,7 +18,7 @@ from songbag_store.storage.location import Location
 from songbag_store.terminal import say
 from songbag_store.words import counted
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import AUTO, Cluster, LabelConfig, Search, TrainConfig
+from songbag_training.config import AUTO, Cluster, LabelConfig, PretrainConfig, Search, TrainConfig
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_unfinished, telling
 
@@ -88,7 +88,8 @@ def train(
     chosen, place = config.make(), at(store)
     progress = AsOptions(shown_on(sys.stdout), context.command)
     if resume:
-        given = _given(place, config, label=label, where=where, split=split, group=group, from_run=_absolute(from_run))
+        own: dict[str, Any] = {"split": split, "group": group, "from_run": _absolute(from_run)}
+        given = given_options(place, config, label=label, where=where, **own)
         with telling(output, place, progress):
             with quiet_start(progress):
                 from songbag_training.fit.train import go_on, refuse_contradictions
@@ -114,7 +115,7 @@ def train(
         train_on(preparing.result(), output, progress)
 
 
-def _given(place: Location, config: Given[TrainConfig], **others: Any) -> dict[str, Any]:
+def given_options(place: Location, config: Given[TrainConfig] | Given[PretrainConfig], **others: Any) -> dict[str, Any]:
     """Return the options that were given beside --resume, which must be those of what is resumed."""
     given = {**others, "snapshot": place.snapshot, **config.fields}
     # The encoder that suits the windows is the one that was chosen at the beginning.
@@ -200,7 +201,7 @@ def cross_validate(
         with quiet_start(progress):
             from songbag_training.fit import cross_validation as run
         if resume:
-            given = _given(place, config, label=label, where=where, from_run=_absolute(from_run), **dealt)
+            given = given_options(place, config, label=label, where=where, from_run=_absolute(from_run), **dealt)
             run.refuse_contradictions(output, given)
             encoder = given.get("encoder")
             run.resume_cross_validation(output, opened, encoder=encoder, cluster=workers, progress=progress)

@@ -77,6 +77,7 @@ class Judged:
         facts = RunFacts.read(folder)
         if facts.finished_at is None:
             raise _unfinished(folder, "training")
+        _ = facts.song_task  # a run without classes has no predictions, and is refused
         table = _predictions(folder, digests(facts, _PREDICTIONS))
         has_tested = pc.any(pc.equal(table["part"], "test"), min_count=0).as_py()
         return cls(name, folder, facts, table, _split(folder), "test" if has_tested else "validation")

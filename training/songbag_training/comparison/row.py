@@ -19,10 +19,11 @@ from songbag_training.errors import DamagedRun, NewerRun
 from songbag_training.evaluation.headline import headline_names
 from songbag_training.runs.attempt import last_attempt
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, SWEEP, parse_known, read_run_document
-from songbag_training.runs.facts import ParentFacts
+from songbag_training.runs.facts import PRETRAINING, ParentFacts
 from songbag_training.runs.interruption import is_finished, reached, state_of
 from songbag_training.runs.plan import Plan, SweepPlan, judged_by, point_name, sweep_of, validations
 from songbag_training.runs.seals import digests
+from songbag_training.types import TaskName
 
 METRICS = "metrics.json"
 _LARGEST_BYTES = 64 * 2**20
@@ -49,6 +50,7 @@ class _Listed:
     files: dict[str, Digest] | None = None
     replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
     parent: ParentFacts | None = None
+    task: TaskName = "single-label"
 
 
 _FIELDS = {field.name for field in dataclasses.fields(_Listed)}
@@ -100,7 +102,8 @@ def read_row(folder: Path, name: str, every: bool) -> RunRow:
 
 def _of_run(folder: Path, name: str, every: bool) -> RunRow:
     facts = _run_facts(folder)
-    row = RunRow(name=name, folder=folder, state="finished", when=facts.created_at, label=facts.label)
+    label = None if facts.task == PRETRAINING else facts.label
+    row = RunRow(name=name, folder=folder, state="finished", when=facts.created_at, label=label)
     own = {"where": facts.where, "store": facts.store_location, "snapshot": facts.snapshot}
     own["from_run"] = facts.parent["folder"] if facts.parent else None
     row.settings = _settings(facts.config) | own
@@ -109,6 +112,10 @@ def _of_run(folder: Path, name: str, every: bool) -> RunRow:
         row.state, why = last_attempt(folder) or ("unfinished", "")
         row.note = ": ".join(filter(None, (_progress(folder, row.state, facts.config.epochs), why)))
         row.songs = _n_rows(folder / "split.parquet")
+        return row
+
+    if facts.task == PRETRAINING:
+        row.songs, row.note = _n_rows(folder / "split.parquet"), "an encoder, learned without labels"
         return row
 
     def fill(metrics: Mapping[str, Any]) -> None:

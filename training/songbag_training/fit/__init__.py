@@ -1,3 +1,3 @@
 """Training: one run, its resumption, cross-validation."""
 
-__all__ = ["cross_validation", "material", "train", "trial", "trials"]
+__all__ = ["cross_validation", "heritage", "material", "pretraining", "train", "trial", "trials"]

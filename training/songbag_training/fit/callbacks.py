@@ -6,11 +6,13 @@ Keras calls them in the order given: `Validation`, then `songbag_training.fit.gu
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
@@ -18,6 +20,7 @@ from songbag_training.config import TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.fit.material import Material
+from songbag_training.models.contrast import ContrastLoss, told_apart
 from songbag_training.runs.checkpoints import NAME, Reached, load_checkpoint, save_checkpoint
 from songbag_training.runs.history import MONITORED, History
 from songbag_training.runs.weights import save_weights
@@ -51,6 +54,32 @@ class Validation(keras.callbacks.Callback):
             value = song_metrics(self._task, self._true, shares)[self._monitor.replace("-", "_")]
             assert value is not None  # such a metric is refused before the training
             logs[MONITORED[self._monitor]] = value
+
+
+class HeldOut(keras.callbacks.Callback):
+    """Adds `val_loss` and `val_accuracy` to the logs of an epoch: how well songs that were kept aside are told apart.
+
+    Each epoch sees the same windows of the same songs in the same batches, changed in the same way.
+    """
+
+    def __init__(self, model: keras.Model, bags: BagDataset, batches: Callable[[], tf.data.Dataset]) -> None:
+        super().__init__()
+        self._bags, self._batches = bags, batches
+        loss = ContrastLoss(reduction="sum")
+
+        def judge(features: Any, recordings: Any) -> tuple[Any, Any]:
+            logits = model(features, training=False)
+            return loss(recordings, logits), told_apart(recordings, logits)
+
+        self._judge = tf.function(judge, autograph=False, reduce_retracing=True)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        """Judge the model."""
+        sums = np.zeros(3)
+        for features, recordings in self._batches():
+            loss, right = self._judge(features, recordings)
+            sums += float(loss), float(np.sum(right)), len(recordings)
+        logs["val_loss"], logs["val_accuracy"] = sums[0] / sums[2], sums[1] / sums[2]
 
 
 class Keeper(keras.callbacks.Callback):

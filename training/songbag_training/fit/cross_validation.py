@@ -37,10 +37,10 @@ from songbag_training.evaluation.intervals import class_intervals, song_interval
 from songbag_training.evaluation.leaks import in_words, leak_lines, without_suspects
 from songbag_training.evaluation.metrics import class_metrics, song_metrics
 from songbag_training.evaluation.predictions import probability_names
-from songbag_training.fit.parent import Parent, encoder_of
 from songbag_training.fit.train import refuse_others
 from songbag_training.fit.trial import Trial
 from songbag_training.fit.trials import There, workplace
+from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.pages.run import add_page
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import pyarrow as pa
@@ -31,6 +33,8 @@ from songbag_training.songs.bags import BagDataset
 from songbag_training.songs.sampling import song_rates
 
 _BEST_EPOCH_LOST = f"Restore it from a copy, or delete {checkpoints.NAME} to train the run from its beginning."
+
+Batches = Callable[[int, int, int], tf.data.Dataset]
 
 CHECKPOINT_S = 60.0
 """Seconds between checkpoints inside an epoch."""
@@ -93,7 +97,6 @@ def fit(
         Counted from 1.
     """
     config = material.config
-    reached = read_reached(run.folder / checkpoints.NAME, sealed=run.is_sealed)
     songs, targets = material.subset("train")
     bag_size = _bag_size(songs, config)
     bags = BagDataset(
@@ -105,6 +108,42 @@ def fit(
         seed=config.seed,
         rates=song_rates(targets, config.sampling, config.epoch_songs),
     )
+    validation = [Validation(material, model)] if material.split.counts()["validation"] else []
+    batches = partial(_batches, material, model, bags)
+    how: dict[str, Any] = {"checkpoint_s": checkpoint_s, "progress": progress, "until": until}
+    return learn(run, config, model, bags, batches, validation, **how)
+
+
+def learn(
+    run: Run,
+    config: TrainConfig,
+    model: keras.Model,
+    bags: BagDataset,
+    batches: Callable[[], Batches],
+    validation: Sequence[keras.callbacks.Callback],
+    *,
+    checkpoint_s: float,
+    progress: Progress,
+    until: int | None = None,
+) -> int | None:
+    """Fit a compiled model from the run's checkpoint on; leave weights and history in the run folder.
+
+    Parameters
+    ----------
+    batches : callable
+        Called when the model has the weights of the checkpoint: returns the function that gives the batches from a step
+        of an epoch to another epoch, counted from 0.
+    validation : sequence of keras.callbacks.Callback
+        What judges the model after each epoch.
+    until : int, optional
+        As for `fit`.
+
+    Returns
+    -------
+    best_epoch : int or None
+        Counted from 1.
+    """
+    reached = read_reached(run.folder / checkpoints.NAME, sealed=run.is_sealed)
     if reached.step >= bags.n_steps or reached.epoch > config.epochs:
         raise DamagedRun("is of another training", place=str(run.folder / checkpoints.NAME))
     if reached.step:
@@ -112,7 +151,6 @@ def fit(
         progress.note(f"resuming in epoch {reached.epoch + 1} of {config.epochs}, {after}")
     elif reached.rows:
         progress.note(f"resuming after epoch {reached.epoch} of {config.epochs}")
-    validation = [Validation(material, model)] if material.split.counts()["validation"] else []
     with stretch(progress, config.epochs, "epochs"):
         keeper = Keeper(run.folder, reached, bags, config, checkpoint_s, progress)
         keeper.restore(model)
@@ -123,7 +161,7 @@ def fit(
         if config.tensorboard:
             callbacks.append(Board(run.folder, keeper.history))
         try:
-            fit_epochs(model, _batches(material, model, bags), bags.n_steps, reached, config, callbacks, until)
+            fit_epochs(model, batches(), bags.n_steps, reached, config, callbacks, until)
         except tf.errors.OpError as error:
             _raise_cause(error, bags, run.folder)
             raise

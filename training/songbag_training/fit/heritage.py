@@ -12,7 +12,7 @@ import numpy as np
 from songbag_store.progress import Progress
 from songbag_training.errors import DamagedRun, ModelError
 from songbag_training.fit.material import Material
-from songbag_training.fit.parent import WEIGHTS, Parent
+from songbag_training.lineage.parent import WEIGHTS, Parent
 from songbag_training.models.layers import EMBEDDING_NAME
 from songbag_training.runs.checkpoints import NAME, Reached, save_checkpoint
 from songbag_training.runs.overlap import inherit

@@ -16,7 +16,7 @@ from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
-from songbag_training.fit.parent import Parent, encoder_of
+from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.songs.costs import with_costs
 from songbag_training.songs.labels import Labels
 from songbag_training.songs.scaling import scaling_statistics

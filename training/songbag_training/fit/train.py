@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 import sys
-import uuid
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-import songbag_store
-from songbag_store import SongStore
-from songbag_store.errors import StoreError, UsageError
-from songbag_store.format import keys
+from songbag_store.errors import UsageError
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
@@ -27,16 +21,17 @@ from songbag_training.config import TrainConfig
 from songbag_training.evaluation.headline import cross_validation_hint, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.fit.decision import decide
-from songbag_training.fit.extension import extend, longer, require_state
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.heritage import beginning
 from songbag_training.fit.material import Material, prepare
+from songbag_training.fit.pretraining import go_on_pretraining
+from songbag_training.fit.record import facts_of, now, pin
+from songbag_training.lineage.extension import extend, longer, require_state
 from songbag_training.pages.run import add_page
 from songbag_training.runs import checkpoints
 from songbag_training.runs.attempt import attempt, refuse_running
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
-from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.interruption import refuse_unfinished, telling
 from songbag_training.runs.plan import sweep_of
 from songbag_training.runs.run import Run, RunLike
@@ -143,7 +138,9 @@ def train_on(
     """
     _note_songs(material, progress)
     # Options that do not fit are refused before the folder is made.
-    facts, model = _facts(material), _repeatable_model(material)
+    task = material.labels.task
+    facts = facts_of(material, classes=list(task.classes), task=task.name)
+    model = _repeatable_model(material)
     run = Run.create(folder, facts, material.split, beginning(material, model, progress))
     return _complete(run, material, model, checkpoint_s, progress, until, ends)
 
@@ -218,7 +215,11 @@ def go_on(
     run.allow_encoder(encoder).require_encoder()
     config = facts.config if more is None else longer(run, more)
     require_state(run)
-    material = prepare(open_store(facts, store), facts.label, facts.where, split, config=config, resumed=True)
+    opened = open_store(facts, store)
+    if facts.pretraining is not None:
+        begin = (lambda: None) if more is None else partial(extend, run, config)
+        return go_on_pretraining(run, opened, config, progress, checkpoint_s, begin)
+    material = prepare(opened, facts.label, facts.where, split, config=config, resumed=True)
     model = _repeatable_model(material)
     if more is not None:
         extend(run, config)
@@ -247,7 +248,8 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
     if facts.finished_at is not None:
         # It may have more epochs, see `resume`.
         given = {name: value for name, value in given.items() if name != "epochs"}
-    refuse_others(given, own | dataclasses.asdict(facts.config))
+    fields = dataclasses.asdict(facts.config) | dict(facts.pretraining or {})
+    refuse_others(given, own | fields)
 
 
 def refuse_others(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
@@ -277,12 +279,12 @@ def _complete(
 ) -> Run:
     """Train what is left to train, evaluate, and end the run."""
     with attempt(run.folder):
-        _pin(run, material.store, progress)
+        pin(run, material.store, progress)
         best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress, until=until)
         if not ends:
             return run
         metrics = _judge(run, material, model, progress)
-        run.finish(finished_at=_now(), best_epoch=best_epoch)
+        run.finish(finished_at=now(), best_epoch=best_epoch)
         if is_there(run.folder.parent / CROSS_VALIDATION) or sweep_of(run.folder) is not None:
             # Folds and points do not go on to more epochs.
             (run.folder / checkpoints.NAME).unlink(missing_ok=True)
@@ -329,45 +331,3 @@ def _note_songs(material: Material, progress: Progress) -> None:
         progress.note(f"songs of the same {' or '.join(split.group)} stay in one subset")
     for note in material.notes:
         progress.note(note)
-
-
-def _facts(material: Material) -> RunFacts:
-    store = material.store
-    return RunFacts(
-        run_id=uuid.uuid4().hex,
-        created_at=_now(),
-        store_location=store.location.absolute().address,
-        store_uuid=store.uuid,
-        snapshot=store.snapshot,
-        snapshot_sha256=store.inside.state.sha256,
-        spec=store.spec,
-        fingerprint=store.spec.fingerprint,
-        label=material.label,
-        where=material.where,
-        classes=list(material.labels.classes),
-        task=material.labels.task.name,
-        split_sha256=material.split.digest,
-        config=material.config,
-        parent=material.parent.recorded if material.parent else None,
-        versions={
-            "songbag": songbag_store.__version__,
-            **{library.__name__: library.__version__ for library in (keras, tf, np)},
-            "python": platform.python_version(),
-        },
-    )
-
-
-def _pin(run: Run, store: SongStore, progress: Progress) -> None:
-    """Tag the snapshot, so that `songbag gc` keeps it; a store that cannot be written is no reason to stop."""
-    name = f"run-{run.facts.run_id}"
-    if keys.tag_key(name) in {entry.key for entry in store.inside.storage.entries(keys.TAGS)}:
-        return  # the interrupted process did it
-    try:
-        said = {"run": str(run.folder.absolute()), "host": platform.node(), "label": run.facts.label}
-        store.tag(name, said)
-    except StoreError as error:
-        progress.note(f"note: snapshot {store.snapshot} could not be pinned, and gc may delete it ({error.what})")
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

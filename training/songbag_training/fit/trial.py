@@ -13,8 +13,8 @@ from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
 from songbag_training.config import TrainConfig
 from songbag_training.fit.material import prepare
-from songbag_training.fit.parent import Parent
 from songbag_training.fit.train import go_on, train_on
+from songbag_training.lineage.parent import Parent
 from songbag_training.runs.document import RUN
 from songbag_training.runs.facts import ParentFacts, RunFacts
 from songbag_training.runs.history import read_rows

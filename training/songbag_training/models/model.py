@@ -41,13 +41,13 @@ def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_c
     return keras.Model(encoder.input, logits, name="window_model")
 
 
-def window_network(spec: FeatureSpec, task: Task, encoder: str) -> keras.Model:
-    """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and logits (B, L)."""
+def window_network(spec: FeatureSpec, n_outputs: int, encoder: str) -> keras.Model:
+    """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and what its head makes of them."""
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
     images = channels_last(FeatureScaling(spec.step, name="scaling")(windows), spec.n_channels)
     embeddings = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels)(images)
     # In float32 also with mixed precision: the range of float16 is too small for the logits of long songs.
-    logits = keras.layers.Dense(task.n_logits, dtype="float32", name="head")(embeddings)
+    logits = keras.layers.Dense(n_outputs, dtype="float32", name="head")(embeddings)
     return keras.Model(windows, [embeddings, logits], name="window_network")
 
 
@@ -91,7 +91,7 @@ def song_model(
     if pooling not in POOLINGS:
         remedy = f"There are: {', '.join(POOLINGS)}."
         raise ModelError(f"there is no pooling {pooling!r}", place="model", remedy=remedy)
-    network = window_network(spec, task, encoder)
+    network = window_network(spec, task.n_logits, encoder)
     if scaling is not None:
         network.get_layer("scaling").set_statistics(*scaling)
     windows = keras.Input((bag_size, *spec.window_shape), dtype=spec.encoding, name="windows")

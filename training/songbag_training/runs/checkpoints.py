@@ -117,7 +117,8 @@ def load_checkpoint(path: Path, model: keras.Model, reached: Reached, labels: np
     model.optimizer.build(model.trainable_variables)
     if reached.step:
         # Keras makes the variables of its metrics when they are used first.
-        model.compute_metrics(None, labels[:1], np.zeros((1, *model.output_shape[1:]), np.float32))
+        one = np.zeros([size or 1 for size in model.output_shape], np.float32)
+        model.compute_metrics(None, labels[:1], one)
     state = _state(model, reached.step > 0)
     tensors = read_tensors(path, outline_of(state | _columns(reached.rows)), "checkpoint", _REMEDY)
     for name, variable in state.items():

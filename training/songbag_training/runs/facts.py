@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self, TypedDict
 
 from songbag_store import FeatureSpec
+from songbag_store.errors import UsageError
 from songbag_store.format.document import LATER, Count, Digest, Identifier, Ordinal, Time, require
 from songbag_store.storage.files import is_there
 from songbag_training.config import TrainConfig
@@ -29,6 +30,17 @@ class ParentFacts(TypedDict):
     """Digest of its weights."""
     folder: str
     """Where it was, as an absolute path."""
+
+
+PRETRAINING: TaskName = "pretraining"
+"""Task of a run that has learned without labels."""
+
+
+class PretrainingFacts(TypedDict):
+    """What belongs to a training without labels alone."""
+
+    projection: Ordinal
+    """Numbers of a projection."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +102,14 @@ class RunFacts:
     continued: list[Ordinal] | None = dataclasses.field(default=None, metadata=LATER)
     """Numbers of epochs after which the training had ended before it went on to more."""
 
+    pretraining: PretrainingFacts | None = dataclasses.field(default=None, metadata=LATER)
+    """Of a training without labels, which has neither classes nor a label."""
+
     def __post_init__(self) -> None:
-        distinct = len(set(self.classes)) == len(self.classes)
-        require(distinct and len(self.classes) >= 2, "classes", self.classes, "a list of two or more different names")
+        require((self.task == PRETRAINING) == (self.pretraining is not None), "task", self.task, "that of these facts")
+        if self.pretraining is None:
+            fits = len(set(self.classes)) == len(self.classes) >= 2
+            require(fits, "classes", self.classes, "a list of two or more different names")
         self._check_rule()
         require(self.parent or not self.config.freeze, "parent", self.parent, "a run, whose encoder is frozen")
         if self.spec.fingerprint != self.fingerprint:
@@ -148,7 +165,17 @@ class RunFacts:
 
     @property
     def song_task(self) -> Task:
-        """What is learned, and what is predicted."""
+        """What is learned, and what is predicted.
+
+        Raises
+        ------
+        UsageError
+            If the run has learned without labels.
+        """
+        if self.pretraining is not None:
+            what = "this run is an encoder without classes, learned without labels"
+            remedy = "Train from it first: `songbag train STORE --label L --from RUN -o RUN2`."
+            raise UsageError(what, place=f"run {self.run_id[:8]}", remedy=remedy)
         thresholds = tuple(float(self.thresholds[name]) for name in self.classes) if self.thresholds else ()
         task = Task.named(self.task, self.classes)
         return dataclasses.replace(task, thresholds=thresholds, costs=tuple(map(tuple, self.costs or ())))

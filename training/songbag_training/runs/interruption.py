@@ -122,6 +122,7 @@ def ways_on(folder: Path, store: LocationLike) -> list[str]:
             address, first = own.address, facts.get("store_location")
             if first and is_there(Path(first)) and own.absolute().address != first:
                 address = first
+            command = "pretrain" if facts.get("pretraining") else command
             words = ["songbag", command, address, "-o", _argument(str(folder)), "--resume"]
             python = [repr(str(folder)), repr(address)]
             encoder = facts.get("config", {}).get("encoder")

@@ -4,14 +4,15 @@ A run that was started from another one keeps what the runs before it have learn
 
     store_uuid   the store of the song
     song_id
-    how          trained: a run before was trained on it, or validated by it; copy: a test song of this run that is a
-                 copy of such a song
+    how          trained: a run before was trained on it, or validated by it; pretrained: without its label; copy: a
+                 test song of this run that is a copy of such a song
 
 The file is written before the training and never changes. It is in memory once while it is made or read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,21 @@ from songbag_training.splits.groups import find_units
 from songbag_training.splits.split import Split
 from songbag_training.types import Bools, Ints
 
-TRAINED, COPY = "trained", "copy"
+TRAINED, PRETRAINED, COPY = "trained", "pretrained", "copy"
 
 _SCHEMA = pa.schema([("store_uuid", pa.string()), ("song_id", pa.string()), ("how", pa.string())])
 _GROUP_ROWS = 1 << 20
 _REMEDY = "Restore it from a copy, or train again."
+
+
+Known = dict[str, Bools]
+"""Which of some songs are known, by how."""
+
+_KINDS = {
+    TRAINED: "trained on or validated by",
+    PRETRAINED: "pretrained on without their labels",
+    COPY: "copies of such songs",
+}
 
 
 def known_songs(run: Run, store: SongStore, songs: Split, progress: Progress) -> dict[str, Ints]:
@@ -54,9 +65,7 @@ def known_songs(run: Run, store: SongStore, songs: Split, progress: Progress) ->
     songs : Split
         The songs to judge the run by.
     """
-    judged = pa.array(songs.song_ids, pa.string())
-    trained, copied = _known(run, store, learned_songs(run), judged, progress)
-    return _told("are known from training", trained, copied)
+    return _told("are known from training", _known(run, store, learned_songs(run), _texts(songs.song_ids), progress))
 
 
 def inherit(parent: Run, store: SongStore, songs: Split, folder: Path, progress: Progress) -> None:
@@ -73,12 +82,9 @@ def inherit(parent: Run, store: SongStore, songs: Split, folder: Path, progress:
     progress : Progress
         Where to note what was compared.
     """
-    learned, judged = (
-        learned_songs(parent),
-        pa.array([songs.song_ids[row] for row in songs.rows_of("test")], pa.string()),
-    )
-    _, copied = _known(parent, store, learned, judged, progress)
-    write_inherited(folder, learned, store.uuid, judged.filter(pa.array(copied)))
+    learned, judged = learned_songs(parent), _texts([songs.song_ids[row] for row in songs.rows_of("test")])
+    known = _known(parent, store, learned, judged, progress)
+    write_inherited(folder, learned, store.uuid, judged.filter(pa.array(known[COPY])))
 
 
 def inherited_suspects(run: Run, songs: Split) -> dict[str, Ints]:
@@ -86,36 +92,47 @@ def inherited_suspects(run: Run, songs: Split) -> dict[str, Ints]:
     before = read_inherited(run)
     own = before.filter(pc.equal(before["store_uuid"], run.facts.store_uuid))
     is_test = np.array(songs.subsets, object) == "test"
-    is_copy = pc.equal(own["how"], COPY)
-    ids = pa.array(songs.song_ids, pa.string())
-    copied, trained = (is_test & _is_in(ids, _ids(own.filter(kind))) for kind in (is_copy, pc.invert(is_copy)))
-    return _told("are known from the run that it was started from", trained, copied & ~trained)
+    known = {how: is_test & rows for how, rows in _by_kind(own, _texts(songs.song_ids)).items()}
+    return _told("are known from the run that it was started from", known)
 
 
-def _told(what: str, trained: Bools, copied: Bools) -> dict[str, Ints]:
-    if not (trained | copied).any():
-        return {}
-    counts = {"trained on or validated by": trained.sum(), "copies of such songs": copied.sum()}
-    told = ", ".join(f"{n:,} {kind}" for kind, n in counts.items() if n)
-    return {f"{what} ({told})": np.flatnonzero(trained | copied)}
+def _told(what: str, known: Known) -> dict[str, Ints]:
+    """Return the rows of songs that are known, by what is to be said of them."""
+    rows = np.flatnonzero(np.logical_or.reduce(list(known.values())))
+    told = ", ".join(f"{known[how].sum():,} {kind}" for how, kind in _KINDS.items() if known[how].any())
+    return {f"{what} ({told})": rows} if len(rows) else {}
 
 
-def _known(run: Run, store: SongStore, learned: pa.Table, judged: pa.Array, progress: Progress) -> tuple[Bools, Bools]:
-    """Return which songs are among those that a run and the runs before it have learned from, and which are copies."""
-    here = _ids(learned.filter(pc.equal(learned["store_uuid"], store.uuid)))
-    trained = _is_in(judged, here)
-    copied = np.zeros(len(judged), bool)
-    if len(here):
+def _known(run: Run, store: SongStore, learned: pa.Table, judged: pa.Array, progress: Progress) -> Known:
+    """Return which songs are among those that a run and the runs before it have learned from, or copies of them."""
+    own = learned.filter(pc.equal(learned["store_uuid"], store.uuid))
+    known = _by_kind(own, judged)
+    copied = known[COPY]
+    if own.num_rows:
         split = run.split() if run.facts.store_uuid == store.uuid else None
-        copied |= _is_in(judged, _copies(store, split, here, judged, progress))
+        copied |= _is_in(judged, _copies(store, split, _ids(own), judged, progress))
     stores = set(learned["store_uuid"].to_pylist()) - {store.uuid}
     if run.facts.store_uuid in stores:
-        own = _ids(learned.filter(pc.equal(learned["store_uuid"], run.facts.store_uuid)))
-        copied |= _same_recordings(run, own, store, judged, progress)
+        others = _ids(learned.filter(pc.equal(learned["store_uuid"], run.facts.store_uuid)))
+        copied |= _same_recordings(run, others, store, judged, progress)
     if stores - {run.facts.store_uuid}:
         what = "runs before that one were trained on another store"
         progress.note(f"note: whether they were trained on copies of these songs was not checked: {what}")
-    return trained, copied & ~trained
+    return known | {COPY: copied & ~known[TRAINED] & ~known[PRETRAINED]}
+
+
+def _by_kind(learned: pa.Table, judged: pa.Array) -> Known:
+    """Return which songs are among some that were learned from, by the first way that holds."""
+    known: Known = {}
+    left = np.ones(len(judged), bool)
+    for how in _KINDS:
+        known[how] = left & _is_in(judged, _ids(learned.filter(pc.equal(learned["how"], how))))
+        left &= ~known[how]
+    return known
+
+
+def _texts(song_ids: Sequence[str]) -> pa.Array:
+    return pa.array(song_ids, pa.string())
 
 
 def _ids(rows: pa.Table) -> pa.Array:
@@ -167,7 +184,8 @@ def learned_songs(run: Run) -> pa.Table:
     """Return the songs that a run and those before it have learned from: store_uuid, song_id and how."""
     split = run.split()
     ids = [song_id for song_id, subset in zip(split.song_ids, split.subsets, strict=True) if subset != "test"]
-    own = _table(run.facts.store_uuid, pa.array(ids, pa.string()), TRAINED)
+    how = TRAINED if run.facts.pretraining is None else PRETRAINED
+    own = _table(run.facts.store_uuid, _texts(ids), how)
     before = read_inherited(run)
     return pa.concat_tables([own, before.filter(pc.not_equal(before["how"], COPY))])
 

@@ -141,9 +141,11 @@ class Run(Shown):
     def _facts(self) -> Iterator[tuple[str, object]]:
         facts = self.facts
         yield "run", self.folder
-        yield "label", facts.label
+        if facts.pretraining is None:
+            yield "label", facts.label
         more = f", and {len(facts.classes) - _MOST_SHOWN} more" if len(facts.classes) > _MOST_SHOWN else ""
-        yield "classes", ", ".join(plain_name(name, 40) for name in facts.classes[:_MOST_SHOWN]) + more
+        shown = ", ".join(plain_name(name, 40) for name in facts.classes[:_MOST_SHOWN]) + more
+        yield "classes", shown or "none: an encoder, learned without labels"
         if facts.thresholds or facts.costs:
             yield "predicted", facts.song_task.rule
         yield "model", f"{facts.config.encoder} with {facts.config.pooling}"

@@ -16,10 +16,11 @@ from songbag_store.store import StoreLike
 from songbag_store.terminal import plain_name
 from songbag_store.upkeep.summary import describe as describe_store, info as store_info
 from songbag_store.words import counted
-from songbag_training.config import TrainConfig
+from songbag_training.config import PretrainConfig, TrainConfig
 from songbag_training.evaluation.headline import headline, headline_names, shown_name
 from songbag_training.runs.document import RUN, SWEEP, parse_run_document, read_run_document
-from songbag_training.runs.facts import RunFacts
+from songbag_training.runs.facts import PRETRAINING, RunFacts
+from songbag_training.runs.history import read_rows
 from songbag_training.runs.interruption import state_of
 from songbag_training.runs.plan import Plan, SweepPlan, judged_by, point_name, sweep_of
 from songbag_training.runs.verification import sealed_folder
@@ -64,13 +65,17 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "state", facts["state"]
     if facts.get("sweep"):
         yield "sweep", facts["sweep"]
-    yield "label", facts["label"] + (f" where {facts['where']}" if facts["where"] else "")
-    shown = [f"{plain_name(name, 40)} {n:,}" for name, n in list(facts["classes"].items())[:_MOST_SHOWN]]
-    more = f" and {len(facts['classes']) - _MOST_SHOWN} more" if len(facts["classes"]) > _MOST_SHOWN else ""
-    yield "classes", ", ".join(shown) + more
+    if facts["task"] == PRETRAINING:
+        yield "task", "told songs apart without labels" + (f", where {facts['where']}" if facts["where"] else "")
+    else:
+        yield "label", facts["label"] + (f" where {facts['where']}" if facts["where"] else "")
+        shown = [f"{plain_name(name, 40)} {n:,}" for name, n in list(facts["classes"].items())[:_MOST_SHOWN]]
+        more = f" and {len(facts['classes']) - _MOST_SHOWN} more" if len(facts["classes"]) > _MOST_SHOWN else ""
+        yield "classes", ", ".join(shown) + more
     of_parts = "{name} {n:,}" if facts["kind"] == "run" else "fold {name}: {n:,}"
     yield "songs", ", ".join(of_parts.format(name=plain_name(part, 40), n=n) for part, n in facts["songs"].items())
-    yield "model", f"{facts['encoder']} with {facts['pooling']}"
+    with_pooling = f" with {facts['pooling']}" * (facts["task"] != PRETRAINING)
+    yield "model", facts["encoder"] + with_pooling
     if facts["features"]:
         yield "features", facts["features"]
     yield "held out" if facts["kind"] == "run" else "pooled", facts["headline"] or "not evaluated yet"
@@ -93,10 +98,13 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _of_run(folder: Path) -> dict[str, Any]:
     facts = _read(folder, RunFacts, RUN)
     split = Split.read(folder / "split.parquet")
-    metrics = _metrics(folder) if facts.finished_at else {}
+    is_pretraining = facts.pretraining is not None
+    metrics = _metrics(folder) if facts.finished_at and not is_pretraining else {}
     held_out = metrics.get("test", {})
-    config, own = facts.config, _settings(facts.config)
-    words = ["--snapshot", str(facts.snapshot), "--label", facts.label]
+    config: TrainConfig | PretrainConfig = facts.config
+    if facts.pretraining is not None:
+        config = PretrainConfig.of(facts.config, facts.pretraining["projection"])
+    words = ["--snapshot", str(facts.snapshot)] + ([] if is_pretraining else ["--label", facts.label])
     words += ["--from", facts.parent["folder"]] if facts.parent else []
     return {
         "kind": "run",
@@ -110,10 +118,10 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "songs": split.counts(),
         "group": list(split.group),
         "encoder": config.encoder,
-        "pooling": config.pooling,
+        "pooling": facts.config.pooling,
         "features": facts.spec.in_words(),
         "fingerprint": facts.fingerprint,
-        "headline": headline(held_out["song"], held_out["intervals"]) if held_out else "",
+        "headline": headline(held_out["song"], held_out["intervals"]) if held_out else _told_apart(folder, facts),
         "metrics": _first_metrics(held_out),
         "best_epoch": facts.best_epoch,
         "parent": facts.parent,
@@ -121,13 +129,15 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "store": facts.store_location,
         "store_uuid": facts.store_uuid,
         "snapshot": facts.snapshot,
-        "settings": own,
+        "settings": _settings(config),
         "seed": config.seed,
         "created_at": facts.created_at,
         "finished_at": facts.finished_at,
         "versions": facts.versions,
         **_size(folder),
-        "command": _command("train", facts.store_location, words, folder, facts.where, config),
+        "command": _command(
+            "pretrain" if is_pretraining else "train", facts.store_location, words, folder, facts.where, config
+        ),
     }
 
 
@@ -188,6 +198,13 @@ def _of_sweep(folder: Path) -> dict[str, Any]:
     return {"sweep": f"the best {tried}, by {metric} of the validation songs; it alone was tested"}
 
 
+def _told_apart(folder: Path, facts: RunFacts) -> str:
+    """Return how well a run that has learned without labels tells songs apart that were kept aside."""
+    rows = read_rows(folder / "history.csv") if facts.pretraining and facts.best_epoch else []
+    best = rows[facts.best_epoch - 1] if facts.best_epoch and len(rows) >= facts.best_epoch else {}
+    return f"{best['val_accuracy']:.0%} told apart, loss {best['val_loss']:.3f}" if "val_loss" in best else ""
+
+
 def _read(folder: Path, cls: type[RunFacts], document: str) -> RunFacts:
     return read_run_document(folder / document, partial(parse_run_document, cls), "Restore it from a copy.")
 
@@ -212,10 +229,15 @@ def _first_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float | None]
     return found
 
 
-def _settings(config: TrainConfig) -> dict[str, Any]:
+def _settings(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
     """Return the settings that are not at their defaults, besides those that are told by themselves."""
-    differing = config.differences(TrainConfig())
-    return {name: own for name, (own, _) in differing.items() if name not in ("encoder", "pooling", "seed")}
+    return {name: own for name, own in _changed(config).items() if name not in ("encoder", "pooling", "seed")}
+
+
+def _changed(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
+    """Return the settings that are not at their defaults."""
+    usual = type(config)()
+    return {name: own for name in declarations(type(config)) if (own := getattr(config, name)) != getattr(usual, name)}
 
 
 def _size(folder: Path) -> dict[str, int]:
@@ -223,12 +245,15 @@ def _size(folder: Path) -> dict[str, int]:
     return {"bytes": sum(sizes), "files": len(sizes)}
 
 
-def _command(command: str, store: str, words: list[str], folder: Path, where: str | None, config: TrainConfig) -> str:
+def _command(
+    command: str, store: str, words: list[str], folder: Path, where: str | None, config: TrainConfig | PretrainConfig
+) -> str:
     """Return the command that makes a run again: with the same snapshot, split and settings."""
-    words = ["songbag", command, store, *words, "--split", str(folder / "split.parquet")]
+    words = ["songbag", command, store, *words]
+    words += ["--split", str(folder / "split.parquet")] if isinstance(config, TrainConfig) else []
     words += ["--where", where] if where is not None else []
-    flags = {name: one.flag for name, one in declarations(TrainConfig).items()}
-    for name, (own, _) in config.differences(TrainConfig()).items():
+    flags = {name: one.flag for name, one in declarations(type(config)).items()}
+    for name, own in _changed(config).items():
         if (flag := flags[name]) is not None:
             words += [flag] if own is True else [flag, str(own)]
     return shlex.join([*words, "-o", f"{folder}-again"])
