@@ -42,6 +42,9 @@ def test_a_mapping_says_the_same_as_the_command_line() -> None:
     assert [point["early_stopping"] for point in found] == [None, 3, None, 3]
     assert {point["thresholds"] for point in found} == {"cost:a>b=1,b>a=2"}
     assert points_of(as_search({"learning_rate": 0.5}), CONFIG) == [{"learning_rate": 0.5}]
+    written = Search(set=("--learning-rate=1e-5, .5", "bag-size=2..32", 'thresholds="cost:a>b=1,b>a=2"'), random=3)
+    assert as_search(written).set[0] == as_search({"learning_rate": [1e-05, 0.5]}).set[0]
+    assert as_search(as_search(written)) == as_search(written)
     assert in_words(found[1]) == "encoder compact, calibrate true, early stopping 3, thresholds cost:a>b=1,b>a=2"
 
 

@@ -27,7 +27,6 @@ from songbag_training.runs.document import SWEEP
 from songbag_training.runs.plan import SweepPlan
 from songbag_training.splits.deal import choose_split
 from songbag_training.sweeps.sweep import Sweep, sweep
-from tests.support.documents import edit_document
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 
@@ -108,43 +107,35 @@ def test_the_same_call_does_nothing_again_and_another_is_refused(done: Sweep, st
         sweep(store, "label", done.folder, SEARCH, CONFIG, folds=2, progress=Silent())
 
 
-def test_what_was_stopped_goes_on_and_ends_as_if_undisturbed(copy: Path, done: Sweep, store: SongStore) -> None:
-    """Stopped in the second epoch of the second point, before anything was chosen."""
-    edit_document(copy / SWEEP, winner=None)
-    shutil.rmtree(copy / "point-2")
-    shutil.rmtree(copy / "point-3")
-
-    class Stopping(Silent):
-        def advance(self, done: float, state: str, line: str | None = None) -> None:
-            if state.startswith("point-2: epoch   1"):
-                raise KeyboardInterrupt
-
-    told: list[str] = []
-    stopping = Stopping()
-    stopping.note = told.append  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        sweep(store, "label", copy, SEARCH, CONFIG, progress=stopping)
-    assert f"stopped; kept in {copy}: 1 of 4 points" in told
-    states = {row["name"]: row["state"] for row in songbag.runs(copy, arrow=True).to_pylist()}
-    assert states == {"point-1": "finished", "point-2": "interrupted", "point-3": "waiting", "point-4": "failed"}
-    again = sweep(store, "label", copy, SEARCH, CONFIG, progress=Silent())
-    assert again.winner.name == done.winner.name
-    assert weights(again.winner) == weights(done.winner)
-    assert SweepPlan.read(copy / SWEEP).winner == 2
-
-
-def test_halving_stops_the_worse_half_and_the_better_ends_as_without(
+def test_a_halving_that_was_stopped_goes_on_and_its_best_ends_as_if_it_had_been_trained_alone(
     tmp_path: Path, done: Sweep, store: SongStore
 ) -> None:
-    config = dataclasses.replace(CONFIG)
+    """Stopped in the second epoch of the better point, after the other one was left behind."""
+    folder, told = tmp_path / "halved", list[str]()
     search = Search(set=("learning-rate=1e-5,0.01",), halving=True)
-    halved = sweep(store, "label", tmp_path / "halved", search, config, progress=Silent())
+
+    class Stopping(Lines):
+        def advance(self, done: float, state: str, line: str | None = None) -> None:
+            if state.startswith("point-2: epoch   2"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(store, "label", folder, search, CONFIG, progress=Stopping(told.append))
+    assert "after 1 epoch: 1 of 2 points go on" in told
+    assert f"stopped; kept in {folder}: 1 of 2 points" in told
+    states = {row["name"]: row["state"] for row in songbag.runs(folder, arrow=True).to_pylist()}
+    assert states == {"point-1": "finished", "point-2": "interrupted"}
+    halved = sweep(store, "label", folder, search, CONFIG, progress=Silent())
     assert halved.winner.name == "point-2"
     assert weights(halved.winner) == weights(done.winner)
-    epochs = [
-        len((halved.folder / name / "history.csv").read_text().splitlines()) - 1 for name in ("point-1", "point-2")
-    ]
+    epochs = [len((folder / name / "history.csv").read_text().splitlines()) - 1 for name in ("point-1", "point-2")]
     assert epochs == [1, 2]
+
+
+def test_a_point_that_has_not_begun_is_a_row(copy: Path) -> None:
+    shutil.rmtree(copy / "point-1")
+    states = {row["name"]: row["state"] for row in songbag.runs(copy, arrow=True).to_pylist()}
+    assert states == {"point-1": "waiting", "point-2": "finished", "point-3": "failed", "point-4": "failed"}
 
 
 def test_a_point_is_no_cross_validation_and_a_sweep_without_a_point_is_an_error(

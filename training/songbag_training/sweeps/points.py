@@ -52,19 +52,29 @@ Values = list[Any] | Range
 
 
 def as_search(search: Search | Mapping[str, Any]) -> Search:
-    """Return what a user gives as a search; a mapping of options to their values is the grid of these."""
-    if isinstance(search, Search):
-        return search
-    texts = []
-    for name, given in search.items():
-        line = given
-        if not isinstance(given, str):
-            written = io.StringIO()
-            values = given if isinstance(given, Sequence) else [given]
-            csv.writer(written, lineterminator="").writerow([_text(value) for value in values])
-            line = written.getvalue()
-        texts.append(f"{name}={line}")
-    return Search(set=tuple(texts))
+    """Return what a user gives as a search, in one spelling; a mapping of options to their values is the grid of these.
+
+    Raises
+    ------
+    UsageError
+        See `points_of`.
+    """
+    if not isinstance(search, Search):
+        search = Search(set=tuple(f"{name}={_line(given)}" for name, given in search.items()))
+    return dataclasses.replace(search, set=tuple(f"{name}={_line(own)}" for name, own in _values_of(search).items()))
+
+
+def _line(given: object) -> str:
+    """Return values as they are written after the name of an option."""
+    if isinstance(given, str):
+        return given
+    if isinstance(given, Range):
+        return f"{given.low!r}..{given.high!r}"
+    written = io.StringIO()
+    values = given if isinstance(given, Sequence) else [given]
+    texts = [repr(value) if isinstance(value, float) else _text(value) for value in values]
+    csv.writer(written, lineterminator="").writerow(texts)
+    return written.getvalue()
 
 
 def points_of(search: Search, config: TrainConfig) -> list[Settings]:
