@@ -176,6 +176,12 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         79: ("A run folder holds a model file that runs code.", "It is never opened; weights hold numbers alone."),
         80: ("Weights or `run.json` lie about their size or shape.", "Refused before memory is taken."),
         81: ("A training is killed.", "Resumed, it ends as if nothing had happened."),
+        152: ("A sweep is stopped or killed.", "The same command goes on; its points end as if nothing had happened."),
+        153: ("A point of a sweep fails.", "It is a row with its error, and the others go on."),
+        154: (
+            "A worker that trains does not see the folder of the runs.",
+            "It trains in a folder of its own, and the files of the run come back.",
+        ),
         82: ("The disk fills up while weights or a checkpoint are saved.", "The ones before stay whole."),
         83: ("The loss becomes NaN.", "Training stops with the songs of the step; good weights are kept."),
         84: ("Classes, parts, folds or labels are missing or empty.", "Refused before training, with the counts."),

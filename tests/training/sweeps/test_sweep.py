@@ -25,6 +25,7 @@ from songbag_training.fit.trial import Trial
 from songbag_training.fit.trials import Job, There, versions
 from songbag_training.runs.document import SWEEP
 from songbag_training.runs.plan import SweepPlan
+from songbag_training.runs.verification import verify_folder
 from songbag_training.splits.deal import choose_split
 from songbag_training.sweeps.sweep import Sweep, sweep
 from tests.support.long import LONG
@@ -74,6 +75,7 @@ def test_the_best_alone_is_tested(done: Sweep, lines: list[str]) -> None:
         songbag.report(done.folder / "point-1")
 
 
+@pytest.mark.fault(153)
 def test_its_points_are_rows_and_a_failed_one_says_why(done: Sweep) -> None:
     rows = {row["name"]: row for row in songbag.runs(done.folder.parent, arrow=True).to_pylist()}
     assert list(rows) == [f"sweep/point-{number}" for number in (2, 1, 3, 4)]
@@ -84,6 +86,21 @@ def test_its_points_are_rows_and_a_failed_one_says_why(done: Sweep) -> None:
     assert None not in [rows[f"sweep/point-{n}"]["validation_log_loss"] for n in (1, 2)]
     assert {row["songs"] for row in rows.values()} == {36}
     assert [rows[f"sweep/point-{n}"]["learning_rate"] for n in (1, 2, 3, 4)] == [1e-5, 0.01, 1e-5, 0.01]
+
+
+@pytest.mark.fault(101)
+def test_verify_names_what_is_hit_in_a_point(copy: Path) -> None:
+    assert verify_folder(copy).damages == []
+    assert verify_folder(copy).notes == [
+        f"point-{number}: is not trained; the same command trains it" for number in (3, 4)
+    ]
+    (copy / "point-1" / "history.csv").write_text("")
+    (copy / "split.parquet").write_bytes(b"")
+    assert [one.key for one in verify_folder(copy).damages] == ["split.parquet", "point-1/history.csv"]
+    with pytest.raises(UsageError, match="this is a sweep: 2 of 4 points"):
+        songbag.info(copy)
+    with pytest.raises(UsageError, match="this is a sweep"):
+        songbag.report(copy)
 
 
 def test_two_points_are_compared_on_their_validation_songs(done: Sweep) -> None:
@@ -107,6 +124,7 @@ def test_the_same_call_does_nothing_again_and_another_is_refused(done: Sweep, st
         sweep(store, "label", done.folder, SEARCH, CONFIG, folds=2, progress=Silent())
 
 
+@pytest.mark.fault(152)
 def test_a_halving_that_was_stopped_goes_on_and_its_best_ends_as_if_it_had_been_trained_alone(
     tmp_path: Path, done: Sweep, store: SongStore
 ) -> None:
@@ -155,6 +173,7 @@ def test_a_point_is_no_cross_validation_and_a_sweep_without_a_point_is_an_error(
         sweep(store, "label", tmp_path / "other", RATES, CONFIG, split=none, progress=Silent())
 
 
+@pytest.mark.fault(154)
 def test_files_of_a_worker_that_does_not_see_the_folder_come_back(
     tmp_path: Path, done: Sweep, store: SongStore
 ) -> None:
@@ -182,6 +201,7 @@ def test_files_of_a_worker_that_does_not_see_the_folder_come_back(
 
 
 @pytest.mark.long
+@pytest.mark.fault(152)
 @pytest.mark.skipif(not LONG, reason="three processes load TensorFlow")
 def test_a_sweep_of_cross_validations_on_two_processes_is_killed_and_finished(tmp_path: Path, store: SongStore) -> None:
     folder = tmp_path / "sweep"

@@ -16,7 +16,7 @@ from songbag_training.pages import judgement
 from songbag_training.pages.material import Missing, read_copies, read_history, read_metrics, song_sources
 from songbag_training.pages.songs import MOST_SONGS, Songs, read_songs
 from songbag_training.pages.timeline import MOST_BYTES, read_timelines
-from songbag_training.runs.document import RUN
+from songbag_training.runs.document import RUN, SWEEP
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.plan import Plan
 from songbag_training.runs.summary import describe, info
@@ -43,8 +43,11 @@ def run_page(folder: Path, *, embed_audio: int = 0) -> Page:
     RunError
         If `run.json` or `cross-validation.json` cannot be read.
     UsageError
-        If it is a point of a sweep whose test songs were not judged.
+        If it is a sweep, or a point of one whose test songs were not judged.
     """
+    if (folder / SWEEP).exists():
+        remedy = "Give one of its points, or several, which are compared: `songbag report DIR/point-1 DIR/point-2`."
+        raise UsageError("this is a sweep", place=str(folder), remedy=remedy)
     missing = Missing()
     is_run = (folder / RUN).exists()
     facts = info_of(folder, missing)

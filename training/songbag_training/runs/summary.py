@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from songbag_store.errors import UsageError
 from songbag_store.format.declaration import declarations
 from songbag_store.format.document import parse_document
 from songbag_store.sql.output import bytes_text
@@ -49,10 +50,17 @@ def info(place: StoreLike | RunLike) -> dict[str, Any]:
     ------
     DamagedRun
         If a file of the run is not what songbag wrote.
+    UsageError
+        If it is a sweep.
     """
     folder = sealed_folder(place)
     if folder is None:
         return store_info(cast(StoreLike, place))
+    if (folder / SWEEP).exists():
+        remedy = (
+            f"`songbag runs {shlex.quote(str(folder))}` lists its points; each of them is a run or a cross-validation."
+        )
+        raise UsageError(f"this is a sweep: {state_of(folder)}", place=str(folder), remedy=remedy)
     return (_of_run(folder) if (folder / RUN).exists() else _of_cross_validation(folder)) | _of_sweep(folder)
 
 

@@ -20,7 +20,7 @@ from songbag_store.storage.location import Location
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.upkeep.verify import Damage, not_sealed, unsealed_text, verify as verify_store
 from songbag_training.errors import DamagedRun
-from songbag_training.runs.document import CROSS_VALIDATION, RUN, parse_known, read_run_document
+from songbag_training.runs.document import CROSS_VALIDATION, RUN, SWEEP, parse_known, read_run_document
 from songbag_training.runs.seals import digests, file_fault, tensors_fault
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class _Seals:
     replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
     finished_at: Time | None = None
     folds: list[str] = dataclasses.field(default_factory=list)
+    points: list[Any] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in {**(self.files or {}), **self.replaced}:
@@ -103,7 +104,7 @@ def verify(place: StoreLike | RunLike, *, full: bool = False, progress: Progress
 
 
 def sealed_folder(place: StoreLike | RunLike) -> Path | None:
-    """Return the folder of a run or a cross-validation; None if a store, or nothing, lies at this place.
+    """Return the folder of a run, a cross-validation or a sweep; None if a store, or nothing, lies at this place.
 
     Raises
     ------
@@ -118,7 +119,7 @@ def sealed_folder(place: StoreLike | RunLike) -> Path | None:
     folder = Path(location.address)
     if location.is_remote or is_there(folder / IDENTITY):
         return None
-    if not any(is_there(folder / name) for name in (RUN, CROSS_VALIDATION)):
+    if not any(is_there(folder / name) for name in (RUN, CROSS_VALIDATION, SWEEP)):
         return None
     if location.snapshot is not None:
         raise UsageError("a run has no snapshots", place=str(folder), remedy="Leave `snapshot` out.")
@@ -126,7 +127,7 @@ def sealed_folder(place: StoreLike | RunLike) -> Path | None:
 
 
 def verify_folder(folder: Path) -> Verdict:
-    """Compare every finished file of a run or a cross-validation with its digest.
+    """Compare every finished file of a run, a cross-validation or a sweep with its digest.
 
     Raises
     ------
@@ -135,7 +136,10 @@ def verify_folder(folder: Path) -> Verdict:
     RunError
         If a file cannot be read.
     """
-    checked = list(_of_run(folder, "") if is_there(folder / RUN) else _of_cross_validation(folder))
+    if is_there(folder / SWEEP):
+        checked = list(_of_sweep(folder))
+    else:
+        checked = list(_of_run(folder, "") if is_there(folder / RUN) else _of_cross_validation(folder, ""))
     return Verdict(
         n_files=sum(one is None or isinstance(one, Damage) for one in checked),
         damages=[one for one in checked if isinstance(one, Damage)],
@@ -178,20 +182,36 @@ def _of_run(folder: Path, prefix: str) -> Iterator[_Checked]:
             yield _damage(prefix + name, tensors_fault(folder / name, sealed=True))
 
 
-def _of_cross_validation(folder: Path) -> Iterator[_Checked]:
+def _of_cross_validation(folder: Path, prefix: str) -> Iterator[_Checked]:
     seals = _read(folder, CROSS_VALIDATION)
-    yield from _of_files(folder, "", CROSS_VALIDATION, seals)
+    yield from _of_files(folder, prefix, CROSS_VALIDATION, seals)
     if isinstance(seals, Damage):
         folds = sorted(path.parent.name for path in folder.glob(f"fold-*/{RUN}"))
     else:
         folds = [f"fold-{number}" for number in range(1, len(seals.folds) + 1)]
     for fold in folds:
         if is_there(folder / fold / RUN):
-            yield from _of_run(folder / fold, f"{fold}/")
+            yield from _of_run(folder / fold, f"{prefix}{fold}/")
         elif not isinstance(seals, Damage) and _METRICS in (seals.files or {}):
-            yield Damage(f"{fold}/{RUN}", "is missing")
+            yield Damage(f"{prefix}{fold}/{RUN}", "is missing")
         else:
-            yield f"{fold}: was not begun; the same command trains it"
+            yield f"{prefix}{fold}: was not begun; the same command trains it"
+
+
+def _of_sweep(folder: Path) -> Iterator[_Checked]:
+    seals = _read(folder, SWEEP)
+    yield from _of_files(folder, "", SWEEP, seals)
+    if isinstance(seals, Damage):
+        names = sorted(path.name for path in folder.glob("point-*"))
+    else:
+        names = [f"point-{number}" for number in range(1, len(seals.points) + 1)]
+    for name in names:
+        if is_there(folder / name / RUN):
+            yield from _of_run(folder / name, f"{name}/")
+        elif is_there(folder / name / CROSS_VALIDATION):
+            yield from _of_cross_validation(folder / name, f"{name}/")
+        else:
+            yield f"{name}: is not trained; the same command trains it"
 
 
 def _of_files(folder: Path, prefix: str, document: str, seals: _Seals | Damage) -> Iterator[_Checked]:
