@@ -79,6 +79,7 @@ def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Pa
     kinds |= {"how-to/songs/segments": ("python",), "reference/command-line": ("console",)}
     kinds |= {"how-to/training/embeddings": ("console", "python"), "how-to/songs/similar": ("console", "python")}
     kinds |= {"how-to/training/explain": ("console", "python"), "how-to/training/pages": ("console",)}
+    kinds |= {"how-to/training/baseline": ("console", "python")}
     kinds |= {"how-to/training/many-trainings": ("console", "python")}
     kinds |= {"how-to/training/warm-start": ("console", "python")}
     pages = [blocks((ROOT / "docs" / f"{name}.md").read_text(), *kind) for name, kind in kinds.items()]

@@ -25,6 +25,7 @@ FUNCTIONS = (
         "open",
         "extract",
         "split",
+        "baseline",
         "train",
         "cross_validate",
         "pretrain",
@@ -101,7 +102,8 @@ def command_of(function: str) -> Any:
 def test_a_function_has_the_words_of_its_command(name: str) -> None:
     """Each option is an argument, or a field of a value that is one: `FeatureSpec`, `TrainConfig`, `ExtractConfig`."""
     values = {"spec": songbag.FeatureSpec, "config": songbag.TrainConfig}
-    values |= {"extract": {"config": songbag.ExtractConfig}, "predict": {"config": songbag.PredictConfig}}.get(name, {})
+    own = {"extract": songbag.ExtractConfig, "predict": songbag.PredictConfig, "baseline": songbag.BaselineConfig}
+    values |= {"config": own[name]} if name in own else {}
     values |= {"cluster": songbag.Cluster, "search": songbag.Search}
     values |= {"pretrain": {"config": songbag.PretrainConfig}}.get(name, {})
     arguments = set(inspect.signature(getattr(songbag, name)).parameters)

@@ -56,6 +56,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "pages",
         "lineage",
         "runs",
+        "summaries",
         "evaluation",
         "splits",
         "models",

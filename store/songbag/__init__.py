@@ -50,12 +50,14 @@ if TYPE_CHECKING:
     from songbag_training.comparison.compare import Comparison as Comparison, compare as compare
     from songbag_training.comparison.listing import runs as runs
     from songbag_training.config import (
+        BaselineConfig as BaselineConfig,
         Cluster as Cluster,
         PredictConfig as PredictConfig,
         PretrainConfig as PretrainConfig,
         Search as Search,
         TrainConfig as TrainConfig,
     )
+    from songbag_training.fit.baselines.baseline import baseline as baseline
     from songbag_training.fit.cross_validation import (
         CrossValidation as CrossValidation,
         cross_validate as cross_validate,
@@ -107,7 +109,15 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.apply.similar": ("similar",),
         "songbag_training.comparison.compare": ("Comparison", "compare"),
         "songbag_training.comparison.listing": ("runs",),
-        "songbag_training.config": ("Cluster", "PredictConfig", "PretrainConfig", "Search", "TrainConfig"),
+        "songbag_training.config": (
+            "BaselineConfig",
+            "Cluster",
+            "PredictConfig",
+            "PretrainConfig",
+            "Search",
+            "TrainConfig",
+        ),
+        "songbag_training.fit.baselines.baseline": ("baseline",),
         "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
         "songbag_training.fit.pretraining": ("pretrain",),
         "songbag_training.fit.train": ("resume", "train"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from functools import partial
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
@@ -50,9 +50,51 @@ _ENCODER = Rule(
     lambda value: value == AUTO or value in get_args(EncoderName) or is_plug_in(value), f"{AUTO}, or one of {_NAMED}"
 )
 
+Learner = Literal["auto", "linear", "trees", "mean"]
+SummariesOf = Literal["windows", "index"]
+
 _THRESHOLDS = Rule(
     lambda value: value == "f1" or value.startswith(COSTS), f"f1, or {COSTS} and TRUE>PREDICTED=COST, with commas"
 )
+
+
+_BALANCED = "balanced: rare classes count as much as common ones in the loss."
+_calibrate = partial(declared, False, "At the end, calibrate the probabilities by the validation songs.")
+_thresholds = partial(
+    declared,
+    None,
+    "How the validation songs choose above which probability a class is predicted, with lists of classes or two "
+    "classes: f1. Or what mistakes cost, of any number of classes: cost:TRUE>PREDICTED=5,...",
+    rule=_THRESHOLDS,
+    metavar="f1|cost:...",
+    absent="0.5, or the most probable class",
+    later=True,
+)
+
+
+class _Decides:
+    """What the validation songs decide, whatever learns."""
+
+    __slots__ = ()
+
+    class_weight: ClassWeight
+    calibrate: bool
+    thresholds: str | None
+
+    @property
+    def weighs_costs(self) -> bool:
+        """Whether what costs least is predicted."""
+        return self.thresholds is not None and self.thresholds.startswith(COSTS)
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether probabilities are calibrated: if asked for, and for costs, which are weighed by probabilities."""
+        return self.calibrate or self.weighs_costs
+
+    def _check_costs(self) -> None:
+        if self.weighs_costs and self.class_weight != "none":
+            what = "costs are weighed by how probable the classes are, and class_weight changes these probabilities"
+            raise ModelError(what, place="thresholds", remedy="Leave `class_weight` out: the costs weigh the classes.")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +135,7 @@ AS_THEY_ARE = LabelConfig()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig(LabelConfig):
+class TrainConfig(_Decides, LabelConfig):
     """Options of a training, besides the store, the label and the songs: docs/reference/options.md.
 
     Raises
@@ -118,7 +160,7 @@ class TrainConfig(LabelConfig):
     weight_decay: float = declared(
         0.1, "Of AdamW: share of each weight that a step takes away, times the learning rate.", rule=at_least(0)
     )
-    class_weight: ClassWeight = declared("none", "balanced: rare classes count as much as common ones in the loss.")
+    class_weight: ClassWeight = declared("none", _BALANCED)
     sampling: Sampling = declared(
         "natural",
         "How often songs come in an epoch: natural, all alike; balanced, so that all classes come alike; sqrt, between "
@@ -145,16 +187,8 @@ class TrainConfig(LabelConfig):
     monitor: Monitor = declared(
         "loss", "What of the validation songs is to improve: it chooses the epoch whose weights are kept.", later=True
     )
-    calibrate: bool = declared(False, "At the end, calibrate the probabilities by the validation songs.")
-    thresholds: str | None = declared(
-        None,
-        "How the validation songs choose above which probability a class is predicted, with lists of classes or two "
-        "classes: f1. Or what mistakes cost, of any number of classes: cost:TRUE>PREDICTED=5,...",
-        rule=_THRESHOLDS,
-        metavar="f1|cost:...",
-        absent="0.5, or the most probable class",
-        later=True,
-    )
+    calibrate: bool = _calibrate()
+    thresholds: str | None = _thresholds()
     freeze: str | None = declared(
         None,
         "With a run to start from: what stays as it is there. encoder: only pooling and head learn.",
@@ -180,19 +214,12 @@ class TrainConfig(LabelConfig):
             by = "costs weigh them by their probabilities" if self.weighs_costs else "class_weight does that too"
             what = f"rare classes come more often with {self.sampling}, and {by}"
             raise ModelError(what, place="sampling", remedy="Leave one of the two out.")
-        if self.weighs_costs and self.class_weight != "none":
-            what = "costs are weighed by how probable the classes are, and class_weight changes these probabilities"
-            raise ModelError(what, place="thresholds", remedy="Leave `class_weight` out: the costs weigh the classes.")
+        self._check_costs()
 
     @property
-    def weighs_costs(self) -> bool:
-        """Whether what costs least is predicted."""
-        return self.thresholds is not None and self.thresholds.startswith(COSTS)
-
-    @property
-    def calibrates(self) -> bool:
-        """Whether probabilities are calibrated: if asked for, and for costs, which are weighed by probabilities."""
-        return self.calibrate or self.weighs_costs
+    def model_in_words(self) -> str:
+        """What learns."""
+        return f"{self.encoder} with {self.pooling}"
 
     def encoder_for(self, spec: FeatureSpec) -> str:
         """Return the name of the encoder for windows of a spec."""
@@ -313,3 +340,49 @@ class PretrainConfig(Declared):
         """Return the options that `training` turned into those of a training."""
         own = {name: getattr(training, name) for name in declarations(cls) if name != "projection"}
         return cls(projection=projection, **own)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineConfig(_Decides, LabelConfig):
+    """Options of a baseline, besides the store, the label and the songs: docs/reference/options.md.
+
+    Raises
+    ------
+    ModelError
+        If a value is out of its range.
+    """
+
+    learner: Learner = declared(
+        "auto",
+        "What learns: linear, trees, mean (of the probabilities of both); auto: the one that is best on parts of the "
+        "training songs.",
+    )
+    summaries: SummariesOf = declared(
+        "windows",
+        "What is known of a song: windows, every statistic, from one reading of its windows; index, mean and deviation "
+        "alone, from the index.",
+    )
+    class_weight: ClassWeight = declared("none", _BALANCED)
+    calibrate: bool = _calibrate()
+    thresholds: str | None = _thresholds()
+    seed: int = declared(0, "Decides the split, the trees and the parts.", rule=between(0, 2**32 - 1))
+
+    ERROR: ClassVar[type[UsageError]] = ModelError
+
+    def _check(self) -> None:
+        self._check_costs()
+
+    @property
+    def model_in_words(self) -> str:
+        """What learns."""
+        names = {"linear": "linear model", "trees": "trees", "mean": "mean of a linear model and trees"}
+        of = "song summaries" if self.summaries == "windows" else "mean and deviation"
+        return f"{names.get(self.learner, 'linear model or trees')} on {of}"
+
+    def chooses_by(self, option: str) -> bool:
+        """Return whether an option, by its name, is in use and chooses something by the validation songs."""
+        return bool(getattr(self, option, None))
+
+
+RunConfig: TypeAlias = TrainConfig | BaselineConfig
+"""The options of a run: of a network, or of a baseline."""

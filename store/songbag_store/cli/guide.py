@@ -29,6 +29,7 @@ GUIDE: dict[str, dict[str, str]] = {
     },
     "Train": {
         "split": "songbag split my-store --label label --group artist -o split.parquet",
+        "baseline": "songbag baseline my-store --label label -o my-floor",
         "train": "songbag train my-store --label label -o my-run --epochs 40",
         "pretrain": "songbag pretrain my-store -o my-encoder",
         "cross-validate": "songbag cross-validate my-store --label label --folds 5 -o my-folds",

@@ -13,7 +13,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
-from songbag_store.format.declaration import Rule, at_least
+from songbag_store.format.declaration import Rule, at_least, declarations
 
 T = TypeVar("T")
 
@@ -131,7 +131,7 @@ def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
     """Make a dataclass from the fields of a document; an absent field takes its default, if it has one.
 
     A field may be a JSON type, a `Literal`, `Annotated` with a `Rule`, a list or a mapping of these, or a class with
-    ``from_dict``, which then reads its own fields.
+    ``from_dict``, which then reads its own fields. Of several classes it is the one that has most of the fields.
 
     Raises
     ------
@@ -184,6 +184,10 @@ def _hints(cls: type) -> dict[str, Any]:
 
 
 def _read_field(name: str, value: Any, hint: Any) -> Any:
+    classes = [one for one in get_args(hint) if hasattr(one, "from_dict")]
+    if classes:
+        fields = value if isinstance(value, dict) else {}
+        hint = max(classes, key=lambda one: len(declarations(one).keys() & fields.keys()))
     if not hasattr(hint, "from_dict"):
         if not _fits(value, hint):
             require(False, name, value, _words(hint))

@@ -32,8 +32,10 @@ from songbag_training import TrainConfig, predict, train
 from songbag_training.apply.embed import embed, embedding_spec
 from songbag_training.apply.embedding import EmbeddingWriter, embedding_plan
 from songbag_training.errors import RunNotFound
-from songbag_training.evaluation.score import Piece, SongScorer, stored_pieces, window_times
+from songbag_training.evaluation.predictions import window_times
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.runs.run import Run
+from songbag_training.songs.pieces import Piece, stored_pieces
 from tests.support import objects
 from tests.support.labelled import SPEC
 from tests.support.patience import PATIENCE_S

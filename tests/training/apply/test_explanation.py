@@ -9,8 +9,9 @@ from songbag_store import SongStore
 from songbag_store.windows.spans import Span, Spans
 from songbag_training.apply import explanation
 from songbag_training.apply.explanation import SongExplanation, explain_score
-from songbag_training.evaluation.score import SongScorer, array_pieces, stored_pieces
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.runs.run import Run
+from songbag_training.songs.pieces import array_pieces, stored_pieces
 
 
 @pytest.fixture(scope="module")

@@ -27,12 +27,13 @@ from songbag_training.apply.conversion import write_model
 from songbag_training.apply.export import describe, portable_model
 from songbag_training.cli import commands
 from songbag_training.config import ExportFormat
-from songbag_training.evaluation.score import Piece, SongScorer
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.models.encoders import ENCODERS
 from songbag_training.models.model import song_model
 from songbag_training.models.poolings import POOLINGS
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import save_weights
+from songbag_training.songs.pieces import Piece
 from songbag_training.songs.task import Task
 from tests.support.documents import edit_document
 from tests.support.long import LONG

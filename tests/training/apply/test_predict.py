@@ -25,8 +25,7 @@ from songbag_store.writer import commit_change
 from songbag_training import TrainConfig, predict, train
 from songbag_training.apply.predict import SONGS_AT_ONCE, explain
 from songbag_training.cli import commands
-from songbag_training.evaluation.predictions import windows_schema, windows_table
-from songbag_training.evaluation.score import SongScore
+from songbag_training.evaluation.predictions import SongScore, windows_schema, windows_table
 from songbag_training.runs.run import Run
 from tests.support.audio import chirp, write
 from tests.support.command import songbag

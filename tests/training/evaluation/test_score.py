@@ -9,8 +9,10 @@ import pytest
 from songbag_store import SongStore
 from songbag_store.windows.spans import Spans
 from songbag_training import song_model
-from songbag_training.evaluation.score import Piece, SongScorer, array_pieces, stored_pieces, window_times
+from songbag_training.evaluation.predictions import window_times
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.models.poolings import POOLINGS
+from songbag_training.songs.pieces import Piece, array_pieces, stored_pieces
 from songbag_training.songs.task import Task
 
 TASK = Task(("folk", "jazz", "rock"))

@@ -20,9 +20,10 @@ from songbag_store.words import counted
 from songbag_store.writer import open_for_writing, take_over
 from songbag_training.apply.embedding import EmbeddingWriter, embedding_plan
 from songbag_training.apply.vectors import vector_model, write_vectors
-from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import refuse_other_spec
+from songbag_training.songs.pieces import stored_pieces
 
 _LINE_EVERY = 1000
 

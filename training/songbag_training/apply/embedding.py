@@ -32,7 +32,7 @@ from songbag_store.windows.spill import WindowSpill
 from songbag_store.windows.writer import write_fragment
 from songbag_store.words import counted
 from songbag_store.writer import Committer
-from songbag_training.evaluation.score import Piece
+from songbag_training.songs.pieces import Piece
 from songbag_training.types import FloatArray, Floats
 
 FRAGMENT_BYTES = 384 << 20

@@ -28,10 +28,11 @@ from songbag_training.apply.pieces import SongPiece, deciding_pieces, left_out
 from songbag_training.apply.source import SongAudio, audio_file, stored_audio, write_audio
 from songbag_training.errors import some
 from songbag_training.evaluation.predictions import probability_columns
-from songbag_training.evaluation.score import Piece, SongScorer, stored_pieces
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import refuse_other_spec, require_song
+from songbag_training.songs.pieces import Piece, stored_pieces
 
 CLIP_SUFFIXES = (".flac", ".wav", ".ogg", ".mp3", ".aiff")
 """Suffixes of a clip."""

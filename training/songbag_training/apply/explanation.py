@@ -7,7 +7,8 @@ import dataclasses
 import numpy as np
 
 from songbag_store import FeatureSpec
-from songbag_training.evaluation.score import SongScore, SongScorer, WindowOutputs, window_times
+from songbag_training.evaluation.predictions import SongScore, window_times
+from songbag_training.evaluation.score import SongScorer, WindowOutputs
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, Floats, Ints
 

@@ -38,8 +38,7 @@ from songbag_training.apply.source import (
     stored_songs,
 )
 from songbag_training.config import PredictConfig
-from songbag_training.evaluation.predictions import windows_schema
-from songbag_training.evaluation.score import SongScore, SongScorer, window_times
+from songbag_training.evaluation.predictions import SongScore, window_times, windows_schema
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.run import Run, RunLike
 
@@ -161,6 +160,8 @@ def predict(
         remedy = "Give an `output` in a folder that all workers see under the same name."
         raise UsageError("workers of a cluster need a file to work for", place="scheduler", remedy=remedy)
     run = Run.open(run).allow_encoder(encoder)
+    if explained:
+        run.require_network()
     place = open_source(run.facts, source)
     if isinstance(place, SongStore):
         _refuse_options(config, place)
@@ -238,7 +239,7 @@ class _Work:
     def _predict(self, parts: PredictedParts) -> tuple[Predictor, list[str]]:
         """Predict the songs that no part has; return who did, and what to show of the first ones."""
         facts, explanations = self.run.facts, list[str]()
-        scorer = SongScorer(self.run.load_model(), facts.song_task)
+        scorer = self.run.load_scorer()
 
         def seen(score: SongScore) -> None:
             if len(explanations) < _SONGS_SHOWN:
@@ -286,13 +287,16 @@ def _count(done: Predicted, table: pa.Table) -> None:
 def explain(score: SongScore, facts: RunFacts) -> str:
     """Return in one line the predicted class of a song, and the seconds with most evidence: weight times probability.
 
-    If several classes are predicted, they count together; if none is, the most probable one counts.
+    If several classes are predicted, they count together; if none is, the most probable one counts. A baseline does not
+    tell which seconds decided.
     """
     predicted = facts.song_task.predicted(score.probabilities[None])[0]
     best = np.flatnonzero(predicted).tolist() or [int(score.probabilities.argmax())]
+    named = ", ".join(f"{plain_text(facts.classes[number])} {score.probabilities[number]:.2f}" for number in best)
+    if not len(score.weights):
+        return f"{plain_text(score.song_id)}: {named}"
     evidence = score.weights * score.window_probabilities[:, best].sum(axis=1)
     first = np.argsort(-evidence, kind="stable")[:_WINDOWS_SHOWN]
     starts, ends = window_times(len(score.weights), facts.spec)
     seconds = ", ".join(f"{starts[i]:.1f}-{ends[i]:.1f} s (weight {score.weights[i]:.2f})" for i in first)
-    named = ", ".join(f"{plain_text(facts.classes[number])} {score.probabilities[number]:.2f}" for number in best)
     return f"{plain_text(score.song_id)}: {named}, by {seconds}"

@@ -10,8 +10,13 @@ import pyarrow.compute as pc
 
 from songbag_store import SongStore
 from songbag_training.apply.parts import PredictedParts
-from songbag_training.evaluation.predictions import probability_columns, probability_names, windows_table
-from songbag_training.evaluation.score import SongScore, SongScorer, stored_pieces
+from songbag_training.evaluation.predictions import (
+    Scorer,
+    SongScore,
+    probability_columns,
+    probability_names,
+    windows_table,
+)
 from songbag_training.runs.facts import RunFacts
 from songbag_training.types import Floats
 
@@ -24,7 +29,7 @@ class Predictor:
 
     Parameters
     ----------
-    scorer : SongScorer
+    scorer : Scorer
         Has the model.
     facts : RunFacts
         Of the run.
@@ -37,7 +42,7 @@ class Predictor:
     """
 
     def __init__(
-        self, scorer: SongScorer, facts: RunFacts, parts: PredictedParts, key: Key, seen: Callable[[SongScore], None]
+        self, scorer: Scorer, facts: RunFacts, parts: PredictedParts, key: Key, seen: Callable[[SongScore], None]
     ) -> None:
         self._scorer, self._facts, self._parts, self._key, self._seen = scorer, facts, parts, key, seen
         self.song_ids: pa.ChunkedArray = pa.chunked_array([], pa.string())
@@ -55,7 +60,7 @@ class Predictor:
         ok = rows.filter(pc.equal(rows["status"], "ok"))
         scores: dict[str, Floats] = {}
         with self._parts.adding() as windows:
-            for score in self._scorer.score(stored_pieces(store, ok, self._scorer.chunk_windows)):
+            for score in self._scorer.of_store(store, ok):
                 if windows is not None:
                     windows.add(windows_table(score, self._facts.spec, self._facts.classes))
                 self._seen(score)

@@ -14,12 +14,13 @@ from songbag_store import SongStore
 from songbag_store.progress import Progress, stretch
 from songbag_store.sql.output import writing_table
 from songbag_store.words import counted
-from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.fit.heritage import take_over
 from songbag_training.lineage.parent import Parent
 from songbag_training.models.model import song_model
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import refuse_other_spec
+from songbag_training.songs.pieces import stored_pieces
 from songbag_training.songs.task import Task
 from songbag_training.types import FloatArray
 
@@ -39,7 +40,7 @@ def vector_model(run: Run) -> tuple[keras.Model, Task]:
         return run.load_model(), run.facts.song_task
     run.require_encoder()
     task = Task(("one", "other"))
-    model = song_model(run.facts.spec, task, encoder=run.facts.config.encoder, pooling="mean")
+    model = song_model(run.facts.spec, task, encoder=run.network.encoder, pooling="mean")
     take_over(model, Parent.open(run))
     return model, task
 

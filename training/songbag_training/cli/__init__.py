@@ -9,7 +9,7 @@ from songbag_training.cli.explain import explain
 from songbag_training.cli.pretrain import pretrain
 from songbag_training.cli.review import review
 from songbag_training.cli.run import evaluate, export, info, predict, report, verify
-from songbag_training.cli.train import cross_validate, split, sweep, train
+from songbag_training.cli.train import baseline, cross_validate, split, sweep, train
 from songbag_training.cli.vectors import embed, similar
 
 __all__ = ["commands"]
@@ -18,6 +18,7 @@ commands = typer.Typer()
 for command in (
     train,
     split,
+    baseline,
     cross_validate,
     sweep,
     pretrain,

@@ -6,9 +6,19 @@ import atexit
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from songbag_store.loading import quiet
 from songbag_store.progress import Progress, Silent, stretch
+
+
+def load_scoring(run: Path, progress: Progress | None = None) -> None:
+    """Load what scores songs with the network of a run; a baseline needs nothing."""
+    from songbag_training.runs.run import Run
+
+    if not Run.open(run).facts.is_baseline:
+        with quiet_start(progress):
+            from songbag_training.evaluation import score  # noqa: F401
 
 
 @contextmanager

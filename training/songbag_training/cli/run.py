@@ -14,7 +14,7 @@ from songbag_store.cli.wording import AsOptions
 from songbag_store.progress import shown_on
 from songbag_store.terminal import say
 from songbag_store.words import counted
-from songbag_training.cli.quiet import quiet_start
+from songbag_training.cli.quiet import load_scoring, quiet_start
 from songbag_training.config import ExportFormat, PredictConfig
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
@@ -48,10 +48,11 @@ def evaluate(
 ) -> None:
     """Judge a run: metrics of songs and windows, intervals, the confusion matrix and the surest mistakes."""
     shown = AsOptions(shown_on(sys.stdout), context.command)
-    with quiet_start(shown):
-        from songbag_training.evaluation.display import format_confusion, format_judgement, format_metrics
-        from songbag_training.runs.evaluate import evaluate as evaluate_run
-        from songbag_training.runs.run import Run
+    from songbag_training.evaluation.display import format_confusion, format_judgement, format_metrics
+    from songbag_training.runs.evaluate import evaluate as evaluate_run
+    from songbag_training.runs.run import Run
+
+    load_scoring(run, shown)
     opened = Run.open(run)
     place = at(store or opened.facts.store_location) if store or output is None else None
     result = evaluate_run(
@@ -93,9 +94,10 @@ def predict(
 
     Run it again after an interruption or a crash: what is predicted is not done again.
     """
+    from songbag_training.apply.predict import predict as run_prediction
+
     shown = AsOptions(shown_on(sys.stderr), context.command)
-    with quiet_start():
-        from songbag_training.apply.predict import predict as run_prediction
+    load_scoring(run)
     done = run_prediction(
         run,
         at(source),

@@ -18,7 +18,7 @@ from songbag_store.storage.location import Location
 from songbag_store.terminal import say
 from songbag_store.words import counted
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import AUTO, Cluster, LabelConfig, PretrainConfig, Search, TrainConfig
+from songbag_training.config import AUTO, BaselineConfig, Cluster, LabelConfig, PretrainConfig, Search, TrainConfig
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_unfinished, telling
 
@@ -257,3 +257,27 @@ def _refuse_both(search: Search, config: Given[TrainConfig]) -> None:
         name = text.partition("=")[0].strip().removeprefix("--").replace("-", "_")
         if name in config.fields:
             raise UsageError("is varied, and given as well", place=name, remedy="Leave out one of the two.")
+
+
+@with_location(cache=True)
+@with_options
+@with_folds
+def baseline(
+    context: typer.Context,
+    store: Store,
+    at: At,
+    label: Label,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, or of its folds."),
+    ],
+    where: Where = None,
+    *,
+    dealt: dict[str, Any],
+    config: Given[BaselineConfig],
+) -> None:
+    """Fit a linear model and trees to summaries of songs, in seconds: the floor of every other run."""
+    from songbag_training.fit.baselines.baseline import baseline as run
+
+    progress = AsOptions(shown_on(sys.stdout), context.command)
+    run(at(store), label, output, config.make(), where=where, progress=progress, **dealt)

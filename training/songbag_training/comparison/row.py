@@ -14,7 +14,7 @@ from songbag_store.errors import SongbagError
 from songbag_store.format.document import Count, Digest, Time, parse_document, read_fields, reason
 from songbag_store.storage.files import is_there, read_bounded
 from songbag_store.words import counted
-from songbag_training.config import TrainConfig
+from songbag_training.config import RunConfig, TrainConfig
 from songbag_training.errors import DamagedRun, NewerRun
 from songbag_training.evaluation.headline import headline_names
 from songbag_training.runs.attempt import last_attempt
@@ -46,7 +46,7 @@ class _Listed:
     label: str
     where: str | None
     split_sha256: Digest
-    config: TrainConfig
+    config: RunConfig
     files: dict[str, Digest] | None = None
     replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
     parent: ParentFacts | None = None
@@ -110,7 +110,7 @@ def _of_run(folder: Path, name: str, every: bool) -> RunRow:
     row.settings |= {"features": facts.fingerprint[:_SHOWN_DIGITS], "split": facts.split_sha256[:_SHOWN_DIGITS]}
     if facts.finished_at is None:
         row.state, why = last_attempt(folder) or ("unfinished", "")
-        row.note = ": ".join(filter(None, (_progress(folder, row.state, facts.config.epochs), why)))
+        row.note = ": ".join(filter(None, (_progress(folder, row.state, facts.config), why)))
         row.songs = _n_rows(folder / "split.parquet")
         return row
 
@@ -181,9 +181,9 @@ def waiting_rows(sweep: Path, name: str) -> list[RunRow]:
     return found
 
 
-def _of_validation(found: Sequence[Mapping[str, Any]], config: TrainConfig, every: bool) -> dict[str, Numbers]:
+def _of_validation(found: Sequence[Mapping[str, Any]], config: RunConfig, every: bool) -> dict[str, Numbers]:
     """Return the metrics of the validation songs of a point, under names of their own; of folds their mean."""
-    if not found:
+    if not found or not isinstance(config, TrainConfig):
         return {}
     by, song = judged_by(config)[0], found[0]["song"]
     names = [name for name in song if name != "n"] if every else list(dict.fromkeys([*headline_names(song), by]))
@@ -211,11 +211,14 @@ def _known_fields(path: Path) -> dict[str, Any]:
     return {}
 
 
-def _settings(config: TrainConfig) -> dict[str, Any]:
+def _settings(config: RunConfig) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 
-def _progress(folder: Path, state: str, n_epochs: int) -> str:
+def _progress(folder: Path, state: str, config: RunConfig) -> str:
+    if not isinstance(config, TrainConfig):
+        return ""
+    n_epochs = config.epochs
     done, _ = reached(folder)
     if done >= n_epochs:
         return "only the evaluation is left"

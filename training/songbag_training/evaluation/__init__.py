@@ -7,6 +7,7 @@ __all__ = [
     "headline",
     "intervals",
     "leaks",
+    "learners",
     "metrics",
     "picture",
     "predictions",

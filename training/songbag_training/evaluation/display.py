@@ -23,7 +23,9 @@ def format_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> str:
     subsets = {subset: of for subset, of in metrics.items() if "song" in of}
     names = [name for name in next(iter(subsets.values()))["song"] if name != "n"]
     rows = [(subset, of["song"]) for subset, of in subsets.items()]
-    rows += [(f"{subset}, windows", of["window"]) for subset, of in subsets.items()]
+    rows += [(f"{subset}, windows", of["window"]) for subset, of in subsets.items() if "window" in of]
+    for subset, of in subsets.items():
+        rows += [(f"{subset}, {name}", own) for name, own in of.get("learners", {}).items()]
     rows += [(f"{subset}, labelled", of["window_labels"]) for subset, of in subsets.items() if "window_labels" in of]
     return format_table("", rows, names)
 

@@ -1,18 +1,54 @@
-"""Columns of predictions, and the table of windows."""
+"""What is predicted of a song, the columns of predictions, and the table of windows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from songbag_store import FeatureSpec
+from songbag_store import FeatureSpec, SongStore
+from songbag_training.songs.pieces import Piece
+from songbag_training.songs.task import Task
 from songbag_training.types import Floats
 
-if TYPE_CHECKING:
-    from songbag_training.evaluation.score import SongScore
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SongScore:
+    """Prediction for one song.
+
+    Attributes
+    ----------
+    probabilities : float64, shape (n_classes,)
+    window_probabilities : float64, shape (N, n_classes)
+        Each is what a song of this window alone would have: the temperature of calibration counts here too.
+    weights : float64, shape (N,)
+        How much each window counted in the pooling; they sum to 1. N is 0 for a baseline, which looks at whole songs.
+    of_learners : dict of str to float64 array, shape (n_classes,)
+        Of a baseline: the probabilities of each of its learners.
+    """
+
+    song_id: str
+    probabilities: Floats
+    window_probabilities: Floats
+    weights: Floats
+    of_learners: Mapping[str, Floats] = dataclasses.field(default_factory=dict)
+
+
+class Scorer(Protocol):
+    """What scores whole songs: the network of a run, or a baseline."""
+
+    task: Task
+    chunk_windows: int
+    """Windows that a piece should have."""
+
+    def score(self, pieces: Iterable[Piece]) -> Iterator[SongScore]:
+        """Score songs one after the other; all pieces of a song come before those of the next."""
+
+    def of_store(self, store: SongStore, songs: pa.Table) -> Iterator[SongScore]:
+        """Score songs of a store, given as rows of its index, in their order."""
 
 
 def probability_names(classes: Sequence[str]) -> list[str]:
@@ -33,9 +69,13 @@ def windows_schema(classes: Sequence[str]) -> pa.Schema:
 
 def windows_table(score: SongScore, spec: FeatureSpec, classes: Sequence[str]) -> pa.Table:
     """Return the windows of a song as a table. Their weights sum to 1."""
-    from songbag_training.evaluation.score import window_times  # it loads Keras, which a page does not need
-
     n_windows = len(score.weights)
     starts, ends = window_times(n_windows, spec)
     own = [pa.repeat(score.song_id, n_windows), np.arange(n_windows, dtype=np.int32), starts, ends, score.weights]
     return pa.table([*own, *score.window_probabilities.T], schema=windows_schema(classes))
+
+
+def window_times(n_windows: int, spec: FeatureSpec) -> tuple[Floats, Floats]:
+    """Return start and end of each window of a song, in seconds, shape (N,)."""
+    starts = np.arange(n_windows, dtype=np.float64) * (spec.window_hop_samples / spec.sample_rate_hz)
+    return starts, starts + np.float64(spec.window_samples / spec.sample_rate_hz)

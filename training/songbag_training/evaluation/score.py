@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,45 +12,15 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from songbag_store import FeatureSpec, SongStore
-from songbag_store.types import StoredWindows
-from songbag_store.windows.reader import Pending
-from songbag_store.windows.spans import Span, Spans
+from songbag_store import SongStore
+from songbag_training.evaluation.predictions import SongScore
+from songbag_training.songs.pieces import Piece, stored_pieces
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, FloatArray, Floats
 
 _CHUNK_WINDOWS = 512
 _CHUNK_VALUES = 1_500_000
-_READ_AHEAD_CHUNKS = 4
 _POOLED_VALUES = 4_000_000
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive windows of a song; `last` if no more windows of this song follow."""
-
-    song_id: str
-    windows: StoredWindows
-    last: bool
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SongScore:
-    """Prediction of the network for one song.
-
-    Attributes
-    ----------
-    probabilities : float64, shape (n_classes,)
-    window_probabilities : float64, shape (N, n_classes)
-        Each is what a song of this window alone would have: the temperature of calibration counts here too.
-    weights : float64, shape (N,)
-        How much each window counted in the pooling; they sum to 1.
-    """
-
-    song_id: str
-    probabilities: Floats
-    window_probabilities: Floats
-    weights: Floats
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,6 +94,10 @@ class SongScorer:
         """
         for score, _ in self.scored(pieces):
             yield score
+
+    def of_store(self, store: SongStore, songs: pa.Table) -> Iterator[SongScore]:
+        """Score songs of a store, given as rows of its index, in their order."""
+        return self.score(stored_pieces(store, songs, self.chunk_windows))
 
     def scored(self, pieces: Iterable[Piece]) -> Iterator[tuple[SongScore, WindowOutputs]]:
         """Score songs as `score` does, and yield with each what `without` takes."""
@@ -215,46 +188,3 @@ def _behind_encoder(network: keras.Model) -> keras.Model:
     windows = keras.Input((embeddings.shape[-1], 1), dtype="float32")
     flat = keras.layers.Reshape((embeddings.shape[-1],))(windows)
     return keras.Model(windows, [flat, network.get_layer("head")(flat)])
-
-
-def stored_pieces(store: SongStore, songs: pa.Table, chunk_windows: int) -> Iterator[Piece]:
-    """Read songs of a store in pieces of at most `chunk_windows`, and read some pieces ahead.
-
-    Raises
-    ------
-    songbag_store.errors.DamagedStore
-        If windows are missing or damaged.
-    """
-    under_way: deque[tuple[Span, bool, Pending]] = deque()
-    ahead = 0
-    for span, last in _cut(Spans.of(songs), chunk_windows):
-        under_way.append((span, last, store.inside.reader.read(span)))
-        ahead += span.n_windows
-        while ahead > _READ_AHEAD_CHUNKS * chunk_windows:
-            first, ends, pending = under_way.popleft()
-            ahead -= first.n_windows
-            yield Piece(first.song_id, pending.result(), ends)
-    for first, ends, pending in under_way:
-        yield Piece(first.song_id, pending.result(), ends)
-
-
-def _cut(spans: Iterable[Span], longest: int) -> Iterator[tuple[Span, bool]]:
-    """Cut spans into spans of at most `longest` windows; yield with each whether it ends a song."""
-    for span in spans:
-        for first in range(0, span.n_windows, longest):
-            length = min(longest, span.n_windows - first)
-            cut = span._replace(row_start=span.row_start + first, n_windows=length)
-            yield cut, first + length == span.n_windows
-
-
-def array_pieces(song_id: str, windows: StoredWindows, chunk_windows: int) -> Iterator[Piece]:
-    """Copy the windows of one song, shape (N, C, T), in memory or mapped, in pieces."""
-    for first in range(0, len(windows), chunk_windows):
-        piece = np.array(windows[first : first + chunk_windows])
-        yield Piece(song_id, piece, first + len(piece) == len(windows))
-
-
-def window_times(n_windows: int, spec: FeatureSpec) -> tuple[Floats, Floats]:
-    """Return start and end of each window of a song, in seconds, shape (N,)."""
-    starts = np.arange(n_windows, dtype=np.float64) * (spec.window_hop_samples / spec.sample_rate_hz)
-    return starts, starts + np.float64(spec.window_samples / spec.sample_rate_hz)

@@ -1,3 +1,3 @@
-"""Training: one run, its resumption, cross-validation."""
+"""Training: one run, its resumption, cross-validation, baselines."""
 
-__all__ = ["cross_validation", "heritage", "material", "pretraining", "train", "trial", "trials"]
+__all__ = ["cross_validation", "decision", "heritage", "material", "pretraining", "record", "train", "trial", "trials"]

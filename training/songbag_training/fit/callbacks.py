@@ -18,13 +18,14 @@ from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
-from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.fit.material import Material
 from songbag_training.models.contrast import ContrastLoss, told_apart
 from songbag_training.runs.checkpoints import NAME, Reached, load_checkpoint, save_checkpoint
 from songbag_training.runs.history import MONITORED, History
 from songbag_training.runs.weights import save_weights
 from songbag_training.songs.bags import BagDataset
+from songbag_training.songs.pieces import stored_pieces
 
 _PLAIN_LINES = 8
 

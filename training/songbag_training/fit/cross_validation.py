@@ -16,7 +16,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,26 +25,26 @@ import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.loading import quiet
 from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, replacing, write_whole
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.config import Cluster, TrainConfig, is_plug_in
+from songbag_training.config import BaselineConfig, Cluster, RunConfig, TrainConfig, is_plug_in
 from songbag_training.evaluation.display import format_table
 from songbag_training.evaluation.headline import headline, small_notes
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, leak_lines, without_suspects
 from songbag_training.evaluation.metrics import class_metrics, song_metrics
 from songbag_training.evaluation.predictions import probability_names
-from songbag_training.fit.train import refuse_others
-from songbag_training.fit.trial import Trial
-from songbag_training.fit.trials import There, workplace
+from songbag_training.fit.baselines.learner import learn_folds
+from songbag_training.fit.material import check_thresholds
 from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.pages.run import add_page
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION
-from songbag_training.runs.interruption import refuse_unfinished, telling, ways_on
+from songbag_training.runs.interruption import refuse_others, refuse_unfinished, telling, ways_on
 from songbag_training.runs.overlap import inherited_suspects
 from songbag_training.runs.plan import Plan, sweep_of
 from songbag_training.runs.run import Run, RunLike
@@ -56,6 +56,9 @@ from songbag_training.splits.groups import find_units
 from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split, SplitLike, check_trainable
 from songbag_training.types import Bools, Floats, Ints, Targets
+
+if TYPE_CHECKING:
+    from songbag_training.fit.trial import Trial
 
 DEFAULT_FOLDS = 5
 
@@ -95,7 +98,7 @@ def cross_validate(
     store: StoreLike,
     label: str,
     output: str | Path,
-    config: TrainConfig = _DEFAULTS,
+    config: RunConfig = _DEFAULTS,
     *,
     folds: int | None = None,
     fold_column: str | None = None,
@@ -125,7 +128,7 @@ def cross_validate(
         Column of the index with the labels.
     output : str or pathlib.Path
         Folder of the cross-validation: new, empty, or left by the same call.
-    config : TrainConfig
+    config : TrainConfig or BaselineConfig
         How each fold is trained; the seed also makes the folds.
     folds : int, optional
         How many folds to make; by default 5.
@@ -167,7 +170,8 @@ def cross_validate(
             opened = SongStore.open(opened, snapshot=begun.snapshot)
         opened = opened.remembering(cluster.memory_bytes)
         parent = None if from_run is None else Parent.open(from_run)
-        encoder = encoder_of(parent, config, opened, resumed=False)
+        if isinstance(config, TrainConfig):
+            config = dataclasses.replace(config, encoder=encoder_of(parent, config, opened, resumed=False))
         folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
         choice = choose_split(
             opened,
@@ -184,7 +188,8 @@ def cross_validate(
             progress=progress,
         )
         labels, made = choice.labels, choice.split
-        config = dataclasses.replace(config, **made.reading.to_dict(), encoder=encoder)
+        config = dataclasses.replace(config, **made.reading.to_dict())
+        check_thresholds(config, labels.task)
         trainings = [fold_split(made, name, labels, label, config) for name in made.names]
         plan = Plan(
             store_uuid=opened.uuid,
@@ -223,6 +228,12 @@ def _train_folds(
     progress.note(f"{n_songs} of {n_classes} in {counted(len(trainings), 'fold')}")
     for note in choice.notes:
         progress.note(note)
+    if isinstance(plan.config, BaselineConfig):
+        learn_folds(folder, store, plan, labels, trainings, progress)
+        return sum_up(folder, plan, choice, progress)
+    with quiet():  # it loads TensorFlow, which a baseline does not need
+        from songbag_training.fit.trials import There, workplace
+
     trials = fold_trials(plan, trainings)
     titles = {
         trial.folder: f"fold {number} of {len(trials)}, {name!r}"
@@ -244,13 +255,15 @@ def _train_folds(
 
 def fold_trials(plan: Plan, trainings: Sequence[Split], within: str = "") -> list[Trial]:
     """Return the training of each fold, in the order of the folds; `within` is the folder of the cross-validation."""
+    from songbag_training.fit.trial import Trial
+
     return [
         Trial(
             folder=f"{within}fold-{number}",
             label=plan.label,
             where=plan.where,
             split=split,
-            config=plan.config,
+            config=plan.network,
             parent=plan.parent,
         )
         for number, split in enumerate(trainings, 1)
@@ -298,7 +311,7 @@ def resume_cross_validation(
         If the store is another one, or the encoder was not allowed.
     """
     plan = Plan.open(Path(output))
-    own = plan.config.encoder
+    own = plan.network.encoder
     if is_plug_in(own) and encoder != own:
         what = f"its encoder is {own!r}, code from outside songbag, which is not run unasked"
         raise UsageError(what, place=str(output), remedy=f"If you trust it, allow it by its name: `encoder='{own}'`.")
@@ -306,7 +319,7 @@ def resume_cross_validation(
         store,
         plan.label,
         output,
-        plan.config,
+        plan.network,
         split=Path(output) / _SPLIT,
         where=plan.where,
         from_run=Parent.again(plan.parent).folder if plan.parent else None,
@@ -325,7 +338,7 @@ def refuse_contradictions(folder: Path, given: Mapping[str, Any]) -> None:
 
 
 def fold_split(
-    split: Split, name: str, labels: Labels, label: str, config: TrainConfig, *, validates: bool = False
+    split: Split, name: str, labels: Labels, label: str, config: RunConfig, *, validates: bool = False
 ) -> Split:
     """Return the split of one fold's training, with validation songs where something is to be chosen by them."""
     training = split.fold(name)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import keras
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from songbag_store.progress import Progress
 from songbag_store.terminal import plain_text
 from songbag_store.words import counted
+from songbag_training.config import RunConfig
 from songbag_training.evaluation.calibration import fit_temperature, scale
-from songbag_training.evaluation.score import SongScorer, stored_pieces
 from songbag_training.evaluation.thresholds import FEWEST, with_best_f1
-from songbag_training.fit.material import Material
 from songbag_training.runs.run import Run
 from songbag_training.runs.weights import save_weights
 from songbag_training.songs.costs import with_costs
+from songbag_training.songs.task import Task
+from songbag_training.types import Floats, Targets
+
+if TYPE_CHECKING:
+    import keras
+
+    from songbag_training.fit.material import Material
 
 _NAMES_SHOWN = 8
 
@@ -31,6 +38,8 @@ def decide(run: Run, material: Material, model: keras.Model, progress: Progress)
     progress : Progress
         Where to say what was decided.
     """
+    from songbag_training.evaluation.score import SongScorer  # it loads TensorFlow, which a baseline does not need
+
     config, task = material.config, material.labels.task
     if not (config.calibrates or config.thresholds):
         return
@@ -38,15 +47,25 @@ def decide(run: Run, material: Material, model: keras.Model, progress: Progress)
     temperature = model.get_layer("pooling").temperature
     # Weights from an interrupted end of this training may be calibrated already.
     temperature.assign(np.ones(1, np.float32))
-    scorer = SongScorer(model, task)
-    scores = scorer.score(stored_pieces(material.store, songs, scorer.chunk_windows))
+    scores = SongScorer(model, task).of_store(material.store, songs)
     probabilities = np.array([score.probabilities for score in scores])
     if config.calibrates:
-        found = fit_temperature(task, true, probabilities)
+        found = temperature_of(task, true, probabilities, progress)
         temperature.assign(np.full(1, found, np.float32))
         save_weights(model, run.weights_path)
-        progress.note(f"temperature {found:.2f}: log loss of the validation songs is lowest there")
         probabilities = scale(task, probabilities, found)
+    run.predict_by(rule_of(config, task, true, probabilities, progress))
+
+
+def temperature_of(task: Task, true: Targets, probabilities: Floats, progress: Progress) -> float:
+    """Return the temperature that suits the validation songs, and say it."""
+    found = fit_temperature(task, true, probabilities)
+    progress.note(f"temperature {found:.2f}: log loss of the validation songs is lowest there")
+    return found
+
+
+def rule_of(config: RunConfig, task: Task, true: Targets, probabilities: Floats, progress: Progress) -> Task:
+    """Return the task with the costs, or the thresholds that suit the validation songs, and say them."""
     if config.weighs_costs:
         task = with_costs(task, config.thresholds or "")
         progress.note(f"least expected cost: predicted is {task.rule}")
@@ -56,4 +75,4 @@ def decide(run: Run, material: Material, model: keras.Model, progress: Progress)
         if few:
             named = ", ".join(map(plain_text, few[:_NAMES_SHOWN])) + ", ..." * (len(few) > _NAMES_SHOWN)
             progress.note(f"note: fewer than {FEWEST} validation songs have, or lack, these classes, so 0.5: {named}")
-    run.predict_by(task)
+    return task

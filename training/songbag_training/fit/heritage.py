@@ -46,7 +46,7 @@ def take_over(model: keras.Model, parent: Parent) -> None:
         shapes = [str(own[name][0]) if name in own else "not there" for own in (held, wanted)]
         what = f"its weight {name!r} is {shapes[0]} in the run to start from, and {shapes[1]} now"
         remedy = "Start from a run that was made with the encoder as it is now."
-        raise ModelError(what, place=f"encoder {parent.facts.config.encoder!r}", remedy=remedy)
+        raise ModelError(what, place=f"encoder {parent.facts.network(parent.folder).encoder!r}", remedy=remedy)
     for name, tensor in taken.items():
         if not np.isfinite(tensor).all():
             raise DamagedRun(f"the weights {name!r} are not all finite numbers", place=str(path))

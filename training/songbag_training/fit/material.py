@@ -1,4 +1,4 @@
-"""What a training is made of: songs with labels, their split and the spread of their features. No TensorFlow here."""
+"""What a training is made of: songs with labels, and their split. No TensorFlow here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
-from songbag_training.config import TrainConfig
+from songbag_store.words import counted
+from songbag_training.config import RunConfig, TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.songs.costs import with_costs
@@ -120,15 +121,20 @@ def prepare(
     )
     labels, chosen = choice.labels, choice.split
     config = dataclasses.replace(config, **chosen.reading.to_dict(), encoder=encoder)
-    for option in ("early_stopping", "calibrate", "thresholds", "monitor"):
-        if config.chooses_by(option) and not chosen.counts()["validation"]:
-            what = "the split has no validation songs, which this option needs"
-            raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
+    require_validation(config, chosen)
     _check_monitor(config, labels, chosen)
-    _check_thresholds(config, labels.task)
+    check_thresholds(config, labels.task)
     ids = labels.songs["song_id"].take(chosen.rows_of("train"))
     scaling = scaling_statistics(store, ids) if parent is None else None
     return Material(store, label, where, labels, chosen, scaling, config, choice.notes, parent)
+
+
+def require_validation(config: RunConfig, split: Split) -> None:
+    """Refuse an option that chooses by the validation songs, if the split has none."""
+    for option in ("early_stopping", "calibrate", "thresholds", "monitor"):
+        if config.chooses_by(option) and not split.counts()["validation"]:
+            what = "the split has no validation songs, which this option needs"
+            raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
 
 
 def _check_monitor(config: TrainConfig, labels: Labels, split: Split) -> None:
@@ -142,10 +148,20 @@ def _check_monitor(config: TrainConfig, labels: Labels, split: Split) -> None:
         raise UsageError(what, place="monitor", remedy="Monitor another metric, or give another split.")
 
 
-def _check_thresholds(config: TrainConfig, task: Task) -> None:
+def check_thresholds(config: RunConfig, task: Task) -> None:
     """Refuse costs that are not those of the classes, and F1 where it cannot choose."""
     if config.weighs_costs:
         with_costs(task, config.thresholds or "")
     elif config.thresholds and not task.several and len(task.classes) > 2:
         what = f"a song is of one of {len(task.classes)} classes; f1 is for two classes, or for lists of classes"
         raise UsageError(what, place="thresholds", remedy="Give costs, cost:TRUE>PREDICTED=COST, or leave it out.")
+
+
+def note_songs(labels: Labels, split: Split, notes: Sequence[str], progress: Progress) -> None:
+    """Say how many songs there are in each subset, and what is to be said about the split."""
+    subsets = ", ".join(f"{n:,} {subset}" for subset, n in split.counts().items())
+    progress.note(f"{counted(len(split.song_ids), 'song')} of {counted(len(labels.classes), 'class')}: {subsets}")
+    if split.group:
+        progress.note(f"songs of the same {' or '.join(split.group)} stay in one subset")
+    for note in notes:
+        progress.note(note)

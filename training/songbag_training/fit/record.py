@@ -1,15 +1,13 @@
-"""What a run records of how it was made."""
+"""What a run records of how it was made. TensorFlow is loaded only for a network."""
 
 from __future__ import annotations
 
 import platform
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from types import ModuleType
 from typing import Any
-
-import keras
-import numpy as np
-import tensorflow as tf
 
 import songbag_store
 from songbag_store import SongStore
@@ -19,11 +17,22 @@ from songbag_store.progress import Progress
 from songbag_training.fit.material import Material
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.run import Run
+from songbag_training.splits.split import Split
 
 
 def facts_of(material: Material, **others: Any) -> RunFacts:
-    """Return the facts of a new run; `others` are those that depend on the task."""
-    store = material.store
+    """Return the facts of a new run of a network; `others` are those that depend on the task."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    others |= {"label": material.label, "where": material.where, "config": material.config}
+    others["parent"] = material.parent.recorded if material.parent else None
+    return new_facts(material.store, material.split, (keras, tf, np), **others)
+
+
+def new_facts(store: SongStore, split: Split, libraries: Sequence[ModuleType], **others: Any) -> RunFacts:
+    """Return the facts of a new run; `others` are those that do not follow from its store and its split."""
     return RunFacts(
         run_id=uuid.uuid4().hex,
         created_at=now(),
@@ -33,14 +42,10 @@ def facts_of(material: Material, **others: Any) -> RunFacts:
         snapshot_sha256=store.inside.state.sha256,
         spec=store.spec,
         fingerprint=store.spec.fingerprint,
-        label=material.label,
-        where=material.where,
-        split_sha256=material.split.digest,
-        config=material.config,
-        parent=material.parent.recorded if material.parent else None,
+        split_sha256=split.digest,
         versions={
             "songbag": songbag_store.__version__,
-            **{library.__name__: library.__version__ for library in (keras, tf, np)},
+            **{library.__name__: library.__version__ for library in libraries},
             "python": platform.python_version(),
         },
         **others,

@@ -12,7 +12,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from songbag_store.errors import UsageError
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
@@ -20,10 +19,11 @@ from songbag_store.words import counted
 from songbag_training.config import TrainConfig
 from songbag_training.evaluation.headline import cross_validation_hint, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.fit.decision import decide
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.heritage import beginning
-from songbag_training.fit.material import Material, prepare
+from songbag_training.fit.material import Material, note_songs, prepare
 from songbag_training.fit.pretraining import go_on_pretraining
 from songbag_training.fit.record import facts_of, now, pin
 from songbag_training.lineage.extension import extend, longer, require_state
@@ -32,12 +32,12 @@ from songbag_training.runs import checkpoints
 from songbag_training.runs.attempt import attempt, refuse_running
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.evaluate import judge_split
-from songbag_training.runs.interruption import refuse_unfinished, telling
+from songbag_training.runs.interruption import refuse_others, refuse_unfinished, telling
 from songbag_training.runs.plan import sweep_of
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights
-from songbag_training.splits.split import Split, SplitLike
+from songbag_training.splits.split import SplitLike
 
 _DEFAULTS = TrainConfig()
 
@@ -136,7 +136,7 @@ def train_on(
 
     With `until` it stops after so many epochs: finished if it `ends`, else ready to go on.
     """
-    _note_songs(material, progress)
+    note_songs(material.labels, material.split, material.notes, progress)
     # Options that do not fit are refused before the folder is made.
     task = material.labels.task
     facts = facts_of(material, classes=list(task.classes), task=task.name)
@@ -204,16 +204,17 @@ def go_on(
 ) -> Run:
     """Go on with a training; see `resume` and `train_on`."""
     facts, split = run.facts, run.split()
-    more = None if epochs == facts.config.epochs else epochs
+    own = run.network
+    more = None if epochs == own.epochs else epochs
     if facts.finished_at is not None and more is None:
         what = f"the training of this run was finished at {facts.finished_at}"
         progress.note(f"{what}: nothing is left to resume: {run.folder}")
         return run
     refuse_running(run.folder)
     if more is not None and facts.finished_at is None:
-        refuse_others({"epochs": more}, {"epochs": facts.config.epochs})
+        refuse_others({"epochs": more}, {"epochs": own.epochs})
     run.allow_encoder(encoder).require_encoder()
-    config = facts.config if more is None else longer(run, more)
+    config = own if more is None else longer(run, more)
     require_state(run)
     opened = open_store(facts, store)
     if facts.pretraining is not None:
@@ -248,17 +249,8 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
     if facts.finished_at is not None:
         # It may have more epochs, see `resume`.
         given = {name: value for name, value in given.items() if name != "epochs"}
-    fields = dataclasses.asdict(facts.config) | dict(facts.pretraining or {})
+    fields = dataclasses.asdict(run.network) | dict(facts.pretraining or {})
     refuse_others(given, own | fields)
-
-
-def refuse_others(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Refuse options that are not those of what is resumed; a split is compared by its digest."""
-    for name, value in given.items():
-        if own[name] != (Split.read(value).digest if name == "split" else value):
-            what = f"is {value!s}, but it was begun with {own[name]!s}"
-            remedy = "What is resumed keeps its own options: leave this one out, or choose another `output`."
-            raise UsageError(what, place=name, remedy=remedy)
 
 
 def _repeatable_model(material: Material) -> keras.Model:
@@ -300,7 +292,8 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.weights_path, run.weights_fault)
     decide(run, material, scored, progress)
-    return judge_split(run, material.store, scored, tested=sweep_of(run.folder) is None).metrics
+    scorer = SongScorer(scored, run.facts.song_task)
+    return judge_split(run, material.store, scorer, tested=sweep_of(run.folder) is None).metrics
 
 
 def tell_held_out(run: Run, progress: Progress) -> None:
@@ -321,13 +314,3 @@ def tell_held_out(run: Run, progress: Progress) -> None:
         progress.note(line)
     if not is_fold:
         add_page(run.folder, progress)
-
-
-def _note_songs(material: Material, progress: Progress) -> None:
-    labels, split = material.labels, material.split
-    subsets = ", ".join(f"{n:,} {subset}" for subset, n in split.counts().items())
-    progress.note(f"{counted(len(split.song_ids), 'song')} of {counted(len(labels.classes), 'class')}: {subsets}")
-    if split.group:
-        progress.note(f"songs of the same {' or '.join(split.group)} stay in one subset")
-    for note in material.notes:
-        progress.note(note)

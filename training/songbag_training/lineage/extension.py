@@ -24,7 +24,7 @@ def longer(run: Run, epochs: int) -> TrainConfig:
     DamagedRun
         If the state is not what songbag wrote.
     """
-    config, path = run.facts.config, run.folder / NAME
+    config, path = run.network, run.folder / NAME
     asked = dataclasses.replace(config, epochs=epochs)
     if not is_there(path):
         what = f"this run kept no state of its training to go on from (no {NAME})"

@@ -97,7 +97,7 @@ class Parent:
             If another encoder is asked for, or its encoder is code from outside songbag that was not named.
         """
         refuse_other_spec(self.facts, store)
-        own = self.facts.config.encoder
+        own = self.facts.network(self.folder).encoder
         if config.encoder == own:
             return own
         if config.encoder != AUTO:

@@ -95,9 +95,9 @@ def _lead(facts: dict[str, Any]) -> str:
         return ""
     songs, n_classes = sum(facts["songs"].values()), len(facts["classes"])
     told = f"{counted(songs, 'song')} of {counted(n_classes, 'class')}"
-    text = f"Learns {facts['label']!r}: {told}, {facts['encoder']} with"
+    text = f"Learns {facts['label']!r}: {told}, {facts['model']}"
     begun = facts["created_at"][:16].replace("T", " ")
-    return f"{text} {facts['pooling']}. {facts['state'].capitalize()}, begun {begun} UTC."
+    return f"{text}. {facts['state'].capitalize()}, begun {begun} UTC."
 
 
 def _details(

@@ -12,11 +12,12 @@ from songbag_store import SongStore
 from songbag_store.format.index import PLACE_COLUMNS
 from songbag_store.progress import Progress, stretch
 from songbag_store.words import counted
-from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.review.doubts import refuse_lists
 from songbag_training.runs.run import Run
 from songbag_training.runs.store import refuse_other_spec
 from songbag_training.songs.columns import is_list, known_values
+from songbag_training.songs.pieces import stored_pieces
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, FloatArray, Floats, Ints
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 
@@ -22,6 +21,9 @@ from songbag_training.errors import DamagedRun
 from songbag_training.runs.history import COLUMNS, Row
 from songbag_training.runs.seals import TENSORS_SEAL, tensors_fault
 from songbag_training.runs.weights import opened_tensors, outline_of, read_tensors, save_tensors
+
+if TYPE_CHECKING:
+    import keras
 
 NAME = "checkpoint.safetensors"
 

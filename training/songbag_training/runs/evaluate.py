@@ -10,12 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from songbag_store import SongStore
+from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import UsageError
 from songbag_store.format.index import CONTENT, PLACE_COLUMNS
 from songbag_store.progress import Progress, shown_on
@@ -30,10 +29,16 @@ from songbag_training.config import LabelConfig
 from songbag_training.errors import DamagedRun, LabelError, some
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, without_suspects
+from songbag_training.evaluation.learners import judge_learners
 from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
 from songbag_training.evaluation.picture import draw_confusion
-from songbag_training.evaluation.predictions import probability_columns, windows_schema, windows_table
-from songbag_training.evaluation.score import SongScorer, stored_pieces
+from songbag_training.evaluation.predictions import (
+    Scorer,
+    SongScore,
+    probability_columns,
+    windows_schema,
+    windows_table,
+)
 from songbag_training.evaluation.window_labels import LABELLED, LabelledWindows
 from songbag_training.evaluation.window_metrics import WindowMetrics
 from songbag_training.runs.overlap import inherited_suspects, known_songs
@@ -45,7 +50,7 @@ from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.groups import find_units, likely_groups
 from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split
-from songbag_training.types import Floats, Ints
+from songbag_training.types import Floats, Ints, Targets
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -57,7 +62,8 @@ class Evaluation(Shown):
     metrics : dict
         The content of `metrics.json`, for each subset (train, validation, test, or all songs of another store):
         ``song`` and ``window``, see `song_metrics` (a window is right if its answer is the label of the song), and, if
-        there are segments, ``window_labels``, of the windows that these label;
+        there are segments, ``window_labels``, of the windows that these label; of a baseline ``learners`` instead of
+        windows;
         ``intervals``, see `evaluation.intervals`, and ``without_interval``, why a metric has none; ``classes``,
         precision, recall and F1 of each; ``mistakes``, the surest first; and, if there are any, ``suspected_leaks``,
         see `evaluation.leaks`. Also ``snapshot``: uuid of the store, number and digest of the snapshot.
@@ -130,24 +136,24 @@ def evaluate(
         if (label, label_separator, snapshot) != (None, None, None):
             what = "the songs, labels and snapshot of a run are its own"
             raise UsageError(what, place="evaluate", remedy="Give `store` and `output` to judge it by other songs.")
-        return judge_split(run, open_store(run.facts, store), run.load_model())
+        return judge_split(run, open_store(run.facts, store), run.load_scorer())
     if store is None:
         raise UsageError("no store is given to judge by", place="output", remedy="Give `store` as well.")
     asked = LabelConfig(label_separator=label_separator)
     return _judge_elsewhere(run, SongStore.open(store), Path(output), label, asked, progress or shown_on(sys.stdout))
 
 
-def judge_split(run: Run, store: SongStore, model: keras.Model, *, tested: bool = True) -> Evaluation:
-    """Judge a run by the songs of its split, with its model at hand; see `evaluate`.
+def judge_split(run: Run, store: SongStore, scorer: Scorer, *, tested: bool = True) -> Evaluation:
+    """Judge a run by the songs of its split, with what scores its songs at hand; see `evaluate`.
 
     Without `tested` its test songs are left out: they are not read, and the validation songs are what is judged.
     """
     with run.replacing_results() as folder:
         split = run.split()
         if not tested:
-            return _judge(run, store, split.without("test"), model, folder, {})
+            return _judge(run, store, split.without("test"), scorer, folder, {})
         suspects = _suspects(split, store) | inherited_suspects(run, split)
-        return _judge(run, store, split, model, folder, suspects)
+        return _judge(run, store, split, scorer, folder, suspects)
 
 
 def _suspects(split: Split, store: SongStore) -> dict[str, Ints]:
@@ -173,7 +179,7 @@ def _judge_elsewhere(
     known = dataclasses.replace(_known(labels, column, task.classes, progress), group=run.split().group)
     suspects = known_songs(run, store, known, progress)
     claim_folder(output)
-    return _judge(run, store, known, run.load_model(), output, suspects)
+    return _judge(run, store, known, run.load_scorer(), output, suspects)
 
 
 def _refuse_other_task(labels: Labels, column: str, task: Task) -> None:
@@ -214,7 +220,7 @@ def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progre
 
 
 def _judge(
-    run: Run, store: SongStore, songs: Split, model: keras.Model, folder: Path, suspects: Mapping[str, Ints]
+    run: Run, store: SongStore, songs: Split, scorer: Scorer, folder: Path, suspects: Mapping[str, Ints]
 ) -> Evaluation:
     """Score songs, and write metrics, predictions, windows and confusion matrix into a folder.
 
@@ -229,17 +235,13 @@ def _judge(
     if not rows_of.get("test", True):
         del rows_of["test"]  # they were left out
     probabilities = np.empty((len(true), len(task.classes)))
-    windows = {subset: WindowMetrics(task) for subset in rows_of}
-    scorer = SongScorer(model, task)
     places, group = _places_of(store, songs)
-    labelled = LabelledWindows(task, store.spec, places)
     units = find_units(places, group, list(songs.copies().values()))
-    with writing_table(folder / "windows.parquet", windows_schema(task.classes)) as writer:
-        for row, score in enumerate(scorer.score(stored_pieces(store, places, scorer.chunk_windows))):
-            probabilities[row] = score.probabilities
-            windows[songs.subsets[row]].add(true[row : row + 1], score.window_probabilities)
-            labelled.add(row, songs.subsets[row], score.window_probabilities)
-            writer.add(windows_table(score, store.spec, task.classes))
+    scores = scorer.of_store(store, places)
+    if run.facts.is_baseline:
+        further = judge_learners(task, true, rows_of, probabilities, scores)
+    else:
+        further = _judge_windows(task, store.spec, songs, places, true, probabilities, scores, folder)
     _write_predictions(folder, task, songs, probabilities)
     metrics: dict[str, dict[str, Any]] = {}
     for subset, rows in rows_of.items():
@@ -249,8 +251,7 @@ def _judge(
             of_classes[name] |= ends
         metrics[subset] = {
             "song": song_metrics(task, own, shares),
-            "window": windows[subset].metrics(),
-            **labelled.metrics(subset),
+            **further[subset],
             "intervals": intervals.ends,
             "without_interval": intervals.reasons,
             "classes": of_classes,
@@ -269,6 +270,28 @@ def _judge(
     metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.inside.state.sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
     return Evaluation(metrics, judged, confusion)
+
+
+def _judge_windows(
+    task: Task,
+    spec: FeatureSpec,
+    songs: Split,
+    places: pa.Table,
+    true: Targets,
+    probabilities: Floats,
+    scores: Iterator[SongScore],
+    folder: Path,
+) -> dict[str, dict[str, Any]]:
+    """Fill in the probabilities of songs and write their windows; return the metrics of windows of each subset."""
+    windows = {subset: WindowMetrics(task) for subset in songs.counts()}
+    labelled = LabelledWindows(task, spec, places)
+    with writing_table(folder / "windows.parquet", windows_schema(task.classes)) as writer:
+        for row, score in enumerate(scores):
+            probabilities[row] = score.probabilities
+            windows[songs.subsets[row]].add(true[row : row + 1], score.window_probabilities)
+            labelled.add(row, songs.subsets[row], score.window_probabilities)
+            writer.add(windows_table(score, spec, task.classes))
+    return {subset: {"window": own.metrics(), **labelled.metrics(subset)} for subset, own in windows.items()}
 
 
 def _places_of(store: SongStore, songs: Split) -> tuple[pa.Table, list[str]]:

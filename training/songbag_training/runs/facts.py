@@ -12,7 +12,7 @@ from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
 from songbag_store.format.document import LATER, Count, Digest, Identifier, Ordinal, Time, require
 from songbag_store.storage.files import is_there
-from songbag_training.config import TrainConfig
+from songbag_training.config import BaselineConfig, RunConfig, TrainConfig
 from songbag_training.errors import ModelError, RunNotFound
 from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, parse_run_document, read_run_document
 from songbag_training.songs.task import Task
@@ -83,12 +83,12 @@ class RunFacts:
     """Whether a song is of one class or of any number of them."""
     split_sha256: Digest
     """Digest of the rows of `split.parquet`."""
-    config: TrainConfig
-    """The `TrainConfig`."""
+    config: RunConfig
+    """The `TrainConfig` of a network, or the `BaselineConfig` of a baseline."""
     best_epoch: Ordinal | None = None
-    """Epoch that the weights are of, counted from 1."""
+    """Epoch that the weights are of, counted from 1; None for a baseline."""
     versions: dict[str, str]
-    """Of songbag, Keras, TensorFlow, numpy and Python."""
+    """Of songbag, numpy, Python, and Keras and TensorFlow or, for a baseline, scikit-learn."""
     files: dict[str, Digest] | None = None
     """SHA-256 of every finished file; None if the run was begun before there were seals. See `runs.seals`."""
     replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
@@ -111,10 +111,12 @@ class RunFacts:
             fits = len(set(self.classes)) == len(self.classes) >= 2
             require(fits, "classes", self.classes, "a list of two or more different names")
         self._check_rule()
-        require(self.parent or not self.config.freeze, "parent", self.parent, "a run, whose encoder is frozen")
         if self.spec.fingerprint != self.fingerprint:
             raise ValueError("the field 'fingerprint' is not that of the field 'spec'")
+        if isinstance(self.config, BaselineConfig):
+            return
         config = self.config
+        require(self.parent or not config.freeze, "parent", self.parent, "a run, whose encoder is frozen")
         n_bytes = config.batch_size * config.bag_size * self.spec.window_bytes
         # The only size in `run.json` that cannot be checked against the weights.
         if n_bytes > _LARGEST_BATCH_BYTES:
@@ -132,6 +134,38 @@ class RunFacts:
             fits = not several and self.thresholds is None and [len(row) for row in self.costs] == [n] * n
             fits = fits and all(0 <= one < math.inf for row in self.costs for one in row)
             require(fits, "costs", self.costs, "a row for each true class, with numbers from 0")
+
+    def network(self, place: str | Path) -> TrainConfig:
+        """Return the options of a run that has trained a network.
+
+        Raises
+        ------
+        UsageError
+            If it is a baseline.
+        """
+        if isinstance(self.config, TrainConfig):
+            return self.config
+        what = "the run is a baseline, which is no network and looks at whole songs, not at windows"
+        remedy = "Give a run of `songbag train`; of a baseline there are `evaluate`, `predict`, `report` and `compare`."
+        raise UsageError(what, place=str(place), remedy=remedy)
+
+    @property
+    def baseline(self) -> BaselineConfig:
+        """The options of a baseline.
+
+        Raises
+        ------
+        UsageError
+            If it is a run of a network.
+        """
+        if isinstance(self.config, BaselineConfig):
+            return self.config
+        raise UsageError("is a network, not a baseline", place=f"run {self.run_id}")
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether a linear model or trees have learned, not a network."""
+        return isinstance(self.config, BaselineConfig)
 
     @classmethod
     def read(cls, folder: Path) -> Self:

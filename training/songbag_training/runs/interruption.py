@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from songbag_training.config import is_plug_in
 from songbag_training.runs.attempt import refuse_running
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, SWEEP, parse_known, read_run_document
 from songbag_training.runs.seals import LONGEST_HEADER_BYTES
+from songbag_training.splits.split import Split
 
 _CHECKPOINT = "checkpoint.safetensors"
 _RESULTS = "metrics.json"
@@ -118,6 +119,8 @@ def ways_on(folder: Path, store: LocationLike) -> list[str]:
     ):
         facts = _facts(folder, document)
         if facts and not is_finished(folder, document, facts):
+            if "learner" in facts.get("config", {}) and document == RUN:
+                return [f"a baseline takes seconds and begins again: delete {folder}, and give the same command"]
             own = Location.of(store)
             address, first = own.address, facts.get("store_location")
             if first and is_there(Path(first)) and own.absolute().address != first:
@@ -169,3 +172,12 @@ def reached(folder: Path) -> tuple[int, int]:
         n_epochs = header["history/epoch"]["shape"][0] if "history/epoch" in header else 0
         return int(n_epochs), int(header["__metadata__"]["step"])
     return 0, 0
+
+
+def refuse_others(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse options that are not those of what is resumed; a split is compared by its digest."""
+    for name, value in given.items():
+        if own[name] != (Split.read(value).digest if name == "split" else value):
+            what = f"is {value!s}, but it was begun with {own[name]!s}"
+            remedy = "What is resumed keeps its own options: leave this one out, or choose another `output`."
+            raise UsageError(what, place=name, remedy=remedy)

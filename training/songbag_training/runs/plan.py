@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from songbag_store.errors import SongbagError
+from songbag_store.errors import SongbagError, UsageError
 from songbag_store.format.document import (
     LATER,
     Count,
@@ -22,7 +22,7 @@ from songbag_store.format.document import (
     write_fields,
 )
 from songbag_store.storage.files import is_there, write_whole
-from songbag_training.config import Search, TrainConfig
+from songbag_training.config import RunConfig, Search, TrainConfig
 from songbag_training.errors import RunNotFound
 from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, SWEEP, parse_run_document, read_run_document
 from songbag_training.runs.facts import ParentFacts
@@ -49,8 +49,8 @@ class Plan:
     """Digest of the folds."""
     folds: list[str]
     """Their names, in the order of the folders."""
-    config: TrainConfig
-    """The `TrainConfig` of every fold."""
+    config: RunConfig
+    """The options of every fold."""
     files: dict[str, Digest] | None = None
     """SHA-256 of every finished file but those of the folds; None if it was begun before there were seals."""
     replaced: dict[str, Digest] = dataclasses.field(default_factory=dict)
@@ -60,6 +60,20 @@ class Plan:
 
     def __post_init__(self) -> None:
         require(len(self.folds) >= 2 and len(set(self.folds)) == len(self.folds), "folds", self.folds, _FOLDS)
+
+    @property
+    def network(self) -> TrainConfig:
+        """The options of a cross-validation of networks.
+
+        Raises
+        ------
+        UsageError
+            If it is of baselines.
+        """
+        if isinstance(self.config, TrainConfig):
+            return self.config
+        remedy = "Go on with the command that began it: `songbag baseline` with the same options."
+        raise UsageError("the cross-validation is of baselines", place="resume", remedy=remedy)
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -25,28 +25,32 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
-import keras
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from songbag_store.errors import UsageError
 from songbag_store.format.document import parse_document, reason, write_fields
+from songbag_store.loading import quiet
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, write_whole
 from songbag_store.terminal import plain_name
-from songbag_training.config import is_plug_in
+from songbag_training.config import TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun, ModelError, RunError
 from songbag_training.evaluation.headline import headline_names, shown_name
-from songbag_training.models.model import song_model
-from songbag_training.models.plugins import load_encoder
+from songbag_training.evaluation.predictions import Scorer
 from songbag_training.runs.document import RUN, read_run_document
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.seals import digests, file_fault, replacing_results, tensors_fault
-from songbag_training.runs.weights import load_weights, opened_tensors, outline
+from songbag_training.runs.weights import load_weights, opened_tensors, outline, read_tensors
 from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
+from songbag_training.summaries.predictor import Predictor
+from songbag_training.summaries.scorer import SummaryScorer
+
+if TYPE_CHECKING:
+    import keras
 
 INHERITED = "inherited.parquet"
 """The songs that the runs before one have learned from, see `songbag_training.runs.overlap`."""
@@ -58,6 +62,7 @@ _PREDICTIONS = "predictions.parquet"
 _TRAINED = (_WEIGHTS, "history.csv")
 _RESULTS = (_METRICS, _PREDICTIONS, "windows.parquet", "confusion.png")
 _LOGS = "tensorboard"
+_CHECKPOINT = "checkpoint.safetensors"
 _WRITE_AGAIN = "Write it again with `songbag evaluate RUN`."
 _MOST_SHOWN = 20
 
@@ -148,13 +153,13 @@ class Run(Shown):
         yield "classes", shown or "none: an encoder, learned without labels"
         if facts.thresholds or facts.costs:
             yield "predicted", facts.song_task.rule
-        yield "model", f"{facts.config.encoder} with {facts.config.pooling}"
+        yield "model", facts.config.model_in_words
         yield "store", f"{facts.store_location}, snapshot {facts.snapshot}"
         yield "features", facts.spec.in_words()
         if facts.finished_at is None:
             yield "finished", "not yet"
             return
-        yield "finished", f"{facts.finished_at}, weights of epoch {facts.best_epoch}"
+        yield "finished", facts.finished_at + (f", weights of epoch {facts.best_epoch}" if facts.best_epoch else "")
         with suppress(RunError):
             # A point of a sweep that was not tested has those of its validation songs.
             kind, metrics = next((one, self.metrics[one]) for one in ("test", "validation") if one in self.metrics)
@@ -193,6 +198,21 @@ class Run(Shown):
         thresholds = dict(zip(task.classes, task.thresholds, strict=True)) if task.thresholds else None
         costs = [list(row) for row in task.costs] or None
         self._write(dataclasses.replace(self.facts, thresholds=thresholds, costs=costs))
+
+    @property
+    def network(self) -> TrainConfig:
+        """The options of the network.
+
+        Raises
+        ------
+        UsageError
+            If the run is a baseline, which has none.
+        """
+        return self.facts.network(self.folder)
+
+    def require_network(self) -> None:
+        """Refuse a run that is a baseline; see `network`."""
+        self.facts.network(self.folder)
 
     @property
     def weights_path(self) -> Path:
@@ -240,8 +260,8 @@ class Run(Shown):
             If the run has another encoder.
         """
         if name is not None:
-            if name != self.facts.config.encoder:
-                what = f"the encoder of this run is {self.facts.config.encoder!r}, not {name!r}"
+            if name != (own := self.network.encoder):
+                what = f"the encoder of this run is {own!r}, not {name!r}"
                 raise UsageError(what, place=str(self.folder))
             self._allowed_encoder = name
         return self
@@ -254,18 +274,54 @@ class Run(Shown):
         UsageError
             If it was not allowed.
         """
-        name = self.facts.config.encoder
+        name = self.network.encoder
         if is_plug_in(name):
             if name != self._allowed_encoder:
                 what = f"the encoder of this run is {name!r}, code from outside songbag, which is not run unasked"
                 remedy = f"If you trust it, allow it by its name: `encoder='{name}'`."
                 raise UsageError(what, place=str(self.folder), remedy=remedy)
+            with quiet():
+                from songbag_training.models.plugins import load_encoder
+
             load_encoder(name)
+
+    def load_scorer(self) -> Scorer:
+        """Return what scores whole songs: the network, see `load_model`, or the baseline.
+
+        Raises
+        ------
+        DamagedRun
+            If the weights are damaged or those of another model.
+        """
+        if self.facts.is_baseline:
+            return SummaryScorer(self.load_predictor(), self.facts.spec)
+        with quiet():  # it loads TensorFlow
+            from songbag_training.evaluation.score import SongScorer
+
+        return SongScorer(self.load_model(), self.facts.song_task)
+
+    def load_predictor(self) -> Predictor:
+        """Return the linear model and the trees of a baseline; it needs neither scikit-learn nor TensorFlow.
+
+        Raises
+        ------
+        DamagedRun
+            If they are damaged or do not fit `run.json`.
+        """
+        path, facts = self.weights_path, self.facts
+        tensors = read_tensors(path, None, "arrays", fault=self.weights_fault)
+        try:
+            return Predictor.of_tensors(tensors, facts.song_task, facts.spec, facts.baseline)
+        except ValueError as error:
+            raise DamagedRun(str(error), place=str(path), remedy="Restore it from a copy, or make it again.") from None
 
     def build_model(self) -> keras.Model:
         """Build the model from `run.json` alone, with fresh weights and bags of any size."""
         self.require_encoder()
-        facts, config = self.facts, self.facts.config
+        with quiet():
+            from songbag_training.models.model import song_model
+
+        facts, config = self.facts, self.network
         return song_model(facts.spec, facts.song_task, encoder=config.encoder, pooling=config.pooling)
 
     def load_model(self) -> keras.Model:

@@ -17,7 +17,7 @@ from songbag_store.store import StoreLike
 from songbag_store.terminal import plain_name
 from songbag_store.upkeep.summary import describe as describe_store, info as store_info
 from songbag_store.words import counted
-from songbag_training.config import PretrainConfig, TrainConfig
+from songbag_training.config import BaselineConfig, PretrainConfig, RunConfig
 from songbag_training.evaluation.headline import headline, headline_names, shown_name
 from songbag_training.runs.document import RUN, SWEEP, parse_run_document, read_run_document
 from songbag_training.runs.facts import PRETRAINING, RunFacts
@@ -82,8 +82,7 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "classes", ", ".join(shown) + more
     of_parts = "{name} {n:,}" if facts["kind"] == "run" else "fold {name}: {n:,}"
     yield "songs", ", ".join(of_parts.format(name=plain_name(part, 40), n=n) for part, n in facts["songs"].items())
-    with_pooling = f" with {facts['pooling']}" * (facts["task"] != PRETRAINING)
-    yield "model", facts["encoder"] + with_pooling
+    yield "model", facts["model"]
     if facts["features"]:
         yield "features", facts["features"]
     yield "held out" if facts["kind"] == "run" else "pooled", facts["headline"] or "not evaluated yet"
@@ -109,9 +108,9 @@ def _of_run(folder: Path) -> dict[str, Any]:
     is_pretraining = facts.pretraining is not None
     metrics = _metrics(folder) if facts.finished_at and not is_pretraining else {}
     held_out = metrics.get("test", {})
-    config: TrainConfig | PretrainConfig = facts.config
+    config: RunConfig | PretrainConfig = facts.config
     if facts.pretraining is not None:
-        config = PretrainConfig.of(facts.config, facts.pretraining["projection"])
+        config = PretrainConfig.of(facts.network(folder), facts.pretraining["projection"])
     words = ["--snapshot", str(facts.snapshot)] + ([] if is_pretraining else ["--label", facts.label])
     words += ["--from", facts.parent["folder"]] if facts.parent else []
     return {
@@ -125,8 +124,7 @@ def _of_run(folder: Path) -> dict[str, Any]:
         "classes": _class_counts(split, facts.classes),
         "songs": split.counts(),
         "group": list(split.group),
-        "encoder": config.encoder,
-        "pooling": facts.config.pooling,
+        **_model(facts.config, facts.task),
         "features": facts.spec.in_words(),
         "fingerprint": facts.fingerprint,
         "headline": headline(held_out["song"], held_out["intervals"]) if held_out else _told_apart(folder, facts),
@@ -168,8 +166,7 @@ def _of_cross_validation(folder: Path) -> dict[str, Any]:
         "classes": _class_counts(split, names),
         "songs": split.counts(),
         "group": list(split.group),
-        "encoder": plan.config.encoder,
-        "pooling": plan.config.pooling,
+        **_model(plan.config, None),
         "features": fold.spec.in_words() if fold else "",
         "fingerprint": fold.fingerprint if fold else None,
         "headline": headline(metrics["pooled"], metrics["intervals"]) if metrics else "",
@@ -237,12 +234,20 @@ def _first_metrics(metrics: dict[str, Any]) -> dict[str, dict[str, float | None]
     return found
 
 
-def _settings(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
+def _model(config: RunConfig, task: str | None) -> dict[str, Any]:
+    """Return what learns, in words; of a network also its encoder and its pooling."""
+    if isinstance(config, BaselineConfig):
+        return {"model": config.model_in_words, "encoder": None, "pooling": None}
+    words = config.encoder if task == PRETRAINING else config.model_in_words
+    return {"model": words, "encoder": config.encoder, "pooling": config.pooling}
+
+
+def _settings(config: RunConfig | PretrainConfig) -> dict[str, Any]:
     """Return the settings that are not at their defaults, besides those that are told by themselves."""
     return {name: own for name, own in _changed(config).items() if name not in ("encoder", "pooling", "seed")}
 
 
-def _changed(config: TrainConfig | PretrainConfig) -> dict[str, Any]:
+def _changed(config: RunConfig | PretrainConfig) -> dict[str, Any]:
     """Return the settings that are not at their defaults."""
     usual = type(config)()
     return {name: own for name in declarations(type(config)) if (own := getattr(config, name)) != getattr(usual, name)}
@@ -254,11 +259,12 @@ def _size(folder: Path) -> dict[str, int]:
 
 
 def _command(
-    command: str, store: str, words: list[str], folder: Path, where: str | None, config: TrainConfig | PretrainConfig
+    command: str, store: str, words: list[str], folder: Path, where: str | None, config: RunConfig | PretrainConfig
 ) -> str:
     """Return the command that makes a run again: with the same snapshot, split and settings."""
+    command = "baseline" if isinstance(config, BaselineConfig) else command
     words = ["songbag", command, store, *words]
-    words += ["--split", str(folder / "split.parquet")] if isinstance(config, TrainConfig) else []
+    words += [] if isinstance(config, PretrainConfig) else ["--split", str(folder / "split.parquet")]
     words += ["--where", where] if where is not None else []
     flags = {name: one.flag for name, one in declarations(type(config)).items()}
     for name, own in _changed(config).items():

@@ -1,4 +1,4 @@
-"""Weights in safetensors files: tensors by name, and no code.
+"""Weights in safetensors files: tensors by name, and no code. Neither Keras nor TensorFlow is needed to read them.
 
 The header of a file is compared with the model before a tensor is read or memory is taken for the model.
 """
@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import safetensors
 import safetensors.numpy
-import tensorflow as tf
 
 from songbag_store.format.document import reason
 from songbag_store.storage.files import require_regular
@@ -30,6 +28,9 @@ from songbag_training.runs.seals import (
     tensors_fault,
     write_sealed_tensors,
 )
+
+if TYPE_CHECKING:
+    import keras
 
 Outline = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """Shape and type of every tensor by name."""
@@ -68,6 +69,8 @@ def save_tensors(path: Path, tensors: dict[str, npt.NDArray[Any]], facts: Mappin
 
 def outline(build: Callable[[], keras.Model]) -> Outline:
     """Return the outline of a model's weights without allocating them: it is built in a graph that never runs."""
+    import tensorflow as tf
+
     with tf.Graph().as_default():
         return outline_of({weight.path: weight for weight in build().weights})
 
@@ -97,9 +100,13 @@ def load_weights(model: keras.Model, path: Path, fault: Fault = _SEALED_OR_EARLI
 
 
 def read_tensors(
-    path: Path, wanted: Outline, content: str = "weights", remedy: str = _REMEDY, fault: Fault = _SEALED_OR_EARLIER
+    path: Path,
+    wanted: Outline | None,
+    content: str = "weights",
+    remedy: str = _REMEDY,
+    fault: Fault = _SEALED_OR_EARLIER,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Read all tensors of a safetensors file; see `opened_tensors` and `load_weights`.
+    """Read all tensors of a safetensors file; see `opened_tensors` and `load_weights`. If none are wanted, all are.
 
     Raises
     ------
@@ -109,7 +116,7 @@ def read_tensors(
     with opened_tensors(path, wanted, content, remedy) as file:
         if what := fault(path):
             raise DamagedRun(what, place=str(path), remedy=remedy)
-        tensors = {name: file.get_tensor(name) for name in wanted}
+        tensors = {name: file.get_tensor(name) for name in wanted or file.keys()}
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise DamagedRun(f"the {content} {name!r} are not all finite numbers", place=str(path), remedy=remedy)

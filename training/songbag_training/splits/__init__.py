@@ -1,3 +1,3 @@
 """Splits: which songs train, validate and test."""
 
-__all__ = ["copies", "deal", "division", "groups", "notes", "split"]
+__all__ = ["copies", "deal", "division", "groups", "notes", "parts", "split"]
