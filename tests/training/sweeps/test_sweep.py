@@ -152,7 +152,9 @@ def test_a_halving_that_was_stopped_goes_on_and_its_best_ends_as_if_it_had_been_
 
 def test_a_point_that_has_not_begun_is_a_row(copy: Path) -> None:
     shutil.rmtree(copy / "point-1")
-    states = {row["name"]: row["state"] for row in songbag.runs(copy, arrow=True).to_pylist()}
+    table = songbag.runs(copy, arrow=True)
+    states = {row["name"]: row["state"] for row in table.to_pylist()}
+    assert not {"split", "features"} & set(table.column_names)
     assert states == {"point-1": "waiting", "point-2": "finished", "point-3": "failed", "point-4": "failed"}
 
 

@@ -157,7 +157,9 @@ def shown_settings(rows: Sequence[RunRow], every: bool) -> list[str]:
     """Return the names of the settings that differ between rows, or of all."""
     told = [row for row in rows if row.settings]
     names = list(dict.fromkeys(name for row in told for name in row.settings))
-    return [name for name in names if every or len({repr(row.settings.get(name)) for row in told}) > 1]
+    # A training that has not begun does not say all of them.
+    values = {name: {repr(row.settings[name]) for row in told if name in row.settings} for name in names}
+    return [name for name in names if every or len(values[name]) > 1]
 
 
 def _number_text(row: RunRow, name: str) -> str | None:

@@ -135,13 +135,12 @@ def _of_folds(folder: Path, name: str, every: bool) -> RunRow:
     plan, first = Plan.open(folder), _known_fields(folder / "fold-1" / RUN)
     row = RunRow(name=name, folder=folder, state="finished", label=plan.label, folds=len(plan.folds))
     row.when = first.get("created_at")
-    own = {"where": plan.where, "store": first.get("store_location"), "snapshot": plan.snapshot}
+    own = {"where": plan.where, "snapshot": plan.snapshot}
     own["from_run"] = plan.parent["folder"] if plan.parent else None
-    row.settings = _settings(plan.config) | own
-    row.settings |= {
-        "features": str(first["fingerprint"])[:_SHOWN_DIGITS] if "fingerprint" in first else None,
-        "split": plan.split_sha256[:_SHOWN_DIGITS],
-    }
+    row.settings = _settings(plan.config) | own | {"split": plan.split_sha256[:_SHOWN_DIGITS]}
+    if first:
+        row.settings["store"] = first.get("store_location")
+        row.settings["features"] = str(first.get("fingerprint"))[:_SHOWN_DIGITS]
     if sweep_of(folder) is not None:
         row.metrics = _of_validation(validations(folder, len(plan.folds)), plan.config, every)
     if not is_finished(folder, CROSS_VALIDATION, {"files": plan.files}):
@@ -176,7 +175,7 @@ def waiting_rows(sweep: Path, name: str) -> list[RunRow]:
         row = RunRow(name=f"{name}/{folder.name}" if name else folder.name, folder=folder, state=state, note=why)
         row.label, row.folds, row.songs = plan.label, len(plan.folds) or None, _n_rows(sweep / "split.parquet")
         own = {"where": plan.where, "store": plan.store_location, "snapshot": plan.snapshot}
-        row.settings = _settings(plan.config_of(point)) | own
+        row.settings = _settings(plan.config_of(point)) | own | {"split": plan.split_sha256[:_SHOWN_DIGITS]}
         found.append(row)
     return found
 
