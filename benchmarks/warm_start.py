@@ -41,10 +41,8 @@ def main() -> None:
     print(
         f"{'fold':5}{'seed':5}{'scratch':>9}{'warm':>9}{'frozen':>9}   epochs until the best of scratch: scratch, warm"
     )
-    rows = []
-    for seed in range(chosen.seeds):
-        for number in range(chosen.folds):
-            rows.append(compared(store, classes, number, seed, chosen.epochs, chosen.work))
+    places = [(seed, number) for seed in range(chosen.seeds) for number in range(chosen.folds)]
+    rows = [compared(store, classes, number, seed, chosen.epochs, chosen.work) for seed, number in places]
     print("mean     ", *(f"{value:9.3f}" for value in np.nanmean(rows, axis=0)))
 
 
