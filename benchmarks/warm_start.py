@@ -38,9 +38,8 @@ def main() -> None:
     chosen.work.mkdir(parents=True, exist_ok=True)
     store = SongStore.open(extracted(chosen.folder, chosen.work, "logmel-5s", LOGMEL))
     classes = sorted(store.songs()["label"].unique())
-    print(
-        f"{'fold':5}{'seed':5}{'scratch':>9}{'warm':>9}{'frozen':>9}   epochs until the best of scratch: scratch, warm"
-    )
+    head = "".join(f"{name:>9}" for name in ("scratch", "warm", "frozen"))
+    print(f"{'fold':5}{'seed':5}{head}   epochs to the best validation accuracy of scratch: scratch, warm")
     places = [(seed, number) for seed in range(chosen.seeds) for number in range(chosen.folds)]
     rows = [compared(store, classes, number, seed, chosen.epochs, chosen.work) for seed, number in places]
     print("mean     ", *(f"{value:9.3f}" for value in np.nanmean(rows, axis=0)))
