@@ -53,6 +53,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "sweeps",
         "comparison",
         "fit",
+        "parts",
         "pages",
         "lineage",
         "runs",

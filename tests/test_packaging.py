@@ -142,7 +142,7 @@ def test_it_installs_alone_into_an_empty_environment(
     assert run("songbag", "--version").strip() == f"songbag {songbag_store.__version__}"
     text = run("songbag", "doctor")
     lacking = re.findall(r"pip install 'songbag\[(\w+)\]'", text)
-    assert set(lacking) == {"pipeline", "training", "onnx"} - {extra} - (
+    assert set(lacking) == {"pipeline", "training", "onnx", "mlflow"} - {extra} - (
         {"pipeline", "training"} if extra == "all" else set()
     )
     if extra in ("pipeline", "all"):

@@ -37,7 +37,7 @@ _LITTLE_ROOM_BYTES = 10**9
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_", "DASK_")
 """Variables that songbag's libraries read; only how many there are is told, because some hold keys."""
 _WIDTH = 80
-_MARK_OF = {"pipeline": "soundfile", "training": "tensorflow", "onnx": "tf2onnx"}
+_MARK_OF = {"pipeline": "soundfile", "training": "tensorflow", "onnx": "tf2onnx", "mlflow": "mlflow"}
 """A library that only this extra brings; others come with other extras too: librosa needs scikit-learn."""
 
 

@@ -255,6 +255,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A store has too few songs to learn from without labels, or only copies of one.",
             "With fewer than two recordings refused; with a few none is kept aside, and a note says so.",
         ),
+        152: (
+            "An optimizer, schedule or callback of the user's own returns the wrong thing, or fails.",
+            "An error with its name; the checkpoint before stays whole.",
+        ),
         106: (
             "The result of a query is larger than memory.",
             "It is written to a file as it comes; for a table, an error names the limit and the way out.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from functools import partial
-from typing import ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, Self, TypeAlias, get_args
 
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
@@ -30,6 +30,7 @@ PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-soft
 ExportFormat = Literal["keras", "savedmodel", "tflite", "onnx"]
 ClassWeight = Literal["none", "balanced"]
 Sampling = Literal["natural", "sqrt", "balanced"]
+Log = Literal["none", "tensorboard", "mlflow"]
 Monitor = Literal["loss", "balanced-accuracy", "macro-f1", "average-precision"]
 
 COSTS = "cost:"
@@ -41,8 +42,12 @@ _change = partial(declared, panel=_CHANGES)
 
 
 def is_plug_in(encoder: object) -> bool:
-    """Return whether the name of an encoder is that of a function outside songbag: ``module:function``."""
+    """Return whether a name is that of a function outside songbag: ``module:function``."""
     return isinstance(encoder, str) and _PLUG_IN.fullmatch(encoder) is not None
+
+
+_OF_MODULE = "MODULE:FUNCTION"
+_OWN = Rule(is_plug_in, "named as module:function")
 
 
 _NAMED = f"{', '.join(get_args(EncoderName))}, or your own as module:function"
@@ -205,9 +210,44 @@ class TrainConfig(_Decides, LabelConfig):
         False, "Compute in float16, with weights in float32: faster on GPUs with tensor cores, slower on a CPU."
     )
     steps_per_execution: int = declared(1, "Steps that TensorFlow takes per call from Python.", rule=at_least(1))
-    tensorboard: bool = declared(False, "Also write the history as event files, into RUN/tensorboard.")
+    log: Log = declared(
+        "none",
+        "Also write the history for another tool: tensorboard, event files in RUN/tensorboard; mlflow (an extra), into "
+        "the store of MLFLOW_TRACKING_URI, or else RUN/mlflow.",
+        later=True,
+    )
+    optimizer: str | None = declared(
+        None, "Optimizer of your own, as module:function.", rule=_OWN, metavar=_OF_MODULE, absent="AdamW", later=True
+    )
+    schedule: str | None = declared(
+        None,
+        "Learning rates of your own, as module:function.",
+        rule=_OWN,
+        metavar=_OF_MODULE,
+        absent="a rise, then a cosine",
+        later=True,
+    )
+    callbacks: tuple[str, ...] = declared(
+        (),
+        "Keras callback of your own, as module:function; may be repeated.",
+        rule=Rule(lambda value: all(map(is_plug_in, value)), "named as module:function"),
+        metavar=_OF_MODULE,
+        later=True,
+    )
 
     ERROR: ClassVar[type[UsageError]] = ModelError
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Self:
+        """Return the value that `to_dict` gave these fields; see `Declared.from_dict`.
+
+        Runs from before `log` say ``tensorboard`` in its place, true or false.
+        """
+        known = dict(fields)
+        if "log" not in known and isinstance(known.get("tensorboard"), bool):
+            known["log"] = "tensorboard" if known.pop("tensorboard") else "none"
+        # Two arguments, because a dataclass with slots is another class than the one that is defined here.
+        return super(TrainConfig, cls).from_dict(known)
 
     def _check(self) -> None:
         if self.sampling != "natural" and (self.weighs_costs or self.class_weight != "none"):

@@ -35,7 +35,7 @@ CONFIG = TrainConfig(epochs=2, bag_size=3, batch_size=8, encoder="reference")
 
 
 def test_mixed_precision_leaves_float32_weights_whose_metrics_anybody_gets(tmp_path: Path, store: SongStore) -> None:
-    config = dataclasses.replace(CONFIG, mixed_precision=True, tensorboard=True)
+    config = dataclasses.replace(CONFIG, mixed_precision=True, log="tensorboard")
     run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
     weights = safetensors.numpy.load_file(run.folder / "weights.safetensors")
     assert {str(weight.dtype) for weight in weights.values()} == {"float32"}

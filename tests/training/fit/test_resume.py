@@ -34,15 +34,17 @@ from songbag_training.runs.weights import save_tensors
 from tests.support.documents import edit_document
 from tests.support.epochs import Epochs
 from tests.support.long import LONG
+from tests.support.parts import OWN
 from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 N_ROUNDS = 10 if LONG else 1
 
 ENCODER = "compact" if LONG else "tests.support.nets:with_state"
-CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3, encoder=ENCODER)
-"""12 steps an epoch."""
-go_on = partial(resume, encoder=ENCODER)
+PARTS: dict[str, Any] = {} if LONG else OWN
+CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3, encoder=ENCODER, **PARTS)
+"""12 steps an epoch. The short form has parts of a training from outside songbag."""
+go_on = partial(resume, encoder=ENCODER, **PARTS)
 
 
 class _Killed(KeyboardInterrupt):
@@ -142,6 +144,9 @@ def test_a_training_goes_on_inside_an_epoch_and_between_two(
     kept = f"{reached.epoch} of 4 epochs" + f" and {reached.step} steps of the next" * bool(reached.step)
     folder = tmp_path / "run"
     option, argument = ("", "") if LONG else (f" --encoder {ENCODER}", f", encoder='{ENCODER}'")
+    for name, own in PARTS.items():
+        option += f" --{name} {own if isinstance(own, str) else own[0]}"
+        argument += f", {name}={(own if isinstance(own, str) else list(own))!r}"
     assert stopping.said[-3:] == [
         f"stopped; kept in {folder}: {kept}",
         f"go on with: songbag train {store.address} -o {folder} --resume{option}",

@@ -93,10 +93,12 @@ def train(
         with telling(output, place, progress):
             with quiet_start(progress):
                 from songbag_training.fit.train import go_on, refuse_contradictions
+                from songbag_training.parts.parts import Parts
                 from songbag_training.runs.run import Run
             run = Run.open_unfinished(output)
             refuse_contradictions(run, given)
-            go_on(run, place, given.get("encoder"), progress, epochs=given.get("epochs"))
+            allowed: dict[str, Any] = {"parts": Parts.of(given), "epochs": given.get("epochs")}
+            go_on(run, place, given.get("encoder"), progress, **allowed)
         return
     column = _required(label)
     refuse_unfinished(output, place)
@@ -118,6 +120,7 @@ def train(
 def given_options(place: Location, config: Given[TrainConfig] | Given[PretrainConfig], **others: Any) -> dict[str, Any]:
     """Return the options that were given beside --resume, which must be those of what is resumed."""
     given = {**others, "snapshot": place.snapshot, **config.fields}
+    given |= {name: tuple(given[name]) for name in ("callbacks",) if given.get(name)}
     # The encoder that suits the windows is the one that was chosen at the beginning.
     return {name: value for name, value in given.items() if value not in (None, [], ()) and (name, value) != _SUITING}
 
@@ -203,8 +206,8 @@ def cross_validate(
         if resume:
             given = given_options(place, config, label=label, where=where, from_run=_absolute(from_run), **dealt)
             run.refuse_contradictions(output, given)
-            encoder = given.get("encoder")
-            run.resume_cross_validation(output, opened, encoder=encoder, cluster=workers, progress=progress)
+            allowed = {name: given[name] for name in ("encoder", "optimizer", "schedule", "callbacks") if name in given}
+            run.resume_cross_validation(output, opened, cluster=workers, progress=progress, **allowed)
             return
         dealt |= {"where": where, "from_run": from_run}
         run.cross_validate(opened, column, output, chosen, cluster=workers, progress=progress, **dealt)

@@ -42,6 +42,8 @@ from songbag_training.fit.baselines.learner import learn_folds
 from songbag_training.fit.material import check_thresholds
 from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.pages.run import add_page
+from songbag_training.parts.parts import Parts, load_callbacks
+from songbag_training.parts.tracking import require_log
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_others, refuse_unfinished, telling, ways_on
@@ -201,6 +203,8 @@ def cross_validate(
             config=config,
             parent=parent.recorded if parent else None,
         )
+        require_log(config)
+        load_callbacks(config)
         _begin(folder, begun, plan, made, store)
         with attempt(folder):
             return _train_folds(folder, opened, plan, choice, trainings, cluster, progress)
@@ -287,6 +291,9 @@ def resume_cross_validation(
     store: StoreLike,
     *,
     encoder: str | None = None,
+    optimizer: str | None = None,
+    schedule: str | None = None,
+    callbacks: Sequence[str] = (),
     cluster: Cluster = _HERE,
     progress: Progress | None = None,
 ) -> CrossValidation:
@@ -300,6 +307,8 @@ def resume_cross_validation(
         The store that it was begun with.
     encoder : str, optional
         The name of its encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
+    optimizer, schedule, callbacks
+        Their names, to allow them in the same way.
     cluster, progress
         As for `cross_validate`.
 
@@ -308,13 +317,14 @@ def resume_cross_validation(
     RunNotFound
         If no cross-validation was begun in this folder.
     UsageError
-        If the store is another one, or the encoder was not allowed.
+        If the store is another one, or code from outside songbag was not allowed.
     """
     plan = Plan.open(Path(output))
     own = plan.network.encoder
     if is_plug_in(own) and encoder != own:
         what = f"its encoder is {own!r}, code from outside songbag, which is not run unasked"
         raise UsageError(what, place=str(output), remedy=f"If you trust it, allow it by its name: `encoder='{own}'`.")
+    Parts(optimizer, schedule, tuple(callbacks)).require(plan.config, str(output))
     return cross_validate(
         store,
         plan.label,

@@ -15,15 +15,15 @@ import tensorflow as tf
 from songbag_store.progress import Progress, stretch
 from songbag_training.config import TrainConfig
 from songbag_training.errors import DamagedRun, RunError
-from songbag_training.fit.board import Board
 from songbag_training.fit.callbacks import Keeper, Validation
 from songbag_training.fit.devices import find_strategy, precision
 from songbag_training.fit.guard import FiniteSteps, LossGuard
 from songbag_training.fit.heritage import freeze, take_over
 from songbag_training.fit.material import Material
-from songbag_training.fit.schedule import RisingCosine
 from songbag_training.models.loss import SongAccuracy, SongLoss
 from songbag_training.models.model import song_model
+from songbag_training.parts.parts import build_callbacks, build_optimizer
+from songbag_training.parts.tracking import open_log
 from songbag_training.runs import checkpoints
 from songbag_training.runs.checkpoints import Reached, read_reached
 from songbag_training.runs.history import History
@@ -59,9 +59,8 @@ def compiled_model(material: Material) -> keras.Model:
         if config.freeze:
             freeze(model)
         loss = SongLoss(task.softmax, class_weights=material.class_weights, label_smoothing=config.label_smoothing)
-        rate = RisingCosine(config.learning_rate, config.epochs * n_steps)
         model.compile(
-            keras.optimizers.AdamW(rate, weight_decay=config.weight_decay),
+            build_optimizer(config, config.epochs * n_steps),
             loss=loss,
             metrics=[SongAccuracy(task.softmax), FiniteSteps(loss)],
             steps_per_execution=config.steps_per_execution,
@@ -157,11 +156,13 @@ def learn(
         if reached.rows and (fault := run.weights_fault(run.weights_path)):
             # The best epoch may be one of those that are not trained again.
             raise DamagedRun(fault, place=str(run.weights_path), remedy=_BEST_EPOCH_LOST)
-        callbacks = [*validation, LossGuard(bags, run.folder), keeper]
-        if config.tensorboard:
-            callbacks.append(Board(run.folder, keeper.history))
+        own = build_callbacks(config, run.folder)
+        logs = open_log(run, keeper.history)
+        callbacks = [*validation, LossGuard(bags, run.folder), *own, keeper, *logs]
         try:
             fit_epochs(model, batches(), bags.n_steps, reached, config, callbacks, until)
+            for one in own:
+                one.end()
         except tf.errors.OpError as error:
             _raise_cause(error, bags, run.folder)
             raise

@@ -25,8 +25,8 @@ from songbag_training.fit.fit import CHECKPOINT_S, learn
 from songbag_training.fit.guard import FiniteSteps
 from songbag_training.fit.material import Material
 from songbag_training.fit.record import facts_of, now, pin
-from songbag_training.fit.schedule import RisingCosine
 from songbag_training.models.contrast import N_WINDOWS, ContrastAccuracy, ContrastLoss, contrast_model
+from songbag_training.parts.schedule import RisingCosine
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.facts import PRETRAINING, PretrainingFacts
 from songbag_training.runs.history import read_rows

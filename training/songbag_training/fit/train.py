@@ -28,6 +28,8 @@ from songbag_training.fit.pretraining import go_on_pretraining
 from songbag_training.fit.record import facts_of, now, pin
 from songbag_training.lineage.extension import extend, longer, require_state
 from songbag_training.pages.run import add_page
+from songbag_training.parts.parts import Parts, load_callbacks
+from songbag_training.parts.tracking import log_results, require_log
 from songbag_training.runs import checkpoints
 from songbag_training.runs.attempt import attempt, refuse_running
 from songbag_training.runs.document import CROSS_VALIDATION
@@ -40,6 +42,7 @@ from songbag_training.runs.weights import load_weights
 from songbag_training.splits.split import SplitLike
 
 _DEFAULTS = TrainConfig()
+_OWN = Parts()
 
 
 def train(
@@ -137,6 +140,8 @@ def train_on(
     With `until` it stops after so many epochs: finished if it `ends`, else ready to go on.
     """
     note_songs(material.labels, material.split, material.notes, progress)
+    require_log(material.config)
+    load_callbacks(material.config)
     # Options that do not fit are refused before the folder is made.
     task = material.labels.task
     facts = facts_of(material, classes=list(task.classes), task=task.name)
@@ -151,6 +156,9 @@ def resume(
     *,
     epochs: int | None = None,
     encoder: str | None = None,
+    optimizer: str | None = None,
+    schedule: str | None = None,
+    callbacks: Sequence[str] = (),
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
@@ -172,6 +180,8 @@ def resume(
         Of a finished run: how many epochs it shall have in all.
     encoder : str, optional
         The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
+    optimizer, schedule, callbacks
+        Their names, to allow them in the same way.
     checkpoint_s, progress
         As for `train`.
 
@@ -182,13 +192,15 @@ def resume(
     DamagedRun
         If a file of the folder is not what songbag wrote.
     UsageError
-        If the store is another one, or there are not more epochs than were done.
+        If the store is another one, there are not more epochs than were done, or code from outside songbag was not
+        allowed.
     NonFiniteLoss
         If the loss becomes NaN or infinite.
     """
     progress, run = progress or shown_on(sys.stdout), Run.open_unfinished(output)
     with telling(run.folder, store or run.facts.store_location, progress):
-        return go_on(run, store, encoder, progress, epochs=epochs, checkpoint_s=checkpoint_s)
+        parts = Parts(optimizer, schedule, tuple(callbacks))
+        return go_on(run, store, encoder, progress, parts=parts, epochs=epochs, checkpoint_s=checkpoint_s)
 
 
 def go_on(
@@ -197,6 +209,7 @@ def go_on(
     encoder: str | None,
     progress: Progress,
     *,
+    parts: Parts = _OWN,
     epochs: int | None = None,
     checkpoint_s: float = CHECKPOINT_S,
     until: int | None = None,
@@ -214,6 +227,8 @@ def go_on(
     if more is not None and facts.finished_at is None:
         refuse_others({"epochs": more}, {"epochs": own.epochs})
     run.allow_encoder(encoder).require_encoder()
+    parts.require(own, str(run.folder))
+    require_log(own)
     config = own if more is None else longer(run, more)
     require_state(run)
     opened = open_store(facts, store)
@@ -276,6 +291,7 @@ def _complete(
         if not ends:
             return run
         metrics = _judge(run, material, model, progress)
+        log_results(run, metrics)
         run.finish(finished_at=now(), best_epoch=best_epoch)
         if is_there(run.folder.parent / CROSS_VALIDATION) or sweep_of(run.folder) is not None:
             # Folds and points do not go on to more epochs.

@@ -15,6 +15,7 @@ from songbag_training.config import TrainConfig
 from songbag_training.fit.material import prepare
 from songbag_training.fit.train import go_on, train_on
 from songbag_training.lineage.parent import Parent
+from songbag_training.parts.parts import Parts
 from songbag_training.runs.document import RUN
 from songbag_training.runs.facts import ParentFacts, RunFacts
 from songbag_training.runs.history import read_rows
@@ -78,6 +79,8 @@ class Trial:
         run.split()
         if run.facts.finished_at is None:
             progress.note(f"going on with {folder}")
-            return go_on(run, store, self.config.encoder, progress, until=self.until, ends=self.ends)
+            # Whoever began or goes on with the whole has allowed what is named there.
+            parts = Parts.of(self.config.to_dict())
+            return go_on(run, store, self.config.encoder, progress, parts=parts, until=self.until, ends=self.ends)
         progress.note(f"finished before: {folder}")
         return run

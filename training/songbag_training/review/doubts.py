@@ -37,6 +37,9 @@ def doubtful_labels(
     """Return the table of `songbag_training.review.review.review` of a cross-validation."""
     judged = Judged.read(folder, folder.name)
     facts = judged.facts
+    if judged.part == "validation":
+        remedy = "Cross-validate with its options, or test the sweep's winner: that one judges every song."
+        raise UsageError("a point of a sweep has tested no song", place=str(folder), remedy=remedy)
     opened = SongStore.open(Location.of(facts.store_location) if store is None else store)
     if opened.uuid != facts.store_uuid:
         raise UsageError("another store was cross-validated", place=opened.address, remedy=_ANOTHER)

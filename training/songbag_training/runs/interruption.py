@@ -128,10 +128,11 @@ def ways_on(folder: Path, store: LocationLike) -> list[str]:
             command = "pretrain" if facts.get("pretraining") else command
             words = ["songbag", command, address, "-o", _argument(str(folder)), "--resume"]
             python = [repr(str(folder)), repr(address)]
-            encoder = facts.get("config", {}).get("encoder")
-            if is_plug_in(encoder):
-                words += ["--encoder", encoder]
-                python.append(f"encoder={encoder!r}")
+            for name in ("encoder", "optimizer", "schedule", "callbacks"):
+                code = facts.get("config", {}).get(name)
+                known = [one for one in (code if isinstance(code, list) else [code]) if is_plug_in(one)]
+                words += [word for one in known for word in (f"--{name}", one)]
+                python += [f"{name}={code!r}"] if known else []
             for name, value in own.storage_options.items():
                 shown = "..." if any(part in name for part in _SECRETS) else value
                 words += ["--storage-option", f"{name}={shown}"]

@@ -9,7 +9,7 @@
     history.csv          one line an epoch
     attempt.json         while it is not finished: see `songbag_training.runs.attempt`
     checkpoint.safetensors  the state of the training, of a finished one to go on: see `runs.checkpoints`
-    tensorboard/         event files, if asked for
+    tensorboard/ mlflow/ the history for another tool, if asked for; files of MLflow are not sealed
     metrics.json         per subset: of songs, of windows
     predictions.parquet  song_id, label, predicted, part, p_<class>...
     windows.parquet      song_id, window, start_s, end_s, weight, p_<class>...

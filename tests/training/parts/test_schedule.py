@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from songbag_training.fit.schedule import RisingCosine
+from songbag_training.parts.schedule import RisingCosine
 
 
 @pytest.mark.parametrize("n_steps", [7, 40, 999])
