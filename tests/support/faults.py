@@ -255,7 +255,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
             "A store has too few songs to learn from without labels, or only copies of one.",
             "With fewer than two recordings refused; with a few none is kept aside, and a note says so.",
         ),
-        152: (
+        159: (
             "An optimizer, schedule or callback of the user's own returns the wrong thing, or fails.",
             "An error with its name; the checkpoint before stays whole.",
         ),

@@ -71,7 +71,7 @@ def model_sgd() -> keras.optimizers.Optimizer:
     return keras.optimizers.SGD(0.1)
 
 
-@pytest.mark.fault(152)
+@pytest.mark.fault(159)
 @pytest.mark.parametrize(
     ("field", "name", "what"),
     [

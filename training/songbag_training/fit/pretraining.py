@@ -27,6 +27,7 @@ from songbag_training.fit.material import Material
 from songbag_training.fit.record import facts_of, now, pin
 from songbag_training.models.contrast import N_WINDOWS, ContrastAccuracy, ContrastLoss, contrast_model
 from songbag_training.parts.schedule import RisingCosine
+from songbag_training.parts.tracking import require_log
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.facts import PRETRAINING, PretrainingFacts
 from songbag_training.runs.history import read_rows
@@ -177,6 +178,7 @@ def pretrain_on(
     progress.note(f"{counted(len(material.split.song_ids), 'song')}, labels are not looked at{aside}")
     for note in material.notes:
         progress.note(note)
+    require_log(material.config)
     own = PretrainingFacts(projection=config.projection)
     facts = facts_of(material, classes=[], task=PRETRAINING, pretraining=own)
     model = _compiled(material, config.projection)
