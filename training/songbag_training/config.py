@@ -39,12 +39,9 @@ COSTS = "cost:"
 _PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CHANGES = "How the training songs are changed (0 turns it off)"
 _change = partial(declared, panel=_CHANGES)
-_log = partial(
-    declared,
-    "none",
+_LOG_HELP = (
     "Also write the history for another tool: tensorboard, event files in RUN/tensorboard; mlflow (an extra), into the "
-    "store of MLFLOW_TRACKING_URI, or else RUN/mlflow.",
-    later=True,
+    "store of MLFLOW_TRACKING_URI, or else RUN/mlflow."
 )
 
 
@@ -217,7 +214,7 @@ class TrainConfig(_Decides, LabelConfig):
         False, "Compute in float16, with weights in float32: faster on GPUs with tensor cores, slower on a CPU."
     )
     steps_per_execution: int = declared(1, "Steps that TensorFlow takes per call from Python.", rule=at_least(1))
-    log: Log = _log()
+    log: Log = declared("none", _LOG_HELP, later=True)
     optimizer: str | None = declared(
         None, "Optimizer of your own, as module:function.", rule=_OWN, metavar=_OF_MODULE, absent="AdamW", later=True
     )
@@ -367,7 +364,7 @@ class PretrainConfig(Declared):
     mixed_precision: bool = declared(
         False, "Compute in float16, with weights in float32: faster on GPUs with tensor cores, slower on a CPU."
     )
-    log: Log = _log()
+    log: Log = declared("none", _LOG_HELP, later=True)
 
     ERROR: ClassVar[type[UsageError]] = ModelError
 

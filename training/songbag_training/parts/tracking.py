@@ -41,13 +41,13 @@ def require_log(config: TrainConfig) -> None:
 
 def open_log(run: Run, history: History) -> list[keras.callbacks.Callback]:
     """Return the callback that logs a training, if it is to be logged; its finished epochs are logged first."""
-    kind = run.facts.config.log
+    kind = run.network.log
     return [] if kind == "none" else [Board(run.folder, history) if kind == "tensorboard" else MlflowLog(run, history)]
 
 
 def log_results(run: Run, metrics: Mapping[str, Any]) -> None:
     """Add the metrics of the test songs to the log of a training that has ended, where it takes them."""
-    if run.facts.config.log == "mlflow":
+    if run.network.log == "mlflow":
         MlflowLog(run, None).finish(metrics)
 
 
@@ -73,7 +73,7 @@ class MlflowLog(keras.callbacks.Callback):
 
     def __init__(self, run: Run, history: History | None) -> None:
         super().__init__()
-        require_log(run.facts.config)
+        require_log(run.network)
         self._history = history
         own = (run.folder.absolute() / FOLDER).as_uri()
         address = os.environ.get("MLFLOW_TRACKING_URI") or own
@@ -122,7 +122,7 @@ class MlflowLog(keras.callbacks.Callback):
         tags = {_TAG: facts.run_id, "songbag.folder": str(run.folder.absolute())}
         made = str(client.create_run(experiment, tags=tags, run_name=_name(run.folder)).info.run_id)
         own = {"label": facts.label, "store": facts.store_location, "snapshot": facts.snapshot}
-        for key, value in (facts.config.to_dict() | own).items():
+        for key, value in (run.network.to_dict() | own).items():
             client.log_param(made, key, str(value)[:_LONGEST])
         return made
 
