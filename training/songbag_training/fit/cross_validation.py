@@ -203,8 +203,9 @@ def cross_validate(
             config=config,
             parent=parent.recorded if parent else None,
         )
-        require_log(config)
-        load_callbacks(config)
+        if isinstance(config, TrainConfig):
+            require_log(config)
+            load_callbacks(config)
         _begin(folder, begun, plan, made, store)
         with attempt(folder):
             return _train_folds(folder, opened, plan, choice, trainings, cluster, progress)
@@ -324,7 +325,7 @@ def resume_cross_validation(
     if is_plug_in(own) and encoder != own:
         what = f"its encoder is {own!r}, code from outside songbag, which is not run unasked"
         raise UsageError(what, place=str(output), remedy=f"If you trust it, allow it by its name: `encoder='{own}'`.")
-    Parts(optimizer, schedule, tuple(callbacks)).require(plan.config, str(output))
+    Parts(optimizer, schedule, tuple(callbacks)).require(plan.network, str(output))
     return cross_validate(
         store,
         plan.label,
