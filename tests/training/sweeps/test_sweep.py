@@ -35,7 +35,7 @@ ROOT = Path(__file__).parents[3]
 FLAT, LOST = "tests.support.nets:flat", "tests.support.nets:lost"
 CONFIG = TrainConfig(epochs=2, bag_size=2, batch_size=8, encoder=FLAT)
 RATES = {"learning_rate": [1e-5, 0.01]}
-SEARCH = {"encoder": [FLAT, LOST], **RATES}
+SEARCH = Search(set=(f"encoder={FLAT},{LOST}", "learning-rate=1e-5,0.01"), halving=True)
 
 
 def weights(folder: Path) -> bytes:
@@ -47,10 +47,26 @@ def lines() -> list[str]:
     return []
 
 
+class Stopping(Lines):
+    """Stops in the second epoch of the better point, after the other one was left behind."""
+
+    def advance(self, done: float, state: str, line: str | None = None) -> None:
+        if state.startswith("point-2: epoch   2"):
+            raise KeyboardInterrupt
+
+
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory, store: SongStore, lines: list[str]) -> Sweep:
-    """A sweep of four points, of which two have no encoder."""
+def states() -> dict[str, str]:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, store: SongStore, lines: list[str], states: dict[str, str]) -> Sweep:
+    """A sweep of four points, of which two have no encoder; it was stopped, and went on."""
     folder = tmp_path_factory.mktemp("sweep") / "sweep"
+    with pytest.raises(KeyboardInterrupt):
+        sweep(store, "label", folder, SEARCH, CONFIG, progress=Stopping(lines.append))
+    states |= {row["name"]: row["state"] for row in songbag.runs(folder, arrow=True).to_pylist()}
     return sweep(store, "label", folder, SEARCH, CONFIG, progress=Lines(lines.append))
 
 
@@ -118,36 +134,21 @@ def test_the_same_call_does_nothing_again_and_another_is_refused(done: Sweep, st
         path: then for path, then in before.items() if path.name not in ("sweep", "point-2")
     }
     other = dataclasses.replace(CONFIG, batch_size=4)
-    with pytest.raises(UsageError, match=r"another sweep \(it differs in set, batch_size\)"):
+    with pytest.raises(UsageError, match=r"another sweep \(it differs in set, halving, batch_size\)"):
         sweep(store, "label", done.folder, RATES, other, progress=Silent())
     with pytest.raises(UsageError, match=r"another sweep \(it differs in split_sha256, folds\)"):
         sweep(store, "label", done.folder, SEARCH, CONFIG, folds=2, progress=Silent())
 
 
 @pytest.mark.fault(152)
-def test_a_halving_that_was_stopped_goes_on_and_its_best_ends_as_if_it_had_been_trained_alone(
-    tmp_path: Path, done: Sweep, store: SongStore
+def test_a_halving_that_was_stopped_says_what_is_kept_and_goes_on(
+    done: Sweep, lines: list[str], states: dict[str, str]
 ) -> None:
-    """Stopped in the second epoch of the better point, after the other one was left behind."""
-    folder, told = tmp_path / "halved", list[str]()
-    search = Search(set=("learning-rate=1e-5,0.01",), halving=True)
-
-    class Stopping(Lines):
-        def advance(self, done: float, state: str, line: str | None = None) -> None:
-            if state.startswith("point-2: epoch   2"):
-                raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        sweep(store, "label", folder, search, CONFIG, progress=Stopping(told.append))
-    assert "after 1 epoch: 1 of 2 points go on" in told
-    assert f"stopped; kept in {folder}: 1 of 2 points" in told
-    states = {row["name"]: row["state"] for row in songbag.runs(folder, arrow=True).to_pylist()}
-    assert states == {"point-1": "finished", "point-2": "interrupted"}
-    halved = sweep(store, "label", folder, search, CONFIG, progress=Silent())
-    assert halved.winner.name == "point-2"
-    assert weights(halved.winner) == weights(done.winner)
-    epochs = [len((folder / name / "history.csv").read_text().splitlines()) - 1 for name in ("point-1", "point-2")]
-    assert epochs == [1, 2]
+    assert "after 1 epoch: 1 of 2 points go on" in lines
+    assert f"stopped; kept in {done.folder}: 1 of 4 points" in lines
+    assert states == {"point-1": "finished", "point-2": "interrupted", "point-3": "failed", "point-4": "failed"}
+    histories = [done.folder / name / "history.csv" for name in ("point-1", "point-2")]
+    assert [len(one.read_text().splitlines()) - 1 for one in histories] == [1, 2]
 
 
 def test_a_point_that_has_not_begun_is_a_row(copy: Path) -> None:
@@ -175,8 +176,8 @@ def test_a_point_is_no_cross_validation_and_a_sweep_without_a_point_is_an_error(
         sweep(store, "label", tmp_path / "other", RATES, CONFIG, split=none, progress=Silent())
 
 
-@pytest.mark.fault(154)
-def test_files_of_a_worker_that_does_not_see_the_folder_come_back(
+@pytest.mark.fault(152, 154)
+def test_files_of_a_worker_that_does_not_see_the_folder_come_back_as_the_halved_point_that_was_stopped(
     tmp_path: Path, done: Sweep, store: SongStore
 ) -> None:
     """On a cluster of one thread here; the long form has processes."""

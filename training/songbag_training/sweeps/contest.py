@@ -227,7 +227,7 @@ class Contest:
         for trial in self._trials(number):
             run = Run.open(self._folder / trial.folder).allow_encoder(trial.config.encoder)
             if "test" not in run.metrics:
-                judge_split(run, self._store, run.load_model())
+                judge_split(run, self._store, run.load_scorer())
         if self._plan.folds:
             sum_up(folder, Plan.open(folder), self._choice, self._progress)
         else:
