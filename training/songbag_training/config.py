@@ -233,6 +233,9 @@ class TrainConfig(_Decides, LabelConfig):
         metavar=_OF_MODULE,
         later=True,
     )
+    no_floor: bool = declared(
+        False, "Leave out what a baseline on song summaries reaches on the same test songs.", later=True
+    )
 
     ERROR: ClassVar[type[UsageError]] = ModelError
 

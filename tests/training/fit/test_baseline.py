@@ -16,10 +16,12 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_training.apply.predict import predict
-from songbag_training.config import BaselineConfig
+from songbag_training.config import BaselineConfig, TrainConfig
 from songbag_training.errors import DamagedRun, LabelError
+from songbag_training.evaluation.headline import floor_lines, mean_floor
 from songbag_training.fit.baselines.baseline import baseline
 from songbag_training.fit.cross_validation import CrossValidation, resume_cross_validation
+from songbag_training.fit.train import train
 from songbag_training.runs.evaluate import evaluate
 from songbag_training.runs.run import Run
 from songbag_training.runs.summary import describe, info
@@ -87,13 +89,12 @@ def test_the_index_alone_can_be_learned_from(store: SongStore, tmp_path: Path, m
     assert evaluate(run, store).metrics == run.metrics
 
 
-@pytest.mark.parametrize("thresholds", ["f1", None])
-def test_songs_of_several_classes(tagged: SongStore, tmp_path: Path, thresholds: str | None) -> None:
-    config = BaselineConfig(calibrate=True, thresholds=thresholds, class_weight="balanced")
+def test_songs_of_several_classes(tagged: SongStore, tmp_path: Path) -> None:
+    config = BaselineConfig(calibrate=True, thresholds="f1", class_weight="balanced")
     run = baseline(tagged, "label", tmp_path / "run", config, progress=Silent())
     assert isinstance(run, Run)
     assert run.metrics["test"]["song"]["accuracy"] > 0.7
-    assert (run.facts.thresholds is None) == (thresholds is None)
+    assert run.facts.thresholds is not None
     assert run.load_predictor().temperature != 1
     assert evaluate(run, tagged).metrics == run.metrics
 
@@ -152,12 +153,10 @@ def copied() -> Callable[[Run, Path, dict[str, Any]], Path]:
     return copy
 
 
-def test_neither_tensorflow_nor_scikit_learns_trees_are_loaded_where_they_are_not_needed(
-    floor: Run, store: SongStore, tmp_path: Path
-) -> None:
+def test_tensorflow_is_not_loaded(floor: Run, store: SongStore, tmp_path: Path) -> None:
     code = (
         "import sys, songbag; songbag.baseline(sys.argv[1], 'label', sys.argv[2]);"
-        "songbag.evaluate(sys.argv[2]); songbag.report(sys.argv[2]); songbag.info(sys.argv[2]);"
+        "songbag.evaluate(sys.argv[2]); songbag.info(sys.argv[2]);"
         "songbag.predict(sys.argv[2], sys.argv[1]); print(*{m.split('.')[0] for m in sys.modules})"
     )
     command = [sys.executable, "-c", code, store.address, str(tmp_path / "run")]
@@ -165,3 +164,31 @@ def test_neither_tensorflow_nor_scikit_learns_trees_are_loaded_where_they_are_no
     loaded = set(done.stdout.splitlines()[-1].split())
     assert not loaded & {"tensorflow", "keras"}
     assert "songbag_training" in loaded
+
+
+def test_a_training_ends_with_its_floor_which_an_evaluation_keeps(store: SongStore, floor: Run, tmp_path: Path) -> None:
+    lines: list[str] = []
+    config = TrainConfig(epochs=1, bag_size=2, batch_size=32, encoder="reference")
+    run = train(store, "label", tmp_path / "run", config, progress=Lines(lines.append))
+    own, of_baseline = run.metrics["test"], floor.metrics["test"]["learners"]
+    assert own["floor"] == {"learner": floor.facts.baseline.learner} | {
+        name: metrics["accuracy"] for name, metrics in of_baseline.items()
+    }
+    told = next(line for line in lines if line.startswith("the network: "))
+    assert told.endswith(f"on song summaries: {floor.metrics['test']['song']['accuracy']:.2f}")
+    is_below = own["song"]["accuracy"] < floor.metrics["test"]["song"]["accuracy"]
+    assert any("is below its floor" in line for line in lines) == is_below
+    assert evaluate(run, store).metrics == run.metrics
+    assert "on song summaries" in (run.folder / "report.html").read_text()
+
+
+def test_the_floor_of_folds_is_their_mean_and_a_worse_network_is_told_what_to_try() -> None:
+    folds = [
+        {"learner": "trees", "linear": 0.5, "trees": 0.75, "mean": 0.5},
+        {"learner": "trees", "linear": 0.5, "trees": 0.25, "mean": 1.0},
+        {"learner": "mean", "linear": 0.5, "trees": 0.5, "mean": 0.75},
+    ]
+    found = mean_floor(folds)
+    assert found == {"learner": "trees", "linear": 0.5, "trees": 0.5, "mean": 0.75}
+    assert floor_lines(0.5, found) == ["the network: 0.50; trees on song summaries: 0.50"]
+    assert "is below its floor" in floor_lines(0.4, found)[1]

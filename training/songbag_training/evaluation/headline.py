@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,3 +75,36 @@ def cross_validation_hint(n_tested: int, n_all: int, few: bool) -> list[str]:
         return []
     tested = counted(n_tested, "song is", "songs are")
     return [f"note: {tested} tested: `songbag cross-validate` tests all {n_all:,}, which says more"]
+
+
+FLOORS = {"linear": "a linear model", "trees": "trees", "mean": "a linear model and trees"}
+"""The learners of a baseline in words."""
+
+
+def floor_lines(accuracy: float, floor: Mapping[str, Any], what: str = "the network") -> list[str]:
+    """Return how a network compares with its floor, and what to try if it is below.
+
+    Parameters
+    ----------
+    accuracy : float
+        Of the network.
+    floor : mapping
+        ``learner``, and the accuracy of each learner.
+    what : str
+        Whose accuracy it is.
+    """
+    reached, named = floor[floor["learner"]], FLOORS[floor["learner"]]
+    lines = [f"{what}: {accuracy:.2f}; {named} on song summaries: {reached:.2f}"]
+    if accuracy < reached:
+        lines.append(
+            "note: the network is below its floor: train for more `epochs`, give it more labelled songs, or take "
+            "`songbag baseline` for them"
+        )
+    return lines
+
+
+def mean_floor(floors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of the floors of several folds; its learner is the one that most folds chose."""
+    chosen = [floor["learner"] for floor in floors]
+    found: dict[str, Any] = {"learner": max(FLOORS, key=chosen.count)}
+    return found | {name: float(np.mean([floor[name] for floor in floors])) for name in FLOORS}

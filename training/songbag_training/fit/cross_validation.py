@@ -33,7 +33,7 @@ from songbag_store.store import StoreLike
 from songbag_store.words import counted
 from songbag_training.config import BaselineConfig, Cluster, RunConfig, TrainConfig, is_plug_in
 from songbag_training.evaluation.display import format_table
-from songbag_training.evaluation.headline import headline, small_notes
+from songbag_training.evaluation.headline import floor_lines, headline, mean_floor, small_notes
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, leak_lines, without_suspects
 from songbag_training.evaluation.metrics import class_metrics, song_metrics
@@ -426,6 +426,8 @@ def _sum_up(
         "without_interval": intervals.reasons,
         "classes": of_classes,
     }
+    if floors := [run.facts.floor for run in runs if run.facts.floor is not None]:
+        metrics["floor"] = mean_floor(floors)
     metrics |= without_suspects(labels.task, true, shares, pooled["song_id"].to_pylist(), suspects, said)
     path = folder / CROSS_VALIDATION
     with replacing_results(folder, lambda: Plan.read(path), lambda plan: plan.write(path)) as staged:
@@ -438,6 +440,9 @@ def _sum_up(
         progress.note(note)
     over = counted(pooled.num_rows, "song")
     progress.note(f"all folds together: {headline(metrics['pooled'], intervals.ends)} over {over}")
+    if "floor" in metrics:
+        for line in floor_lines(metrics["mean"]["accuracy"], metrics["floor"], "mean of the folds"):
+            progress.note(line)
     for line in leak_lines({"song": metrics["pooled"], **metrics}):
         progress.note(line)
     return metrics

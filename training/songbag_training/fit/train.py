@@ -17,9 +17,10 @@ from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
 from songbag_training.config import TrainConfig
-from songbag_training.evaluation.headline import cross_validation_hint, headline, small_notes
+from songbag_training.evaluation.headline import cross_validation_hint, floor_lines, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.evaluation.score import SongScorer
+from songbag_training.fit.baselines.floor import floor_of
 from songbag_training.fit.decision import decide
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.heritage import beginning
@@ -308,8 +309,10 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.weights_path, run.weights_fault)
     decide(run, material, scored, progress)
-    scorer = SongScorer(scored, run.facts.song_task)
-    return judge_split(run, material.store, scorer, tested=sweep_of(run.folder) is None).metrics
+    scorer, tested = SongScorer(scored, run.facts.song_task), sweep_of(run.folder) is None
+    if tested and not config.no_floor and (floor := floor_of(material, progress)) is not None:
+        run.keep_floor(floor)
+    return judge_split(run, material.store, scorer, tested=tested).metrics
 
 
 def tell_held_out(run: Run, progress: Progress) -> None:
@@ -326,6 +329,8 @@ def tell_held_out(run: Run, progress: Progress) -> None:
         f"held-out {headline(held_out['song'], held_out['intervals'])} over {counted(held_out['song']['n'], 'song')} "
         f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {run.facts.best_epoch}: {run.folder}"
     )
+    for line in floor_lines(held_out["song"]["accuracy"], held_out["floor"]) if "floor" in held_out else []:
+        progress.note(line)
     for line in leak_lines(held_out):
         progress.note(line)
     if not is_fold:

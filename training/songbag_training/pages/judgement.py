@@ -8,7 +8,13 @@ from typing import Any
 from songbag_store.pages.page import Section
 from songbag_store.pages.pieces import Axis, Block, Chart, Column, Figure, Figures, Items, Layer, Matrix, Table, Words
 from songbag_store.words import counted
-from songbag_training.evaluation.headline import cross_validation_hint, headline_names, shown_name, small_notes
+from songbag_training.evaluation.headline import (
+    cross_validation_hint,
+    floor_lines,
+    headline_names,
+    shown_name,
+    small_notes,
+)
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.pages.songs import Songs
 from songbag_training.songs.task import Task
@@ -34,6 +40,11 @@ def headline(metrics: Mapping[str, Any], facts: Mapping[str, Any], missing: Sequ
         figures = [_figure(name, song[name], metrics) for name in first]
         figures += [_figure(name, song[name], metrics) for name in _OTHERS if name in song and name not in first]
         blocks += [Figures([one for one in figures if one is not None]), Words(_rests_on(metrics, facts))]
+        own = metrics["mean"]["accuracy"] if "mean" in metrics else song["accuracy"]
+        what = "Mean of the folds" if "mean" in metrics else "The network"
+        for line in floor_lines(own, metrics["floor"], what) if "floor" in metrics else []:
+            text = line.removeprefix("note: ").replace("`", "")
+            blocks.append(Words(text[0].upper() + text[1:] + ".", note=line.startswith("note: ")))
         notes = small_notes(metrics) if "classes" in metrics else []
         n_all = sum(facts["songs"].values()) if facts else 0
         if facts and facts["kind"] == "run":

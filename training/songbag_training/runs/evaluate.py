@@ -267,6 +267,8 @@ def _judge(
         title = f"{counted(len(rows), 'song')} ({judged})"
         draw_confusion(confusion, task.classes, folder / "confusion.png", title=title)
         metrics[judged]["confusion"] = confusion.tolist()
+    if judged == "test" and run.facts.floor is not None:
+        metrics[judged]["floor"] = dict(run.facts.floor)
     metrics["snapshot"] = {"store_uuid": store.uuid, "number": store.snapshot, "sha256": store.inside.state.sha256}
     write_whole(folder / "metrics.json", json.dumps(metrics, indent=2).encode())
     return Evaluation(metrics, judged, confusion)

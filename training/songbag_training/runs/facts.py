@@ -32,6 +32,16 @@ class ParentFacts(TypedDict):
     """Where it was, as an absolute path."""
 
 
+class FloorFacts(TypedDict):
+    """What a baseline reaches on the same test songs: the accuracy of each learner."""
+
+    learner: str
+    """The one that parts of the training songs chose."""
+    linear: float
+    trees: float
+    mean: float
+
+
 PRETRAINING: TaskName = "pretraining"
 """Task of a run that has learned without labels."""
 
@@ -102,6 +112,8 @@ class RunFacts:
     continued: list[Ordinal] | None = dataclasses.field(default=None, metadata=LATER)
     """Numbers of epochs after which the training had ended before it went on to more."""
 
+    floor: FloorFacts | None = dataclasses.field(default=None, metadata=LATER)
+    """What a baseline reaches on the test songs."""
     pretraining: PretrainingFacts | None = dataclasses.field(default=None, metadata=LATER)
     """Of a training without labels, which has neither classes nor a label."""
 

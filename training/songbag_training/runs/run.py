@@ -41,7 +41,7 @@ from songbag_training.errors import DamagedRun, ModelError, RunError
 from songbag_training.evaluation.headline import headline_names, shown_name
 from songbag_training.evaluation.predictions import Scorer
 from songbag_training.runs.document import RUN, read_run_document
-from songbag_training.runs.facts import RunFacts
+from songbag_training.runs.facts import FloorFacts, RunFacts
 from songbag_training.runs.seals import digests, file_fault, replacing_results, tensors_fault
 from songbag_training.runs.weights import load_weights, opened_tensors, outline, read_tensors
 from songbag_training.songs.task import Task
@@ -198,6 +198,10 @@ class Run(Shown):
         thresholds = dict(zip(task.classes, task.thresholds, strict=True)) if task.thresholds else None
         costs = [list(row) for row in task.costs] or None
         self._write(dataclasses.replace(self.facts, thresholds=thresholds, costs=costs))
+
+    def keep_floor(self, floor: FloorFacts) -> None:
+        """Keep in `run.json` what a baseline reaches on the test songs; `metrics.json` then tells it too."""
+        self._write(dataclasses.replace(self.facts, floor=floor))
 
     @property
     def network(self) -> TrainConfig:

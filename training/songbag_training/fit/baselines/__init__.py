@@ -1,3 +1,3 @@
 """Baselines: one run, or one for each fold."""
 
-__all__ = ["baseline", "learner"]
+__all__ = ["baseline", "floor", "learner"]
