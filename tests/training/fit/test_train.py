@@ -30,7 +30,7 @@ FILES = (
 
 @pytest.fixture
 def tiny() -> TrainConfig:
-    return TrainConfig(epochs=2, bag_size=3, batch_size=16, encoder="reference")
+    return TrainConfig(epochs=2, bag_size=3, batch_size=16, encoder="reference", no_floor=True)
 
 
 def test_a_run_folder_is_complete(run: Run) -> None:

@@ -436,13 +436,13 @@ def _sum_up(
             pq.write_table(pooled, temporary, compression="zstd")
     rows = [*of_folds.items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
     progress.note(format_table("fold", rows, names))
+    if "floor" in metrics:
+        for line in floor_lines(metrics["mean"]["accuracy"], metrics["floor"], "mean of the folds"):
+            progress.note(line)
     for note in small_notes(metrics):
         progress.note(note)
     over = counted(pooled.num_rows, "song")
     progress.note(f"all folds together: {headline(metrics['pooled'], intervals.ends)} over {over}")
-    if "floor" in metrics:
-        for line in floor_lines(metrics["mean"]["accuracy"], metrics["floor"], "mean of the folds"):
-            progress.note(line)
     for line in leak_lines({"song": metrics["pooled"], **metrics}):
         progress.note(line)
     return metrics

@@ -318,6 +318,8 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
 def tell_held_out(run: Run, progress: Progress) -> None:
     """Show how good a finished run is, and write its page."""
     held_out = run.metrics["test"]
+    for line in floor_lines(held_out["song"]["accuracy"], held_out["floor"]) if "floor" in held_out else []:
+        progress.note(line)
     # A fold is no judgement of its own.
     is_fold = is_there(run.folder.parent / CROSS_VALIDATION)
     if not is_fold:
@@ -329,8 +331,6 @@ def tell_held_out(run: Run, progress: Progress) -> None:
         f"held-out {headline(held_out['song'], held_out['intervals'])} over {counted(held_out['song']['n'], 'song')} "
         f"(single windows {held_out['window']['accuracy']:.2f}), weights of epoch {run.facts.best_epoch}: {run.folder}"
     )
-    for line in floor_lines(held_out["song"]["accuracy"], held_out["floor"]) if "floor" in held_out else []:
-        progress.note(line)
     for line in leak_lines(held_out):
         progress.note(line)
     if not is_fold:
