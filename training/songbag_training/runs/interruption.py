@@ -18,7 +18,6 @@ from songbag_training.config import is_plug_in
 from songbag_training.runs.attempt import refuse_running
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, SWEEP, parse_known, read_run_document
 from songbag_training.runs.seals import LONGEST_HEADER_BYTES
-from songbag_training.splits.split import Split
 
 _CHECKPOINT = "checkpoint.safetensors"
 _RESULTS = "metrics.json"
@@ -177,6 +176,8 @@ def reached(folder: Path) -> tuple[int, int]:
 
 def refuse_others(given: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Refuse options that are not those of what is resumed; a split is compared by its digest."""
+    from songbag_training.splits.split import Split  # it loads Arrow, which most commands begin without
+
     for name, value in given.items():
         if own[name] != (Split.read(value).digest if name == "split" else value):
             what = f"is {value!s}, but it was begun with {own[name]!s}"
