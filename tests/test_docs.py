@@ -73,10 +73,7 @@ def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Pa
     for name in ("songs", "store", "run"):
         (tmp_path / name).symlink_to(demo / name)
     kinds = {"reference/models": ("python", "console"), "how-to/training/export": ("python",)}
-    kinds |= {
-        f"how-to/training/{name}": ("python", "console")
-        for name in ("own-encoder", "own-parts", "grouped-split", "resume")
-    }
+    kinds |= {f"how-to/training/{name}": ("python", "console") for name in ("own-encoder", "grouped-split", "resume")}
     kinds |= {f"how-to/songs/{name}": ("python", "console") for name in ("labels", "plain-tools", "upgrading")}
     kinds |= {"how-to/training/prediction": ("python",), "how-to/training/training": ("python",)}
     kinds |= {"how-to/songs/segments": ("python",), "reference/command-line": ("console",)}
