@@ -15,10 +15,11 @@ from songbag_store.format import document
 from songbag_store.format.declaration import at_least, declared
 from songbag_store.progress import Silent
 from songbag_training import TrainConfig
+from songbag_training.config import BaselineConfig
 from songbag_training.errors import DamagedRun
 from songbag_training.fit import cross_validation
 from songbag_training.fit.train import refuse_contradictions
-from songbag_training.runs import facts, plan, summary
+from songbag_training.runs import facts, plan
 from songbag_training.runs.run import Run
 
 OLD = Path(__file__).parents[2] / "fixtures" / "training-format-1"
@@ -35,8 +36,9 @@ class LaterConfig(TrainConfig):
 def later() -> Iterator[None]:
     """Make this songbag one that has the field; what it found of the types before is found again."""
     with pytest.MonkeyPatch.context() as patched:
-        for module in (facts, plan, summary):
+        for module in (facts, plan):
             patched.setattr(module, "TrainConfig", LaterConfig)
+            patched.setattr(module, "RunConfig", LaterConfig | BaselineConfig)
         document._hints.cache_clear()
         yield
     document._hints.cache_clear()
