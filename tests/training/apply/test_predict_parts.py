@@ -112,7 +112,8 @@ def test_what_is_predicted_is_not_done_again_wherever_a_process_ended(
         folder = tmp_path / str(moment)
         with dying(moment), pytest.raises(Died):
             ask(run, source, folder)
-        assert not (folder / "out.csv").exists()
+        # At the last moments both files are there already.
+        assert not (folder / "out.csv").exists() or both(folder) == both(tmp_path / "whole")
         done = ask(run, source, folder)
         known.append(done.n_known)
         assert both(folder) == both(tmp_path / "whole")
