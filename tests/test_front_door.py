@@ -101,7 +101,7 @@ def command_of(function: str) -> Any:
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name not in ("open", "info", "failures", "history")])
 def test_a_function_has_the_words_of_its_command(name: str) -> None:
     """Each option is an argument, or a field of a value that is one: `FeatureSpec`, `TrainConfig`, `ExtractConfig`."""
-    values = {"spec": songbag.FeatureSpec, "config": songbag.TrainConfig}
+    values = {"spec": songbag.FeatureSpec, "config": songbag.TrainConfig, "team": songbag.TeamConfig}
     own = {"extract": songbag.ExtractConfig, "predict": songbag.PredictConfig, "baseline": songbag.BaselineConfig}
     values |= {"config": own[name]} if name in own else {}
     values |= {"cluster": songbag.Cluster, "search": songbag.Search}

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         PredictConfig as PredictConfig,
         PretrainConfig as PretrainConfig,
         Search as Search,
+        TeamConfig as TeamConfig,
         TrainConfig as TrainConfig,
     )
     from songbag_training.fit.baselines.baseline import baseline as baseline
@@ -115,6 +116,7 @@ __getattr__, __dir__, __all__ = attach(
             "PredictConfig",
             "PretrainConfig",
             "Search",
+            "TeamConfig",
             "TrainConfig",
         ),
         "songbag_training.fit.baselines.baseline": ("baseline",),

@@ -8,10 +8,28 @@ from pathlib import Path
 from songbag_pipeline import ExtractConfig
 from songbag_store import FeatureSpec
 from songbag_store.format.declaration import Declaration, Declared, declarations
-from songbag_training.config import BaselineConfig, Cluster, PredictConfig, PretrainConfig, Search, TrainConfig
+from songbag_training.config import (
+    BaselineConfig,
+    Cluster,
+    PredictConfig,
+    PretrainConfig,
+    Search,
+    TeamConfig,
+    TrainConfig,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
-_DECLARED = (FeatureSpec, ExtractConfig, BaselineConfig, TrainConfig, PretrainConfig, PredictConfig, Search, Cluster)
+_DECLARED = (
+    FeatureSpec,
+    ExtractConfig,
+    BaselineConfig,
+    TrainConfig,
+    PretrainConfig,
+    PredictConfig,
+    Search,
+    Cluster,
+    TeamConfig,
+)
 CLASSES = {cls.__name__: cls for cls in _DECLARED}
 
 _HEAD = "| option | in Python | value | default | what it does |\n|---|---|---|---|---|\n"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from songbag_training.config import (
         PredictConfig as PredictConfig,
         PretrainConfig as PretrainConfig,
+        TeamConfig as TeamConfig,
         TrainConfig as TrainConfig,
     )
     from songbag_training.fit.pretraining import pretrain as pretrain
@@ -32,7 +33,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
-        "songbag_training.config": ("PredictConfig", "PretrainConfig", "TrainConfig"),
+        "songbag_training.config": ("PredictConfig", "PretrainConfig", "TeamConfig", "TrainConfig"),
         "songbag_training.fit.pretraining": ("pretrain",),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),

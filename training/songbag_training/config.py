@@ -117,6 +117,40 @@ class PredictConfig(AudioConfig):
     """
 
 
+_TEAM_PANEL = "One training on several machines"
+_ADDRESSES = re.compile(r"[^\s,]+:[0-9]{1,5}(,[^\s,]+:[0-9]{1,5})+")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TeamConfig(Declared):
+    """The machines of one training: docs/reference/options.md. It is no part of the run.
+
+    Raises
+    ------
+    UsageError
+        If a value is out of its range.
+    """
+
+    machines: str | None = declared(
+        None,
+        "Addresses of two machines or more, the same on each of them; each takes its share of every batch.",
+        rule=Rule(lambda value: _ADDRESSES.fullmatch(value) is not None, "addresses like a:2222,b:2222"),
+        metavar="HOST:PORT,...",
+        panel=_TEAM_PANEL,
+    )
+    machine: int = declared(
+        0, "Which of them this is, counted from 0.", rule=between(0, 4095), metavar="N", panel=_TEAM_PANEL
+    )
+
+    def _check(self) -> None:
+        self._require(self.machine < max(1, len(self.addresses)), "machine", "below the number of `machines`")
+
+    @property
+    def addresses(self) -> list[str]:
+        """The address of each machine; empty if there is only this one."""
+        return self.machines.split(",") if self.machines else []
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class LabelConfig(Declared):
     """How the labels of songs are read from their column."""

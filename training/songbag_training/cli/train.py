@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,7 +19,16 @@ from songbag_store.storage.location import Location
 from songbag_store.terminal import say
 from songbag_store.words import counted
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import AUTO, BaselineConfig, Cluster, LabelConfig, PretrainConfig, Search, TrainConfig
+from songbag_training.config import (
+    AUTO,
+    BaselineConfig,
+    Cluster,
+    LabelConfig,
+    PretrainConfig,
+    Search,
+    TeamConfig,
+    TrainConfig,
+)
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_unfinished, telling
 
@@ -75,6 +85,7 @@ def train(
     from_run: FromRun = None,
     *,
     config: Given[TrainConfig],
+    team: Given[TeamConfig],
     resume: Annotated[
         bool,
         typer.Option(
@@ -85,7 +96,7 @@ def train(
     ] = False,
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
-    chosen, place = config.make(), at(store)
+    chosen, place, machines = config.make(), at(store), team.make()
     progress = AsOptions(shown_on(sys.stdout), context.command)
     if resume:
         own: dict[str, Any] = {"split": split, "group": group, "from_run": _absolute(from_run)}
@@ -97,7 +108,7 @@ def train(
                 from songbag_training.runs.run import Run
             run = Run.open_unfinished(output)
             refuse_contradictions(run, given)
-            allowed: dict[str, Any] = {"parts": Parts.of(given), "epochs": given.get("epochs")}
+            allowed: dict[str, Any] = {"parts": Parts.of(given), "epochs": given.get("epochs"), "team": machines}
             go_on(run, place, given.get("encoder"), progress, **allowed)
         return
     column = _required(label)
@@ -113,8 +124,10 @@ def train(
         if preparing.done():
             preparing.result()
         with quiet_start(progress):
+            from songbag_training.fit.team import joined
             from songbag_training.fit.train import train_on
-        train_on(preparing.result(), output, progress)
+        joint = joined(machines)
+        train_on(dataclasses.replace(preparing.result(), team=joint), output, progress)
 
 
 def given_options(place: Location, config: Given[TrainConfig] | Given[PretrainConfig], **others: Any) -> dict[str, Any]:

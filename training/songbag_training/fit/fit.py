@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from songbag_training.fit.devices import find_strategy, precision
 from songbag_training.fit.guard import FiniteSteps, LossGuard
 from songbag_training.fit.heritage import freeze, take_over
 from songbag_training.fit.material import Material
+from songbag_training.fit.team import Team, refuse_lost, state_of
 from songbag_training.models.loss import SongAccuracy, SongLoss
 from songbag_training.models.model import song_model
 from songbag_training.parts.parts import build_callbacks, build_optimizer
@@ -45,7 +47,8 @@ def compiled_model(material: Material) -> keras.Model:
     songs, _ = material.subset("train")
     config, task = material.config, material.labels.task
     n_steps = -(-material.n_epoch_songs // config.batch_size)
-    with find_strategy(config.batch_size).scope(), precision(config.mixed_precision):
+    strategy = tf.distribute.get_strategy() if material.team else find_strategy(config.batch_size)
+    with strategy.scope(), precision(config.mixed_precision):
         model = song_model(
             material.store.spec,
             task,
@@ -59,8 +62,9 @@ def compiled_model(material: Material) -> keras.Model:
         if config.freeze:
             freeze(model)
         loss = SongLoss(task.softmax, class_weights=material.class_weights, label_smoothing=config.label_smoothing)
+        optimizer = build_optimizer(config, config.epochs * n_steps)
         model.compile(
-            build_optimizer(config, config.epochs * n_steps),
+            optimizer if material.team is None else material.team.averaging(optimizer),
             loss=loss,
             metrics=[SongAccuracy(task.softmax), FiniteSteps(loss)],
             steps_per_execution=config.steps_per_execution,
@@ -96,6 +100,7 @@ def fit(
         Counted from 1.
     """
     config = material.config
+    team = material.team
     songs, targets = material.subset("train")
     bag_size = _bag_size(songs, config)
     bags = BagDataset(
@@ -103,13 +108,13 @@ def fit(
         songs,
         targets,
         bag_size=bag_size,
-        batch_size=config.batch_size,
         seed=config.seed,
         rates=song_rates(targets, config.sampling, config.epoch_songs),
+        **(team.share_of(config) if team else {"batch_size": config.batch_size}),
     )
     validation = [Validation(material, model)] if material.split.counts()["validation"] else []
     batches = partial(_batches, material, model, bags)
-    how: dict[str, Any] = {"checkpoint_s": checkpoint_s, "progress": progress, "until": until}
+    how: dict[str, Any] = {"checkpoint_s": checkpoint_s, "progress": progress, "until": until, "team": team}
     return learn(run, config, model, bags, batches, validation, **how)
 
 
@@ -124,6 +129,7 @@ def learn(
     checkpoint_s: float,
     progress: Progress,
     until: int | None = None,
+    team: Team | None = None,
 ) -> int | None:
     """Fit a compiled model from the run's checkpoint on; leave weights and history in the run folder.
 
@@ -136,6 +142,8 @@ def learn(
         What judges the model after each epoch.
     until : int, optional
         As for `fit`.
+    team : Team, optional
+        The machines that train together.
 
     Returns
     -------
@@ -151,11 +159,16 @@ def learn(
     elif reached.rows:
         progress.note(f"resuming after epoch {reached.epoch} of {config.epochs}")
     with stretch(progress, config.epochs, "epochs"):
-        keeper = Keeper(run.folder, reached, bags, config, checkpoint_s, progress)
+        # Machines go on together, so their checkpoints are of the same moments.
+        keeper = Keeper(run.folder, reached, bags, config, math.inf if team else checkpoint_s, progress)
         keeper.restore(model)
         if reached.rows and (fault := run.weights_fault(run.weights_path)):
             # The best epoch may be one of those that are not trained again.
             raise DamagedRun(fault, place=str(run.weights_path), remedy=_BEST_EPOCH_LOST)
+        if team:
+            known = (run.facts.snapshot_sha256, run.facts.split_sha256, config.to_dict(), reached.epoch, reached.step)
+            team.require_same(state_of(model, *known))
+            validation = team.callbacks(validation)
         own = build_callbacks(config, run.folder)
         logs = open_log(run, keeper.history)
         callbacks = [*validation, LossGuard(bags, run.folder), *own, keeper, *logs]
@@ -165,6 +178,8 @@ def learn(
                 one.end()
         except tf.errors.OpError as error:
             _raise_cause(error, bags, run.folder)
+            if team:
+                refuse_lost(error, str(run.folder))
             raise
     return keeper.history.best_epoch
 

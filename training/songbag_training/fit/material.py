@@ -27,6 +27,7 @@ from songbag_training.splits.split import Split, SplitLike, Subset
 from songbag_training.types import FloatArray, Targets
 
 if TYPE_CHECKING:
+    from songbag_training.fit.team import Team
     from songbag_training.runs.run import RunLike
 
 
@@ -55,6 +56,8 @@ class Material:
         What is to be said about the split.
     parent : Parent or None
         The run to start from.
+    team : Team or None
+        The machines that train; None if there is only this one.
     """
 
     store: SongStore
@@ -66,6 +69,7 @@ class Material:
     config: TrainConfig
     notes: list[str]
     parent: Parent | None = None
+    team: Team | None = None
 
     @property
     def class_weights(self) -> npt.NDArray[np.float32] | None:

@@ -16,7 +16,7 @@ from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.config import TrainConfig
+from songbag_training.config import TeamConfig, TrainConfig
 from songbag_training.evaluation.headline import cross_validation_hint, floor_lines, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.evaluation.score import SongScorer
@@ -27,6 +27,7 @@ from songbag_training.fit.heritage import beginning
 from songbag_training.fit.material import Material, note_songs, prepare
 from songbag_training.fit.pretraining import go_on_pretraining
 from songbag_training.fit.record import facts_of, now, pin
+from songbag_training.fit.team import joined
 from songbag_training.lineage.extension import extend, longer, require_state
 from songbag_training.pages.run import add_page
 from songbag_training.parts.parts import Parts, load_callbacks
@@ -42,7 +43,7 @@ from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights
 from songbag_training.splits.split import SplitLike
 
-_DEFAULTS = TrainConfig()
+_DEFAULTS, _ALONE = TrainConfig(), TeamConfig()
 _OWN = Parts()
 
 
@@ -56,6 +57,7 @@ def train(
     split: SplitLike | None = None,
     group: Sequence[str] = (),
     from_run: RunLike | None = None,
+    team: TeamConfig = _ALONE,
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
@@ -85,6 +87,8 @@ def train(
     from_run : Run, str or pathlib.Path, optional
         A finished run on the same features, to begin with its encoder, and with its mean and deviation of the features.
         Head and pooling are new, so classes and pooling may differ. ``config.freeze`` keeps the encoder as it is.
+    team : TeamConfig
+        The machines that train together, if there are several: docs/how-to/training/several-machines.md.
     checkpoint_s : float
         Seconds between checkpoints inside an epoch; there is always one at its end. `resume` goes on from the last.
     progress : Progress, optional
@@ -123,7 +127,8 @@ def train(
     refuse_unfinished(folder, store)
     with telling(folder, store, progress):
         options: dict[str, Any] = {"group": group, "config": config, "from_run": from_run, "progress": progress}
-        material = prepare(store, label, where, split, **options)
+        machines = joined(team)
+        material = dataclasses.replace(prepare(store, label, where, split, **options), team=machines)
         return train_on(material, folder, progress, checkpoint_s)
 
 
@@ -160,6 +165,7 @@ def resume(
     optimizer: str | None = None,
     schedule: str | None = None,
     callbacks: Sequence[str] = (),
+    team: TeamConfig = _ALONE,
     checkpoint_s: float = CHECKPOINT_S,
     progress: Progress | None = None,
 ) -> Run:
@@ -183,7 +189,7 @@ def resume(
         The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
     optimizer, schedule, callbacks
         Their names, to allow them in the same way.
-    checkpoint_s, progress
+    team, checkpoint_s, progress
         As for `train`.
 
     Raises
@@ -201,7 +207,7 @@ def resume(
     progress, run = progress or shown_on(sys.stdout), Run.open_unfinished(output)
     with telling(run.folder, store or run.facts.store_location, progress):
         parts = Parts(optimizer, schedule, tuple(callbacks))
-        return go_on(run, store, encoder, progress, parts=parts, epochs=epochs, checkpoint_s=checkpoint_s)
+        return go_on(run, store, encoder, progress, parts=parts, epochs=epochs, team=team, checkpoint_s=checkpoint_s)
 
 
 def go_on(
@@ -212,6 +218,7 @@ def go_on(
     *,
     parts: Parts = _OWN,
     epochs: int | None = None,
+    team: TeamConfig = _ALONE,
     checkpoint_s: float = CHECKPOINT_S,
     until: int | None = None,
     ends: bool = True,
@@ -236,7 +243,9 @@ def go_on(
     if facts.pretraining is not None:
         begin = (lambda: None) if more is None else partial(extend, run, config)
         return go_on_pretraining(run, opened, config, progress, checkpoint_s, begin)
+    machines = joined(team)
     material = prepare(opened, facts.label, facts.where, split, config=config, resumed=True)
+    material = dataclasses.replace(material, team=machines)
     model = _repeatable_model(material)
     if more is not None:
         extend(run, config)
