@@ -25,10 +25,10 @@ _DECLARED = (
     BaselineConfig,
     TrainConfig,
     PretrainConfig,
+    TeamConfig,
     PredictConfig,
     Search,
     Cluster,
-    TeamConfig,
 )
 CLASSES = {cls.__name__: cls for cls in _DECLARED}
 
