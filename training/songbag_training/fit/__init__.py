@@ -1,3 +1,14 @@
 """Training: one run, its resumption, cross-validation, baselines."""
 
-__all__ = ["cross_validation", "decision", "heritage", "material", "pretraining", "record", "train", "trial", "trials"]
+__all__ = [
+    "cross_validation",
+    "decision",
+    "heritage",
+    "material",
+    "pretraining",
+    "record",
+    "team",
+    "train",
+    "trial",
+    "trials",
+]
