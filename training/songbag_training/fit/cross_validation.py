@@ -42,8 +42,6 @@ from songbag_training.fit.baselines.learner import learn_folds
 from songbag_training.fit.material import check_thresholds
 from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.pages.run import add_page
-from songbag_training.parts.parts import Parts, load_callbacks
-from songbag_training.parts.tracking import require_log
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_others, refuse_unfinished, telling, ways_on
@@ -204,6 +202,10 @@ def cross_validate(
             parent=parent.recorded if parent else None,
         )
         if isinstance(config, TrainConfig):
+            with quiet():  # they load TensorFlow, which a baseline does not need
+                from songbag_training.parts.parts import load_callbacks
+                from songbag_training.parts.tracking import require_log
+
             require_log(config)
             load_callbacks(config)
         _begin(folder, begun, plan, made, store)
@@ -325,6 +327,9 @@ def resume_cross_validation(
     if is_plug_in(own) and encoder != own:
         what = f"its encoder is {own!r}, code from outside songbag, which is not run unasked"
         raise UsageError(what, place=str(output), remedy=f"If you trust it, allow it by its name: `encoder='{own}'`.")
+    with quiet():
+        from songbag_training.parts.parts import Parts
+
     Parts(optimizer, schedule, tuple(callbacks)).require(plan.network, str(output))
     return cross_validate(
         store,
