@@ -28,7 +28,7 @@ from songbag_training import PredictConfig, predict
 from songbag_training.apply import predict as module
 from songbag_training.apply.parts import PredictedParts, open_parts
 from songbag_training.cli import commands
-from songbag_training.evaluation.score import SongScorer
+from songbag_training.evaluation.predictions import Scorer
 from songbag_training.runs.run import Run
 from tests.support.audio import chirp, write
 from tests.support.long import LONG
@@ -51,16 +51,15 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def loaded_once(run: Run, monkeypatch: pytest.MonkeyPatch, loaded: list[SongScorer]) -> None:
+def loaded_once(run: Run, monkeypatch: pytest.MonkeyPatch, loaded: list[Scorer]) -> None:
     """Load the model once for all these tests."""
     if not loaded:
-        loaded.append(SongScorer(run.load_model(), run.facts.song_task))
-    monkeypatch.setattr(Run, "load_model", lambda _: None)
-    monkeypatch.setattr(module, "SongScorer", lambda *_: loaded[0])
+        loaded.append(run.load_scorer())
+    monkeypatch.setattr(Run, "load_scorer", lambda _: loaded[0])
 
 
 @pytest.fixture(scope="module")
-def loaded() -> list[SongScorer]:
+def loaded() -> list[Scorer]:
     return []
 
 
