@@ -36,7 +36,7 @@ def test_the_two_broken_files_of_the_demo_are_listed_with_their_reason(demo: Pat
 def test_the_run_folder_is_complete(demo: Path) -> None:
     names = {path.name for path in (demo / "run").iterdir()}
     files = "run.json weights.safetensors split.parquet history.csv metrics.json predictions.parquet windows.parquet"
-    assert names == {*files.split(), "confusion.png", "report.html"}
+    assert names == {*files.split(), "checkpoint.safetensors", "confusion.png", "report.html"}
 
 
 def test_predicting_from_the_store_and_from_the_audio_agrees(demo: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ NEVER_ONE = {
     "{len(common)} larger classes",
     "{len(task.classes)} classes",
     "{FEWEST} validation songs",
+    "{len(train)} training songs",
     "{len(value)} values",
     "{list(shard)} windows",
     "{pattern} names",

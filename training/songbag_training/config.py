@@ -346,7 +346,7 @@ class Search(Declared):
 
     set: tuple[str, ...] = declared(
         (),
-        "Values of an option of `songbag train` to try: encoder=compact,reference; with `random` also a range, "
+        "Values of an option of `songbag train` to try: pooling=mean,max; with `random` also a range, "
         "learning-rate=1e-4..1e-2. For each option; every combination is a point.",
         metavar="NAME=A,B",
     )

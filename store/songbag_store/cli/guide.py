@@ -33,7 +33,7 @@ GUIDE: dict[str, dict[str, str]] = {
         "train": "songbag train my-store --label label -o my-run --epochs 40",
         "pretrain": "songbag pretrain my-store -o my-encoder",
         "cross-validate": "songbag cross-validate my-store --label label --folds 5 -o my-folds",
-        "sweep": "songbag sweep my-store --label label --set pooling=mean,attention -o my-sweep",
+        "sweep": "songbag sweep my-store --label label --set pooling=mean,max -o my-sweep",
     },
     "Use a run": {
         "runs": "songbag runs my-runs --sort balanced-accuracy",

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.identity import create_identity
 from songbag_store.commits.parts import adopt_part, part_names, write_part
-from songbag_store.commits.snapshots import Snapshot, read_snapshot, snapshot_numbers
+from songbag_store.commits.snapshots import Snapshot, make_snapshot_durable, read_snapshot, snapshot_numbers
 from songbag_store.errors import StoreError
 from songbag_store.format.index import REPLACES, index_schema
 from songbag_store.format.keys import snapshot_key
@@ -129,7 +129,9 @@ class Protocol(RuleBasedStateMachine):
     def collect(self) -> None:
         """Delete all snapshots but the last, as gc may when a run has ended."""
         self.snapshots_never_change_and_are_what_the_model_says()
-        for number in snapshot_numbers(self.storage)[:-1]:
+        *before, newest = snapshot_numbers(self.storage) or [0]
+        make_snapshot_durable(self.storage, newest)
+        for number in before:
             self.storage.delete(snapshot_key(number))
             del self.seen[number]
             self.acknowledged.pop(number, None)

@@ -88,7 +88,7 @@ def train(
         A finished run on the same features, to begin with its encoder, and with its mean and deviation of the features.
         Head and pooling are new, so classes and pooling may differ. ``config.freeze`` keeps the encoder as it is.
     team : TeamConfig
-        The machines that train together, if there are several: docs/how-to/training/several-machines.md.
+        The machines that train together, if there are several: docs/how-to/training/training.md.
     checkpoint_s : float
         Seconds between checkpoints inside an epoch; there is always one at its end. `resume` goes on from the last.
     progress : Progress, optional
