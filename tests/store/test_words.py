@@ -23,7 +23,9 @@ NEVER_ONE = {
     "{len(train)} training songs",
     "{len(value)} values",
     "{list(shard)} windows",
+    "{name} between windows",
     "{pattern} names",
+    "{text} names",
 }
 """Limits, numbers that are written from some number on, and what is no number."""
 

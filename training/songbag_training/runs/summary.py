@@ -91,7 +91,7 @@ def describe(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if facts["parent"]:
         yield "started from", f"{facts['parent']['folder']} (run {facts['parent']['run_id'][:8]})"
     if facts["continued"]:
-        yield "went on", f"after {', '.join(f'{n:,}' for n in facts['continued'])} epochs"
+        yield "went on", f"after epoch {', '.join(f'{n:,}' for n in facts['continued'])}"
     yield "store", f"{facts['store'] or facts['store_uuid']}, snapshot {facts['snapshot']}"
     settings = ", ".join(f"{name} {value}" for name, value in facts["settings"].items())
     yield "settings", settings or "all at their defaults"
