@@ -257,7 +257,7 @@ def test_a_finished_run_goes_on_to_more_epochs(tmp_path: Path, whole: Run) -> No
     assert (int(steps), int(load_file(run.folder / NAME)["optimizer/0"])) == (48, 72)
     assert longer.facts.finished_at is not None
     assert not verify_folder(run.folder).damages
-    assert dict(describe(info(run.folder)))["went on"] == "after 4 epochs"
+    assert dict(describe(info(run.folder)))["went on"] == "after epoch 4"
     # The state begins with that of the earlier run, so the training cannot begin again.
     edit_document(run.folder / "run.json", finished_at=None)
     (run.folder / NAME).unlink()
