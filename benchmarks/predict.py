@@ -62,7 +62,7 @@ def measured(run: Path, source: Path, output: Path, workers: int) -> tuple[float
         try:
             sizes = [one.memory_info().rss / 1e6 for one in family(process)]
         except psutil.NoSuchProcess:
-            continue
+            continue  # a process ended while it was looked at
         own, most = max(own, sizes[0]), max(most, sum(sizes[1:]))
         time.sleep(0.05)
     if process.returncode:

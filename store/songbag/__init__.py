@@ -51,19 +51,16 @@ if TYPE_CHECKING:
     from songbag_training.comparison.listing import runs as runs
     from songbag_training.config import (
         BaselineConfig as BaselineConfig,
-        Cluster as Cluster,
-        PredictConfig as PredictConfig,
         PretrainConfig as PretrainConfig,
         Search as Search,
-        TeamConfig as TeamConfig,
         TrainConfig as TrainConfig,
     )
     from songbag_training.fit.baselines.baseline import baseline as baseline
     from songbag_training.fit.cross_validation import (
-        CrossValidation as CrossValidation,
         cross_validate as cross_validate,
         resume_cross_validation as resume_cross_validation,
     )
+    from songbag_training.fit.pooled import CrossValidation as CrossValidation
     from songbag_training.fit.pretraining import pretrain as pretrain
     from songbag_training.fit.train import resume as resume, train as train
     from songbag_training.models.model import song_model as song_model, window_model as window_model
@@ -77,6 +74,7 @@ if TYPE_CHECKING:
     from songbag_training.splits.division import split as split
     from songbag_training.splits.split import Split as Split
     from songbag_training.sweeps.sweep import Sweep as Sweep, sweep as sweep
+    from songbag_training.work import Cluster as Cluster, PredictConfig as PredictConfig, TeamConfig as TeamConfig
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
@@ -112,15 +110,13 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.comparison.listing": ("runs",),
         "songbag_training.config": (
             "BaselineConfig",
-            "Cluster",
-            "PredictConfig",
             "PretrainConfig",
             "Search",
-            "TeamConfig",
             "TrainConfig",
         ),
         "songbag_training.fit.baselines.baseline": ("baseline",),
-        "songbag_training.fit.cross_validation": ("CrossValidation", "cross_validate", "resume_cross_validation"),
+        "songbag_training.fit.cross_validation": ("cross_validate", "resume_cross_validation"),
+        "songbag_training.fit.pooled": ("CrossValidation",),
         "songbag_training.fit.pretraining": ("pretrain",),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),
@@ -134,5 +130,6 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.splits.division": ("split",),
         "songbag_training.splits.split": ("Split",),
         "songbag_training.sweeps.sweep": ("Sweep", "sweep"),
+        "songbag_training.work": ("Cluster", "PredictConfig", "TeamConfig"),
     },
 )

@@ -8,15 +8,8 @@ from pathlib import Path
 from songbag_pipeline import ExtractConfig
 from songbag_store import FeatureSpec
 from songbag_store.format.declaration import Declaration, Declared, declarations
-from songbag_training.config import (
-    BaselineConfig,
-    Cluster,
-    PredictConfig,
-    PretrainConfig,
-    Search,
-    TeamConfig,
-    TrainConfig,
-)
+from songbag_training.config import BaselineConfig, PretrainConfig, Search, TrainConfig
+from songbag_training.work import Cluster, PredictConfig, TeamConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"
 _DECLARED = (

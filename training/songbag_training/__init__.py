@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from songbag_training.apply.export import export as export
     from songbag_training.apply.predict import predict as predict
     from songbag_training.config import (
-        PredictConfig as PredictConfig,
         PretrainConfig as PretrainConfig,
-        TeamConfig as TeamConfig,
         TrainConfig as TrainConfig,
     )
     from songbag_training.fit.pretraining import pretrain as pretrain
@@ -27,19 +25,21 @@ if TYPE_CHECKING:
     from songbag_training.runs.evaluate import evaluate as evaluate
     from songbag_training.songs.bags import BagDataset as BagDataset
     from songbag_training.songs.task import Task as Task
+    from songbag_training.work import PredictConfig as PredictConfig, TeamConfig as TeamConfig
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "songbag_training.apply.export": ("export",),
         "songbag_training.apply.predict": ("predict",),
-        "songbag_training.config": ("PredictConfig", "PretrainConfig", "TeamConfig", "TrainConfig"),
+        "songbag_training.config": ("PretrainConfig", "TrainConfig"),
         "songbag_training.fit.pretraining": ("pretrain",),
         "songbag_training.fit.train": ("resume", "train"),
         "songbag_training.models.model": ("song_model", "window_model"),
         "songbag_training.runs.evaluate": ("evaluate",),
         "songbag_training.songs.bags": ("BagDataset",),
         "songbag_training.songs.task": ("Task",),
+        "songbag_training.work": ("PredictConfig", "TeamConfig"),
     },
 )
 

@@ -19,7 +19,6 @@ from songbag_store.format.declaration import (
     declared,
     share_below_one,
 )
-from songbag_store.format.work import WORK_PANEL, AudioConfig, WorkersConfig
 from songbag_training.errors import ModelError
 
 EncoderName = Literal["compact", "dense", "reference"]
@@ -39,10 +38,6 @@ COSTS = "cost:"
 _PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 _CHANGES = "How the training songs are changed (0 turns it off)"
 _change = partial(declared, panel=_CHANGES)
-_LOG_HELP = (
-    "Also write the history for another tool: tensorboard, event files in RUN/tensorboard; mlflow (an extra), into the "
-    "store of MLFLOW_TRACKING_URI, or else RUN/mlflow."
-)
 
 
 def is_plug_in(encoder: object) -> bool:
@@ -67,6 +62,27 @@ _THRESHOLDS = Rule(
 )
 
 
+_encoder = partial(
+    declared,
+    AUTO,
+    f"Network that looks at one window: {_NAMED}; {AUTO} is dense for windows of one frame, and else compact.",
+    rule=_ENCODER,
+    names=(AUTO, *get_args(EncoderName)),
+)
+_PEAK = "Peak learning rate of AdamW: a tenth of the steps rise to it, then it falls by a cosine."
+_weight_decay = partial(
+    declared, 0.1, "Of AdamW: share of each weight that a step takes away, times the learning rate.", rule=at_least(0)
+)
+_time_shift = partial(_change, 1.0, "Roll the frames of a window, by up to this share of it.", rule=between(0, 1))
+_TIME_MASK = "Blank out a run of frames of a window, up to this share."
+_BAND_MASK = "Blank out a run of bands of a window, up to this share."
+_mixed_precision = partial(
+    declared, False, "Compute in float16, with weights in float32: faster on GPUs with tensor cores, slower on a CPU."
+)
+_LOG_HELP = (
+    "Also write the history for another tool: tensorboard, event files in RUN/tensorboard; mlflow (an extra), into the "
+    "store of MLFLOW_TRACKING_URI, or else RUN/mlflow."
+)
 _BALANCED = "balanced: rare classes count as much as common ones in the loss."
 _calibrate = partial(declared, False, "At the end, calibrate the probabilities by the validation songs.")
 _thresholds = partial(
@@ -82,7 +98,7 @@ _thresholds = partial(
 
 
 class _Decides:
-    """What the validation songs decide, whatever learns."""
+    """What the validation songs decide, of a network and of a baseline."""
 
     __slots__ = ()
 
@@ -104,51 +120,6 @@ class _Decides:
         if self.weighs_costs and self.class_weight != "none":
             what = "costs are weighed by how probable the classes are, and class_weight changes these probabilities"
             raise ModelError(what, place="thresholds", remedy="Leave `class_weight` out: the costs weigh the classes.")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PredictConfig(AudioConfig):
-    """How `predict` reads audio: docs/reference/options.md. No prediction depends on the workers.
-
-    Raises
-    ------
-    UsageError
-        If a value is out of its range, or two clusters are named.
-    """
-
-
-_TEAM_PANEL = "One training on several machines"
-_ADDRESSES = re.compile(r"[^\s,]+:[0-9]{1,5}(,[^\s,]+:[0-9]{1,5})+")
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TeamConfig(Declared):
-    """The machines of one training: docs/reference/options.md. It is no part of the run.
-
-    Raises
-    ------
-    UsageError
-        If a value is out of its range.
-    """
-
-    machines: str | None = declared(
-        None,
-        "Addresses of two machines or more, the same on each of them; each takes its share of every batch.",
-        rule=Rule(lambda value: _ADDRESSES.fullmatch(value) is not None, "addresses like a:2222,b:2222"),
-        metavar="HOST:PORT,...",
-        panel=_TEAM_PANEL,
-    )
-    machine: int = declared(
-        0, "Which of them this is, counted from 0.", rule=between(0, 4095), metavar="N", panel=_TEAM_PANEL
-    )
-
-    def _check(self) -> None:
-        self._require(self.machine < max(1, len(self.addresses)), "machine", "below the number of `machines`")
-
-    @property
-    def addresses(self) -> list[str]:
-        """The address of each machine; empty if there is only this one."""
-        return self.machines.split(",") if self.machines else []
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,22 +158,13 @@ class TrainConfig(_Decides, LabelConfig):
         If a value is out of its range.
     """
 
-    encoder: str = declared(
-        AUTO,
-        f"Network that looks at one window: {_NAMED}; {AUTO} is dense for windows of one frame, and else compact.",
-        rule=_ENCODER,
-        names=(AUTO, *get_args(EncoderName)),
-    )
+    encoder: str = _encoder()
     pooling: PoolingName = declared("mean", "How the windows of a song are joined.")
     bag_size: int = declared(8, "Windows of a song in one step, or as many as the longest song has.", rule=at_least(1))
     batch_size: int = declared(8, "Songs in one step.", rule=at_least(1))
     epochs: int = declared(100, "Passes over the training songs.", rule=at_least(1))
-    learning_rate: float = declared(
-        2e-3, "Peak learning rate of AdamW: a tenth of the steps rise to it, then it falls by a cosine.", rule=above(0)
-    )
-    weight_decay: float = declared(
-        0.1, "Of AdamW: share of each weight that a step takes away, times the learning rate.", rule=at_least(0)
-    )
+    learning_rate: float = declared(2e-3, _PEAK, rule=above(0))
+    weight_decay: float = _weight_decay()
     class_weight: ClassWeight = declared("none", _BALANCED)
     sampling: Sampling = declared(
         "natural",
@@ -220,9 +182,9 @@ class TrainConfig(_Decides, LabelConfig):
     label_smoothing: float = declared(0.0, "Share of each target spread over all answers.", rule=share_below_one())
     mixup: float = _change(0.3, "Mix songs in pairs, labels too, by shares from Beta(X, X).", rule=at_least(0))
     gain_db: float = _change(0.0, "Standard deviation of a song's change of level.", rule=at_least(0), unit="dB")
-    time_shift: float = _change(1.0, "Roll the frames of a window, by up to this share of it.", rule=between(0, 1))
-    time_mask: float = _change(0.1, "Blank out a run of frames of a window, up to this share.", rule=between(0, 1))
-    band_mask: float = _change(0.1, "Blank out a run of bands of a window, up to this share.", rule=between(0, 1))
+    time_shift: float = _time_shift()
+    time_mask: float = _change(0.1, _TIME_MASK, rule=between(0, 1))
+    band_mask: float = _change(0.1, _BAND_MASK, rule=between(0, 1))
     window_dropout: float = _change(0.0, "Leave out this share of a bag's windows at random.", rule=share_below_one())
     early_stopping: int | None = declared(
         None, "Stop after this many epochs in which the validation did not improve.", rule=at_least(1), absent="never"
@@ -244,9 +206,7 @@ class TrainConfig(_Decides, LabelConfig):
     seed: int = declared(
         0, "Decides the split, the order, the windows drawn and the initial weights.", rule=between(0, 2**32 - 1)
     )
-    mixed_precision: bool = declared(
-        False, "Compute in float16, with weights in float32: faster on GPUs with tensor cores, slower on a CPU."
-    )
+    mixed_precision: bool = _mixed_precision()
     steps_per_execution: int = declared(1, "Steps that TensorFlow takes per call from Python.", rule=at_least(1))
     log: Log = declared("none", _LOG_HELP, later=True)
     optimizer: str | None = declared(
@@ -313,34 +273,6 @@ AUGMENTATIONS = tuple(name for name, one in declarations(TrainConfig).items() if
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster(WorkersConfig):
-    """Where the trainings of a sweep or a cross-validation run; no result depends on it.
-
-    Without any of these they run in this process, one after the other.
-    """
-
-    workers: int | None = declared(
-        None,
-        "Worker processes on this machine, which share its cores.",
-        rule=between(1, 4096),
-        absent="none: in this process",
-        panel=WORK_PANEL,
-    )
-    memory_bytes: int = declared(
-        10**9,
-        "Most of the store that a process keeps in memory, as stored: 1 GB holds some 3,000 songs of three minutes.",
-        rule=at_least(0),
-        unit="bytes",
-        option=None,
-    )
-
-    @property
-    def in_this_process(self) -> bool:
-        """Whether nothing else works."""
-        return self.workers is None and self.on_this_machine
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Search(Declared):
     """The trainings of a sweep: docs/how-to/training/many-trainings.md."""
 
@@ -368,25 +300,16 @@ class PretrainConfig(Declared):
         If a value is out of its range.
     """
 
-    encoder: str = declared(
-        AUTO,
-        f"Network that looks at one window: {_NAMED}; {AUTO} is dense for windows of one frame, and else compact.",
-        rule=_ENCODER,
-        names=(AUTO, *get_args(EncoderName)),
-    )
+    encoder: str = _encoder()
     projection: int = declared(128, "Numbers of a projection, by which windows are compared.", rule=at_least(1))
     batch_size: int = declared(64, "Songs in one step, which are told apart.", rule=at_least(2))
     epochs: int = declared(100, "Passes over the songs.", rule=at_least(1))
-    learning_rate: float = declared(
-        1e-3, "Peak learning rate of AdamW: a tenth of the steps rise to it, then it falls by a cosine.", rule=above(0)
-    )
-    weight_decay: float = declared(
-        0.1, "Of AdamW: share of each weight that a step takes away, times the learning rate.", rule=at_least(0)
-    )
+    learning_rate: float = declared(1e-3, _PEAK, rule=above(0))
+    weight_decay: float = _weight_decay()
     gain_db: float = _change(3.0, "Standard deviation of a window's change of level.", rule=at_least(0), unit="dB")
-    time_shift: float = _change(1.0, "Roll the frames of a window, by up to this share of it.", rule=between(0, 1))
-    time_mask: float = _change(0.5, "Blank out a run of frames of a window, up to this share.", rule=between(0, 1))
-    band_mask: float = _change(0.3, "Blank out a run of bands of a window, up to this share.", rule=between(0, 1))
+    time_shift: float = _time_shift()
+    time_mask: float = _change(0.5, _TIME_MASK, rule=between(0, 1))
+    band_mask: float = _change(0.3, _BAND_MASK, rule=between(0, 1))
     early_stopping: int | None = declared(
         None,
         "Stop after this many epochs in which the songs kept aside were not told apart better.",
@@ -398,9 +321,7 @@ class PretrainConfig(Declared):
         "Decides who is kept aside, the order, the windows drawn and the initial weights.",
         rule=between(0, 2**32 - 1),
     )
-    mixed_precision: bool = declared(
-        False, "Compute in float16, with weights in float32: faster on GPUs with tensor cores, slower on a CPU."
-    )
+    mixed_precision: bool = _mixed_precision()
     log: Log = declared("none", _LOG_HELP, later=True)
 
     ERROR: ClassVar[type[UsageError]] = ModelError

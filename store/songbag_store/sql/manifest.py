@@ -61,7 +61,8 @@ class Manifest:
         path : pathlib.Path
             The file.
         texts : collection of str
-            Further columns that are text in a CSV, whatever it looks like: a genre may be called "1" or "True".
+            Further columns of a CSV that are read as text, even if all values look like numbers or dates: a genre may
+            be called "1" or "True".
 
         Raises
         ------

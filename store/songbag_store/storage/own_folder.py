@@ -1,4 +1,4 @@
-"""A folder of this user's own: no link or file that somebody else put there is followed, read or written to."""
+"""A folder of this user's own: no link or file that another user put there is followed, read or written to."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class OwnFolder:
     def open(self, name: str, flags: int) -> int | None:
         """Open a regular file of this user that has no second name.
 
-        Whatever else has the name is deleted and never written to: a link leads to a file that is not the folder's.
+        Anything else of this name is deleted and never written to: a link leads to a file outside the folder.
 
         Returns
         -------

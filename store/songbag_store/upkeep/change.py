@@ -34,7 +34,7 @@ def read_labels(path: Path, texts: Collection[str] = ()) -> Manifest:
     path : pathlib.Path
         The file.
     texts : collection of str
-        Columns that are text in a CSV that `songbag review` wrote, whatever it looks like.
+        Columns that are read as text from a CSV of `songbag review`, even if all values look like numbers or dates.
 
     Raises
     ------

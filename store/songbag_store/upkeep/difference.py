@@ -46,7 +46,7 @@ def diff(store: StoreLike, before: int, after: int | None = None, *, arrow: bool
     changes : pandas.DataFrame or pyarrow.Table
         A row for each change: `change` (one of ``added``, ``recovered``, ``failed``, ``removed``, ``computed anew``,
         ``relabelled``), `song_id`, `column`, and its values `before` and `after` as texts. For a song that failed,
-        these are its error codes; for one that was computed anew from another file, the digests of the two files.
+        these are its error codes; for one that was computed again from another file, the digests of the two files.
         Ordered by change, column and song id.
 
     Raises
@@ -103,8 +103,8 @@ def _whole_songs(first: pa.Table, second: pa.Table, rows: pa.ChunkedArray) -> li
     code, code_before = second["error_code"], old["error_code"]
     fails = pc.and_(pc.invert(is_ok), pc.or_(is_new, pc.or_(was_ok, _differ(code_before, code))))
     recovered = pc.and_(is_ok, pc.invert(pc.or_(is_new, was_ok)))
-    anew = pc.and_(is_ok, was_ok)
-    anew = pc.and_(anew, pc.or_(*(_differ(old[name], second[name]) for name in ("run_id", "extracted_at"))))
+    again = pc.and_(is_ok, was_ok)
+    again = pc.and_(again, pc.or_(*(_differ(old[name], second[name]) for name in ("run_id", "extracted_at"))))
     gone = pc.invert(pc.is_in(first["song_id"], value_set=second["song_id"].combine_chunks()))
     song_ids, same = second["song_id"], pc.invert(_differ(old[CONTENT], second[CONTENT]))
     digest_before, digest = (pc.if_else(same, None, one[CONTENT]) for one in (old, second))
@@ -113,7 +113,7 @@ def _whole_songs(first: pa.Table, second: pa.Table, rows: pa.ChunkedArray) -> li
         _rows("recovered", song_ids, recovered, "error_code", code_before, code),
         _rows("failed", song_ids, fails, "error_code", code_before, code),
         _rows("removed", first["song_id"], gone),
-        _rows("computed anew", song_ids, anew, CONTENT, digest_before, digest),
+        _rows("computed anew", song_ids, again, CONTENT, digest_before, digest),
     ]
 
 

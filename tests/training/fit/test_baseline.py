@@ -20,7 +20,8 @@ from songbag_training.config import BaselineConfig, TrainConfig
 from songbag_training.errors import DamagedRun, LabelError
 from songbag_training.evaluation.headline import floor_lines, mean_floor
 from songbag_training.fit.baselines.baseline import baseline
-from songbag_training.fit.cross_validation import CrossValidation, resume_cross_validation
+from songbag_training.fit.cross_validation import resume_cross_validation
+from songbag_training.fit.pooled import CrossValidation
 from songbag_training.fit.train import train
 from songbag_training.runs.evaluate import evaluate
 from songbag_training.runs.run import Run

@@ -18,7 +18,8 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig
 from songbag_training.errors import LabelError, SplitMismatch
-from songbag_training.fit.cross_validation import CrossValidation, cross_validate
+from songbag_training.fit.cross_validation import cross_validate
+from songbag_training.fit.pooled import CrossValidation
 from songbag_training.runs.run import Run
 from songbag_training.runs.verification import Verdict, verify_folder
 from songbag_training.splits.split import Split

@@ -18,6 +18,7 @@ from songbag_training import TrainConfig
 from songbag_training.config import BaselineConfig
 from songbag_training.errors import DamagedRun
 from songbag_training.fit import cross_validation
+from songbag_training.fit.pooled import CrossValidation
 from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs import facts, plan
 from songbag_training.runs.run import Run
@@ -104,7 +105,7 @@ def test_an_old_cross_validation_goes_on_with_a_later_field_at_its_default_only(
 ) -> None:
     edit(old / "cross-validation" / "cross-validation.json", noise=written)
 
-    def again(config: LaterConfig) -> cross_validation.CrossValidation:
+    def again(config: LaterConfig) -> CrossValidation:
         folder, split = old / "cross-validation", old / "folds.parquet"
         return cross_validation.cross_validate(old / "store", "label", folder, config, split=split, progress=Silent())
 

@@ -45,7 +45,7 @@ class PredictedParts:
     Parameters
     ----------
     folder : pathlib.Path
-        Holds them, and is nobody else's as long as this is open.
+        Holds them; one process at a time may use it.
     schema : pyarrow.Schema
         Of the table; it begins with song_id.
     windows : pyarrow.Schema, optional
@@ -227,7 +227,7 @@ def remove_parts(parts: PredictedParts) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, which nobody takes for parts any more as soon as it begins."""
+    """Remove a folder; from the first step on, it is not taken for parts any more."""
     gone = temporary_beside(folder)
     os.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)

@@ -37,10 +37,10 @@ from songbag_training.apply.source import (
     stored_key,
     stored_songs,
 )
-from songbag_training.config import PredictConfig
 from songbag_training.evaluation.predictions import SongScore, window_times, windows_schema
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.run import Run, RunLike
+from songbag_training.work import PredictConfig
 
 SONGS_AT_ONCE = 1024
 """Songs of a store that make a part."""

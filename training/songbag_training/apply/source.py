@@ -20,10 +20,10 @@ from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
-from songbag_training.config import PredictConfig
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.store import refuse_other_spec
 from songbag_training.songs.pieces import Piece, array_pieces
+from songbag_training.work import PredictConfig
 
 COLUMNS = ("song_id", "path", "status", "error_code", "error", "fragment", "row_start", "n_windows")
 """Columns of the index that predicting needs."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -12,7 +10,7 @@ from songbag_store.cli.options import At, Given, Store, with_location, with_opti
 from songbag_store.cli.wording import AsOptions
 from songbag_store.progress import shown_on
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.cli.train import Where, given_options
+from songbag_training.cli.train import Resume, RunFolder, Where, given_options
 from songbag_training.config import PretrainConfig
 from songbag_training.runs.interruption import refuse_unfinished, telling
 
@@ -23,18 +21,11 @@ def pretrain(
     context: typer.Context,
     store: Store,
     at: At,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, new or empty.")],
+    output: RunFolder,
     where: Where = None,
     *,
     config: Given[PretrainConfig],
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with the run in RUN, which was interrupted, with its own options; a finished one with more "
-            "--epochs.",
-        ),
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Learn an encoder from all songs of a store, with labels or without: for `train --from RUN`."""
     chosen, place = config.make(), at(store)

@@ -15,7 +15,8 @@ from songbag_store.progress import shown_on
 from songbag_store.terminal import say
 from songbag_store.words import counted
 from songbag_training.cli.quiet import load_scoring, quiet_start
-from songbag_training.config import ExportFormat, PredictConfig
+from songbag_training.config import ExportFormat
+from songbag_training.work import PredictConfig
 
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")]
 Place = Annotated[

@@ -19,18 +19,10 @@ from songbag_store.storage.location import Location
 from songbag_store.terminal import say
 from songbag_store.words import counted
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import (
-    AUTO,
-    BaselineConfig,
-    Cluster,
-    LabelConfig,
-    PretrainConfig,
-    Search,
-    TeamConfig,
-    TrainConfig,
-)
+from songbag_training.config import AUTO, BaselineConfig, LabelConfig, PretrainConfig, Search, TrainConfig
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_unfinished, telling
+from songbag_training.work import Cluster, TeamConfig
 
 _MOSTLY_KNOWN_S = 0.5
 _SUITING = ("encoder", AUTO)
@@ -56,6 +48,17 @@ SavedSplit = Annotated[
 ]
 
 
+RunFolder = Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, new or empty.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the run in RUN, which was interrupted, with its own options; a finished one with more "
+        "--epochs.",
+    ),
+]
+
+
 def _dealt(
     folds: Annotated[int | None, typer.Option(help="How many folds to make.")] = None,
     fold_column: FoldColumn = None,
@@ -77,7 +80,7 @@ def train(
     context: typer.Context,
     store: Store,
     at: At,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="RUN", help="Folder of the run, new or empty.")],
+    output: RunFolder,
     label: LabelOfNew = None,
     where: Where = None,
     split: SavedSplit = None,
@@ -86,30 +89,14 @@ def train(
     *,
     config: Given[TrainConfig],
     team: Given[TeamConfig],
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume",
-            help="Go on with the run in RUN, which was interrupted, with its own options; a finished one with more "
-            "--epochs.",
-        ),
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Train a song-level model from a store, and evaluate it on songs it has not seen."""
     chosen, place, machines = config.make(), at(store), team.make()
     progress = AsOptions(shown_on(sys.stdout), context.command)
     if resume:
         own: dict[str, Any] = {"split": split, "group": group, "from_run": _absolute(from_run)}
-        given = given_options(place, config, label=label, where=where, **own)
-        with telling(output, place, progress):
-            with quiet_start(progress):
-                from songbag_training.fit.train import go_on, refuse_contradictions
-                from songbag_training.parts.parts import Parts
-                from songbag_training.runs.run import Run
-            run = Run.open_unfinished(output)
-            refuse_contradictions(run, given)
-            allowed: dict[str, Any] = {"parts": Parts.of(given), "epochs": given.get("epochs"), "team": machines}
-            go_on(run, place, given.get("encoder"), progress, **allowed)
+        _go_on(output, place, given_options(place, config, label=label, where=where, **own), machines, progress)
         return
     column = _required(label)
     refuse_unfinished(output, place)
@@ -128,6 +115,19 @@ def train(
             from songbag_training.fit.train import train_on
         joint = joined(machines)
         train_on(dataclasses.replace(preparing.result(), team=joint), output, progress)
+
+
+def _go_on(output: Path, place: Location, given: dict[str, Any], machines: TeamConfig, progress: AsOptions) -> None:
+    """Go on with a training; the options that were given must be those of its run."""
+    with telling(output, place, progress):
+        with quiet_start(progress):
+            from songbag_training.fit.train import go_on, refuse_contradictions
+            from songbag_training.parts.parts import Parts
+            from songbag_training.runs.run import Run
+        run = Run.open_unfinished(output)
+        refuse_contradictions(run, given)
+        allowed: dict[str, Any] = {"parts": Parts.of(given), "epochs": given.get("epochs"), "team": machines}
+        go_on(run, place, given.get("encoder"), progress, **allowed)
 
 
 def given_options(place: Location, config: Given[TrainConfig] | Given[PretrainConfig], **others: Any) -> dict[str, Any]:

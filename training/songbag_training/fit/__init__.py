@@ -5,6 +5,7 @@ __all__ = [
     "decision",
     "heritage",
     "material",
+    "pooled",
     "pretraining",
     "record",
     "team",

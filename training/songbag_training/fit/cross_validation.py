@@ -12,50 +12,33 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.loading import quiet
 from songbag_store.progress import Indented, Progress, shown_on
-from songbag_store.sql.shown import Shown
-from songbag_store.storage.files import claim_folder, file_digest, is_there, replacing, write_whole
+from songbag_store.storage.files import claim_folder, file_digest, is_there
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.config import BaselineConfig, Cluster, RunConfig, TrainConfig, is_plug_in
-from songbag_training.evaluation.display import format_table
-from songbag_training.evaluation.headline import floor_lines, headline, mean_floor, small_notes
-from songbag_training.evaluation.intervals import class_intervals, song_intervals
-from songbag_training.evaluation.leaks import in_words, leak_lines, without_suspects
-from songbag_training.evaluation.metrics import class_metrics, song_metrics
-from songbag_training.evaluation.predictions import probability_names
+from songbag_training.config import BaselineConfig, RunConfig, TrainConfig, is_plug_in
 from songbag_training.fit.baselines.learner import learn_folds
 from songbag_training.fit.material import check_thresholds
+from songbag_training.fit.pooled import CrossValidation, sum_up
 from songbag_training.lineage.parent import Parent, encoder_of
-from songbag_training.pages.run import add_page
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_others, refuse_unfinished, telling, ways_on
-from songbag_training.runs.overlap import inherited_suspects
-from songbag_training.runs.plan import Plan, sweep_of
-from songbag_training.runs.run import Run, RunLike
-from songbag_training.runs.seals import replacing_results
+from songbag_training.runs.plan import Plan, open_as_begun, sweep_of
+from songbag_training.runs.run import RunLike
 from songbag_training.songs.labels import Labels
 from songbag_training.splits.copies import Copies
 from songbag_training.splits.deal import Choice, carve_validation, choose_split
-from songbag_training.splits.groups import find_units
-from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split, SplitLike, check_trainable
-from songbag_training.types import Bools, Floats, Ints, Targets
+from songbag_training.work import Cluster
 
 if TYPE_CHECKING:
     from songbag_training.fit.trial import Trial
@@ -65,33 +48,6 @@ DEFAULT_FOLDS = 5
 _DEFAULTS = TrainConfig()
 _HERE = Cluster()
 _SPLIT = "split.parquet"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, repr=False)
-class CrossValidation(Shown):
-    """The result of a cross-validation.
-
-    Attributes
-    ----------
-    folder : pathlib.Path
-        Where everything is.
-    metrics : dict
-        The content of `metrics.json`: ``{"folds": {name: ...}, "mean": ..., "std": ..., "pooled": ...}``; `std` is the
-        sample standard deviation over the folds.
-    runs : list of Run
-        One a fold.
-    """
-
-    folder: Path
-    metrics: dict[str, Any]
-    runs: list[Run]
-
-    def _facts(self) -> Iterator[tuple[str, object]]:
-        yield "folder", self.folder
-        yield "folds", len(self.runs)
-        for name, mean in self.metrics["mean"].items():
-            std = self.metrics["std"][name]
-            yield name, mean if mean is None or std is None else f"{mean:.3f} +- {std:.3f}"
 
 
 def cross_validate(
@@ -165,10 +121,7 @@ def cross_validate(
     _refuse_point(folder)
     with telling(folder, store, progress):
         begun = Plan.read(folder / CROSS_VALIDATION) if is_there(folder / CROSS_VALIDATION) else None
-        opened = SongStore.open(store)
-        if begun and begun.store_uuid == opened.uuid:
-            opened = SongStore.open(opened, snapshot=begun.snapshot)
-        opened = opened.remembering(cluster.memory_bytes)
+        opened = open_as_begun(store, begun).remembering(cluster.memory_bytes)
         parent = None if from_run is None else Parent.open(from_run)
         if isinstance(config, TrainConfig):
             config = dataclasses.replace(config, encoder=encoder_of(parent, config, opened, resumed=False))
@@ -202,15 +155,20 @@ def cross_validate(
             parent=parent.recorded if parent else None,
         )
         if isinstance(config, TrainConfig):
-            with quiet():  # they load TensorFlow, which a baseline does not need
-                from songbag_training.parts.parts import load_callbacks
-                from songbag_training.parts.tracking import require_log
-
-            require_log(config)
-            load_callbacks(config)
+            _require_parts(config)
         _begin(folder, begun, plan, made, store)
         with attempt(folder):
             return _train_folds(folder, opened, plan, choice, trainings, cluster, progress)
+
+
+def _require_parts(config: TrainConfig) -> None:
+    """Refuse a log that is not installed, and own parts that cannot be loaded, before any work."""
+    with quiet():  # they load TensorFlow, which a baseline does not need
+        from songbag_training.parts.parts import load_callbacks
+        from songbag_training.parts.tracking import require_log
+
+    require_log(config)
+    load_callbacks(config)
 
 
 def _refuse_point(folder: Path) -> None:
@@ -275,18 +233,6 @@ def fold_trials(plan: Plan, trainings: Sequence[Split], within: str = "") -> lis
         )
         for number, split in enumerate(trainings, 1)
     ]
-
-
-def sum_up(folder: Path, plan: Plan, choice: Choice, progress: Progress) -> CrossValidation:
-    """Pool what finished folds say of their test songs, write it and show it."""
-    labels, made = choice.labels, choice.split
-    runs: list[Run] = [Run.open(folder / f"fold-{number}") for number in range(1, len(plan.folds) + 1)]
-    units = find_units(labels.songs, made.group, list(made.copies().values()))
-    suspects = {in_words(what, "other folds"): rows for what, rows in suspected(made, labels.songs).items()}
-    suspects |= _inherited(runs, made)
-    result = CrossValidation(folder, _sum_up(folder, plan, labels, runs, units, suspects, progress), runs)
-    add_page(folder, progress)
-    return result
 
 
 def resume_cross_validation(
@@ -381,86 +327,3 @@ def _begin(folder: Path, begun: Plan | None, asked: Plan, split: Split, store: S
         ways = "\n  ".join(ways_on(folder, store))
         remedy = f"Give the same options to go on with that one, or choose another `output`.\n  {ways}".rstrip()
         raise UsageError(what, place=str(folder), remedy=remedy)
-
-
-def _inherited(runs: list[Run], split: Split) -> dict[str, Ints]:
-    """Return the rows of songs that the run that all folds were started from knows, by why."""
-    known: list[str] = []
-    for run in runs:
-        own = run.split()
-        known += [own.song_ids[row] for rows in inherited_suspects(run, own).values() for row in rows]
-    rows = np.flatnonzero(np.isin(np.array(split.song_ids), known)) if known else np.array([], np.int64)
-    return {"are known from the run that all were started from": rows} if len(rows) else {}
-
-
-def _sum_up(
-    folder: Path,
-    plan: Plan,
-    labels: Labels,
-    runs: list[Run],
-    units: Ints,
-    suspects: Mapping[str, Ints],
-    progress: Progress,
-) -> dict[str, Any]:
-    """Pool the predictions of the folds; write both files, show the metrics and return them.
-
-    The units are those of `find_units`; the suspects are rows of the songs: see `songbag_training.evaluation.leaks`.
-    """
-    tables = {}
-    for name, run in zip(plan.folds, runs, strict=True):
-        table = run.predictions(arrow=True).filter(pc.field("part") == "test")
-        position = table.column_names.index("part")
-        tables[name] = table.set_column(position, "fold", pa.repeat(name, table.num_rows))
-    pooled = pa.concat_tables(tables.values()).sort_by("song_id")
-    # By what each fold predicted: its thresholds are its own.
-    of_folds = {name: song_metrics(labels.task, *_answers(table, labels)) for name, table in tables.items()}
-    names = [name for name in of_folds[plan.folds[0]] if name != "n"]
-    values = {name: np.array([own[name] for own in of_folds.values()], np.float64) for name in names}
-    true, shares, said = _answers(pooled, labels)
-    # Songs, units and predictions are all in the order of song ids.
-    intervals = song_intervals(labels.task, true, shares, units, said)
-    of_classes = class_metrics(labels.task, true, shares, said)
-    for name, ends in class_intervals(labels.task, true, shares, units, said).items():
-        of_classes[name] |= ends
-    metrics: dict[str, Any] = {
-        "folds": of_folds,
-        "mean": {name: _or_none(own.mean()) for name, own in values.items()},
-        "std": {name: _or_none(own.std(ddof=1)) for name, own in values.items()},
-        "pooled": song_metrics(labels.task, true, shares, said),
-        "intervals": intervals.ends,
-        "without_interval": intervals.reasons,
-        "classes": of_classes,
-    }
-    if floors := [run.facts.floor for run in runs if run.facts.floor is not None]:
-        metrics["floor"] = mean_floor(floors)
-    metrics |= without_suspects(labels.task, true, shares, pooled["song_id"].to_pylist(), suspects, said)
-    path = folder / CROSS_VALIDATION
-    with replacing_results(folder, lambda: Plan.read(path), lambda plan: plan.write(path)) as staged:
-        write_whole(staged / "metrics.json", json.dumps(metrics, indent=2).encode())
-        with replacing(staged / "predictions.parquet") as temporary:
-            pq.write_table(pooled, temporary, compression="zstd")
-    rows = [*of_folds.items(), *((name, metrics[name]) for name in ("mean", "std", "pooled"))]
-    progress.note(format_table("fold", rows, names))
-    if "floor" in metrics:
-        for line in floor_lines(metrics["mean"]["accuracy"], metrics["floor"], "mean of the folds"):
-            progress.note(line)
-    for note in small_notes(metrics):
-        progress.note(note)
-    over = counted(pooled.num_rows, "song")
-    progress.note(f"all folds together: {headline(metrics['pooled'], intervals.ends)} over {over}")
-    for line in leak_lines({"song": metrics["pooled"], **metrics}):
-        progress.note(line)
-    return metrics
-
-
-def _or_none(value: np.float64) -> float | None:
-    """Return None for a number that is not defined, because a fold does not have this metric."""
-    return float(value) if np.isfinite(value) else None
-
-
-def _answers(predictions: pa.Table, labels: Labels) -> tuple[Targets, Floats, Bools]:
-    """Return the true classes, the probabilities and the predicted classes of a table of predictions."""
-    task = labels.task
-    true, said = (task.encode(predictions[name].to_pylist()) for name in ("label", "predicted"))
-    shares = [predictions[name].to_numpy() for name in probability_names(task.classes)]
-    return true, np.stack(shares, axis=1), task.members(said)

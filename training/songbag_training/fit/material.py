@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +15,23 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.config import RunConfig, TrainConfig
+from songbag_training.config import BaselineConfig, RunConfig, TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.songs.costs import with_costs
 from songbag_training.songs.labels import Labels
 from songbag_training.songs.scaling import scaling_statistics
 from songbag_training.songs.task import Task
-from songbag_training.splits.deal import choose_split
+from songbag_training.splits.deal import Choice, choose_split
 from songbag_training.splits.split import Split, SplitLike, Subset
 from songbag_training.types import FloatArray, Targets
 
 if TYPE_CHECKING:
     from songbag_training.fit.team import Team
     from songbag_training.runs.run import RunLike
+
+
+AnyConfig = TypeVar("AnyConfig", TrainConfig, BaselineConfig)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,6 +115,28 @@ def prepare(
     store = SongStore.open(store)
     parent = None if from_run is None else Parent.open(from_run)
     encoder = encoder_of(parent, config, store, resumed=resumed)
+    config = dataclasses.replace(config, encoder=encoder)
+    choice, config = choose_songs(store, label, where, split, group, config, progress)
+    labels, chosen = choice.labels, choice.split
+    _check_monitor(config, labels, chosen)
+    ids = labels.songs["song_id"].take(chosen.rows_of("train"))
+    scaling = scaling_statistics(store, ids) if parent is None else None
+    return Material(store, label, where, labels, chosen, scaling, config, choice.notes, parent)
+
+
+def choose_songs(
+    store: SongStore,
+    label: str,
+    where: str | None,
+    split: SplitLike | None,
+    group: Sequence[str],
+    config: AnyConfig,
+    progress: Progress | None,
+) -> tuple[Choice, AnyConfig]:
+    """Choose songs and split, and return them with the options, which read labels as the split did.
+
+    Options that the split or the task cannot serve are refused.
+    """
     choice = choose_split(
         store,
         label,
@@ -123,17 +148,13 @@ def prepare(
         reading=config.reading,
         progress=progress,
     )
-    labels, chosen = choice.labels, choice.split
-    config = dataclasses.replace(config, **chosen.reading.to_dict(), encoder=encoder)
-    require_validation(config, chosen)
-    _check_monitor(config, labels, chosen)
-    check_thresholds(config, labels.task)
-    ids = labels.songs["song_id"].take(chosen.rows_of("train"))
-    scaling = scaling_statistics(store, ids) if parent is None else None
-    return Material(store, label, where, labels, chosen, scaling, config, choice.notes, parent)
+    config = dataclasses.replace(config, **choice.split.reading.to_dict())
+    _require_validation(config, choice.split)
+    check_thresholds(config, choice.labels.task)
+    return choice, config
 
 
-def require_validation(config: RunConfig, split: Split) -> None:
+def _require_validation(config: RunConfig, split: Split) -> None:
     """Refuse an option that chooses by the validation songs, if the split has none."""
     for option in ("early_stopping", "calibrate", "thresholds", "monitor"):
         if config.chooses_by(option) and not split.counts()["validation"]:

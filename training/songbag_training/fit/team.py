@@ -15,8 +15,9 @@ import numpy as np
 import tensorflow as tf
 
 from songbag_store.errors import UsageError
-from songbag_training.config import TeamConfig, TrainConfig
+from songbag_training.config import TrainConfig
 from songbag_training.errors import ModelError, RunError
+from songbag_training.work import TeamConfig
 
 _GROUP = 76
 """Number of the group of machines, which TensorFlow asks for."""

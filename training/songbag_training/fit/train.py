@@ -16,7 +16,7 @@ from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.config import TeamConfig, TrainConfig
+from songbag_training.config import TrainConfig
 from songbag_training.evaluation.headline import cross_validation_hint, floor_lines, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.evaluation.score import SongScorer
@@ -42,6 +42,7 @@ from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store
 from songbag_training.runs.weights import load_weights
 from songbag_training.splits.split import SplitLike
+from songbag_training.work import TeamConfig
 
 _DEFAULTS, _ALONE = TrainConfig(), TeamConfig()
 _OWN = Parts()

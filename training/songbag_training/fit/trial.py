@@ -79,7 +79,7 @@ class Trial:
         run.split()
         if run.facts.finished_at is None:
             progress.note(f"going on with {folder}")
-            # Whoever began or goes on with the whole has allowed what is named there.
+            # What is named there was allowed for the whole cross-validation or sweep.
             parts = Parts.of(self.config.to_dict())
             return go_on(run, store, self.config.encoder, progress, parts=parts, until=self.until, ends=self.ends)
         progress.note(f"finished before: {folder}")

@@ -30,11 +30,11 @@ from songbag_store.progress import Progress, Silent
 from songbag_store.storage.files import is_there, sync
 from songbag_store.storage.location import Location
 from songbag_store.words import counted
-from songbag_training.config import Cluster
 from songbag_training.errors import RunError
 from songbag_training.fit.trial import Trial
 from songbag_training.runs.attempt import last_attempt
 from songbag_training.runs.document import CROSS_VALIDATION, RUN, SWEEP
+from songbag_training.work import Cluster
 
 Ended = tuple[Trial, Exception | None]
 """A training, and what went wrong with it."""
@@ -326,7 +326,7 @@ def _await_others(folder: Path) -> None:
 
 
 class _Watched(Silent):
-    """Shows nothing, and ends a training that nobody waits for any more, at the end of its epoch."""
+    """Shows nothing, and ends a training whose result is no longer wanted, at the end of its epoch."""
 
     def __init__(self) -> None:
         from distributed import get_worker

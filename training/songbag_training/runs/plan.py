@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from songbag_store import SongStore
 from songbag_store.errors import SongbagError, UsageError
 from songbag_store.format.document import (
     LATER,
@@ -22,6 +23,7 @@ from songbag_store.format.document import (
     write_fields,
 )
 from songbag_store.storage.files import is_there, write_whole
+from songbag_store.store import StoreLike
 from songbag_training.config import RunConfig, Search, TrainConfig
 from songbag_training.errors import RunNotFound
 from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, SWEEP, parse_run_document, read_run_document
@@ -202,3 +204,9 @@ def validations(folder: Path, n_folds: int) -> list[dict[str, Any]]:
             if is_there(own / RUN):
                 found.append(read_run_document(own / _METRICS, parse_document, "")["validation"])
     return found if len(found) == len(folders) else []
+
+
+def open_as_begun(store: StoreLike, begun: Plan | SweepPlan | None) -> SongStore:
+    """Open a store at the snapshot of what was begun on it; at its own snapshot if nothing was."""
+    opened = SongStore.open(store)
+    return SongStore.open(opened, snapshot=begun.snapshot) if begun and begun.store_uuid == opened.uuid else opened

@@ -12,10 +12,10 @@ from songbag_store.errors import SongbagError
 from songbag_store.progress import Progress, Silent, stretch
 from songbag_store.storage.files import file_digest, is_there
 from songbag_store.words import counted
-from songbag_training.config import Cluster
 from songbag_training.errors import RunError
 from songbag_training.evaluation.headline import shown_name
-from songbag_training.fit.cross_validation import fold_split, fold_trials, sum_up
+from songbag_training.fit.cross_validation import fold_split, fold_trials
+from songbag_training.fit.pooled import sum_up
 from songbag_training.fit.train import tell_held_out
 from songbag_training.fit.trial import Trial
 from songbag_training.fit.trials import Here, There, workplace
@@ -27,6 +27,7 @@ from songbag_training.runs.plan import Plan, SweepPlan, judged_by, point_name, v
 from songbag_training.runs.run import Run
 from songbag_training.splits.deal import Choice
 from songbag_training.sweeps.points import in_words
+from songbag_training.work import Cluster
 
 _SPLIT = "split.parquet"
 

@@ -22,16 +22,17 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there
 from songbag_store.store import StoreLike
 from songbag_training.comparison.listing import runs
-from songbag_training.config import Cluster, Search, TrainConfig
+from songbag_training.config import Search, TrainConfig
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import SWEEP
 from songbag_training.runs.interruption import refuse_unfinished, telling
-from songbag_training.runs.plan import SweepPlan
+from songbag_training.runs.plan import SweepPlan, open_as_begun
 from songbag_training.splits.copies import Copies
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike
 from songbag_training.sweeps.contest import Contest
 from songbag_training.sweeps.points import as_search, points_of
+from songbag_training.work import Cluster
 
 _DEFAULTS = TrainConfig()
 _HERE = Cluster()
@@ -142,9 +143,7 @@ def sweep(
     refuse_unfinished(folder, store)
     with telling(folder, store, progress):
         begun = SweepPlan.read(folder / SWEEP) if is_there(folder / SWEEP) else None
-        opened = SongStore.open(store)
-        if begun and begun.store_uuid == opened.uuid:
-            opened = SongStore.open(opened, snapshot=begun.snapshot)
+        opened = open_as_begun(store, begun)
         saved = None if split is None else Split.read(split)
         choice = choose_split(
             opened,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,12 @@ from songbag_training.config import BaselineConfig
 from songbag_training.evaluation.headline import cross_validation_hint, headline, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.fit.baselines.learner import SummaryMaterial, learn, learners_in_words
-from songbag_training.fit.cross_validation import CrossValidation, cross_validate
-from songbag_training.fit.material import check_thresholds, note_songs, require_validation
+from songbag_training.fit.cross_validation import cross_validate
+from songbag_training.fit.material import choose_songs, note_songs
+from songbag_training.fit.pooled import CrossValidation
 from songbag_training.pages.run import add_page
 from songbag_training.runs.interruption import refuse_unfinished, telling
 from songbag_training.runs.run import Run
-from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike
 from songbag_training.summaries.statistics import SongSummaries
 
@@ -128,19 +127,6 @@ def _prepare(
     progress: Progress,
 ) -> tuple[SummaryMaterial, list[str]]:
     """Choose songs and split; return what a baseline is made of, and what is to be said about the split."""
-    choice = choose_split(
-        store,
-        label,
-        where,
-        split,
-        group=group,
-        seed=config.seed,
-        as_folds=False,
-        reading=config.reading,
-        progress=progress,
-    )
-    config = dataclasses.replace(config, **choice.split.reading.to_dict())
-    require_validation(config, choice.split)
-    check_thresholds(config, choice.labels.task)
+    choice, config = choose_songs(store, label, where, split, group, config, progress)
     known = SongSummaries.remembered(store, choice.labels.songs, config.summaries)
     return SummaryMaterial(store, label, where, choice.labels, choice.split, config, known), choice.notes
