@@ -45,6 +45,7 @@ def printed(found: list[tuple[str, str]], folder: Path) -> list[str]:
         as_before.enter_context(patch.object(sys, "argv", sys.argv))
         as_before.enter_context(warnings.catch_warnings())
         warnings.resetwarnings()
+        warnings.simplefilter("default")
         for kind, block in found:
             with contextlib.redirect_stdout(io.StringIO()) as text:
                 _run(kind, block)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store.format.sealed import Sealed
 from songbag_store.terminal import plain_text
 
-_NOTED = (pc.field("status") == "ok") & pc.is_valid(pc.field("audio_note"))
 _MOST_NAMED = 20
 
 
 def n_noted(index: Sealed) -> int:
     """Return how many songs were stored with a note."""
-    count: int = index.dataset().count_rows(filter=_NOTED, use_threads=False)
-    return count
+    return sum(index.each(lambda rows: len(_noted(rows)), ["status", "audio_note"]))
+
+
+def _noted(rows: pa.Table) -> pa.Table:
+    return rows.filter(pc.and_(pc.equal(rows["status"], "ok"), pc.is_valid(rows["audio_note"])))
 
 
 def noted_songs_text(index: Sealed) -> str:
@@ -22,7 +25,7 @@ def noted_songs_text(index: Sealed) -> str:
     named: list[str] = []
     count = 0
     for piece in index.pieces(["song_id", "status", "audio_note"]):
-        noted = piece.filter(_NOTED)
+        noted = _noted(piece)
         count += len(noted)
         rows = noted.slice(0, _MOST_NAMED - len(named)).to_pylist()
         named += [f"  {plain_text(row['song_id'])}: {plain_text(row['audio_note'])}" for row in rows]

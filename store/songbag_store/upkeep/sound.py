@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store.format.sealed import Sealed
@@ -18,18 +20,17 @@ LOSSLESS = ("flac", "ogg-flac", "wav", "w64", "aiff", "wavpack", "tta", "ape", "
 FULL_RATE_HZ = 44_100
 LOW_HZ = 18_000
 
-_CONDITIONS = {
-    "measured": pc.is_valid(pc.field("sample_peak")),
-    "lost_in_mono": pc.field("cancelled_share") >= LOST_FROM,
-    "clipped": pc.field("clipped_share") > CLIPPED_FROM,
-    "mostly_silent": pc.field("silent_share") > SILENT_FROM,
-    "several_channels": pc.is_valid(pc.field("side_share")),
-    "same_in_all": pc.field("side_share") < SAME_BELOW,
-    "lossless": pc.field("source_format").isin(LOSSLESS)
-    & (pc.field("source_sample_rate_hz") >= FULL_RATE_HZ)
-    & pc.is_valid(pc.field("highest_hz")),
-}
-_CONDITIONS["nothing_high"] = _CONDITIONS["lossless"] & (pc.field("highest_hz") < LOW_HZ)
+_COLUMNS = (
+    "status",
+    "sample_peak",
+    "cancelled_share",
+    "clipped_share",
+    "silent_share",
+    "side_share",
+    "source_format",
+    "source_sample_rate_hz",
+    "highest_hz",
+)
 _MOST_NAMED = 20
 
 
@@ -49,8 +50,32 @@ def sound_counts(index: Sealed) -> dict[str, int]:
         `same_in_all`; files in `lossless` formats of at least 44.1 kHz, and of these with `nothing_high`: no content
         above 18 kHz.
     """
-    songs, is_song = index.dataset(), pc.field("status") == "ok"
-    return {name: songs.count_rows(filter=is_song & one, use_threads=False) for name, one in _CONDITIONS.items()}
+    total: Counter[str] = Counter()
+    for counts in index.each(_counts, list(_COLUMNS)):
+        total.update(counts)
+    return dict(total)
+
+
+def _counts(rows: pa.Table) -> dict[str, int]:
+    """Return the counts of `sound_counts` for some rows."""
+    songs = rows.filter(pc.equal(rows["status"], "ok"))
+    is_known = pc.and_(pc.greater_equal(songs["source_sample_rate_hz"], FULL_RATE_HZ), pc.is_valid(songs["highest_hz"]))
+    lossless = pc.and_(pc.is_in(songs["source_format"], value_set=pa.array(LOSSLESS)), is_known)
+    found = {
+        "measured": pc.is_valid(songs["sample_peak"]),
+        "lost_in_mono": _is_lost(songs),
+        "clipped": pc.greater(songs["clipped_share"], CLIPPED_FROM),
+        "mostly_silent": pc.greater(songs["silent_share"], SILENT_FROM),
+        "several_channels": pc.is_valid(songs["side_share"]),
+        "same_in_all": pc.less(songs["side_share"], SAME_BELOW),
+        "lossless": lossless,
+        "nothing_high": pc.and_(lossless, pc.less(songs["highest_hz"], LOW_HZ)),
+    }
+    return {name: pc.sum(own).as_py() or 0 for name, own in found.items()}
+
+
+def _is_lost(songs: pa.Table) -> pa.ChunkedArray:
+    return pc.greater_equal(songs["cancelled_share"], LOST_FROM)
 
 
 def describe_sound(counts: Mapping[str, int]) -> Iterator[tuple[str, str]]:
@@ -75,7 +100,7 @@ def lost_songs_text(index: Sealed) -> str:
     named: list[str] = []
     n_lost = 0
     for piece in index.pieces(["song_id", "status", "cancelled_share"]):
-        lost = piece.filter((pc.field("status") == "ok") & _CONDITIONS["lost_in_mono"])["song_id"]
+        lost = piece.filter(pc.and_(pc.equal(piece["status"], "ok"), _is_lost(piece)))["song_id"]
         n_lost += len(lost)
         named += lost.slice(0, _MOST_NAMED - len(named)).to_pylist()
     if not n_lost:

@@ -84,7 +84,7 @@ def failures(store: StoreLike, *, arrow: bool = False) -> pd.DataFrame | pa.Tabl
     """Return the songs that failed: `song_id`, `error_code`, `error` (the reason) and `remedy` (what to do)."""
     columns = ["song_id", "error_code", "error"]
     rows = SongStore.open(store).index([*columns, "status"], arrow=True)
-    failed = rows.filter(pc.field("status") == "failed").select(columns)
+    failed = rows.filter(pc.equal(rows["status"], "failed")).select(columns)
     failed = failed.sort_by([("error_code", "ascending"), ("song_id", "ascending")])
     remedies = [remedy_for(code) for code in failed["error_code"].to_pylist()]
     table = failed.append_column("remedy", pa.array(remedies, pa.string()))
