@@ -194,14 +194,16 @@ def _read(path: Path) -> tuple[_SplitFacts, pa.Table]:
     data = path.read_bytes()
     if _EARLIER_KEY not in data:
         check_seal(data)  # before Arrow reads the footer
-    metadata = pq.read_metadata(pa.BufferReader(data)).metadata or {}
+    file = pq.ParquetFile(pa.BufferReader(data))
+    metadata = file.metadata.metadata or {}
     key = _EARLIER_KEY if _EARLIER_KEY in metadata else FACTS_KEY.encode()
     if key != _EARLIER_KEY:
         check_seal(data)
     facts = read_fields(_SplitFacts, parse_document(metadata[key]))
-    there = pq.read_schema(pa.BufferReader(data)).names
+    there = file.schema_arrow.names
     columns = ["song_id", "label", "part", *(name for name in _COPY_COLUMNS if name in there)]
-    return facts, pq.read_table(pa.BufferReader(data), columns=columns)
+    # No threads: a process that ends while Arrow starts them is aborted.
+    return facts, file.read(columns, use_threads=False)
 
 
 def _copy_groups(column: pa.ChunkedArray) -> CopyGroups:
