@@ -50,7 +50,7 @@ def sound_counts(index: Sealed) -> dict[str, int]:
         `same_in_all`; files in `lossless` formats of at least 44.1 kHz, and of these with `nothing_high`: no content
         above 18 kHz.
     """
-    total: Counter[str] = Counter()
+    total = Counter(_counts(index.schema.empty_table()))
     for counts in index.each(_counts, list(_COLUMNS)):
         total.update(counts)
     return dict(total)

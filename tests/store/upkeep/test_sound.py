@@ -73,6 +73,13 @@ def test_info_counts_the_songs_of_each_kind(store: SongStore) -> None:
     }
 
 
+def test_info_of_a_store_without_songs_counts_none(tmp_path: Path) -> None:
+    sound = info(open_for_writing(tmp_path / "store", FeatureSpec()))["sound"]
+    assert sound
+    assert set(sound.values()) == {0}
+    assert [*describe_sound(sound)] == []
+
+
 def test_info_says_in_a_line_each_what_some_songs_are_and_nothing_else(store: SongStore) -> None:
     text = lines_of(describe(info(store)))
     for line in (
