@@ -1,7 +1,8 @@
 # Two commands do everything on a fresh machine with git, make and Python 3.11 or newer:
 #   make demo   install songbag into .venv and run the whole path on a synthetic collection
 #   make test   install it with its tools and run linters, type checks and tests
-# And one more: make docs builds the site of the documentation.
+# And more: make docs builds the site of the documentation. make bench-install, make bench (an hour) or bench-quick (five
+# minutes), and make bench-report measure songbag beside its peers. ESC10=FOLDER adds the time to a score on ESC-10.
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,7 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 FILES := pyproject.toml constraints.txt
 
-.PHONY: demo test docs test-long lint clean
+.PHONY: demo test docs test-long lint clean bench-install bench bench-quick bench-report
 
 demo: $(VENV)/installed-all
 	@echo "songbag: running the demo in ./demo"
@@ -27,6 +28,19 @@ docs: $(VENV)/installed-dev
 test-long: $(VENV)/installed-musicnn
 	@echo "songbag: the protocol in 20,000 schedules, 200 rounds of killed writers, 10 of killed trainings, long songs"
 	SONGBAG_LONG=1 $(BIN)/pytest -m long
+
+bench-install: $(VENV)/installed-all
+	@echo "songbag: installing the peers of the benchmarks into .bench (some minutes and 9 GB, once)"
+	$(BIN)/python -m benchmarks.peers install
+
+bench: $(VENV)/installed-all
+	$(BIN)/python -m benchmarks.peers run $(if $(ESC10),--esc10 $(ESC10))
+
+bench-quick: $(VENV)/installed-all
+	$(BIN)/python -m benchmarks.peers run --scale quick
+
+bench-report: $(VENV)/installed-all
+	$(BIN)/python -m benchmarks.peers report
 
 lint: $(VENV)/installed-dev
 	@echo "songbag: checking style and types"
@@ -58,4 +72,4 @@ $(BIN)/python:
 		|| { rm -rf $(VENV); echo "songbag: python3 cannot make environments; on Debian: apt install python3-venv"; exit 1; }
 
 clean:
-	rm -rf $(VENV) demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) demo site .mypy_cache .pytest_cache .ruff_cache .hypothesis .bench

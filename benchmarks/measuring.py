@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -82,6 +81,8 @@ def music(duration_s: float, rate_hz: int, channels: int = 2, seed: int = 0) -> 
 
 def write_song(path: Path, samples: npt.NDArray[np.float32], rate_hz: int, kind: tuple[str, str]) -> Path:
     """Write an audio file of a format and subtype of libsndfile."""
+    import soundfile  # not in the environments of all peers
+
     form, subtype = kind
     with soundfile.SoundFile(path, "w", rate_hz, samples.shape[1], subtype, format=form) as sound:
         # libvorbis overflows its stack when it is given a whole minute at once.

@@ -1,7 +1,7 @@
 """Stores for the benchmarks of reading: songs of 23 windows (13, 216), whose MFCC are of synthesised music.
 
 A song is two of the demo's songs mixed at levels, offsets and with a noise of its own, a minute long, so that its
-features vary, and pack, like those of music: `python -m benchmarks.loaders` prints how well they do.
+features vary, and pack, like those of music: `python -m benchmarks.peers` measures how well they do.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from songbag_pipeline import window_features
-from songbag_pipeline.demo.genres import GENRES, synthesise
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import adopt_part, write_part
 from songbag_store.format.array import encode
@@ -34,6 +32,8 @@ Windows = npt.NDArray[np.float32]
 
 def music_windows(n_songs: int) -> Iterator[Windows]:
     """Yield the features of songs, float32, shape (23, 13, 216)."""
+    from songbag_pipeline import window_features
+
     rng = np.random.default_rng(0)
     minutes = [_minute(number) for number in range(40)]
     for _ in range(n_songs):
@@ -45,6 +45,8 @@ def music_windows(n_songs: int) -> Iterator[Windows]:
 
 
 def _minute(number: int) -> Windows:
+    from songbag_pipeline.demo.genres import GENRES, synthesise
+
     genre, rng = GENRES[number % len(GENRES)], np.random.default_rng(number)
     rendered = synthesise(genre, duration_s=60, sample_rate_hz=SPEC.sample_rate_hz, channels=1, rng=rng)
     return np.ascontiguousarray(rendered[: 60 * SPEC.sample_rate_hz, 0])
