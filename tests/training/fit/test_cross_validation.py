@@ -11,18 +11,24 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
+import songbag
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig
 from songbag_training.errors import LabelError, SplitMismatch
+from songbag_training.evaluation.headline import floor_lines
 from songbag_training.fit.cross_validation import cross_validate
 from songbag_training.fit.pooled import CrossValidation
 from songbag_training.runs.run import Run
 from songbag_training.runs.verification import Verdict, verify_folder
 from songbag_training.splits.split import Split
+from songbag_training.summaries import statistics
+from songbag_training.summaries.statistics import summaries
+from songbag_training.types import FloatArray
 from tests.support.damages import damaged, seeded
 from tests.support.documents import edit_document
 from tests.support.long import LONG
@@ -38,8 +44,19 @@ def quick() -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def summed() -> list[int]:
+    """How many songs were summed up, each time that some were."""
+    return []
+
+
+@pytest.fixture(scope="module")
 def counted(
-    tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: TrainConfig
+    tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: TrainConfig, lines: list[str], summed: list[int]
 ) -> tuple[CrossValidation, list[int]]:
     """A cross-validation, and how often files of the store had been read before each fold and at the end."""
     done: list[int] = []
@@ -50,12 +67,18 @@ def counted(
         done.append(length)
         return pread(descriptor, length, offset)
 
+    def noting_songs(store: SongStore, songs: pa.Table, kind: Any = "windows") -> FloatArray:
+        summed.append(songs.num_rows)
+        return summaries(store, songs, kind)
+
     def report(line: str) -> None:
+        lines.append(line)
         if line.startswith("fold ") and line.endswith(":"):
             before.append(len(done))
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "pread", noting)
+        patched.setattr(statistics, "summaries", noting_songs)
         folder = tmp_path_factory.mktemp("cross") / "cv"
         validation = cross_validate(store, "label", folder, folds=3, config=quick, progress=Lines(report))
     return validation, [*before, len(done)]
@@ -103,6 +126,26 @@ def test_mean_and_spread_are_those_of_the_folds(done: CrossValidation) -> None:
     assert {name: own["n"] for name, own in metrics["classes"].items()} == {"folk": 12, "jazz": 12, "rock": 12}
     low, high = metrics["intervals"]["balanced_accuracy"]
     assert low < metrics["pooled"]["balanced_accuracy"] <= high
+
+
+def test_it_tells_and_keeps_the_mean_floor_of_its_folds_whose_songs_are_summed_up_once(
+    done: CrossValidation, lines: list[str], summed: list[int], tmp_path: Path
+) -> None:
+    floors = [run.metrics["test"]["floor"] for run in done.runs]
+    assert floors == [run.facts.floor for run in done.runs]
+    kept = json.loads((done.folder / "metrics.json").read_text())["floor"]
+    for name in ("linear", "trees", "mean"):
+        assert kept[name] == pytest.approx(np.mean([own[name] for own in floors]))
+    assert kept["learner"] in {own["learner"] for own in floors}
+    accuracy = done.metrics["mean"]["accuracy"]
+    assert [line for line in lines if line.startswith("mean of the folds: ")] == floor_lines(
+        accuracy, kept, "mean of the folds"
+    )[:1]
+    assert summed == [36]
+    (row,) = songbag.runs(done.folder, arrow=True).to_pylist()
+    assert row["floor"] == kept[kept["learner"]]
+    compared = songbag.compare(done.folder, done.folder).table("floors", arrow=True).to_pylist()
+    assert [(one["accuracy"], one["floor"]) for one in compared] == [(row["accuracy"], row["floor"])] * 2
 
 
 def test_classes_that_can_be_heard_are_learned(done: CrossValidation) -> None:

@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import load_file
 
+import songbag
 from songbag_store import SongStore
 from songbag_store.errors import SpecMismatch, UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, resume, train
+from songbag_training.comparison.listing import drawn, rows_of
 from songbag_training.errors import DamagedRun, ModelError, RunNotFound
 from songbag_training.fit.cross_validation import cross_validate, resume_cross_validation
 from songbag_training.fit.fit import compiled_model
@@ -27,10 +29,12 @@ from songbag_training.fit.train import refuse_contradictions
 from songbag_training.runs.checkpoints import NAME
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.overlap import inherit, known_songs
+from songbag_training.runs.plan import SweepPlan
 from songbag_training.runs.run import Run
 from songbag_training.runs.summary import describe, info
 from songbag_training.runs.verification import verify_folder
 from songbag_training.splits.split import Split
+from songbag_training.sweeps.sweep import sweep
 from tests.support.documents import edit_document
 from tests.support.epochs import Epochs
 from tests.support.labelled import SPEC, songs_of_classes, write_store
@@ -245,6 +249,60 @@ def test_a_training_whose_beginning_is_lost_is_not_begun_again(child: tuple[Run,
     (tmp_path / "run" / NAME).unlink()
     with pytest.raises(DamagedRun, match="is missing"):
         resume(tmp_path / "run", encoder=ENCODER, progress=Silent())
+
+
+class _Listing(Silent):
+    """Notes what `runs` says of the points while they are trained."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.seen: set[tuple[str, str]] = set()
+
+    def advance(self, done: float, state: str, line: str | None = None) -> None:
+        found = rows_of(self._folder, every=False) if self._folder.exists() else []
+        table = drawn(found, every=False).to_pylist()
+        self.seen |= {(row["name"], row["state"]) for row in table}
+
+
+@pytest.mark.fault(131, 132)
+def test_every_point_of_a_sweep_starts_from_the_run_and_is_listed_with_its_epoch(
+    parent: Run, store: SongStore, tmp_path: Path
+) -> None:
+    folder, search = tmp_path / "sweep", {"freeze": ["none", "encoder"]}
+    config, told = dataclasses.replace(CONFIG, freeze=None), _Listing(folder)
+    done = sweep(store, "label", folder, search, config, from_run=parent, progress=told)
+    points = [Run.open(folder / f"point-{number}") for number in (1, 2)]
+    assert [run.facts.parent and run.facts.parent["run_id"] for run in points] == [parent.facts.run_id] * 2
+    assert [of_encoder(tensors(run)) == of_encoder(tensors(parent)) for run in points] == [False, True]
+    assert SweepPlan.read(folder / "sweep.json").parent == points[0].facts.parent
+    assert {("point-1", "running"), ("point-1", "running at epoch 2 of 2")} <= told.seen
+    assert {("point-2", "waiting"), ("point-2", "running at epoch 2 of 2"), ("point-1", "finished")} <= told.seen
+    assert Run.open(done.winner).metrics["test"]["suspected_leaks"]
+    moved = Path(shutil.copytree(parent.folder, tmp_path / "moved"))
+    assert sweep(store, "label", folder, search, config, from_run=moved, progress=Silent()) == done
+    with pytest.raises(UsageError, match=r"another sweep \(it differs in from_run, set\)"):
+        sweep(store, "label", folder, {"freeze": ["none"]}, config, progress=Silent())
+    with pytest.raises(UsageError, match="freeze: is 'encoder', but there is no run that it comes from"):
+        sweep(store, "label", tmp_path / "other", search, config, progress=Silent())
+    varied = {"encoder": [ENCODER, "reference"]}
+    with pytest.raises(UsageError, match="encoder: is 'reference', but the run to start from"):
+        sweep(store, "label", tmp_path / "other", varied, config, from_run=parent, progress=Silent())
+    assert not (tmp_path / "other").exists()
+
+
+def test_runs_are_not_compared_by_songs_that_a_run_before_them_learned(
+    child: tuple[Run, list[str]], parent: Run
+) -> None:
+    known = {song for song, part in _parts(parent) if part != "test"}
+    tested = {song for song, part in _parts(child[0]) if part == "test"}
+    found = songbag.compare(child[0], child[0])
+    assert set(found.table("metrics", arrow=True)["songs"].to_pylist()) == {len(tested - known)}
+    n = len(tested & known)
+    assert n
+    of = "song that both tested is" if n == 1 else "songs that both tested are"
+    notes = [note for note in found.notes if "started from" in note]
+    assert notes
+    assert all(note.startswith(f"{n} {of} left out: a run that ") for note in notes)
 
 
 @pytest.mark.skipif(not LONG, reason="make test-long")

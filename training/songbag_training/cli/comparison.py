@@ -48,7 +48,7 @@ def compare(
         list[Path], typer.Argument(metavar="RUN RUN...", help="Runs or cross-validations; two or more.")
     ],
     table: Annotated[
-        Literal["metrics", "settings", "classes", "songs", "tests", "origins"] | None,
+        Literal["metrics", "settings", "classes", "songs", "tests", "origins", "floors"] | None,
         typer.Option(help="Write this table alone; metrics with --format or -o."),
     ] = None,
     form: Form = None,

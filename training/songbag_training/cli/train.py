@@ -241,6 +241,7 @@ def sweep(
     search: Given[Search],
     dealt: dict[str, Any],
     where: Where = None,
+    from_run: FromRun = None,
     config: Given[TrainConfig],
     cluster: Given[Cluster],
 ) -> None:
@@ -261,7 +262,8 @@ def sweep(
         opened = SongStore.open(place)
         with quiet_start(progress):
             from songbag_training.sweeps.sweep import sweep as run
-        done = run(opened, label, output, asked, chosen, where=where, cluster=workers, progress=progress, **dealt)
+        dealt |= {"where": where, "from_run": from_run}
+        done = run(opened, label, output, asked, chosen, cluster=workers, progress=progress, **dealt)
     write_table(drawn(ordered(rows_of(output, every=False), None), every=False), "table", None)
     failed = f", {done.n_failed:,} failed" if done.n_failed else ""
     say(f"{counted(done.n_points, 'point')} tried{failed}; tested is the best alone: {done.winner}")

@@ -16,12 +16,12 @@ from songbag_training.comparison.judged import Judged
 from songbag_training.comparison.listing import shown_settings
 from songbag_training.comparison.origins import Between, origins
 from songbag_training.comparison.pair import Pair
-from songbag_training.comparison.row import read_row
+from songbag_training.comparison.row import RunRow, read_row
 
 if TYPE_CHECKING:
     from songbag_training.runs.run import RunLike
 
-TableName = Literal["metrics", "settings", "classes", "songs", "tests", "origins"]
+TableName = Literal["metrics", "settings", "classes", "songs", "tests", "origins", "floors"]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -73,7 +73,8 @@ def compare(*runs: RunLike) -> Comparison:
         each class, `songbag_training.comparison.pair.Pair.class_gains`), ``songs`` that flipped, ``tests`` (McNemar's
         exact test, or where songs come in groups the sign test of groups,
         `songbag_training.comparison.pair.Pair.exact_test`), and ``origins``: how much of the difference of the
-        reported accuracies comes from songs relabelled, added or removed, `songbag_training.comparison.origins`.
+        reported accuracies comes from songs relabelled, added or removed, `songbag_training.comparison.origins`;
+        and ``floors``: of each run that printed one, the accuracy of a baseline on all its test songs, beside its own.
 
     Raises
     ------
@@ -108,13 +109,15 @@ def compare(*runs: RunLike) -> Comparison:
         for one in origins(first, other, own)
         if one[1]
     ]
+    listed = [read_row(folder, name, False) for folder, name in zip(folders, names, strict=True)]
     made = {
         "metrics": _table(_METRICS, (row for pair in pairs for row in _metric_rows(pair))),
-        "settings": _settings(folders, names),
+        "settings": _settings(listed),
         "classes": _table(_CLASSES, (row for pair in pairs for row in _class_rows(pair))),
         "songs": pa.concat_tables(pair.flips() for pair in pairs),
         "tests": _table(_TESTS, ((pair.other.name, *pair.exact_test()) for pair in pairs)),
         "origins": _table(_ORIGINS, because),
+        "floors": _table(_FLOORS, map(_floor, (row for row in listed if row.floor is not None))),
     }
     return Comparison(made, list(dict.fromkeys(notes)))
 
@@ -127,6 +130,7 @@ _CLASSES = {"run": _TEXT, "class": _TEXT, "songs": _COUNT, "reference": _SHARE, 
 _CLASSES |= {"low": _SHARE, "high": _SHARE}
 _TESTS = {"run": _TEXT, "test": _TEXT, "of": _TEXT, "gained": _COUNT, "lost": _COUNT, "p": _SHARE}
 _ORIGINS = {"run": _TEXT, "because": _TEXT, "songs": _COUNT, "difference": _SHARE}
+_FLOORS = {"run": _TEXT, "accuracy": _SHARE, "floor": _SHARE, "difference": _SHARE}
 
 
 def _table(columns: dict[str, pa.DataType], rows: Any) -> pa.Table:
@@ -151,8 +155,13 @@ def _class_rows(pair: Pair) -> Iterator[tuple[Any, ...]]:
         yield pair.other.name, name, n, first, second, second - first, *(ends or (None, None))
 
 
-def _settings(folders: Sequence[Path], names: Sequence[str]) -> pa.Table:
-    rows = [read_row(folder, name, False) for folder, name in zip(folders, names, strict=True)]
+def _floor(row: RunRow) -> tuple[str, float | None, float | None, float | None]:
+    accuracy = row.metrics.get("accuracy", (None,))[0]
+    difference = None if accuracy is None or row.floor is None else accuracy - row.floor
+    return row.name, accuracy, row.floor, difference
+
+
+def _settings(rows: Sequence[RunRow]) -> pa.Table:
     shown = shown_settings(rows, False)
     columns = {_SETTING: pa.array(shown, _TEXT)}
     for row in rows:

@@ -24,8 +24,37 @@ from songbag_training.types import Label
 if TYPE_CHECKING:
     from songbag_training.runs.run import RunLike
 
+Key = tuple[str, str]
+"""The store of a song, and its id."""
+
 _PREDICTIONS = "predictions.parquet"
 _WRITE_AGAIN = "`songbag evaluate RUN`, or the same `songbag cross-validate`, writes it again."
+
+
+@dataclasses.dataclass(frozen=True)
+class Inherited:
+    """Songs that a run knows from the runs that it was started from.
+
+    Attributes
+    ----------
+    learned : frozenset
+        Learned with their labels, or validated by; and copies of such songs.
+    heard : frozenset
+        Learned without their labels; and copies, if no song was learned with its label.
+    """
+
+    learned: frozenset[Key] = frozenset()
+    heard: frozenset[Key] = frozenset()
+
+    @classmethod
+    def of(cls, rows: pa.Table) -> Self:
+        """Return what `inherited.parquet` of one or several runs says."""
+        known: dict[str, set[Key]] = {"trained": set(), "pretrained": set(), "copy": set()}
+        for row in rows.to_pylist():
+            known[row["how"]].add((row["store_uuid"], row["song_id"]))
+        copies_of = "trained" if known["trained"] else "pretrained"
+        known[copies_of] |= known["copy"]
+        return cls(frozenset(known["trained"]), frozenset(known["pretrained"] - known["trained"]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +138,20 @@ class Judged:
         before = ("train",) if self.part == "validation" else ("train", "validation")
         chosen = pc.is_in(self.answers["part"], value_set=pa.array(before))
         return frozenset(self.answers["song_id"].filter(chosen).to_pylist())
+
+    @cached_property
+    def inherited(self) -> Inherited:
+        """What the runs that it was started from know of songs; of a cross-validation, those of all its folds."""
+        folders = [self.folder] if is_there(self.folder / RUN) else sorted(self.folder.glob("fold-*"))
+        found = []
+        for folder in folders:
+            facts = RunFacts.read(folder)
+            if facts.parent is not None:
+                from songbag_training.runs.overlap import read_inherited  # it loads what compares recordings
+                from songbag_training.runs.run import Run
+
+                found.append(read_inherited(Run(folder, facts)))
+        return Inherited.of(pa.concat_tables(found)) if found else Inherited()
 
     @property
     def several(self) -> bool:

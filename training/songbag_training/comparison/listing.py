@@ -57,7 +57,8 @@ def runs(folder: str | Path, *, sort: str | None = None, all: bool = False, arro
         `name` (the path below the folder), `when` it was begun, `label`, `songs`, `folds` (null for a run), `state`
         (finished, running, interrupted, failed, unfinished, waiting, damaged, newer or unreadable), the metrics of the
         test songs, or of all songs of a cross-validation, with the ends of their 95 % intervals (`accuracy`,
-        `accuracy_low`, `accuracy_high`, ...), for points of a sweep those of the validation songs
+        `accuracy_low`, `accuracy_high`, ...), `floor` where one was printed (the accuracy of a baseline on the test
+        songs, of folds the mean), for points of a sweep those of the validation songs
         (`validation_accuracy`, ..., with folds the mean over them), the settings that differ between the rows, and
         `note`: how far it is, what failed, and folders that cannot be read. `split` and `features` are the first digits
         of their digests.
@@ -103,6 +104,7 @@ def ordered(rows: Sequence[RunRow], sort: str | None) -> list[RunRow]:
     """Return rows in the order that `runs` describes; those without the value come last."""
     by_name = sorted(rows, key=lambda row: row.name)
     known = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    known += ["floor"] if any(row.floor is not None for row in rows) else []
     wanted = "accuracy" if sort is None else sort.replace("-", "_")
     if sort is not None and rows and wanted not in (*known, *_ORDERS):
         remedy = f"Sort by one of {', '.join((*known, *_ORDERS))}."
@@ -114,7 +116,7 @@ def ordered(rows: Sequence[RunRow], sort: str | None) -> list[RunRow]:
     sign = 1 if wanted in LOWER_IS_BETTER else -1
 
     def place(row: RunRow) -> tuple[bool, float]:
-        value = row.metrics[wanted][0] if wanted in row.metrics else None
+        value = row.floor if wanted == "floor" else row.metrics.get(wanted, (None,))[0]
         return value is None, 0.0 if value is None else sign * value
 
     if sort is None:
@@ -132,6 +134,8 @@ def table_of(rows: Sequence[RunRow], *, every: bool) -> pa.Table:
         numbers = [row.metrics.get(name, (None, None, None)) for row in rows]
         for position, end in enumerate(("", "_low", "_high")):
             made[name + end] = pa.array([one[position] for one in numbers], pa.float64())
+    if any(row.floor is not None for row in rows):
+        made["floor"] = pa.array([row.floor for row in rows], pa.float64())
     made |= {name: _column([row.settings.get(name) for row in rows]) for name in shown_settings(rows, every)}
     return pa.table(made | {"note": pa.array([row.note for row in rows], pa.string())})
 
@@ -143,12 +147,14 @@ def drawn(rows: Sequence[RunRow], *, every: bool) -> pa.Table:
         "when": [row.when[:16].replace("T", " ") if row.when else None for row in rows],
         "label": [row.label for row in rows],
         "songs": pa.array([row.songs for row in rows], pa.int64()),
-        "state": [row.state for row in rows],
+        "state": [_state_text(row) for row in rows],
     }
     if any(row.folds for row in rows):
         made["folds"] = pa.array([row.folds for row in rows], pa.int64())
     for name in dict.fromkeys(name for row in rows for name in row.metrics):
         made[name.replace("_", " ")] = [_number_text(row, name) for row in rows]
+    if any(row.floor is not None for row in rows):
+        made["floor"] = [None if row.floor is None else f"{row.floor:.3f}" for row in rows]
     made |= {name: _column([row.settings.get(name) for row in rows]) for name in shown_settings(rows, every)}
     return pa.table({name: pa.array(own, pa.string()) if isinstance(own, list) else own for name, own in made.items()})
 
@@ -160,6 +166,11 @@ def shown_settings(rows: Sequence[RunRow], every: bool) -> list[str]:
     # A training that has not begun does not say all of them.
     values = {name: {repr(row.settings[name]) for row in told if name in row.settings} for name in names}
     return [name for name in names if every or len(values[name]) > 1]
+
+
+def _state_text(row: RunRow) -> str:
+    """Return the state, with the epoch of a training that is running."""
+    return f"running at {row.note}" if row.state == "running" and row.note.startswith("epoch") else row.state
 
 
 def _number_text(row: RunRow, name: str) -> str | None:

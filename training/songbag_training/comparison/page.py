@@ -45,7 +45,7 @@ def comparison_page(folders: Sequence[Path]) -> Page:
     axes = parallel(rows, found.tables["settings"]["setting"].to_pylist(), look)
     sections = [Section("result", "Result", _result(tables, names[0], found.notes))]
     sections.append(Section("settings", "Settings", [*_settings(found, names), *axes]))
-    sections.append(Section("metrics", "Metrics", _metrics(tables["metrics"], names)))
+    sections.append(Section("metrics", "Metrics", [*_metrics(tables["metrics"], names), *_floors(tables["floors"])]))
     learning = [*drawn, *(Words(note, note=True) for note in missing.notes[:_MOST_LINES])]
     sections.append(Section("learning", "Learning", learning or [Words("No run has learning curves.")]))
     sections.append(Section("classes", "Classes", _classes(tables["classes"], names)))
@@ -148,6 +148,17 @@ def _metrics(rows: Rows, names: Sequence[str]) -> list[Block]:
         Table("metrics", words, columns),
         *([Words("What has no interval, and why:"), reasons] if why else []),
     ]
+
+
+def _floors(rows: Rows) -> list[Block]:
+    """Return what baselines reached on the test songs of each run, where it was measured."""
+    if not rows:
+        return []
+    shown, names = rows[:MOST_ROWS], ("accuracy", "floor", "difference")
+    numbers = [Column(name, [_rounded(row[name]) for row in shown], "number") for name in names]
+    columns = [Column("run", [row["run"] for row in shown]), *numbers]
+    words = "Floors: the accuracy of a linear model or trees on song summaries, over all test songs of the run."
+    return [Table("floors", words, columns)]
 
 
 def _rounded(value: float | None) -> float | None:

@@ -54,6 +54,12 @@ class Pair:
         _refuse_others(reference, other)
         both = sorted(reference.rows.keys() & other.rows.keys())
         notes = list(_trained_notes(reference, other))
+        if both:
+            both = _not_inherited(reference, other, both, notes)
+            if not both:
+                what = "every song that both tested was learned by a run that one of them was started from"
+                remedy = "Train both with a `--split` whose test songs that run did not have. " + " ".join(notes)
+                raise UsageError(what, place="compare", remedy=remedy.strip())
         if not both:
             n, m = len(reference.rows), len(other.rows)
             did = _DID[reference.part]
@@ -207,6 +213,25 @@ def _trained_notes(reference: Judged, other: Judged) -> list[str]:
     if reference.facts.store_uuid != other.facts.store_uuid:
         notes.append(f"{reference.name} and {other.name} are of different stores: songs are matched by song_id.")
     return notes
+
+
+def _not_inherited(reference: Judged, other: Judged, both: list[str], notes: list[str]) -> list[str]:
+    """Return the songs that no run before one of the two has learned; say in the notes how many are left out."""
+    stores, left_out = {reference.facts.store_uuid, other.facts.store_uuid}, set[str]()
+    for run in (reference, other):
+        learned, heard = (
+            {song for song in both if any((uuid, song) in known for uuid in stores)}
+            for known in (run.inherited.learned, run.inherited.heard)
+        )
+        if learned:
+            it = "it" if len(learned) == 1 else "them"
+            what = f"{counted(len(learned), 'song that both tested is', 'songs that both tested are')} left out"
+            notes.append(f"{what}: a run that {run.name} was started from trained on {it}, or on a copy.")
+        if heard:
+            what = counted(len(heard), "song that is compared was", "songs that are compared were")
+            notes.append(f"{what} learned from without labels by a run that {run.name} was started from.")
+        left_out |= learned
+    return [song for song in both if song not in left_out]
 
 
 def _common_labels(

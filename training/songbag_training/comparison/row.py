@@ -67,6 +67,8 @@ class RunRow:
         point of a sweep that has not begun; damaged, newer or unreadable.
     note : str
         How far it is, what went wrong.
+    floor : float or None
+        The accuracy that a baseline reached on its test songs; of folds the mean.
     """
 
     name: str
@@ -79,6 +81,7 @@ class RunRow:
     folds: int | None = None
     settings: dict[str, Any] = dataclasses.field(default_factory=dict)
     metrics: dict[str, Numbers] = dataclasses.field(default_factory=dict)
+    floor: float | None = None
 
 
 def read_row(folder: Path, name: str, every: bool) -> RunRow:
@@ -109,7 +112,7 @@ def _of_run(folder: Path, name: str, every: bool) -> RunRow:
     row.settings = _settings(facts.config) | own
     row.settings |= {"features": facts.fingerprint[:_SHOWN_DIGITS], "split": facts.split_sha256[:_SHOWN_DIGITS]}
     if facts.finished_at is None:
-        row.state, why = last_attempt(folder) or ("unfinished", "")
+        row.state, why = last_attempt(folder) or (_not_begun(folder), "")
         row.note = ": ".join(filter(None, (_progress(folder, row.state, facts.config), why)))
         row.songs = _n_rows(folder / "split.parquet")
         return row
@@ -122,6 +125,7 @@ def _of_run(folder: Path, name: str, every: bool) -> RunRow:
         row.songs = sum(int(metrics[subset]["song"]["n"]) for subset in _SUBSETS if subset in metrics)
         if "test" in metrics:
             row.metrics = _numbers(metrics["test"]["song"], metrics["test"]["intervals"], every)
+            row.floor = floor_accuracy(metrics["test"])
         else:
             row.songs = _n_rows(folder / "split.parquet")
         if sweep_of(folder) is not None:
@@ -147,13 +151,13 @@ def _of_folds(folder: Path, name: str, every: bool) -> RunRow:
         row.songs = _n_rows(folder / "split.parquet")
         if row.metrics:
             return row
-        row.state, why = last_attempt(folder) or ("unfinished", "")
-        row.note = ": ".join(filter(None, (state_of(folder), why)))
+        row.state, row.note = _state_of_folds(folder, plan)
         return row
 
     def fill(metrics: Mapping[str, Any]) -> None:
         row.songs = int(metrics["pooled"]["n"])
         row.metrics = _numbers(metrics["pooled"], metrics["intervals"], every) | row.metrics
+        row.floor = floor_accuracy(metrics)
 
     row.note = _filled(folder, plan, partial(Plan.open, folder), fill)
     return row
@@ -175,6 +179,7 @@ def waiting_rows(sweep: Path, name: str) -> list[RunRow]:
         row = RunRow(name=f"{name}/{folder.name}" if name else folder.name, folder=folder, state=state, note=why)
         row.label, row.folds, row.songs = plan.label, len(plan.folds) or None, _n_rows(sweep / "split.parquet")
         own = {"where": plan.where, "store": plan.store_location, "snapshot": plan.snapshot}
+        own["from_run"] = plan.parent["folder"] if plan.parent else None
         row.settings = _settings(plan.config_of(point)) | own | {"split": plan.split_sha256[:_SHOWN_DIGITS]}
         found.append(row)
     return found
@@ -212,6 +217,30 @@ def _known_fields(path: Path) -> dict[str, Any]:
 
 def _settings(config: RunConfig) -> dict[str, Any]:
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+
+
+def floor_accuracy(metrics: Mapping[str, Any]) -> float | None:
+    """Return the accuracy of the floor that metrics tell; None if there is none."""
+    floor = metrics.get("floor")
+    return float(floor[floor["learner"]]) if floor else None
+
+
+def _not_begun(folder: Path) -> str:
+    """Return the state of what nobody has trained, or has recorded to; a point of a sweep waits for its turn."""
+    return "unfinished" if sweep_of(folder) is None else "waiting"
+
+
+def _state_of_folds(folder: Path, plan: Plan) -> tuple[str, str]:
+    """Return the state of a cross-validation that is not finished, and how far it is."""
+    folds = [folder / f"fold-{number}" for number in range(1, len(plan.folds) + 1)]
+    attempts = {own: last_attempt(own) for own in folds if is_there(own / RUN)}
+    running = [own for own, attempt in attempts.items() if attempt and attempt[0] == "running"]
+    state, why = last_attempt(folder) or next(filter(None, attempts.values()), (_not_begun(folder), ""))
+    if running:
+        now = ", ".join(f"{_progress(own, 'running', plan.config)} in {own.name}".strip() for own in running)
+        n_done = sum(is_finished(own, RUN, _known_fields(own / RUN)) for own in folds)
+        return "running", f"{now}; {n_done} of {counted(len(folds), 'fold')} done"
+    return state, ": ".join(filter(None, (state_of(folder), why)))
 
 
 def _progress(folder: Path, state: str, config: RunConfig) -> str:

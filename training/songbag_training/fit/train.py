@@ -320,7 +320,8 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
     load_weights(scored, run.weights_path, run.weights_fault)
     decide(run, material, scored, progress)
     scorer, tested = SongScorer(scored, run.facts.song_task), sweep_of(run.folder) is None
-    if tested and not config.no_floor and (floor := floor_of(material, progress)) is not None:
+    is_fold = is_there(run.folder.parent / CROSS_VALIDATION)
+    if tested and not config.no_floor and (floor := floor_of(material, progress, is_fold=is_fold)) is not None:
         run.keep_floor(floor)
     return judge_split(run, material.store, scorer, tested=tested).metrics
 

@@ -144,6 +144,8 @@ class SweepPlan:
     """Number of the point that was chosen, and is the only one that is tested."""
     files: dict[str, Digest] = dataclasses.field(default_factory=dict)
     """SHA-256 of the files beside this one."""
+    parent: ParentFacts | None = dataclasses.field(default=None, metadata=LATER)
+    """The run with whose encoder the training of every point begins."""
 
     def __post_init__(self) -> None:
         require(self.points, "points", self.points, "a list of one or more")

@@ -102,15 +102,23 @@ class SongSummaries:
         own = cls(store, kind)
         if songs.num_rows * len(summary_names(store.spec, kind)) * 4 <= _MOST_BYTES:
             own._rows = summaries(store, songs, kind)
-            own._ids = songs["song_id"].combine_chunks().cast(pa.string())
+            own._ids = _ids_of(songs)
         return own
+
+    def has(self, songs: pa.Table) -> bool:
+        """Return whether all of some songs, given as rows of the index, are remembered."""
+        return bool(pc.index_in(_ids_of(songs), value_set=self._ids).null_count == 0)
 
     def of(self, songs: pa.Table) -> FloatArray:
         """Return the summaries of songs, given as rows of the index, shape (S, F)."""
-        places = pc.index_in(songs["song_id"].combine_chunks().cast(pa.string()), value_set=self._ids)
+        places = pc.index_in(_ids_of(songs), value_set=self._ids)
         if places.null_count:
             return summaries(self._store, songs, self.kind)
         return np.asarray(self._rows[places.to_numpy()], np.float32)
+
+
+def _ids_of(songs: pa.Table) -> pa.Array:
+    return songs["song_id"].combine_chunks().cast(pa.string())
 
 
 def chunk_windows(spec: FeatureSpec) -> int:

@@ -117,6 +117,7 @@ class Contest:
             folds=plan.folds,
             config=plan.config_of(plan.points[number - 1]),
             files=files,
+            parent=plan.parent,
         )
 
     def _trials(self, number: int, until: int | None = None, *, ends: bool = True) -> list[Trial]:
@@ -125,8 +126,9 @@ class Contest:
         if plan.folds:
             trials = fold_trials(self._cross_validation(number, {}), self._splits, f"{name}/")
         else:
-            config = plan.config_of(plan.points[number - 1])
-            trials = [Trial(folder=name, label=plan.label, where=plan.where, split=self._splits[0], config=config)]
+            config, split = plan.config_of(plan.points[number - 1]), self._splits[0]
+            one = Trial(folder=name, label=plan.label, where=plan.where, split=split, config=config)
+            trials = [dataclasses.replace(one, parent=plan.parent)]
         return [dataclasses.replace(trial, until=until, ends=ends) for trial in trials]
 
     def _train(self, place: Here | There, numbers: list[int], until: int | None = None, *, ends: bool = True) -> None:

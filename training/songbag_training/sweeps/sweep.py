@@ -23,10 +23,12 @@ from songbag_store.storage.files import claim_folder, file_digest, is_there
 from songbag_store.store import StoreLike
 from songbag_training.comparison.listing import runs
 from songbag_training.config import Search, TrainConfig
+from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import SWEEP
 from songbag_training.runs.interruption import refuse_unfinished, telling
 from songbag_training.runs.plan import SweepPlan, open_as_begun
+from songbag_training.runs.run import RunLike
 from songbag_training.splits.copies import Copies
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike
@@ -83,6 +85,7 @@ def sweep(
     split: SplitLike | None = None,
     group: Sequence[str] = (),
     where: str | None = None,
+    from_run: RunLike | None = None,
     cluster: Cluster = _HERE,
     progress: Progress | None = None,
 ) -> Sweep:
@@ -113,6 +116,8 @@ def sweep(
     folds, fold_column, split, group, where
         As for `cross_validate` and `train`: the folds or, without them, train, validation and test. A saved split may
         be of either kind.
+    from_run : Run, str or pathlib.Path, optional
+        A finished run with whose encoder the training of every point begins, as for `cross_validate`.
     cluster : Cluster
         Where to train, as for `cross_validate`.
     progress : Progress, optional
@@ -144,6 +149,7 @@ def sweep(
     with telling(folder, store, progress):
         begun = SweepPlan.read(folder / SWEEP) if is_there(folder / SWEEP) else None
         opened = open_as_begun(store, begun)
+        parent = None if from_run is None else Parent.open(from_run)
         saved = None if split is None else Split.read(split)
         choice = choose_split(
             opened,
@@ -160,7 +166,9 @@ def sweep(
             progress=progress,
         )
         made = choice.split
-        config = dataclasses.replace(config, **made.reading.to_dict(), encoder=config.encoder_for(opened.spec))
+        points = [_suiting(point, config, opened, parent) for point in points]
+        encoder = encoder_of(parent, config, opened, resumed=False)
+        config = dataclasses.replace(config, **made.reading.to_dict(), encoder=encoder)
         plan = SweepPlan(
             store_location=opened.location.absolute().address,
             store_uuid=opened.uuid,
@@ -171,7 +179,8 @@ def sweep(
             folds=made.names if made.is_folds else [],
             config=config,
             search=search,
-            points=[_suiting(point, config, opened) for point in points],
+            points=points,
+            parent=parent.recorded if parent else None,
         )
         plan = _begin(folder, begun, plan, made)
         with attempt(folder):
@@ -179,13 +188,13 @@ def sweep(
         return Sweep(folder, done.winner, done.n_points, done.n_failed)
 
 
-def _suiting(point: dict[str, Any], config: TrainConfig, store: SongStore) -> dict[str, Any]:
-    """Return a point with the encoder that suits the windows, where none is named."""
-    return (
-        point
-        if "encoder" not in point
-        else point | {"encoder": dataclasses.replace(config, **point).encoder_for(store.spec)}
-    )
+def _suiting(point: dict[str, Any], config: TrainConfig, store: SongStore, parent: Parent | None) -> dict[str, Any]:
+    """Return a point with the encoder that suits the windows or is that of the run to start from, where none is named.
+
+    Options that do not go with that run, or need one, are refused.
+    """
+    encoder = encoder_of(parent, dataclasses.replace(config, **point), store, resumed=False)
+    return point | {"encoder": encoder} if "encoder" in point else point
 
 
 def _begin(folder: Path, begun: SweepPlan | None, asked: SweepPlan, split: Split) -> SweepPlan:
@@ -199,10 +208,13 @@ def _begin(folder: Path, begun: SweepPlan | None, asked: SweepPlan, split: Split
         plan = dataclasses.replace(asked, files={_SPLIT: file_digest(folder / _SPLIT)})
         plan.write(folder / SWEEP)
         return plan
-    names = (name for name in _ASKED if getattr(asked, name) != getattr(begun, name))
+    names = [name for name in _ASKED if getattr(asked, name) != getattr(begun, name)]
+    # The same run may lie elsewhere now.
+    before, now = ({**(plan.parent or {}), "folder": ""} for plan in (begun, asked))
+    names += ["from_run"] if before != now else []
     differing = [*names, *asked.search.differences(begun.search), *asked.config.differences(begun.config)]
     if differing:
         remedy = "Give the same options to go on with that one, or choose another `output`."
         what = f"the folder holds another sweep (it differs in {', '.join(differing)})"
         raise UsageError(what, place=str(folder), remedy=remedy)
-    return begun
+    return dataclasses.replace(begun, parent=asked.parent)

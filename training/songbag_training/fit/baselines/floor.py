@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from weakref import WeakKeyDictionary
+
 import numpy as np
 
+from songbag_store import SongStore
 from songbag_store.errors import SongbagError
 from songbag_store.progress import Progress, Silent
 from songbag_training.config import BaselineConfig
@@ -14,16 +17,20 @@ from songbag_training.runs.facts import FloorFacts
 from songbag_training.summaries.scorer import SummaryScorer
 from songbag_training.summaries.statistics import SongSummaries
 
+_of_folds: WeakKeyDictionary[SongStore, SongSummaries] = WeakKeyDictionary()
+"""The summaries of the songs that the folds of one cross-validation share, as long as their store is open."""
 
-def floor_of(material: Material, progress: Progress) -> FloorFacts | None:
+
+def floor_of(material: Material, progress: Progress, *, is_fold: bool = False) -> FloorFacts | None:
     """Return what `songbag baseline` reaches with the songs, the split and the seed of a training; None if it cannot.
 
-    No random number of the training is drawn, so its weights do not change.
+    No random number of the training is drawn, so its weights do not change. With `is_fold`, songs are summed up once
+    for all folds that are trained in this process.
     """
     store, labels, config = material.store, material.labels, BaselineConfig(seed=material.config.seed)
-    known = SongSummaries(store, config.summaries)
-    own = SummaryMaterial(store, material.label, material.where, labels, material.split, config, known)
     try:
+        known = _shared(material, config) if is_fold else SongSummaries(store, config.summaries)
+        own = SummaryMaterial(store, material.label, material.where, labels, material.split, config, known)
         predictor = predictor_of(own, Silent())
         rows = material.split.rows_of("test")
         scores = SummaryScorer(predictor, store.spec, known).of_store(store, own.rows(np.array(rows, np.int64)))
@@ -39,3 +46,12 @@ def floor_of(material: Material, progress: Progress) -> FloorFacts | None:
     return FloorFacts(
         learner=predictor.learner, linear=accuracy("linear"), trees=accuracy("trees"), mean=accuracy("mean")
     )
+
+
+def _shared(material: Material, config: BaselineConfig) -> SongSummaries:
+    """Return the summaries of all songs of a cross-validation, which are those of each of its folds."""
+    known = _of_folds.get(material.store)
+    if known is None or not known.has(material.labels.songs):
+        known = SongSummaries.remembered(material.store, material.labels.songs, config.summaries)
+        _of_folds[material.store] = known
+    return known
