@@ -13,7 +13,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
@@ -41,6 +41,15 @@ _HERE = Cluster()
 _SPLIT = "split.parquet"
 _ASKED = ("store_uuid", "snapshot", "label", "where", "split_sha256", "folds")
 """What tells one sweep from another, beside what is tried and how."""
+
+
+class Dealt(TypedDict, total=False):
+    """Who is in which fold or part: as for `cross_validate`."""
+
+    folds: int | None
+    fold_column: str | None
+    split: SplitLike | None
+    group: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
@@ -80,14 +89,11 @@ def sweep(
     search: Search | Mapping[str, Any],
     config: TrainConfig = _DEFAULTS,
     *,
-    folds: int | None = None,
-    fold_column: str | None = None,
-    split: SplitLike | None = None,
-    group: Sequence[str] = (),
     where: str | None = None,
     from_run: RunLike | None = None,
     cluster: Cluster = _HERE,
     progress: Progress | None = None,
+    **dealt: Unpack[Dealt],
 ) -> Sweep:
     """Train once for each point of a search, choose the best by its validation songs, and test that one.
 
@@ -143,6 +149,7 @@ def sweep(
     >>> done = songbag.sweep("my-store", "genre", "my-sweep", {"learning_rate": [1e-3, 3e-3]})
     >>> songbag.compare(*done.table()["name"][:2])
     """
+    folds, fold_column, split, group = _known(**dealt)
     progress, folder, search = progress or shown_on(sys.stdout), Path(output), as_search(search)
     points = points_of(search, config)
     refuse_unfinished(folder, store)
@@ -160,7 +167,9 @@ def sweep(
             fold_column=fold_column,
             group=group,
             seed=config.seed,
-            as_folds=None if saved is not None else (folds, fold_column) != (None, None),
+            as_folds=None
+            if saved is not None
+            else any(dealt.get(name) is not None for name in ("folds", "fold_column")),
             copies=Copies.saved(Split.read(folder / _SPLIT)) if begun else None,
             reading=config.reading,
             progress=progress,
@@ -186,6 +195,15 @@ def sweep(
         with attempt(folder):
             done = Contest(folder, opened.remembering(cluster.memory_bytes), plan, choice, progress).hold(cluster)
         return Sweep(folder, done.winner, done.n_points, done.n_failed)
+
+
+def _known(
+    folds: int | None = None,
+    fold_column: str | None = None,
+    split: SplitLike | None = None,
+    group: Sequence[str] = (),
+) -> tuple[int | None, str | None, SplitLike | None, Sequence[str]]:
+    return folds, fold_column, split, group
 
 
 def _suiting(point: dict[str, Any], config: TrainConfig, store: SongStore, parent: Parent | None) -> dict[str, Any]:
