@@ -19,6 +19,7 @@ import songbag_store
 import songbag_training
 from songbag_store.cli import root
 from songbag_store.errors import MissingExtra
+from songbag_training.sweeps.sweep import Dealt
 
 FUNCTIONS = (
     *(
@@ -107,6 +108,7 @@ def test_a_function_has_the_words_of_its_command(name: str) -> None:
     values |= {"cluster": songbag.Cluster, "search": songbag.Search}
     values |= {"pretrain": {"config": songbag.PretrainConfig}}.get(name, {})
     arguments = set(inspect.signature(getattr(songbag, name)).parameters)
+    arguments |= Dealt.__annotations__.keys() if "dealt" in arguments else set()
     fields = {field for value in arguments & values.keys() for field in inspect.signature(values[value]).parameters}
     command = command_of(name)
     assert command is not None

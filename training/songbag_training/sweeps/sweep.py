@@ -167,9 +167,7 @@ def sweep(
             fold_column=fold_column,
             group=group,
             seed=config.seed,
-            as_folds=None
-            if saved is not None
-            else any(dealt.get(name) is not None for name in ("folds", "fold_column")),
+            as_folds=None if saved is not None else (folds, fold_column) != (None, None),
             copies=Copies.saved(Split.read(folder / _SPLIT)) if begun else None,
             reading=config.reading,
             progress=progress,
