@@ -40,7 +40,7 @@ def extract_inside(
     return work.summary
 
 
-_IDLE = {
+IDLE = {
     f"DASK_DISTRIBUTED__{name}": value
     for name, value in {
         "WORKER__PROFILE__ENABLED": "False",
@@ -91,7 +91,7 @@ def started(folder: Path) -> Iterator[Start]:
                     cwd=folder / "elsewhere",
                     stdout=log,
                     stderr=log,
-                    env=os.environ | importable() | _IDLE | environment,
+                    env=os.environ | importable() | IDLE | environment,
                 )
             )
         return processes[-1]

@@ -15,6 +15,7 @@ from tests.support.patience import PATIENCE_S
 BUCKET = "songs-bucket"
 PAGE_NAMES = 100
 """Names in a page of a listing; S3 gives 1000, which would take long to fill."""
+AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
 KEYS = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
 
 
@@ -39,10 +40,7 @@ def s3_server() -> Iterator[str]:
 
 
 def make_bucket(endpoint: str, name: str) -> None:
-    authorization = (
-        "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
-    )
-    request = urllib.request.Request(f"{endpoint}/{name}", method="PUT", headers={"Authorization": authorization})
+    request = urllib.request.Request(f"{endpoint}/{name}", method="PUT", headers={"Authorization": AUTHORIZATION})
     with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         assert answer.status == 200
 

@@ -1,6 +1,6 @@
-"""moto as a real S3 server process: ``python s3_server.py N``; prints its address.
+"""moto as a real S3 server process: ``python s3_server.py N [HOST]``; prints its address.
 
-N is the number of names in a page of a listing.
+N is the number of names in a page of a listing; without a host, this machine alone is served.
 
 moto looks whether an object exists and stores it in two steps, so that two conditional PUTs at once could both succeed.
 S3 promises that one fails: here a PUT has the server for itself.
@@ -30,6 +30,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 if __name__ == "__main__":
     os.environ["MOTO_S3_DEFAULT_MAX_KEYS"] = sys.argv[1]
-    server = make_server("127.0.0.1", 0, application, threaded=True)
-    print(f"http://127.0.0.1:{server.server_port}", flush=True)
+    host = sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1"
+    server = make_server(host, 0, application, threaded=True)
+    print(f"http://{host}:{server.server_port}", flush=True)
     server.serve_forever()

@@ -164,8 +164,9 @@ class Crew:
         ClusterLost
             If the scheduler does not answer.
         """
+        workers = self._fit_workers()
         with _answered():
-            unfit = _find_unfit(self._client, self._job, self._fit_workers())
+            unfit = _find_unfit(self._client, self._job, workers)
         for one in unfit:
             self.leave_out(one)
         return bool(unfit)
