@@ -2,8 +2,8 @@
 
 ``python -m tests.support.long_wire HOST:PORT TO_HOST:PORT DELAY_S SEED [--cuts]`` listens at the first address and
 connects with the second one. Every piece of a connection comes later by the delay, in both directions. One in fifty is
-lost: TCP sends it again, so it comes ten times as late. With ``--cuts``, one in two hundred is the last of its connection. A side
-that does not answer for two seconds is given up, as routers do it.
+lost: TCP sends it again, so it comes ten times as late. With ``--cuts``, one in two hundred is the last of its
+connection. A side that does not answer for two seconds is given up, as routers do it.
 """
 
 from __future__ import annotations

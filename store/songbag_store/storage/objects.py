@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Self, TypeVar
 
@@ -22,7 +23,8 @@ from songbag_store.storage.refusals import explained, is_lost_place, is_too_shor
 from songbag_store.storage.storage import KeyExists, NewArray, StoredObject
 
 if TYPE_CHECKING:
-    from zarr.core.buffer import Buffer
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
 
 _PIECE_BYTES = 4 << 20
 
@@ -163,7 +165,7 @@ class ObjectStorage:
 
     def new_array(self, key: str) -> NewArray:
         """Begin an array below a prefix of its own."""
-        return _RemoteArray(ObjectStore(self._connect(key)), key, f"{self.address}/{key}")
+        return _RemoteArray(ObjectStore(self._connect(key)), key, f"{self.address}/{key}", self._patience_s)
 
     def local_path(self, key: str) -> None:
         """Return None."""
@@ -177,31 +179,46 @@ class ObjectStorage:
 
     def _patiently(self, request: Callable[[], _T]) -> _T:
         """Make a request, and repeat it while it fails for a reason that may pass."""
-        deadline = time.monotonic() + self._patience_s
-        pause_s = 0.1
+        patience = _Patience(self._patience_s, self.address)
         while True:
             try:
                 with panics_explained(self.address):
                     return request()
             except (BaseError, FileNotFoundError) as error:
-                if isinstance(error, FileNotFoundError) and not is_lost_place(error):
-                    raise
-                # obstore repeats server errors, and requests that may be sent twice. A conditional PUT whose connection
-                # broke is neither; the caller of `create` can tell its own object from another's.
-                failure = explained(error, self.address)
-                may_pass = isinstance(error, GenericError) and isinstance(failure, StoreUnavailable)
-                if not may_pass or time.monotonic() + pause_s > deadline:
-                    raise failure from error
-            time.sleep(random.uniform(pause_s / 2, pause_s))
-            pause_s = min(5.0, 2 * pause_s)
+                pause_s = patience.pause_s(error)
+            time.sleep(pause_s)
+
+
+class _Patience:
+    """How long one request is repeated while it fails for a reason that may pass."""
+
+    def __init__(self, patience_s: float, place: str) -> None:
+        self._deadline, self._place = time.monotonic() + patience_s, place
+        self._pause_s = 0.1
+
+    def pause_s(self, error: Exception) -> float:
+        """Return how long to wait before the request is repeated; raise the error that ends it otherwise."""
+        if isinstance(error, FileNotFoundError) and not is_lost_place(error):
+            raise error
+        # obstore repeats server errors, and requests that may be sent twice. A conditional PUT whose connection broke
+        # is neither; the caller of `create` can tell its own object from another's. Nor is a body that breaks off.
+        failure = explained(error, self._place)
+        may_pass = isinstance(error, GenericError) and isinstance(failure, StoreUnavailable)
+        if not may_pass or time.monotonic() + self._pause_s > self._deadline:
+            raise failure from error
+        pause_s, self._pause_s = self._pause_s, min(5.0, 2 * self._pause_s)
+        return random.uniform(pause_s / 2, pause_s)
 
 
 class _RemoteArray(WrapperStore[ObjectStore[Any]]):
-    """zarr-python's object store for one array; it notes size and digest of every object that it puts."""
+    """zarr-python's object store for one array; it notes size and digest of every object that it puts.
 
-    def __init__(self, store: ObjectStore[Any], key: str = "", place: str = "") -> None:
+    It has the patience of `ObjectStorage`: zarr-python has none.
+    """
+
+    def __init__(self, store: ObjectStore[Any], key: str = "", place: str = "", patience_s: float = 0.0) -> None:
         super().__init__(store)
-        self._key, self._place = key, place
+        self._key, self._place, self._patience_s = key, place, patience_s
         self._written: dict[str, ObjectFacts] = {}
 
     @property
@@ -211,14 +228,28 @@ class _RemoteArray(WrapperStore[ObjectStore[Any]]):
     def finish(self) -> dict[str, ObjectFacts]:
         return self._written
 
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        get = super().get
+        return await self._patiently(lambda: get(key, prototype, byte_range))
+
     async def set(self, key: str, value: Buffer) -> None:
-        data = value.as_buffer_like()
+        data, put = value.as_buffer_like(), super().set
         self._written[f"{self._key}/{key}"] = {"bytes": len(value), "sha256": hashlib.sha256(data).hexdigest()}
-        try:
-            with panics_explained(self._place):
-                await super().set(key, value)
-        except (BaseError, FileNotFoundError) as error:
-            raise explained(error, self._place) from error
+        # No other writer has this array, so that it may be put twice.
+        await self._patiently(lambda: put(key, value))
+
+    async def _patiently(self, request: Callable[[], Awaitable[_T]]) -> _T:
+        patience = _Patience(self._patience_s, self._place)
+        while True:
+            try:
+                with panics_explained(self._place):
+                    return await request()
+            except (BaseError, FileNotFoundError) as error:
+                try:
+                    pause_s = patience.pause_s(error)
+                except FileNotFoundError as missing:
+                    raise explained(missing, self._place) from missing
+            await asyncio.sleep(pause_s)
 
 
 def _parse(address: str) -> tuple[str, str, str]:

@@ -140,6 +140,17 @@ def test_writing_reads_nothing_back(s3_url: str, proxy: FaultyProxy, rng: np.ran
     assert sum(size for method, _, size in proxy.requests if method == "GET" and "features.zarr" in _) < 5000
 
 
+@pytest.mark.fault(50)
+@pytest.mark.parametrize(("fault", "method"), [("cut", "GET"), ("drop", "GET"), ("drop", "PUT"), ("refuse", "PUT")])
+def test_windows_are_written_over_broken_connections(
+    s3_url: str, proxy: FaultyProxy, rng: np.random.Generator, fault: str, method: str
+) -> None:
+    store = open_for_writing(Location(s3_url, objects.options(proxy.url)), SPEC)
+    proxy.rule = times(3, fault, method, "features.zarr/")
+    windows = sixteenths(rng, 3, SHAPE)
+    np.testing.assert_array_equal(add(store, {"a": windows}).windows("a"), windows)
+
+
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut off", "flipped"])
 def test_a_damaged_shard_is_an_error_with_the_song_and_never_zeros(
     s3_url: str, options: dict[str, str], rng: np.random.Generator, damage: str
