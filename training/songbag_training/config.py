@@ -159,6 +159,13 @@ class TrainConfig(_Decides, LabelConfig):
     """
 
     encoder: str = _encoder()
+    members: int = declared(
+        1,
+        "Networks that are trained in the same steps, each from its own random weights and with its own changes of the "
+        "songs; their probabilities are averaged.",
+        rule=between(1, 100),
+        later=True,
+    )
     pooling: PoolingName = declared("mean", "How the windows of a song are joined.")
     bag_size: int = declared(8, "Windows of a song in one step, or as many as the longest song has.", rule=at_least(1))
     batch_size: int = declared(8, "Songs in one step.", rule=at_least(1))
@@ -255,7 +262,8 @@ class TrainConfig(_Decides, LabelConfig):
     @property
     def model_in_words(self) -> str:
         """What learns."""
-        return f"{self.encoder} with {self.pooling}"
+        members = f"{self.members} members, each " if self.members > 1 else ""
+        return f"{members}{self.encoder} with {self.pooling}"
 
     def encoder_for(self, spec: FeatureSpec) -> str:
         """Return the name of the encoder for windows of a spec."""

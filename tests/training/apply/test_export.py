@@ -53,10 +53,12 @@ assert not [name for name in sys.modules if name.startswith("songbag")]
 
 CLASSES = ("a", "b", "c")
 COSTS = [[0.0, 1.0, 8.0], [1.0, 0.0, 8.0], [1.0, 1.0, 0.0]]
-KINDS: list[tuple[str, str, Task]] = [
-    *(("tests.support.nets:flat", pooling, Task(CLASSES)) for pooling in POOLINGS),
-    *((encoder, "attention", Task(CLASSES[:2])) for encoder in ENCODERS),
-    ("tests.support.nets:flat", "max", Task(CLASSES, several=True)),
+KINDS: list[tuple[str, str, Task, int]] = [
+    *(("tests.support.nets:flat", pooling, Task(CLASSES), 1) for pooling in POOLINGS),
+    *((encoder, "attention", Task(CLASSES[:2]), 1) for encoder in ENCODERS),
+    ("tests.support.nets:flat", "max", Task(CLASSES, several=True), 1),
+    ("tests.support.nets:flat", "gated-attention", Task(CLASSES), 3),
+    ("compact", "noisy-or", Task(CLASSES[:2]), 2),
 ]
 
 
@@ -85,13 +87,13 @@ def models(spec: FeatureSpec) -> dict[str, tuple[keras.Model, Task]]:
     """Return song models of every pooling, encoder and task, with weights of some size everywhere."""
     rng = np.random.default_rng(4)
     made: dict[str, tuple[keras.Model, Task]] = {}
-    for encoder, pooling, task in KINDS:
+    for encoder, pooling, task, n_members in KINDS:
         statistics = rng.normal(0, 20, spec.window_shape[0]), rng.uniform(20, 50, spec.window_shape[0])
-        model = song_model(spec, task, encoder=encoder, pooling=pooling, scaling=statistics)
+        model = song_model(spec, task, encoder=encoder, n_members=n_members, pooling=pooling, scaling=statistics)
         for weight in model.weights:
             if not weight.path.startswith("scaling/"):
                 weight.assign(0.6 * weight.numpy() + np.abs(rng.normal(0, 0.02, weight.shape)))
-        made[re.sub(r"\W", "_", f"{encoder}_{pooling}_{task.n_logits}_{task.name}")] = model, task
+        made[re.sub(r"\W", "_", f"{encoder}_{pooling}_{task.n_logits}_{task.name}_{n_members}")] = model, task
     return made
 
 

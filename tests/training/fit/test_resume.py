@@ -42,7 +42,9 @@ N_ROUNDS = 10 if LONG else 1
 
 ENCODER = "compact" if LONG else "tests.support.nets:with_state"
 PARTS: dict[str, Any] = {} if LONG else OWN
-CONFIG = TrainConfig(epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3, encoder=ENCODER, **PARTS)
+CONFIG = TrainConfig(
+    epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3, encoder=ENCODER, members=2, **PARTS
+)
 """12 steps an epoch. The short form has parts of a training from outside songbag."""
 go_on = partial(resume, encoder=ENCODER, **PARTS)
 
@@ -185,7 +187,7 @@ def test_of_a_training_that_had_ended_only_the_evaluation_is_left(tmp_path: Path
         train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=math.inf, progress=stopping)
     lines: list[str] = []
     go_on(tmp_path / "run", progress=Lines(lines.append))
-    assert [line.split(" ")[0] for line in lines] == ["resuming", "the", "note:", "note:", "held-out"]
+    assert [line.split(" ")[0] for line in lines] == ["resuming", "2", "the", "note:", "note:", "held-out"]
     assert_same(tmp_path / "run", whole)
 
 

@@ -25,11 +25,12 @@ from songbag_store.storage.files import creating, require_output
 from songbag_training.apply.conversion import SUFFIXES, write_model
 from songbag_training.config import ExportFormat
 from songbag_training.models.layers import FeatureScaling, FusedBatchNormalization
+from songbag_training.models.members import MembersHead, MembersPooling, TakeShare
 from songbag_training.models.reference import PooledConvolution
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.songs.task import THRESHOLD, Task
 
-_TWINS = (PooledConvolution, FusedBatchNormalization)
+_TWINS = (PooledConvolution, FusedBatchNormalization, TakeShare)
 _OUTPUTS = ("song_probabilities", "window_probabilities", "weights")
 
 
@@ -120,15 +121,23 @@ def portable_model(model: keras.Model) -> keras.Model:
     sizes = ops.sum(ones, axis=1, keepdims=True)
     place = ops.cumsum(sizes, axis=0) - sizes + ops.cumsum(ones, axis=1) - 1
     embeddings, logits = (ops.take(x, place, axis=0) for x in network(ops.reshape(windows, (-1, *shape))))
-    trained = model.get_layer("pooling")
-    pooling = type(trained).from_config(trained.get_config())
-    for weight in trained.weights:
-        # Plain numbers become constants of the graph.
-        setattr(pooling, weight.name, np.asarray(weight))
+    pooling = _constant(model.get_layer("pooling"))
     song_logits, weights = pooling.call(embeddings, logits, mask)
-    window_logits = logits / pooling.temperature
+    window_logits = pooling.of_windows(logits)
     values = (*(_probabilities(each, pooling.exclusive) for each in (song_logits, window_logits)), weights)
     return keras.Model({"windows": windows, "mask": mask}, dict(zip(_OUTPUTS, values, strict=True)), name="songbag")
+
+
+def _constant(trained: Any) -> Any:
+    """Return a pooling to be called as a function, whose weights are plain numbers: constants of the graph."""
+    pooling = type(trained).from_config(trained.get_config())
+    inner = isinstance(trained, MembersPooling)
+    own = [trained.temperature] if inner else trained.weights
+    for weight in own:
+        setattr(pooling, weight.name, np.asarray(weight))
+    if inner:
+        pooling.poolings = [_constant(one) for one in trained.poolings]
+    return pooling
 
 
 def _without_own_layers(network: keras.Model) -> keras.Model:
@@ -138,6 +147,10 @@ def _without_own_layers(network: keras.Model) -> keras.Model:
         if isinstance(layer, FeatureScaling):
             mean, std = (np.asarray(weight)[:, None] for weight in (layer.mean, layer.std))
             return (arguments[0] - mean) / std
+        if isinstance(layer, TakeShare):
+            return arguments[0]
+        if isinstance(layer, MembersHead):
+            return _plain_heads(layer, arguments[0])
         if isinstance(layer, PooledConvolution):
             plain = keras.layers.Conv2D(layer.filters, layer.kernel_size, activation="relu", name=layer.name)
             convolved = plain(arguments[0])
@@ -156,6 +169,16 @@ def _without_own_layers(network: keras.Model) -> keras.Model:
     return keras.models.clone_model(
         network, input_tensors=windows, clone_function=lambda layer: layer, call_function=call
     )
+
+
+def _plain_heads(head: MembersHead, embeddings: KerasTensor) -> KerasTensor:
+    """Return what the heads of all members make of their embeddings, by Keras's layers."""
+    logits = []
+    for number, own in enumerate(ops.split(embeddings, head.n_members, axis=-1)):
+        plain = keras.layers.Dense(head.n_outputs, name=f"{head.name}_{number + 1}")
+        logits.append(plain(own))
+        plain.set_weights([head.kernels[number], head.biases[number]])
+    return keras.layers.Concatenate(name=head.name)(logits)
 
 
 def _probabilities(logits: KerasTensor, exclusive: bool) -> KerasTensor:

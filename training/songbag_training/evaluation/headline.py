@@ -103,6 +103,12 @@ def floor_lines(accuracy: float, floor: Mapping[str, Any], what: str = "the netw
     return lines
 
 
+def members_line(accuracy: float, members: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what each member of a network reaches, and what the mean of their probabilities does."""
+    each = ", ".join(f"{own['accuracy']:.2f}" for own in members.values())
+    return f"{counted(len(members), 'member')}: {each}; the mean of their probabilities: {accuracy:.2f}"
+
+
 def mean_floor(floors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the mean of the floors of several folds; its learner is the one that most folds chose."""
     chosen = [floor["learner"] for floor in floors]

@@ -1,8 +1,8 @@
-"""Metrics of each learner of a baseline."""
+"""Metrics of each learner of a baseline, and of each member of a network."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,12 +34,33 @@ def judge_learners(
     scores : iterable of SongScore
         Of all songs, in their order.
     """
-    found: dict[str, Floats] = {}
-    for row, score in enumerate(scores):
+    found = Learners(probabilities.shape)
+    for row, score in enumerate(found.noted(scores)):
         probabilities[row] = score.probabilities
-        for name, own in score.of_learners.items():
-            found.setdefault(name, np.empty_like(probabilities))[row] = own
-    return {
-        subset: {"learners": {name: song_metrics(task, true[rows], own[rows]) for name, own in found.items()}}
-        for subset, rows in rows_of.items()
-    }
+    return {subset: found.metrics(task, true, rows) for subset, rows in rows_of.items()}
+
+
+class Learners:
+    """The probabilities of each learner, noted as scores of songs go by.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the probabilities of all songs, (n, n_classes).
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        self._found: dict[str, Floats] = {}
+
+    def noted(self, scores: Iterable[SongScore]) -> Iterator[SongScore]:
+        """Yield the scores of all songs, in their order."""
+        for row, score in enumerate(scores):
+            for name, own in score.of_learners.items():
+                self._found.setdefault(name, np.empty(self._shape))[row] = own
+            yield score
+
+    def metrics(self, task: Task, true: Targets, rows: Sequence[int]) -> dict[str, Any]:
+        """Return ``learners``, the metrics of each on some songs; nothing if there are none."""
+        found = {name: song_metrics(task, true[rows], own[rows]) for name, own in self._found.items()}
+        return {"learners": found} if found else {}

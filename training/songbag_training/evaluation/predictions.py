@@ -27,7 +27,7 @@ class SongScore:
     weights : float64, shape (N,)
         How much each window counted in the pooling; they sum to 1. N is 0 for a baseline, which looks at whole songs.
     of_learners : dict of str to float64 array, shape (n_classes,)
-        Of a baseline: the probabilities of each of its learners.
+        The probabilities of each learner of a baseline, or of each of several members of a network.
     """
 
     song_id: str

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from songbag_store import SongStore
 from songbag_training.evaluation.predictions import SongScore
+from songbag_training.models.members import MembersPooling
 from songbag_training.songs.pieces import Piece, stored_pieces
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, FloatArray, Floats
@@ -61,7 +62,7 @@ class SongScorer:
         self.width = int(network.outputs[0].shape[-1])
         pooling = model.get_layer("pooling")
         self.task = task
-        self._temperature = pooling.temperature
+        self._of_windows: Callable[[Any], Any] = pooling.of_windows
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
         # One graph for chunks of every length, because some chunks are shorter than others.
         # Not a lambda: TensorFlow would warn that its code becomes another graph each time.
@@ -75,6 +76,13 @@ class SongScorer:
             input_signature=signature,
             autograph=False,
         )
+        self._of_members: Callable[..., Any] | None = None
+        if isinstance(pooling, MembersPooling):
+            self._of_members = tf.function(
+                lambda embeddings, logits: pooling.of_members(embeddings, logits, tf.ones(tf.shape(logits)[:2]))[0],
+                input_signature=signature,
+                autograph=False,
+            )
         # Traced only if songs are pooled without some of their windows. A row of the mask for each time.
         self._some_pooled: Callable[..., Any] = tf.function(
             lambda embeddings, logits, mask: pooling(
@@ -176,10 +184,17 @@ class SongScorer:
         return SongScore(
             song_id,
             self.task.probabilities(song_logits.numpy())[0],
-            # Every pooling gives a song of one window the logits of that window, divided by the temperature.
-            self.task.probabilities(logits / np.asarray(self._temperature)),
+            self.task.probabilities(np.asarray(self._of_windows(logits))),
             weights.numpy()[0].astype(np.float64),
+            {name: self.task.probabilities(own)[0] for name, own in self._members(embeddings, logits).items()},
         )
+
+    def _members(self, embeddings: Any, logits: Any) -> dict[str, Any]:
+        """Return the logits of a song by each member, shape (1, L), if there are several."""
+        if self._of_members is None:
+            return {}
+        found = self._of_members(embeddings[None], logits[None])
+        return {f"member {number}": own.numpy() for number, own in enumerate(found, 1)}
 
 
 def _behind_encoder(network: keras.Model) -> keras.Model:

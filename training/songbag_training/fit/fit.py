@@ -53,6 +53,7 @@ def compiled_model(material: Material) -> keras.Model:
             material.store.spec,
             task,
             encoder=config.encoder,
+            n_members=config.members,
             pooling=config.pooling,
             bag_size=_bag_size(songs, config),
             scaling=material.scaling,

@@ -10,10 +10,12 @@ import keras
 import numpy as np
 
 from songbag_store.progress import Progress
+from songbag_training.config import is_plug_in
 from songbag_training.errors import DamagedRun, ModelError
 from songbag_training.fit.material import Material
 from songbag_training.lineage.parent import WEIGHTS, Parent
 from songbag_training.models.layers import EMBEDDING_NAME
+from songbag_training.models.members import member_path, number_of_members
 from songbag_training.runs.checkpoints import NAME, Reached, save_checkpoint
 from songbag_training.runs.overlap import inherit
 from songbag_training.runs.run import Run
@@ -33,8 +35,14 @@ def take_over(model: keras.Model, parent: Parent) -> None:
         If the weights of the run are damaged.
     """
     network = model.get_layer("window_network")
-    layers = (network.get_layer("scaling"), network.get_layer(EMBEDDING_NAME))
-    variables = {weight.path: weight for layer in layers for weight in layer.weights}
+    scaling, encoder = network.get_layer("scaling"), network.get_layer(EMBEDDING_NAME)
+    config = parent.facts.network(parent.folder)
+    n_members = number_of_members(model)
+    if n_members == config.members:
+        members = [{weight.path: weight for weight in encoder.weights}]
+    else:
+        members = [_as_single(encoder, number, config.encoder) for number in range(1, n_members + 1)]
+    variables = {weight.path: weight for weight in scaling.weights} | members[0]
     path = parent.folder / WEIGHTS
     with opened_tensors(path) as file:
         # Weights of head and pooling have other names.
@@ -52,6 +60,16 @@ def take_over(model: keras.Model, parent: Parent) -> None:
             raise DamagedRun(f"the weights {name!r} are not all finite numbers", place=str(path))
     for name, tensor in taken.items():
         variables[name].assign(tensor)
+        # Every member begins with the one encoder that there was.
+        for member in members[1:]:
+            if name in member:
+                member[name].assign(tensor)
+
+
+def _as_single(encoder: keras.Model, number: int, name: str) -> dict[str, keras.Variable]:
+    """Return the weights of a member of an encoder, by their names in a network without members."""
+    own, before = encoder.get_layer(f"member_{number}"), f"{EMBEDDING_NAME}/" if is_plug_in(name) else ""
+    return {before + weight.path.removeprefix(member_path("", number)): weight for weight in own.weights}
 
 
 def _is_of(name: str, variables: dict[str, keras.Variable]) -> bool:

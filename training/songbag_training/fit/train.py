@@ -17,7 +17,7 @@ from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
 from songbag_training.config import TrainConfig
-from songbag_training.evaluation.headline import cross_validation_hint, floor_lines, headline, small_notes
+from songbag_training.evaluation.headline import cross_validation_hint, floor_lines, headline, members_line, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.evaluation.score import SongScorer
 from songbag_training.fit.baselines.floor import floor_of
@@ -329,6 +329,9 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
 def tell_held_out(run: Run, progress: Progress) -> None:
     """Show how good a finished run is, and write its page."""
     held_out = run.metrics["test"]
+    members = held_out.get("learners", {})
+    if members:
+        progress.note(members_line(held_out["song"]["accuracy"], members))
     for line in floor_lines(held_out["song"]["accuracy"], held_out["floor"]) if "floor" in held_out else []:
         progress.note(line)
     # A fold is no judgement of its own.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.storage.files import file_digest
+from songbag_store.words import counted
 from songbag_training.config import AUTO, TrainConfig, is_plug_in
 from songbag_training.errors import DamagedRun
 from songbag_training.runs.facts import ParentFacts, RunFacts
@@ -97,7 +98,12 @@ class Parent:
             If another encoder is asked for, or its encoder is code from outside songbag that was not named.
         """
         refuse_other_spec(self.facts, store)
-        own = self.facts.network(self.folder).encoder
+        network = self.facts.network(self.folder)
+        own = network.encoder
+        if network.members not in (1, config.members):
+            what = f"is {config.members}, but the run to start from has {counted(network.members, 'member')}"
+            remedy = f"Give {network.members}, or start from a run with one member: each then begins with its encoder."
+            raise UsageError(what, place="members", remedy=remedy)
         if config.encoder == own:
             return own
         if config.encoder != AUTO:

@@ -7,6 +7,7 @@ import keras
 from songbag_store import FeatureSpec
 from songbag_training.errors import ModelError
 from songbag_training.models.layers import FeatureScaling, FoldWindows, UnfoldWindows, channels_last
+from songbag_training.models.members import DealBags, MembersHead, MembersPooling
 from songbag_training.models.plugins import build_encoder
 from songbag_training.models.poolings import POOLINGS
 from songbag_training.models.reference import reference
@@ -41,14 +42,21 @@ def window_model(n_bands: int = 13, n_frames: int = 216, n_classes: int = 3, n_c
     return keras.Model(encoder.input, logits, name="window_model")
 
 
-def window_network(spec: FeatureSpec, n_outputs: int, encoder: str) -> keras.Model:
-    """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and what its head makes of them."""
+def window_network(spec: FeatureSpec, n_outputs: int, encoder: str, n_members: int = 1) -> keras.Model:
+    """Return the network from windows as stored, (B, C, T), to embeddings (B, E) and what its head makes of them.
+
+    With several members both hold the numbers of each member side by side.
+    """
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
     images = channels_last(FeatureScaling(spec.step, name="scaling")(windows), spec.n_channels)
-    embeddings = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels)(images)
-    # In float32 also with mixed precision: the range of float16 is too small for the logits of long songs.
-    logits = keras.layers.Dense(n_outputs, dtype="float32", name="head")(embeddings)
-    return keras.Model(windows, [embeddings, logits], name="window_network")
+    built = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels, n_members=n_members)
+    embeddings = built(images)
+    if n_members > 1:
+        head = MembersHead(n_members, n_outputs, name="head")
+    else:
+        # In float32 also with mixed precision: the range of float16 is too small for the logits of long songs.
+        head = keras.layers.Dense(n_outputs, dtype="float32", name="head")
+    return keras.Model(windows, [embeddings, head(embeddings)], name="window_network")
 
 
 def song_model(
@@ -56,6 +64,7 @@ def song_model(
     task: Task,
     *,
     encoder: str = "compact",
+    n_members: int = 1,
     pooling: str = "mean",
     bag_size: int | None = None,
     scaling: tuple[FloatArray, FloatArray] | None = None,
@@ -70,6 +79,9 @@ def song_model(
         The classes, and whether a song may be of several.
     encoder : str
         Key of `songbag_training.models.encoders.ENCODERS`, or ``module:function``.
+    n_members : int
+        How many such networks there are, whose predictions are averaged: see `songbag_training.models.members`. In
+        training a batch holds every bag that many times, one copy after the other.
     pooling : str
         Key of `songbag_training.models.poolings.POOLINGS`.
     bag_size : int, optional
@@ -91,13 +103,18 @@ def song_model(
     if pooling not in POOLINGS:
         remedy = f"There are: {', '.join(POOLINGS)}."
         raise ModelError(f"there is no pooling {pooling!r}", place="model", remedy=remedy)
-    network = window_network(spec, task.n_logits, encoder)
+    network = window_network(spec, task.n_logits, encoder, n_members)
     if scaling is not None:
         network.get_layer("scaling").set_statistics(*scaling)
     windows = keras.Input((bag_size, *spec.window_shape), dtype=spec.encoding, name="windows")
     mask = keras.Input((bag_size,), name="mask")
-    embeddings, logits = network(FoldWindows(name="fold")(windows))
+    dealt = DealBags(n_members, name="deal")(windows) if n_members > 1 else windows
+    embeddings, logits = network(FoldWindows(name="fold")(dealt))
     embeddings = UnfoldWindows(name="unfold_embeddings")(embeddings, mask)
     logits = UnfoldWindows(name="unfold_logits")(logits, mask)
-    song_logits, _ = POOLINGS[pooling](exclusive=not task.several, name="pooling")(embeddings, logits, mask)
+    if n_members > 1:
+        joined = MembersPooling(pooling, n_members, exclusive=not task.several, name="pooling")
+    else:
+        joined = POOLINGS[pooling](exclusive=not task.several, name="pooling")
+    song_logits, _ = joined(embeddings, logits, mask)
     return keras.Model({"windows": windows, "mask": mask}, song_logits, name="song_model")

@@ -11,6 +11,7 @@ from songbag_training.compat import rename_variable
 from songbag_training.errors import ModelError
 from songbag_training.models.encoders import ENCODERS, Encoder
 from songbag_training.models.layers import EMBEDDING_NAME
+from songbag_training.models.members import with_members
 
 
 def load_encoder(name: str) -> Encoder:
@@ -33,8 +34,10 @@ def load_encoder(name: str) -> Encoder:
     return found
 
 
-def build_encoder(name: str, n_bands: int, n_frames: int, n_channels: int) -> keras.Model:
+def build_encoder(name: str, n_bands: int, n_frames: int, n_channels: int, *, n_members: int = 1) -> keras.Model:
     """Build the network of an encoder for windows of one shape. Check the result of a function from outside.
+
+    With several members the function is called once for each: see `songbag_training.models.members`.
 
     Returns
     -------
@@ -46,10 +49,16 @@ def build_encoder(name: str, n_bands: int, n_frames: int, n_channels: int) -> ke
     ModelError
         If there is no such encoder, it fails, or its network does not fit.
     """
-    function = load_encoder(name)
+    function, shape = load_encoder(name), (n_bands, n_frames, n_channels)
+    members = [_built(name, function, shape) for _ in range(n_members)]
+    return with_members(members) if n_members > 1 else members[0]
+
+
+def _built(name: str, function: Encoder, shape: tuple[int, int, int]) -> keras.Model:
+    """Return one network of an encoder."""
     if name in ENCODERS:
-        return function(n_bands, n_frames, n_channels)
-    place, shape = f"encoder {name!r}", (n_bands, n_frames, n_channels)
+        return function(*shape)
+    place = f"encoder {name!r}"
     try:
         network: Any = function(*shape)
     except Exception as error:

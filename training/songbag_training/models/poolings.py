@@ -73,6 +73,10 @@ class Pooling(keras.layers.Layer):
         song_logits = song_logits / self.temperature
         return ops.where(ops.any(real, axis=1), song_logits, 0.0), ops.where(real, weights, 0.0)[..., 0]
 
+    def of_windows(self, logits: KerasTensor) -> KerasTensor:
+        """Return what songs of one window each would have: the logits of that window, divided by the temperature."""
+        return logits / self.temperature
+
     def pool(self, embeddings: KerasTensor, logits: KerasTensor, real: KerasTensor) -> Pooled:
         """Return song logits (B, L) and weights, (B, K, L) or (B, K, 1); `real` is the mask as booleans, (B, K, 1)."""
         raise NotImplementedError

@@ -116,7 +116,9 @@ def load_checkpoint(path: Path, model: keras.Model, reached: Reached, labels: np
     DamagedRun
         If the file holds anything but the state of such a model; that is then unchanged.
     """
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:
+        # Built twice, the optimizer of mixed precision has variables twice.
+        model.optimizer.build(model.trainable_variables)
     if reached.step:
         # Keras makes the variables of its metrics when they are used first.
         one = np.zeros([size or 1 for size in model.output_shape], np.float32)

@@ -29,7 +29,7 @@ from songbag_training.config import LabelConfig
 from songbag_training.errors import DamagedRun, LabelError, some
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, without_suspects
-from songbag_training.evaluation.learners import judge_learners
+from songbag_training.evaluation.learners import Learners, judge_learners
 from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
 from songbag_training.evaluation.picture import draw_confusion
 from songbag_training.evaluation.predictions import (
@@ -63,7 +63,7 @@ class Evaluation(Shown):
         The content of `metrics.json`, for each subset (train, validation, test, or all songs of another store):
         ``song`` and ``window``, see `song_metrics` (a window is right if its answer is the label of the song), and, if
         there are segments, ``window_labels``, of the windows that these label; of a baseline ``learners`` instead of
-        windows;
+        windows, and of several members ``learners`` too, one each;
         ``intervals``, see `evaluation.intervals`, and ``without_interval``, why a metric has none; ``classes``,
         precision, recall and F1 of each; ``mistakes``, the surest first; and, if there are any, ``suspected_leaks``,
         see `evaluation.leaks`. Also ``snapshot``: uuid of the store, number and digest of the snapshot.
@@ -241,7 +241,10 @@ def _judge(
     if run.facts.is_baseline:
         further = judge_learners(task, true, rows_of, probabilities, scores)
     else:
+        members = Learners(probabilities.shape)
+        scores = members.noted(scores)
         further = _judge_windows(task, store.spec, songs, places, true, probabilities, scores, folder)
+        further = {name: own | members.metrics(task, true, songs.rows_of(name)) for name, own in further.items()}
     _write_predictions(folder, task, songs, probabilities)
     metrics: dict[str, dict[str, Any]] = {}
     for subset, rows in rows_of.items():

@@ -326,7 +326,8 @@ class Run(Shown):
             from songbag_training.models.model import song_model
 
         facts, config = self.facts, self.network
-        return song_model(facts.spec, facts.song_task, encoder=config.encoder, pooling=config.pooling)
+        options: dict[str, Any] = {"encoder": config.encoder, "n_members": config.members, "pooling": config.pooling}
+        return song_model(facts.spec, facts.song_task, **options)
 
     def load_model(self) -> keras.Model:
         """Build the model and load its weights; the header of their file is checked before memory is taken for either.

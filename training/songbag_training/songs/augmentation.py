@@ -26,6 +26,8 @@ def augmentation(
     It takes a `tf.data.Dataset` of ``({"windows": (B, K, C, T) as stored, "mask": (B, K)}, labels)`` and the number of
     its first batch, counted from the beginning of the training. Labels are targets of a task, see
     `songbag_training.songs.task.Task`. It returns the same; with mixup, labels are shares, shape (B, n_logits).
+    Of several members of a network each has a copy of every bag, which is changed by itself: B is then as many times
+    the number of songs, and the copies of a song come one after the other.
 
     Parameters
     ----------
@@ -39,7 +41,7 @@ def augmentation(
     n_logits : int
         Of the task.
     """
-    if not any(getattr(config, name) for name in AUGMENTATIONS):
+    if config.members == 1 and not any(getattr(config, name) for name in AUGMENTATIONS):
         return lambda batches, first: batches
     change = _change(config, spec, mean, n_logits)
 
@@ -64,6 +66,8 @@ def _change(config: TrainConfig, spec: FeatureSpec, mean: npt.NDArray[np.float32
 
     def change(features: Features, labels: Any, seed: Any) -> tuple[Features, Any]:
         windows, mask = tf.cast(features["windows"], tf.float32), features["mask"]
+        if config.members > 1:
+            windows, mask, labels = (tf.repeat(values, config.members, axis=0) for values in (windows, mask, labels))
         if config.time_shift:
             windows = roll_frames(windows, config.time_shift, _own(seed, _ROLL))
         if config.gain_db:
