@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ def pin_to_one_core() -> None:
     Threads of a linear algebra library wait in a loop for their next task, on whatever core they were started on; it
     would count as time of whoever runs meanwhile.
     """
-    if not os.environ.keys() >= _ONE_THREAD.keys():
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **_ONE_THREAD})
+    if not os.environ.keys() >= ONE_THREAD.keys():
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **ONE_THREAD})
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 

@@ -1,4 +1,4 @@
 """songbag beside what one would use instead: a question a folder, peers in environments of their own, one run."""
 
-QUESTIONS = ("streaming",)
+QUESTIONS = ("features", "streaming", "store")
 """The folders of the questions, in the order of the page."""

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measuring import ONE_THREAD
 from benchmarks.peers.environments import OWN, interpreter, reason, versions
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +60,7 @@ class Answer:
 class Contestant:
     """A peer's process. It is stopped but for its turns: the threads of some never rest."""
 
-    def __init__(self, peer: Peer, folder: Path, **options: Any) -> None:
+    def __init__(self, peer: Peer, folder: Path, *, one_core: bool = False, **options: Any) -> None:
         self.peer = peer
         if (why := reason(peer.group, peer.package)) is not None:
             raise CannotRun(why)
@@ -73,8 +74,9 @@ class Contestant:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, **own},
+            env={**os.environ, **own, **(ONE_THREAD if one_core else {})},
             cwd=folder,
+            preexec_fn=_to_one_core if one_core else None,
         )
 
     def ask(self, do: str, *arguments: Any) -> Answer:
@@ -117,6 +119,10 @@ class Contestant:
         # The process makes its group itself; until then the group is not there.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
+
+
+def _to_one_core() -> None:
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ def versions(group: str) -> dict[str, str]:
     """Return the versions of what is installed in a group's environment, and of its Python."""
     code = (
         "import importlib.metadata as m, json, platform;"
-        "found = {d.name.lower(): d.version for d in m.distributions()};"
+        "found = {d.name.lower().replace('_', '-'): d.version for d in m.distributions()};"
         "print(json.dumps(found | {'python': platform.python_version()}))"
     )
     done = subprocess.run([interpreter(group), "-c", code], capture_output=True, text=True, check=True)

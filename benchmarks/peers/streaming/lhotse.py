@@ -73,4 +73,9 @@ class _Cuts:
         cuts = list(next(self._drawn))
         rng = np.random.default_rng()
         loaded = self._threads.map(lambda cut: cut.load_features(), cuts)
-        return [int(cut.id) for cut in cuts], np.stack([bag(one.reshape(-1, *WINDOW), rng) for one in loaded])
+        return [int(cut.id) for cut in cuts], np.stack([bag(_windows(one), rng) for one in loaded])
+
+
+def _windows(rows: Any) -> Any:
+    """Return the windows of a cut: its length in seconds may round up to one row more."""
+    return rows[: len(rows) // WINDOW[0] * WINDOW[0]].reshape(-1, *WINDOW)
