@@ -63,6 +63,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "models",
         "songs",
         "config",
+        "changes",
         "work",
         "compat",
         "errors",

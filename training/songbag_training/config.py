@@ -19,6 +19,7 @@ from songbag_store.format.declaration import (
     declared,
     share_below_one,
 )
+from songbag_training import changes
 from songbag_training.errors import ModelError
 
 EncoderName = Literal["compact", "dense", "reference"]
@@ -36,8 +37,6 @@ COSTS = "cost:"
 """What `TrainConfig.thresholds` begins with if it says what mistakes cost."""
 
 _PLUG_IN = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
-_CHANGES = "How the training songs are changed (0 turns it off)"
-_change = partial(declared, panel=_CHANGES)
 
 
 def is_plug_in(encoder: object) -> bool:
@@ -73,9 +72,6 @@ _PEAK = "Peak learning rate of AdamW: a tenth of the steps rise to it, then it f
 _weight_decay = partial(
     declared, 0.1, "Of AdamW: share of each weight that a step takes away, times the learning rate.", rule=at_least(0)
 )
-_time_shift = partial(_change, 1.0, "Roll the frames of a window, by up to this share of it.", rule=between(0, 1))
-_TIME_MASK = "Blank out a run of frames of a window, up to this share."
-_BAND_MASK = "Blank out a run of bands of a window, up to this share."
 _mixed_precision = partial(
     declared, False, "Compute in float16, with weights in float32: faster on GPUs with tensor cores, slower on a CPU."
 )
@@ -149,7 +145,7 @@ AS_THEY_ARE = LabelConfig()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig(_Decides, LabelConfig):
+class TrainConfig(_Decides, changes.Open, LabelConfig):
     """Options of a training, besides the store, the label and the songs: docs/reference/options.md.
 
     Raises
@@ -187,12 +183,18 @@ class TrainConfig(_Decides, LabelConfig):
         later=True,
     )
     label_smoothing: float = declared(0.0, "Share of each target spread over all answers.", rule=share_below_one())
-    mixup: float = _change(0.3, "Mix songs in pairs, labels too, by shares from Beta(X, X).", rule=at_least(0))
-    gain_db: float = _change(0.0, "Standard deviation of a song's change of level.", rule=at_least(0), unit="dB")
-    time_shift: float = _time_shift()
-    time_mask: float = _change(0.1, _TIME_MASK, rule=between(0, 1))
-    band_mask: float = _change(0.1, _BAND_MASK, rule=between(0, 1))
-    window_dropout: float = _change(0.0, "Leave out this share of a bag's windows at random.", rule=share_below_one())
+    mixup: float = changes.change(0.3, "Mix songs in pairs, labels too, by shares from Beta(X, X).", rule=at_least(0))
+    gain_db: float = changes.gain_db(0.0, "song")
+    equalizer_db: float | None = changes.equalizer_db()
+    band_shift: float | None = changes.band_shift()
+    band_mix: float | None = changes.band_mix()
+    time_shift: float = changes.time_shift()
+    time_stretch: float | None = changes.time_stretch()
+    time_mask: float = changes.time_mask(0.1)
+    band_mask: float = changes.band_mask(0.1)
+    window_dropout: float = changes.change(
+        0.0, "Leave out this share of a bag's windows at random.", rule=share_below_one()
+    )
     early_stopping: int | None = declared(
         None, "Stop after this many epochs in which the validation did not improve.", rule=at_least(1), absent="never"
     )
@@ -276,7 +278,7 @@ class TrainConfig(_Decides, LabelConfig):
         return bool(getattr(self, option)) and not (option == "monitor" and self.monitor == "loss")
 
 
-AUGMENTATIONS = tuple(name for name, one in declarations(TrainConfig).items() if one.panel == _CHANGES)
+AUGMENTATIONS = tuple(name for name, one in declarations(TrainConfig).items() if one.panel == changes.PANEL)
 """Fields of `TrainConfig` that change the training songs; 0 turns one off."""
 
 
@@ -314,10 +316,10 @@ class PretrainConfig(Declared):
     epochs: int = declared(100, "Passes over the songs.", rule=at_least(1))
     learning_rate: float = declared(1e-3, _PEAK, rule=above(0))
     weight_decay: float = _weight_decay()
-    gain_db: float = _change(3.0, "Standard deviation of a window's change of level.", rule=at_least(0), unit="dB")
-    time_shift: float = _time_shift()
-    time_mask: float = _change(0.5, _TIME_MASK, rule=between(0, 1))
-    band_mask: float = _change(0.3, _BAND_MASK, rule=between(0, 1))
+    gain_db: float = changes.gain_db(3.0, "window")
+    time_shift: float = changes.time_shift()
+    time_mask: float = changes.time_mask(0.5)
+    band_mask: float = changes.band_mask(0.3)
     early_stopping: int | None = declared(
         None,
         "Stop after this many epochs in which the songs kept aside were not told apart better.",

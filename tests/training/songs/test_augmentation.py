@@ -27,7 +27,19 @@ SPEC = FeatureSpec(
 )
 B, K, C, T = 6, 4, 10, 16
 OFF = TrainConfig(seed=7, **dict.fromkeys(AUGMENTATIONS, 0.0))
-ALL = dataclasses.replace(OFF, mixup=0.3, gain_db=6.0, time_shift=1.0, time_mask=0.3, band_mask=0.3, window_dropout=0.3)
+ALL = dataclasses.replace(
+    OFF,
+    mixup=0.3,
+    gain_db=6.0,
+    equalizer_db=4.0,
+    band_shift=1.0,
+    band_mix=0.5,
+    time_shift=1.0,
+    time_stretch=0.1,
+    time_mask=0.3,
+    band_mask=0.3,
+    window_dropout=0.3,
+)
 SEED = tf.constant([3, 5], tf.int64)
 EYE = np.eye(B, dtype=np.float32)
 BLANK = tf.constant(np.linspace(-9, 9, C, dtype=np.float32)[:, None])
@@ -69,6 +81,16 @@ def test_the_same_songs_are_changed_otherwise_in_another_batch_and_with_another_
     other = change(batches(2), dataclasses.replace(ALL, seed=8))[0]
     assert (first[0]["windows"] != again[0]["windows"]).any()
     assert (first[0]["windows"] != other[0]["windows"]).any()
+
+
+def test_each_member_has_a_copy_of_every_bag_that_is_changed_by_itself() -> None:
+    (features, labels), *_ = change(batches(1), dataclasses.replace(OFF, members=3))
+    (before, numbers), *_ = list(batches(1).as_numpy_iterator())
+    np.testing.assert_array_equal(features["windows"], np.repeat(before["windows"], 3, axis=0))
+    np.testing.assert_array_equal(features["mask"], np.repeat(before["mask"], 3, axis=0))
+    np.testing.assert_array_equal(labels, np.repeat(numbers, 3))
+    (features, _), *_ = change(batches(1), dataclasses.replace(OFF, members=3, time_shift=1.0))
+    assert (features["windows"][::3] != features["windows"][1::3]).any()
 
 
 def test_windows_keep_the_type_they_are_stored_as() -> None:

@@ -124,7 +124,9 @@ def cross_validate(
         opened = open_as_begun(store, begun).remembering(cluster.memory_bytes)
         parent = None if from_run is None else Parent.open(from_run)
         if isinstance(config, TrainConfig):
-            config = dataclasses.replace(config, encoder=encoder_of(parent, config, opened, resumed=False))
+            encoder = encoder_of(parent, config, opened, resumed=False)
+            config = config.going_on(begun and begun.config).settled(opened.spec)
+            config = dataclasses.replace(config, encoder=encoder)
         folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
         choice = choose_split(
             opened,
@@ -228,7 +230,7 @@ def fold_trials(plan: Plan, trainings: Sequence[Split], within: str = "") -> lis
             label=plan.label,
             where=plan.where,
             split=split,
-            config=plan.network,
+            config=plan.network.as_begun,
             parent=plan.parent,
         )
         for number, split in enumerate(trainings, 1)
@@ -296,7 +298,12 @@ def refuse_contradictions(folder: Path, given: Mapping[str, Any]) -> None:
     own: dict[str, Any] = {"label": plan.label, "where": plan.where, "snapshot": plan.snapshot}
     own |= {"from_run": plan.parent["folder"] if plan.parent else None}
     own |= {"split": plan.split_sha256, "group": list(Split.read(folder / _SPLIT).group), "folds": len(plan.folds)}
-    refuse_others(given, own | {"fold_column": "the folds of split.parquet"} | dataclasses.asdict(plan.config))
+    refuse_others(given, own | {"fold_column": "the folds of split.parquet"} | dataclasses.asdict(_options(plan)))
+
+
+def _options(plan: Plan) -> RunConfig:
+    """Return the options of a plan, as they were meant when it was begun."""
+    return plan.config.as_begun if isinstance(plan.config, TrainConfig) else plan.config
 
 
 def fold_split(

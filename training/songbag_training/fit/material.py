@@ -15,6 +15,7 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
+from songbag_training.changes import FOR, USUAL, is_possible
 from songbag_training.config import BaselineConfig, RunConfig, TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.lineage.parent import Parent, encoder_of
@@ -115,13 +116,21 @@ def prepare(
     store = SongStore.open(store)
     parent = None if from_run is None else Parent.open(from_run)
     encoder = encoder_of(parent, config, store, resumed=resumed)
-    config = dataclasses.replace(config, encoder=encoder)
+    config = dataclasses.replace(config if resumed else config.settled(store.spec), encoder=encoder)
     choice, config = choose_songs(store, label, where, split, group, config, progress)
     labels, chosen = choice.labels, choice.split
     _check_monitor(config, labels, chosen)
     ids = labels.songs["song_id"].take(chosen.rows_of("train"))
     scaling = scaling_statistics(store, ids) if parent is None else None
-    return Material(store, label, where, labels, chosen, scaling, config, choice.notes, parent)
+    return Material(
+        store, label, where, labels, chosen, scaling, config, [*choice.notes, *_left_out(config, store)], parent
+    )
+
+
+def _left_out(config: TrainConfig, store: SongStore) -> list[str]:
+    """Return notes on changes of the songs that these features cannot have."""
+    names = [name for name in USUAL if getattr(config, name) and not is_possible(name, store.spec)]
+    return [f"note: {name} changes nothing: it is for {FOR[name]}" for name in names]
 
 
 def choose_songs(

@@ -275,7 +275,7 @@ def refuse_contradictions(run: Run, given: Mapping[str, Any]) -> None:
     if facts.finished_at is not None:
         # It may have more epochs, see `resume`.
         given = {name: value for name, value in given.items() if name != "epochs"}
-    fields = dataclasses.asdict(run.network) | dict(facts.pretraining or {})
+    fields = dataclasses.asdict(run.network.as_begun) | dict(facts.pretraining or {})
     refuse_others(given, own | fields)
 
 

@@ -164,7 +164,7 @@ class SweepPlan:
 
     def config_of(self, point: Settings) -> TrainConfig:
         """Return how a point is trained."""
-        return dataclasses.replace(self.config, **point)
+        return dataclasses.replace(self.config.as_begun, **point)
 
 
 def point_name(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,12 +11,21 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from songbag_store import FeatureSpec
+from songbag_training.changes import USUAL, is_possible
 from songbag_training.config import AUGMENTATIONS, TrainConfig
+from songbag_training.songs.colour import (
+    LEAST_DB,
+    equalize,
+    equalizer_curves,
+    mix_bands,
+    shift_bands,
+    stretch_frames,
+)
 
 Features = dict[str, Any]
 Change = Callable[[Features, Any, Any], tuple[Features, Any]]
 
-_ROLL, _GAIN, _MIX, _BANDS, _FRAMES, _DROP = range(6)
+_ROLL, _GAIN, _MIX, _BANDS, _FRAMES, _DROP, _STRETCH, _SHIFT, _EQUALIZER, _BAND_MIX = range(10)
 
 
 def augmentation(
@@ -41,6 +51,8 @@ def augmentation(
     n_logits : int
         Of the task.
     """
+    impossible: dict[str, Any] = {name: 0.0 for name in USUAL if not is_possible(name, spec)}
+    config = dataclasses.replace(config, **impossible)
     if config.members == 1 and not any(getattr(config, name) for name in AUGMENTATIONS):
         return lambda batches, first: batches
     change = _change(config, spec, mean, n_logits)
@@ -62,16 +74,25 @@ def augmentation(
 def _change(config: TrainConfig, spec: FeatureSpec, mean: npt.NDArray[np.float32], n_logits: int) -> Change:
     """Return the function that changes one batch, given its seed, int64 of shape (2,)."""
     blank = tf.constant(np.asarray(mean, np.float32)[:, None] / np.float32(spec.step))
+    curves = tf.constant(equalizer_curves(spec) / np.float32(spec.step))
     loudness = tf.constant(level_change(spec)[:, None] / np.float32(spec.step))
 
     def change(features: Features, labels: Any, seed: Any) -> tuple[Features, Any]:
         windows, mask = tf.cast(features["windows"], tf.float32), features["mask"]
         if config.members > 1:
             windows, mask, labels = (tf.repeat(values, config.members, axis=0) for values in (windows, mask, labels))
+        if config.time_stretch:
+            windows = stretch_frames(windows, config.time_stretch, _own(seed, _STRETCH))
         if config.time_shift:
             windows = roll_frames(windows, config.time_shift, _own(seed, _ROLL))
+        if config.band_shift:
+            windows = shift_bands(windows, config.band_shift, spec, _own(seed, _SHIFT))
         if config.gain_db:
             windows = windows + shift_levels(loudness, tf.shape(windows)[0], config.gain_db, _own(seed, _GAIN))
+        if config.equalizer_db:
+            windows = equalize(windows, curves, config.equalizer_db, _own(seed, _EQUALIZER))
+        if config.band_mix:
+            windows = mix_bands(windows, mask, config.band_mix, LEAST_DB / spec.step, _own(seed, _BAND_MIX))
         if config.mixup:
             shares = as_shares(labels, n_logits)
             windows, mask, labels = mix_bags(windows, mask, shares, config.mixup, _own(seed, _MIX))
@@ -82,7 +103,7 @@ def _change(config: TrainConfig, spec: FeatureSpec, mean: npt.NDArray[np.float32
         if config.window_dropout:
             mask = drop_windows(mask, config.window_dropout, _own(seed, _DROP))
         if spec.encoding == "int16":
-            windows = tf.cast(tf.round(windows), tf.int16)
+            windows = tf.saturate_cast(tf.round(windows), tf.int16)
         return {"windows": windows, "mask": mask}, labels
 
     return change

@@ -175,6 +175,7 @@ def sweep(
         made = choice.split
         points = [_suiting(point, config, opened, parent) for point in points]
         encoder = encoder_of(parent, config, opened, resumed=False)
+        config = config.going_on(begun and begun.config).settled(opened.spec)
         config = dataclasses.replace(config, **made.reading.to_dict(), encoder=encoder)
         plan = SweepPlan(
             store_location=opened.location.absolute().address,
