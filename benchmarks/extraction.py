@@ -86,7 +86,7 @@ def compare_with_decoding(folder: Path) -> None:
             else:
                 os.link(songs / f"{number % DIFFERENT}.{suffix}", path)
         store = open_for_writing(folder / f"{suffix}.store", SPEC)
-        todo = Plan.of(read_source(songs), store.index(arrow=True)).todo
+        todo = Plan.of(read_source(songs), store.inside.state.content).todo
         paths: list[str] = todo["path"].to_pylist()
         contestants: dict[str, Callable[[], object]] = {
             "libsndfile": partial(each, libsndfile_alone, paths),

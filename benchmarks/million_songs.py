@@ -34,9 +34,9 @@ _PER_FRAGMENT = 1000
 _GENRES = ["ambient", "blues", "classical", "disco", "folk", "jazz", "metal", "pop", "reggae", "rock"]
 
 
-def song_ids(n_songs: int) -> list[str]:
+def song_ids(stop: int, start: int = 0) -> list[str]:
     """Return ids as folders give them: artist, album, title."""
-    return [f"artist {i // 100:05d}/album {i // 10 % 10}/{i % 10:02d} song {i:07d}.mp3" for i in range(n_songs)]
+    return [f"artist {i // 100:05d}/album {i // 10 % 10}/{i % 10:02d} song {i:07d}.mp3" for i in range(start, stop)]
 
 
 def write_files(folder: Path, ids: list[str]) -> os.stat_result:
@@ -59,12 +59,17 @@ def write_manifest(path: Path, ids: list[str], genres: pa.Array) -> None:
     pyarrow.csv.write_csv(pa.table({"path": ids, "genre": genres}), path)
 
 
-def synthetic_index(ids: list[str], genres: pa.Array, folder: Path, file: os.stat_result) -> pa.Table:
-    """Return an index of songs of one to five minutes, with numbers of about the entropy of real ones."""
+def synthetic_index(ids: list[str], genres: pa.Array, folder: Path, file: os.stat_result, first: int = 0) -> pa.Table:
+    """Return an index of songs of one to five minutes, with numbers of about the entropy of real ones.
+
+    It may be a piece of an index, whose fragments are those of no other piece: `first` songs are before it.
+    """
     n = len(ids)
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng([1, first] if first else 1)
     windows = rng.integers(23, 120, n).astype(np.int32)
-    fragments = pa.array([hashlib.md5(b"%d" % i, usedforsecurity=False).hexdigest() for i in range(n // 1000 + 1)])
+    fragments = pa.array(
+        [hashlib.md5(b"%d %d" % (first, i), usedforsecurity=False).hexdigest() for i in range(n // 1000 + 1)]
+    )
     number = np.arange(n) // _PER_FRAGMENT
     before = np.concatenate([[0], np.cumsum(windows, dtype=np.int64)[:-1]])
     starts = before - before[number * _PER_FRAGMENT]
@@ -143,7 +148,7 @@ from songbag_pipeline.run.plan import Plan
 from songbag_pipeline.sources.source import read_source
 from songbag_store import SongStore
 source = read_source(sys.argv[2])
-planned = Plan.of(source, SongStore.open(sys.argv[1]).index(arrow=True))
+planned = Plan.of(source, SongStore.open(sys.argv[1]).inside.state.content)
 said = f"{{planned.todo.num_rows:,}} to do, {{planned.n_known:,}} known"
 assert planned.todo.num_rows == 0 and planned.n_failed_before == 0
 """,

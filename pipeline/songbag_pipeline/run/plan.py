@@ -14,10 +14,8 @@ from songbag_pipeline.sources.bucket import local_copy
 from songbag_pipeline.sources.listing import Source
 from songbag_store import SongStore
 from songbag_store.format.check import repeated
-from songbag_store.format.index import CONTENT, END, REPLACES, START, keep_rows, other_columns, recordings
-
-COLUMNS = ("song_id", "status", "file_bytes", "modified_at", "fragment", CONTENT, START, END)
-"""Columns of the index that a plan needs."""
+from songbag_store.format.index import CONTENT, END, REPLACES, START, keep_rows, other_columns, recordings, user_fields
+from songbag_store.format.sealed import Sealed
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,38 +47,38 @@ class Plan:
     n_other_columns: int = 0
 
     @classmethod
-    def of(cls, source: Source, index: pa.Table, *, retry_failed: bool = False) -> Plan:
+    def of(cls, source: Source, index: Sealed, *, retry_failed: bool = False) -> Plan:
         """Compare a source with an index: by song id and bounds, then size and time of the file, then content.
+
+        Memory holds the songs of the source, one column of the index at a time, and 30 bytes a song beside them.
 
         Parameters
         ----------
         source : Source
             The songs.
-        index : pyarrow.Table
-            The newest index of the store: `COLUMNS` and the user columns that the source has too.
+        index : Sealed
+            The newest index of the store.
         retry_failed : bool
             Try songs again that failed before, even if their files have not changed.
         """
         songs = source.songs
-        position = pc.index_in(songs["song_id"], value_set=index["song_id"].combine_chunks())
-        present = {name: index[name].take(position) for name in ("status", "file_bytes", "modified_at", "fragment")}
-        ok, failed = _equal(present["status"], "ok"), _equal(present["status"], "failed")
-        same_file = pc.and_(*(_equal(songs[name], present[name]) for name in ("file_bytes", "modified_at")))
-        # A file that was missing and still is has not changed.
-        same_file = pc.or_(same_file, pc.and_(pc.is_null(songs["file_bytes"]), pc.is_null(present["file_bytes"])))
-        moved = pc.and_(pc.is_valid(position), _other_bounds(songs, index, position))
+        held = _Held(index, _positions(songs["song_id"], index.read(["song_id"])["song_id"]))
+        position = held.position
+        status = held["status"]
+        ok, failed = _equal(status, "ok"), _equal(status, "failed")
+        same_file, moved = _same_file(songs, held), pc.and_(pc.is_valid(position), _other_bounds(songs, held))
         same_file = pc.and_not(same_file, moved)
         retried = failed if retry_failed else pc.and_not(failed, same_file)
         suspects = pc.and_not(ok, pc.or_(same_file, moved))
-        changed = pc.or_(pc.and_(ok, moved), _changed_content(source, index, position, suspects))
+        changed = pc.or_(pc.and_(ok, moved), _changed_content(source, held, suspects))
         todo = pc.or_(pc.or_(pc.is_null(position), retried), changed)
         return cls(
-            todo=keep_rows(songs.append_column(REPLACES, present["fragment"]), todo),
+            todo=_todo(songs, held, todo),
             again=pc.and_(failed, same_file).filter(todo),
             n_known=_count(pc.and_not(ok, changed)),
             n_failed_before=_count(pc.and_not(failed, retried)),
             changed=tuple(songs["song_id"].filter(changed).to_pylist()),
-            n_other_columns=_count(pc.and_not(other_columns(songs, index, position), todo)),
+            n_other_columns=_count(pc.and_not(_other_columns(songs, held), todo)),
         )
 
 
@@ -89,12 +87,60 @@ def _equal(left: pa.ChunkedArray, right: pa.ChunkedArray | str) -> pa.ChunkedArr
     return pc.fill_null(pc.equal(left, right), False)
 
 
-def _other_bounds(songs: pa.Table, index: pa.Table, position: pa.ChunkedArray) -> pa.ChunkedArray:
+class _Held:
+    """What the index has of each song of a source; null of one that is new. A column is decoded when it is asked for.
+
+    Parameters
+    ----------
+    index : Sealed
+    position : pyarrow.Array
+        The row of each song in the index, or null.
+    """
+
+    def __init__(self, index: Sealed, position: pa.Array) -> None:
+        self.index, self.position = index, position
+
+    def __getitem__(self, name: str) -> pa.ChunkedArray:
+        return self.index.read([name])[name].take(self.position)
+
+
+def _positions(song_ids: pa.ChunkedArray, known: pa.ChunkedArray) -> pa.Array:
+    """Return the row of each song among those that are known, or null."""
+    found = pc.index_in(song_ids, value_set=known.combine_chunks())
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def _same_file(songs: pa.Table, held: _Held) -> pa.ChunkedArray:
+    """Return whose file has the size and the time that it had."""
+    sizes = held["file_bytes"]
+    same = pc.and_(_equal(songs["file_bytes"], sizes), _equal(songs["modified_at"], held["modified_at"]))
+    # A file that was missing and still is has not changed.
+    return pc.or_(same, pc.and_(pc.is_null(songs["file_bytes"]), pc.is_null(sizes)))
+
+
+def _todo(songs: pa.Table, held: _Held, todo: pa.ChunkedArray) -> pa.Table:
+    """Return the songs to compute, with the fragments that they replace."""
+    if not pc.any(todo, min_count=0).as_py():
+        return songs.slice(0, 0).append_column(REPLACES, pa.nulls(0, pa.string()))
+    chosen = keep_rows(songs, todo)
+    return chosen.append_column(REPLACES, _Held(held.index, held.position.filter(todo.combine_chunks()))["fragment"])
+
+
+def _other_bounds(songs: pa.Table, held: _Held) -> pa.ChunkedArray:
     """Return which songs of the store are another part of their file there."""
     differs = pa.repeat(False, songs.num_rows)
     for name, default in ((START, 0.0), (END, -1.0)):
-        given, held = (pc.fill_null(column, default) for column in (songs[name], index[name].take(position)))
-        differs = pc.or_(differs, pc.not_equal(given, held))
+        given, before = (pc.fill_null(column, default) for column in (songs[name], held[name]))
+        differs = pc.or_(differs, pc.not_equal(given, before))
+    return differs
+
+
+def _other_columns(songs: pa.Table, held: _Held) -> pa.ChunkedArray:
+    """Return which songs have other values in their user columns than in the store."""
+    differs = pa.repeat(False, songs.num_rows)
+    for name in (field.name for field in user_fields(songs.schema)):
+        of_index = held.index.read([name]) if name in held.index.schema.names else pa.table({})
+        differs = pc.or_(differs, other_columns(songs.select([name]), of_index, held.position))
     return differs
 
 
@@ -102,16 +148,20 @@ def _count(mask: pa.ChunkedArray) -> int:
     return int(pc.sum(mask).as_py() or 0)
 
 
-def _changed_content(source: Source, index: pa.Table, position: pa.ChunkedArray, suspects: pa.ChunkedArray) -> pa.Array:
+def _changed_content(source: Source, held: _Held, suspects: pa.ChunkedArray) -> pa.Array:
     """Return which suspects have other content than the stored features."""
     changed = np.zeros(source.songs.num_rows, bool)
+    rows = pc.indices_nonzero(suspects)
+    if not len(rows):
+        return pa.array(changed)
+    contents = _Held(held.index, held.position.take(rows))[CONTENT].to_pylist()
     hashed, digest = "", None
-    for row in pc.indices_nonzero(suspects).to_pylist():
+    for row, content in zip(rows.to_pylist(), contents, strict=True):
         # Parts of a recording mostly follow each other.
         if (path := source.songs["path"][row].as_py()) != hashed:
             hashed, digest = path, _digest(path, source)
         # A file that cannot be read now keeps its features.
-        changed[row] = digest is not None and digest != index[CONTENT][position[row].as_py()].as_py()
+        changed[row] = digest is not None and digest != content
     return pa.array(changed)
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from songbag_pipeline.errors import SongsChanged
 from songbag_pipeline.run.config import ExtractConfig, selection_of
-from songbag_pipeline.run.plan import COLUMNS, Plan, count_duplicates
+from songbag_pipeline.run.plan import Plan, count_duplicates
 from songbag_pipeline.run.summary import Summary
 from songbag_pipeline.run.tags import free_tags
 from songbag_pipeline.songs.containment import folders_of, modules_of, try_features
@@ -128,8 +128,7 @@ def _plan(source: Source, store: SongStore, config: ExtractConfig) -> Plan:
     """Compare the songs with the index, and refuse columns that do not fit and changes that are not allowed."""
     schema = store.inside.state.content.schema
     join_rows([schema.empty_table(), source.songs.slice(0, 0).drop_columns(["file_bytes", "modified_at"])])
-    both = [field.name for field in user_fields(source.songs.schema) if field.name in schema.names]
-    plan = Plan.of(source, store.index([*COLUMNS, *both], arrow=True), retry_failed=config.retry_failed)
+    plan = Plan.of(source, store.inside.state.content, retry_failed=config.retry_failed)
     if plan.changed and not config.update_changed:
         raise SongsChanged(plan.changed, place=str(source.location))
     return plan

@@ -86,7 +86,7 @@ def test_the_batch_a_song_is_in_changes_no_bit_of_it(folder: Path, tmp_path: Pat
 
     def windows(name: str, batch_songs: int) -> tuple[dict[str, bytes], list[object]]:
         store = open_for_writing(tmp_path / name, SPEC)
-        todo = Plan.of(read_source(folder), store.index(arrow=True)).todo
+        todo = Plan.of(read_source(folder), store.inside.state.content).todo
         job = batches.Job(store.location, store.uuid, SPEC, name)
         for start in range(0, todo.num_rows, batch_songs):
             store = commit_parts(store, batches.run_batch(job, todo.slice(start, batch_songs)))
@@ -104,7 +104,7 @@ def test_a_batch_that_becomes_far_larger_than_expected_makes_several_fragments(f
     from songbag_pipeline.sources.source import read_source
 
     store = open_for_writing(tmp_path / "store", SPEC)
-    todo = Plan.of(read_source(folder), store.index(arrow=True)).todo
+    todo = Plan.of(read_source(folder), store.inside.state.content).todo
     job = batches.Job(store.location, store.uuid, SPEC, "run", fragment_bytes=8 * SPEC.window_bytes)
     rows = batches.run_batch(job, todo)
     windows = [sum(part["n_windows"].to_pylist()) for part in rows.values()]
@@ -177,7 +177,7 @@ def test_a_finished_part_that_nobody_committed_is_taken_over(folder: Path, tmp_p
     from songbag_pipeline.run.plan import Plan
     from songbag_pipeline.sources.source import read_source
 
-    songs = Plan.of(read_source(folder), store.index(arrow=True)).todo
+    songs = Plan.of(read_source(folder), store.inside.state.content).todo
     batches.run_batch(batches.Job(store.location, store.uuid, SPEC, "killed run"), songs.slice(0, 4))
     summary = run(folder, tmp_path / "store")
     assert (summary.n_adopted, summary.n_stored + summary.n_failed) == (4, 4)

@@ -36,7 +36,7 @@ from songbag_store import FeatureSpec
 from songbag_store.writer import open_for_writing
 
 store = open_for_writing(sys.argv[2], FeatureSpec(**json.loads(sys.argv[3])))
-todo = Plan.of(read_source(sys.argv[1]), store.index(arrow=True)).todo
+todo = Plan.of(read_source(sys.argv[1]), store.inside.state.content).todo
 (rows,) = run_batch(Job(store.location, store.uuid, store.spec, "test"), todo).values()
 def peak(process):
     with open(f"/proc/{process}/status") as file:
