@@ -99,6 +99,13 @@ def _dataset(store: SongStore) -> BagDataset:
     return BagDataset(store, songs["song_id"], songs["label"], bag_size=BAG_SIZE, batch_size=BATCH_SIZE)
 
 
+def untuned() -> tf.data.Options:
+    """Return the options of a dataset without tf.data's tuner, as `BagDataset` has it."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
 def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
     """Print an epoch from the store over one from memory, all in another order each time."""
     model = folded(store)
@@ -110,8 +117,6 @@ def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
     inputs, classes = {"windows": tf.constant(windows), "mask": tf.constant(mask)}, tf.constant(labels)
     shuffled = tf.data.Dataset.from_tensor_slices((inputs, classes)).shuffle(len(labels))
     held = shuffled.batch(BATCH_SIZE).repeat(EPOCHS)
-    untuned = tf.data.Options()
-    untuned.autotune.enabled = False  # as in `BagDataset`
     # As `songbag train` fits them: one call for all epochs.
     fit = partial(model.fit, epochs=EPOCHS, verbose=0)
     fed = partial(fit, steps_per_epoch=bags.n_steps, shuffle=False)
@@ -124,7 +129,7 @@ def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
     from_memory: dict[str, Callable[[], object]] = {
         "by fit itself": partial(fit, inputs, classes, batch_size=BATCH_SIZE),
         "by tf.data": partial(fed, held.prefetch(tf.data.AUTOTUNE)),
-        "by tf.data, its tuner turned off": partial(fed, held.prefetch(2).with_options(untuned)),
+        "by tf.data, its tuner turned off": partial(fed, held.prefetch(2).with_options(untuned())),
     }
     for name, run in from_memory.items():
         streamed, kept, ratio = paired_ratio(from_store, run, rounds)
