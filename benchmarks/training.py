@@ -94,7 +94,8 @@ def _statistics(store: SongStore) -> tuple[npt.NDArray[np.float32], npt.NDArray[
     return scaling_statistics(store, store.songs(arrow=True)["song_id"])
 
 
-def _dataset(store: SongStore) -> BagDataset:
+def bags_of(store: SongStore) -> BagDataset:
+    """Return the bags of a store's songs with the column `label`."""
     songs = store.songs(arrow=True).select(["song_id", "label"]).to_pydict()
     return BagDataset(store, songs["song_id"], songs["label"], bag_size=BAG_SIZE, batch_size=BATCH_SIZE)
 
@@ -110,7 +111,7 @@ def measure_epoch(store: SongStore, bags: BagDataset, rounds: int) -> None:
     """Print an epoch from the store over one from memory, all in another order each time."""
     model = folded(store)
     # By another reader: this one must meet the batches only as a training does.
-    batches = list(_dataset(SongStore.open(store.address)).batches(stop_epoch=1))
+    batches = list(bags_of(SongStore.open(store.address)).batches(stop_epoch=1))
     windows, mask = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("windows", "mask"))
     labels = np.concatenate([bags.labels[batch.songs] for batch in batches])
     del batches
@@ -172,7 +173,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="songbag-training-") as folder:
         store = write_store(Path(folder) / "store", music_windows(arguments.songs))
-        bags = _dataset(store)
+        bags = bags_of(store)
         measure_epoch(store, bags, arguments.rounds)
         measure_step(store, bags, arguments.rounds)
 

@@ -54,7 +54,7 @@ class Contest:
         """Return where a contestant keeps its files."""
         return self._folder / peer.name
 
-    def each(self, act: Callable[[Peer, Contestant, Values], None]) -> None:
+    def each(self, act: Callable[[Peer, Contestant, Values], object]) -> None:
         """Do something with each in turn, first of all start it. Who fails is missing from then on."""
         for peer in self._peers:
             if peer.name in self.missing:
@@ -73,11 +73,12 @@ class Contest:
     def fill(self) -> dict[str, str]:
         """Put a row for each who came to the end into the table; return who did not, with the reasons."""
         own, first = self.values[self._peers[0].name], self._table.columns[0].key
+        has_ratios = any(column.key == "ratio" for column in self._table.columns)
         for peer in self._peers:
             if peer.name in self.missing:
                 continue
             values = self.values[peer.name]
-            if peer is not self._peers[0] and first in own:
+            if has_ratios and peer is not self._peers[0] and first in own:
                 values["ratio"] = self._table.ratio(own[first], values[first])
             self._table.add(peer.name, values, peer.version, peer.note)
         return {f"{name} ({self._table.title})": why for name, why in self.missing.items()}

@@ -61,7 +61,7 @@ class Contestant:
     """A peer's process. It is stopped but for its turns: the threads of some never rest."""
 
     def __init__(self, peer: Peer, folder: Path, *, one_core: bool = False, **options: Any) -> None:
-        self.peer = peer
+        self.peer, self.peak = peer, 0
         if (why := reason(peer.group, peer.package)) is not None:
             raise CannotRun(why)
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ class Contestant:
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            raise CannotRun(f"its process ended: {self.log().splitlines()[-1:]}")
+            raise CannotRun(" ".join(["its process ended", *self.log().splitlines()[-1:]]))
         self._signal(signal.SIGSTOP)
         answer = json.loads(line)
         if "error" in answer:
@@ -99,19 +99,25 @@ class Contestant:
     def peak_bytes(self, do: str, *arguments: Any) -> int:
         """Let it run one method; return the most memory that it and its processes held, without mapped files."""
         with _watched(self._process.pid) as peak:
-            self.ask(do, *arguments)
-        return peak[0]
+            try:
+                self.ask(do, *arguments)
+            finally:
+                self.peak = peak[0]
+        return self.peak
 
     def log(self) -> str:
         """Return what it and its libraries printed."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
-    def close(self) -> None:
-        """End it and its processes."""
-        self._signal(signal.SIGCONT)
+    def kill(self) -> None:
+        """Kill it and its processes, whatever they do."""
         self._signal(signal.SIGKILL)
         self._process.kill()
+
+    def close(self) -> None:
+        """End it and its processes."""
+        self.kill()
         self._process.communicate()
         self._log.close()
 
@@ -144,12 +150,18 @@ def _watched(group: int) -> Iterator[list[int]]:
 
 
 def _held_bytes(group: int) -> int:
-    """Return the private and shared memory of a group's processes; pages of files that are mapped are the cache's."""
-    total = 0
-    for path in Path("/proc").glob("[0-9]*"):
+    """Return the private and shared memory of a process and all below it; pages of mapped files are the cache's."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
         # A process may end while it is looked at.
         with contextlib.suppress(OSError, IndexError):
-            if int((path / "stat").read_text().rpartition(")")[2].split()[2]) == group:
-                lines = (path / "smaps_rollup").read_text().splitlines()
-                total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    below, total = {group}, 0
+    # A child has mostly a higher number than its parent, but numbers begin again.
+    while more := {pid for pid, parent in parents.items() if parent in below} - below:
+        below |= more
+    for pid in below:
+        with contextlib.suppress(OSError):
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
     return total * 1024

@@ -1,4 +1,4 @@
-"""audioflux, set to librosa's filters; it has no floor of 80 dB."""
+"""audioflux. Its mel scale is HTK's, so its bands are others than librosa's; it has no floor of 80 dB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from audioflux.type import (
     WindowType,
 )
 
-from benchmarks.peers.features.song import DB_OF_LOG, HOP, N_FFT, N_MELS, N_MFCC, RATE_HZ, Features, framed
+from benchmarks.peers.features.song import HOP, N_FFT, N_MELS, N_MFCC, RATE_HZ, Features, framed
 
 
 class AudioFlux(Features):
@@ -30,16 +30,16 @@ class AudioFlux(Features):
             window_type=WindowType.HANN,
             scale_type=SpectralFilterBankScaleType.MEL,
             style_type=SpectralFilterBankStyleType.SLANEY,
-            normal_type=SpectralFilterBankNormalType.AREA,
+            normal_type=SpectralFilterBankNormalType.BAND_WIDTH,
             data_type=SpectralDataType.POWER,
         )
         self._cepstra = af.XXCC(num=N_MELS)
         self._windows = framed(self.samples, N_FFT // 2)
 
     def mfcc(self) -> Any:
-        return DB_OF_LOG * np.stack([self._window(window) for window in self._windows])
+        return 10 * np.stack([self._window(window) for window in self._windows])
 
     def _window(self, samples: Any) -> Any:
-        power = np.abs(self._spectra.bft(samples))
+        power = self._spectra.bft(samples, result_type=1)
         self._cepstra.set_time_length(power.shape[-1])
         return self._cepstra.xxcc(power, cc_num=N_MFCC, rectify_type=CepstralRectifyType.LOG)

@@ -19,10 +19,22 @@ PEERS = (
     Peer(name="songbag", place="features.songbag:Songbag"),
     Peer(name="librosa, per window", place="features.librosa:PerWindow", package="librosa", note="the reference"),
     Peer(name="librosa, batched", place="features.librosa:Batched", package="librosa"),
-    Peer(name="Lhotse, batched", place="features.lhotse:Lhotse", group="torch", package="lhotse"),
+    Peer(
+        name="Lhotse, batched",
+        place="features.lhotse:Lhotse",
+        group="torch",
+        package="lhotse",
+        note="another mel scale and liftering",
+    ),
     Peer(name="torchaudio, batched", place="features.torch_audio:TorchAudio", group="torch", package="torchaudio"),
     Peer(name="kaldi-native-fbank", place="features.kaldi:Kaldi", group="torch", package="kaldi-native-fbank"),
-    Peer(name="audioflux", place="features.audio_flux:AudioFlux", group="audio", package="audioflux"),
+    Peer(
+        name="audioflux",
+        place="features.audio_flux:AudioFlux",
+        group="audio",
+        package="audioflux",
+        note="another mel scale",
+    ),
     Peer(name="Essentia", place="features.essentia:Essentia", group="audio", package="essentia"),
 )
 

@@ -56,7 +56,8 @@ COLUMNS = (
 def run(setting: Setting) -> tuple[list[Table], dict[str, str]]:
     """Measure every size."""
     sizes, rounds = SIZES[setting.scale]
-    tables, missing = [], {}
+    tables = []
+    missing: dict[str, str] = {}
     for n_songs in sizes:
         setting.say(f"making the rows of {n_songs:,} songs")
         data = write_rows(setting.folder / str(n_songs) / "data", n_songs)

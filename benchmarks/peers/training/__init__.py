@@ -1,0 +1,1 @@
+"""Training from the store: what it waits for, and the same network elsewhere."""
