@@ -54,5 +54,6 @@ def test_the_encoder_is_chosen_by_the_windows_unless_it_is_named() -> None:
     embeddings = FeatureSpec(kind="own", own_frames=1, **names)
     assert TrainConfig().encoder_for(embeddings) == "dense"
     assert TrainConfig().encoder_for(FeatureSpec(kind="own", own_frames=2, **names)) == "compact"
-    assert TrainConfig().encoder_for(FeatureSpec()) == "compact"
+    assert TrainConfig().encoder_for(FeatureSpec()) == "spectral"
+    assert TrainConfig().encoder_for(FeatureSpec(kind="logmel")) == "compact"
     assert TrainConfig(encoder="reference").encoder_for(embeddings) == "reference"

@@ -22,7 +22,7 @@ from songbag_store.format.declaration import (
 from songbag_training import changes
 from songbag_training.errors import ModelError
 
-EncoderName = Literal["compact", "dense", "reference"]
+EncoderName = Literal["compact", "dense", "reference", "spectral"]
 AUTO = "auto"
 """The encoder that suits the windows."""
 PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-softmax", "attention", "gated-attention"]
@@ -64,7 +64,8 @@ _THRESHOLDS = Rule(
 _encoder = partial(
     declared,
     AUTO,
-    f"Network that looks at one window: {_NAMED}; {AUTO} is dense for windows of one frame, and else compact.",
+    f"Network that looks at one window: {_NAMED}; {AUTO} is dense for windows of one frame, spectral for MFCC, "
+    "and else compact.",
     rule=_ENCODER,
     names=(AUTO, *get_args(EncoderName)),
 )
@@ -271,7 +272,9 @@ class TrainConfig(_Decides, changes.Open, LabelConfig):
         """Return the name of the encoder for windows of a spec."""
         if self.encoder != AUTO:
             return self.encoder
-        return "dense" if spec.n_frames == 1 else "compact"
+        if spec.n_frames == 1:
+            return "dense"
+        return "spectral" if spec.kind == "mfcc" else "compact"
 
     def chooses_by(self, option: str) -> bool:
         """Return whether an option, by its name, is in use and chooses something by the validation songs."""

@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
+from scipy.fft import dct, idct
+from scipy.interpolate import CubicSpline
 
 from songbag_training.models.layers import (
     FeatureScaling,
     FoldWindows,
     FusedBatchNormalization,
+    SpectralScaling,
     UnfoldWindows,
     channels_last,
+    inverse_cosines,
 )
 from songbag_training.models.reference import PooledConvolution
 
@@ -40,6 +44,34 @@ def test_scaling_takes_the_step_of_a_store_and_keeps_it_in_its_options() -> None
     stored = np.array([[[1, -2, 32767]]], np.int16)
     np.testing.assert_allclose(layer(stored), stored * np.float32(0.01), rtol=1e-6)
     assert FeatureScaling().step == 1 / 16
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_spectral_scaling_finds_the_spectrum_that_coefficients_were_made_of(
+    rng: np.random.Generator, n_channels: int
+) -> None:
+    spectra = rng.normal(-40, 9, (6, n_channels, 32, 9))
+    stored = dct(spectra, axis=2, norm="ortho").astype(np.float32).reshape(6, -1, 9)
+    layer = SpectralScaling(n_channels=n_channels)
+    layer.build(stored.shape)
+    mean, std = stored.mean((0, 2)), stored.std((0, 2))
+    layer.set_statistics(mean, std)
+    waves = idct(np.eye(32), axis=0, norm="ortho")
+    deviation = np.sqrt(waves**2 @ std.reshape(n_channels, 32, 1) ** 2)
+    expected = (spectra - spectra.mean((0, 3), keepdims=True)) / deviation
+    np.testing.assert_allclose(layer(stored), expected.reshape(6, -1, 9), atol=1e-4)
+
+
+def test_few_coefficients_become_32_smooth_bands(rng: np.random.Generator) -> None:
+    spectrum = idct(np.r_[rng.normal(0, 9, 13), np.zeros(115)], norm="ortho")
+    layer = SpectralScaling()
+    layer.build((1, 13, 1))
+    found = layer(dct(spectrum, norm="ortho").astype(np.float32)[None, :13, None])
+    assert found.shape == layer.compute_output_spec(keras.KerasTensor((1, 13, 1))).shape == (1, 32, 1)
+    # Each of the 32 lies between two pairs of the 128.
+    between = CubicSpline(np.arange(128), spectrum)(np.arange(1.5, 128, 4))
+    own = np.asarray(found)[0, :, 0] * np.sqrt((inverse_cosines(13) ** 2).sum(axis=1) / 128)
+    np.testing.assert_allclose(own, between, atol=0.05)
 
 
 def test_scaling_keeps_every_bit_of_what_is_stored_under_mixed_precision() -> None:
@@ -98,7 +130,14 @@ def test_channels_stored_one_after_the_other_come_last(rng: np.random.Generator)
 
 @pytest.mark.parametrize(
     "layer",
-    [FeatureScaling(), FoldWindows(), UnfoldWindows(), PooledConvolution(8, (3, 5), (2, 3)), FusedBatchNormalization()],
+    [
+        FeatureScaling(),
+        SpectralScaling(0.01, n_channels=2),
+        FoldWindows(),
+        UnfoldWindows(),
+        PooledConvolution(8, (3, 5), (2, 3)),
+        FusedBatchNormalization(),
+    ],
 )
 def test_layers_survive_keras_serialisation(layer: keras.layers.Layer) -> None:
     document = keras.saving.serialize_keras_object(layer)

@@ -145,8 +145,7 @@ def _without_own_layers(network: keras.Model) -> keras.Model:
 
     def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
         if isinstance(layer, FeatureScaling):
-            mean, std = (np.asarray(weight)[:, None] for weight in (layer.mean, layer.std))
-            return (arguments[0] - mean) / std
+            return layer.scaled(arguments[0], np.asarray(layer.mean), np.asarray(layer.std))
         if isinstance(layer, TakeShare):
             return arguments[0]
         if isinstance(layer, MembersHead):

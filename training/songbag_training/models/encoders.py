@@ -21,6 +21,26 @@ def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     any size and makes 1,024 numbers of (64, 216).
     """
     windows = keras.Input((n_bands, n_frames, n_channels), name="image")
+    return keras.Model(windows, _compact(windows), name=EMBEDDING_NAME)
+
+
+def spectral(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
+    """`compact` on the smooth spectrum of MFCC, see `songbag_training.models.layers.SpectralScaling`.
+
+    Convolutions over coefficients find little, because neighbours among them have nothing in common; over bands they do.
+    """
+    spectra = keras.Input((n_bands, n_frames, n_channels), name="image")
+    # The deviation of a band depends on how coefficients go together, which is learned here.
+    x = layers.Permute((2, 1, 3), name="bands_last")(spectra)
+    x = layers.Reshape((n_frames, 1, n_bands * n_channels), name="band_by_band")(x)
+    x = FusedBatchNormalization(momentum=0.9, name="norm_0")(x)
+    x = layers.Reshape((n_frames, n_bands, n_channels), name="bands")(x)
+    x = layers.Permute((2, 1, 3), name="spectrum")(x)
+    return keras.Model(spectra, _compact(x), name=EMBEDDING_NAME)
+
+
+def _compact(windows: KerasTensor) -> KerasTensor:
+    n_bands = windows.shape[1]
     # The level of a recording says little about its content.
     level = layers.GlobalAveragePooling2D(keepdims=True, name="level")(windows)
     x = layers.Subtract(name="without_level")([windows, level])
@@ -37,8 +57,7 @@ def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     mean = layers.GlobalAveragePooling1D(name="time_mean")(x)
     highest = layers.GlobalMaxPooling1D(name="time_max")(x)
     x = layers.Concatenate(name="embedding")([mean, highest])
-    x = layers.Dropout(0.3, name="dropout")(x)
-    return keras.Model(windows, x, name=EMBEDDING_NAME)
+    return layers.Dropout(0.3, name="dropout")(x)
 
 
 def dense(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
@@ -61,4 +80,4 @@ def _convolution(
 
 
 # Runs are rebuilt by these names, and weights are stored by the names of layers: a better network gets a new name.
-ENCODERS: dict[str, Encoder] = {"compact": compact, "dense": dense, "reference": reference}
+ENCODERS: dict[str, Encoder] = {"compact": compact, "dense": dense, "reference": reference, "spectral": spectral}

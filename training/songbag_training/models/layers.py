@@ -14,6 +14,8 @@ from songbag_store.format.spec import INT16_STEP
 from songbag_training.compat import fused_batch_norm
 
 PACKAGE = "songbag"
+SPECTRAL_BANDS = 32
+"""Bands of a spectrum that is made of MFCC: 13 coefficients fill some 26, and halves of 32 are whole numbers."""
 EMBEDDING_NAME = "encoder"
 """Name of the network from a window to a vector. Weights are stored under it."""
 
@@ -50,12 +52,61 @@ class FeatureScaling(keras.layers.Layer):
     def call(self, windows: KerasTensor) -> KerasTensor:
         """Return float32 windows of the same shape."""
         step = self.step if keras.backend.standardize_dtype(windows.dtype) == "int16" else 1.0
-        values = ops.cast(windows, self.compute_dtype) * step
-        return (values - self.mean[:, None]) / self.std[:, None]
+        return self.scaled(ops.cast(windows, self.compute_dtype) * step, self.mean, self.std)
+
+    def scaled(self, values: Any, mean: Any, std: Any) -> Any:
+        """Scale windows in the features' own unit, by mean and deviation of shape (C,)."""
+        return (values - mean[:, None]) / std[:, None]
 
     def compute_output_spec(self, windows: KerasTensor) -> KerasTensor:
         """Return the shape of the input, as floats."""
         return KerasTensor(windows.shape, dtype=self.compute_dtype)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SpectralScaling(FeatureScaling):
+    """Scales stored MFCC, turned back into the smooth log-mel spectrum that they describe.
+
+    Takes windows as `FeatureScaling` does, of shape (..., channels * C, T), and gives (..., channels * bands, T). The
+    spectrum is the inverse DCT of the coefficients at `bands` places. A band's deviation is that of independent
+    coefficients: the index has no more. Units cancel out, so the number of mel bands plays no part.
+    """
+
+    def __init__(self, step: float = INT16_STEP, n_channels: int = 1, **options: Any) -> None:
+        super().__init__(step, **options)
+        self.n_channels = n_channels
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments that make this layer."""
+        return super().get_config() | {"n_channels": self.n_channels}
+
+    def scaled(self, values: Any, mean: Any, std: Any) -> Any:
+        """Return the spectrum of windows, with mean 0 and variance about 1 in each band."""
+        n_coefficients = values.shape[-2] // self.n_channels
+        waves = inverse_cosines(n_coefficients)
+        centred = ops.reshape(values - mean[:, None], (-1, self.n_channels, n_coefficients, values.shape[-1]))
+        variances = ops.matmul(waves**2, ops.reshape(std**2, (self.n_channels, n_coefficients, 1)))
+        spectrum = ops.matmul(waves, centred) / ops.sqrt(variances)
+        return ops.reshape(spectrum, (-1, self.n_channels * len(waves), values.shape[-1]))
+
+    def compute_output_spec(self, windows: KerasTensor) -> KerasTensor:
+        """Return the shape of the spectrum."""
+        *songs, coefficients, n_frames = windows.shape
+        n_bands = len(inverse_cosines(coefficients // self.n_channels))
+        return KerasTensor((*songs, self.n_channels * n_bands, n_frames), dtype=self.compute_dtype)
+
+
+def inverse_cosines(n_coefficients: int) -> npt.NDArray[np.float32]:
+    """Return the inverse of the orthonormal DCT-II at 32 places, or one a coefficient, float32, shape (bands, C).
+
+    It gives the spectrum but for the square root of the number of mel bands.
+    """
+    n_bands = max(SPECTRAL_BANDS, n_coefficients)
+    angles = np.pi * np.outer(np.arange(n_bands) + 0.5, np.arange(n_coefficients)) / n_bands
+    waves = np.sqrt(2.0) * np.cos(angles)
+    waves[:, 0] = 1.0
+    result: npt.NDArray[np.float32] = waves.astype(np.float32)
+    return result
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

@@ -6,7 +6,7 @@ import keras
 
 from songbag_store import FeatureSpec
 from songbag_training.errors import ModelError
-from songbag_training.models.layers import FeatureScaling, FoldWindows, UnfoldWindows, channels_last
+from songbag_training.models.layers import FeatureScaling, FoldWindows, SpectralScaling, UnfoldWindows, channels_last
 from songbag_training.models.members import DealBags, MembersHead, MembersPooling
 from songbag_training.models.plugins import build_encoder
 from songbag_training.models.poolings import POOLINGS
@@ -48,8 +48,8 @@ def window_network(spec: FeatureSpec, n_outputs: int, encoder: str, n_members: i
     With several members both hold the numbers of each member side by side.
     """
     windows = keras.Input(spec.window_shape, dtype=spec.encoding, name="window")
-    images = channels_last(FeatureScaling(spec.step, name="scaling")(windows), spec.n_channels)
-    built = build_encoder(encoder, spec.n_bands, spec.n_frames, spec.n_channels, n_members=n_members)
+    images = channels_last(_scaling(spec, encoder)(windows), spec.n_channels)
+    built = build_encoder(encoder, *images.shape[1:], n_members=n_members)
     embeddings = built(images)
     if n_members > 1:
         head = MembersHead(n_members, n_outputs, name="head")
@@ -57,6 +57,15 @@ def window_network(spec: FeatureSpec, n_outputs: int, encoder: str, n_members: i
         # In float32 also with mixed precision: the range of float16 is too small for the logits of long songs.
         head = keras.layers.Dense(n_outputs, dtype="float32", name="head")
     return keras.Model(windows, [embeddings, head(embeddings)], name="window_network")
+
+
+def _scaling(spec: FeatureSpec, encoder: str) -> FeatureScaling:
+    if encoder != "spectral":
+        return FeatureScaling(spec.step, name="scaling")
+    if spec.kind != "mfcc":
+        what = f"'spectral' makes a spectrum of MFCC, and the store has {spec.kind}"
+        raise ModelError(what, place="encoder 'spectral'", remedy="Use the encoder 'compact'.")
+    return SpectralScaling(spec.step, spec.n_channels, name="scaling")
 
 
 def song_model(
