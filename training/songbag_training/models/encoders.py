@@ -27,7 +27,7 @@ def compact(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
 def spectral(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     """`compact` on the smooth spectrum of MFCC, see `songbag_training.models.layers.SpectralScaling`.
 
-    Convolutions over coefficients find little, because neighbours among them have nothing in common; over bands they do.
+    Convolutions over coefficients find little, because neighbours among them have nothing in common.
     """
     spectra = keras.Input((n_bands, n_frames, n_channels), name="image")
     # The deviation of a band depends on how coefficients go together, which is learned here.

@@ -82,18 +82,20 @@ class SpectralScaling(FeatureScaling):
 
     def scaled(self, values: Any, mean: Any, std: Any) -> Any:
         """Return the spectrum of windows, with mean 0 and variance about 1 in each band."""
-        n_coefficients = values.shape[-2] // self.n_channels
-        waves = inverse_cosines(n_coefficients)
-        centred = ops.reshape(values - mean[:, None], (-1, self.n_channels, n_coefficients, values.shape[-1]))
-        variances = ops.matmul(waves**2, ops.reshape(std**2, (self.n_channels, n_coefficients, 1)))
-        spectrum = ops.matmul(waves, centred) / ops.sqrt(variances)
-        return ops.reshape(spectrum, (-1, self.n_channels * len(waves), values.shape[-1]))
+        waves = self._waves(values.shape[-2])
+        # With plain arrays the deviation is one, too: a constant of the graph.
+        deviation = (waves**2 @ std[:, None] ** 2) ** 0.5
+        return ops.matmul(waves, values - mean[:, None]) / deviation
 
     def compute_output_spec(self, windows: KerasTensor) -> KerasTensor:
         """Return the shape of the spectrum."""
-        *songs, coefficients, n_frames = windows.shape
-        n_bands = len(inverse_cosines(coefficients // self.n_channels))
-        return KerasTensor((*songs, self.n_channels * n_bands, n_frames), dtype=self.compute_dtype)
+        *songs, n_coefficients, n_frames = windows.shape
+        return KerasTensor((*songs, len(self._waves(n_coefficients)), n_frames), dtype=self.compute_dtype)
+
+    def _waves(self, n_coefficients: int) -> npt.NDArray[np.float32]:
+        """Return the inverse DCT of all channels, which do not mix."""
+        each = inverse_cosines(n_coefficients // self.n_channels)
+        return np.kron(np.eye(self.n_channels, dtype=np.float32), each)
 
 
 def inverse_cosines(n_coefficients: int) -> npt.NDArray[np.float32]:
