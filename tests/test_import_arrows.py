@@ -57,6 +57,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "pages",
         "lineage",
         "runs",
+        "partial",
         "summaries",
         "evaluation",
         "splits",

@@ -26,9 +26,9 @@ from songbag_store.progress import Silent
 from songbag_store.storage.location import Location
 from songbag_training import PredictConfig, predict
 from songbag_training.apply import predict as module
-from songbag_training.apply.parts import PredictedParts, open_parts
 from songbag_training.cli import commands
 from songbag_training.evaluation.predictions import Scorer
+from songbag_training.partial.parts import PredictedParts, open_parts
 from songbag_training.runs.run import Run
 from tests.support.audio import chirp, write
 from tests.support.long import LONG

@@ -27,7 +27,6 @@ from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_store.terminal import plain_text
 from songbag_store.words import counted
-from songbag_training.apply.parts import PredictedParts, open_parts, remove_parts
 from songbag_training.apply.scoring import Predictor, prediction_schema
 from songbag_training.apply.source import (
     audio_key,
@@ -38,6 +37,7 @@ from songbag_training.apply.source import (
     stored_songs,
 )
 from songbag_training.evaluation.predictions import SongScore, window_times, windows_schema
+from songbag_training.partial.parts import PredictedParts, open_parts, remove_parts
 from songbag_training.runs.facts import RunFacts
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.work import PredictConfig

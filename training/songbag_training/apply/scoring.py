@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store import SongStore
-from songbag_training.apply.parts import PredictedParts
 from songbag_training.evaluation.predictions import (
     Scorer,
     SongScore,
@@ -17,6 +16,7 @@ from songbag_training.evaluation.predictions import (
     probability_names,
     windows_table,
 )
+from songbag_training.partial.parts import PredictedParts
 from songbag_training.runs.facts import RunFacts
 from songbag_training.types import Floats
 

@@ -13,6 +13,7 @@ import dataclasses
 
 import numpy as np
 
+from songbag_training.evaluation.metrics import pieces
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, Floats, Ints
 
@@ -140,9 +141,12 @@ def share_influence(values: Floats, strata: Strata, answer: float = 1.0) -> Infl
     n = strata.members.sum(axis=0)
     added = strata.shares(n.astype(np.float64)) * strata.unit_size * answer
     whole = np.maximum(n + 2 * added, _TINY)
-    rates = (values @ strata.members + added) / whole
+    cut = list(pieces(len(values), len(n)))
+    rates = (sum(values[own] @ strata.members[own] for own in cut) + added) / whole
     slopes = n / max(n.sum(), 1) / np.sqrt(np.maximum(n, 1) * whole)
-    songs = (strata.members * (values[:, None] - rates)) @ (slopes * strata.correction)
+    songs, factors = np.zeros(len(values)), slopes * strata.correction
+    for own in cut:
+        songs[own] = (strata.members[own] * (values[own, None] - rates)) @ factors
     times = strata.shares(n.astype(np.float64)) * (strata.unit_size * answer) ** 2
     return Influence(float(rates @ n / max(n.sum(), 1)), songs, np.stack([1 - rates, -rates]) * slopes, times)
 
@@ -176,19 +180,24 @@ def _of_one_class(true: Ints, said: Ints, classes: Strata) -> dict[str, Influenc
 
 def _f1_of_several(said: Bools, classes: Strata, every_song: Strata) -> dict[str, Influence]:
     """Micro and macro F1, ``2 right / (2 right + wrong)``, of songs of any number of classes."""
-    right, wrong = (classes.members & said).astype(np.float64), (classes.members != said).astype(np.float64)
+    cut = list(pieces(len(said), said.shape[1]))
+    n_right = sum(np.asarray((classes.members[own] & said[own]).sum(axis=0), np.float64) for own in cut)
+    n_wrong = sum(np.asarray((classes.members[own] != said[own]).sum(axis=0), np.float64) for own in cut)
     shares = classes.shares(1 / np.maximum(classes.n_units, 1))
     added = shares * classes.unit_size
-    hits, answered = right.sum(axis=0) + added, 2 * right.sum(axis=0) + wrong.sum(axis=0) + 3 * added
+    hits, answered = n_right + added, 2 * n_right + n_wrong + 3 * added
     counted = answered > 3 * added
     n_counted = max(int(counted.sum()), 1)
     f1, whole = 2 * hits / np.maximum(answered, _TINY), np.maximum(answered, _TINY)
     factors = counted * classes.correction / n_counted / whole
-    songs = (2 * right * (1 - f1) - wrong * f1) @ factors
     pair = np.stack([2 * (1 - f1), -f1]) * counted / n_counted / whole
     times = shares * classes.unit_size**2
     both, of_all = 2 * hits.sum() / max(answered.sum(), _TINY), max(answered.sum(), _TINY)
-    of_songs = (2 * right * (1 - both) - wrong * both).sum(axis=1) / of_all * every_song.correction
+    songs, of_songs = np.zeros(len(said)), np.zeros(len(said))
+    for own in cut:
+        right, wrong = classes.members[own] & said[own], classes.members[own] != said[own]
+        songs[own] = (2 * right * (1 - f1) - wrong * f1) @ factors
+        of_songs[own] = (2 * right * (1 - both) - wrong * both).sum(axis=1) / of_all * every_song.correction
     of_added = np.repeat([[2 * (1 - both)], [-both]], len(shares), axis=1) / of_all
     return {
         "micro_f1": Influence(float(both), of_songs, of_added, times),

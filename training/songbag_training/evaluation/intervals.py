@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from songbag_store.words import counted
 from songbag_training.evaluation.influence import FEWEST, Influence, Strata, influences, share_influence
-from songbag_training.evaluation.metrics import counted_metrics, outcomes
+from songbag_training.evaluation.metrics import counted_metrics, summed_outcomes
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, Floats, Ints, Targets
 
@@ -183,7 +183,7 @@ def _numbered(units: Ints | None, n: int) -> Ints:
 
 def _values(task: Task, own: Bools, said: Bools, probabilities: Floats) -> Mapping[str, float]:
     """Return the metrics that have intervals, as `song_metrics` computes them."""
-    counts = outcomes(own, said).sum(axis=0)
+    counts = summed_outcomes(own, said)
     values = {name: float(value) for name, value in counted_metrics(task, counts, len(own)).items()}
     ranked_classes = np.flatnonzero(own.any(axis=0) & ~own.all(axis=0)).tolist() if task.several else []
     ranked = [average_precision_score(own[:, number], probabilities[:, number]) for number in ranked_classes]

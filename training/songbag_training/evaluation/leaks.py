@@ -48,7 +48,7 @@ def without_suspects(
     for what, rows in suspects.items():
         left = np.setdiff1d(np.arange(len(song_ids)), rows)
         named = [song_ids[row] for row in rows[:_NAMED].tolist()]
-        without = song_metrics(task, true[left], probabilities[left], None if said is None else said[left])
+        without = song_metrics(task, true, probabilities, said, left)
         found.append({"what": what, "n": len(rows), "song_ids": named, "without": without})
     return {SUSPECTED: found} if found else {}
 

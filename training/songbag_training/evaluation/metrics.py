@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +20,46 @@ _SEVERAL = ("accuracy", "subset_accuracy", "micro_f1", "macro_f1", "roc_auc", "a
 CONFIDENCE_BINS = 15
 _MISTAKES = 20
 
+PIECE_VALUES = 2**20
+"""Numbers of songs and classes that are worked on at a time."""
+
+MOST_BYTES = 64_000_000
+"""Larger arrays of probabilities lie on disk."""
+
 
 def metric_names(task: Task) -> tuple[str, ...]:
     """Return the names of the metrics of a task."""
     return _SEVERAL if task.several else _ONE_CLASS
 
 
-def song_metrics(task: Task, true: Targets, probabilities: Floats, said: Bools | None = None) -> Metrics:
+def pieces(n: int, n_classes: int) -> Iterator[slice]:
+    """Yield slices that cut n songs into pieces, of each of which numbers of all classes may be in memory: 8 MB."""
+    size = max(1, PIECE_VALUES // n_classes)
+    return (slice(start, start + size) for start in range(0, n, size))
+
+
+def room(n: int, n_classes: int, folder: Path) -> Floats:
+    """Return an array of shape (n, n_classes), which lies in a file without a name in a folder if it is large."""
+    if n * n_classes * 8 <= MOST_BYTES:
+        return np.empty((n, n_classes))
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, np.float64, "w+", shape=(n, n_classes))
+
+
+def taken(values: Floats, rows: Sequence[int], folder: Path) -> Floats:
+    """Return some rows of an array, in room of its own unless these are all."""
+    if len(rows) == len(values) and np.array_equal(rows, np.arange(len(values))):
+        return values
+    numbers: Ints = np.array(rows, np.int64)
+    found = room(len(rows), values.shape[1], folder)
+    for piece in pieces(len(rows), values.shape[1]):
+        found[piece] = values[numbers[piece]]
+    return found
+
+
+def song_metrics(
+    task: Task, true: Targets, probabilities: Floats, said: Bools | None = None, rows: Ints | None = None
+) -> Metrics:
     """Return all metrics of some songs.
 
     Parameters
@@ -35,6 +70,8 @@ def song_metrics(task: Task, true: Targets, probabilities: Floats, said: Bools |
     probabilities : float64, shape (n, n_classes)
     said : bool, shape (n, n_classes), optional
         What was predicted; by default what the task predicts.
+    rows : int64 array, optional
+        The songs that count; by default all.
 
     Returns
     -------
@@ -49,13 +86,29 @@ def song_metrics(task: Task, true: Targets, probabilities: Floats, said: Bools |
         ``accuracy`` is the share of right answers to "is this song of this class?", and ``log_loss`` the mean over
         these questions. ``roc_auc``, ``average_precision``, ``log_loss`` and ``ece`` are of the probabilities alone,
         and do not change with thresholds or costs.
+
+    Memory: some megabytes, and a few numbers for each song at a time. The probabilities may lie on disk.
     """
-    own, said = task.members(true), task.predicted(probabilities) if said is None else said
-    gaps = calibration_gaps(*answers(task, true, probabilities))
-    ranked = slice(1, 2) if task.n_logits == 1 else slice(None)
-    ranking = ranking_metrics(own.T[ranked], probabilities.T[ranked])
-    loss = float(task.losses(true, probabilities).sum())
-    return summed_metrics(task, len(true), outcomes(own, said).sum(axis=0), gaps, loss, ranking)
+    n_classes = len(task.classes)
+    n = len(true) if rows is None else len(rows)
+    counts, gaps, loss = np.zeros(3 * n_classes + 1, np.int64), np.zeros(CONFIDENCE_BINS), 0.0
+    for piece in pieces(n, n_classes):
+        part: slice | Ints = piece if rows is None else rows[piece]
+        own, shares = true[part], probabilities[part]
+        answered = task.predicted(shares) if said is None else said[part]
+        counts += outcomes(task.members(own), answered).sum(axis=0)
+        gaps += calibration_gaps(*answers(task, own, shares))
+        loss += float(task.losses(own, shares).sum())
+    ranked = range(1 if task.n_logits == 1 else 0, n_classes)
+    whole: slice | Ints = slice(None) if rows is None else rows
+    members = (_has(task, true, number)[whole] for number in ranked)
+    ranking = ranking_metrics(members, (probabilities[:, number][whole] for number in ranked))
+    return summed_metrics(task, n, counts, gaps, loss, ranking)
+
+
+def _has(task: Task, true: Targets, number: int) -> Bools:
+    """Return which songs are of one class."""
+    return np.asarray(true[:, number] > 0 if task.several else true == number)
 
 
 def summed_metrics(
@@ -76,6 +129,14 @@ def outcomes(own: Bools, said: Bools) -> Bools:
     Shape (n, 3 * n_classes + 1); `own` and `said` are of shape (n, n_classes).
     """
     return np.concatenate([own & said, own & ~said, ~own & said, (own == said).all(axis=1)[:, None]], axis=1)
+
+
+def summed_outcomes(own: Bools, said: Bools) -> Ints:
+    """Return the sums of `outcomes` over all songs."""
+    counts = np.zeros(3 * own.shape[1] + 1, np.int64)
+    for piece in pieces(len(own), own.shape[1]):
+        counts += outcomes(own[piece], said[piece]).sum(axis=0)
+    return counts
 
 
 def counted_metrics(task: Task, counts: Ints, n: int) -> dict[str, Floats]:
@@ -176,14 +237,19 @@ def confident_mistakes(
     Often such a label is wrong, not the model. `said` is the predicted class. If a song may be of several classes, it
     is ``rock`` or ``not rock``, and a song can occur several times.
     """
-    confidence = task.confidences(probabilities).ravel()
-    wrong = np.flatnonzero(~task.right(true, probabilities).ravel())
-    surest = wrong[np.argsort(-confidence[wrong], kind="stable")[:_MISTAKES]]
-    said, labels = task.predicted(probabilities), task.labels(task.members(true)).to_pylist()
+    n_classes, surest = len(task.classes), list[tuple[float, int]]()
+    for piece in pieces(len(true), n_classes):
+        confidence = task.confidences(probabilities[piece]).ravel()
+        wrong = np.flatnonzero(~task.right(true[piece], probabilities[piece]).ravel())
+        own = wrong[np.argsort(-confidence[wrong], kind="stable")[:_MISTAKES]]
+        first = piece.start * (n_classes if task.several else 1)
+        surest = sorted(surest + [(-float(confidence[one]), first + one) for one in own.tolist()])[:_MISTAKES]
     found = []
-    for answer in surest.tolist():
-        row, number = divmod(answer, len(task.classes)) if task.several else (answer, int(said[answer].argmax()))
-        name = task.classes[number] if said[row, number] else f"not {task.classes[number]}"
-        facts = {"song_id": song_ids[row], "label": labels[row], "said": name}
-        found.append(facts | {"probability": float(confidence[answer])})
+    for minus, answer in surest:
+        row = answer // n_classes if task.several else answer
+        said = task.predicted(probabilities[row : row + 1])[0]
+        number = answer % n_classes if task.several else int(said.argmax())
+        name = task.classes[number] if said[number] else f"not {task.classes[number]}"
+        (label,) = task.labels(task.members(true[row : row + 1])).to_pylist()
+        found.append({"song_id": song_ids[row], "label": label, "said": name, "probability": -minus})
     return found

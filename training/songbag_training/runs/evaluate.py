@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import UsageError
@@ -20,7 +22,7 @@ from songbag_store.format.index import CONTENT, PLACE_COLUMNS
 from songbag_store.progress import Progress, shown_on
 from songbag_store.sql.output import writing_table
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.files import claim_folder, replacing, write_whole
+from songbag_store.storage.files import claim_folder, file_digest, sync, write_whole
 from songbag_store.storage.location import Location
 from songbag_store.store import StoreLike
 from songbag_store.terminal import spelled
@@ -30,17 +32,28 @@ from songbag_training.errors import DamagedRun, LabelError, some
 from songbag_training.evaluation.intervals import class_intervals, song_intervals
 from songbag_training.evaluation.leaks import in_words, without_suspects
 from songbag_training.evaluation.learners import Learners, judge_learners
-from songbag_training.evaluation.metrics import class_metrics, confident_mistakes, confusion_matrix, song_metrics
+from songbag_training.evaluation.metrics import (
+    class_metrics,
+    confident_mistakes,
+    confusion_matrix,
+    pieces,
+    room,
+    song_metrics,
+    taken,
+)
 from songbag_training.evaluation.picture import draw_confusion
 from songbag_training.evaluation.predictions import (
     Scorer,
     SongScore,
     probability_columns,
+    probability_names,
     windows_schema,
     windows_table,
 )
 from songbag_training.evaluation.window_labels import LABELLED, LabelledWindows
 from songbag_training.evaluation.window_metrics import WindowMetrics
+from songbag_training.partial.parts import PredictedParts, remove_parts
+from songbag_training.partial.scores import Scores, keeping_scores
 from songbag_training.runs.overlap import inherited_suspects, known_songs
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store, refuse_other_spec
@@ -50,6 +63,7 @@ from songbag_training.songs.task import Task, classes_of
 from songbag_training.splits.groups import find_units, likely_groups
 from songbag_training.splits.notes import suspected
 from songbag_training.splits.split import Split
+from songbag_training.summaries.predictor import LEARNERS
 from songbag_training.types import Floats, Ints, Targets
 
 
@@ -98,8 +112,15 @@ def evaluate(
 
     Without `output`, songs, labels and subsets are those of `split.parquet`, and windows those of the snapshot that the
     run was trained on. So a run always gets the same metrics, even if its store changes. Metrics, predictions, windows
-    and confusion matrix in the run folder are written again. Memory holds one probability for each song and class, and
-    sums over the windows.
+    and confusion matrix in the run folder are written again.
+
+    Scores are kept in parts of 1,024 songs, in a folder with the suffix ``.partial``: beside `output`, or
+    ``evaluation.partial`` in the run folder. If the call is ended before it is finished, even by a crash, the same call
+    goes on where it stopped. The folder is removed in the end.
+
+    Memory holds some hundred bytes for each song and each of its labels; three bytes for each song and class, or seven
+    if songs may be of several classes; the probabilities of one class, and sums over the windows. Of more than 64 MB of
+    probabilities the others lie on disk.
 
     Parameters
     ----------
@@ -136,14 +157,37 @@ def evaluate(
         if (label, label_separator, snapshot) != (None, None, None):
             what = "the songs, labels and snapshot of a run are its own"
             raise UsageError(what, place="evaluate", remedy="Give `store` and `output` to judge it by other songs.")
-        return judge_split(run, open_store(run.facts, store), run.load_scorer())
+        own, shown = open_store(run.facts, store), progress or shown_on(sys.stdout)
+        with _keeping(run, own, run.facts.snapshot, run.folder / "evaluation", shown) as (parts, scores):
+            result = judge_split(run, own, run.load_scorer(), scores=scores)
+            remove_parts(parts)
+        return result
     if store is None:
         raise UsageError("no store is given to judge by", place="output", remedy="Give `store` as well.")
     asked = LabelConfig(label_separator=label_separator)
     return _judge_elsewhere(run, SongStore.open(store), Path(output), label, asked, progress or shown_on(sys.stdout))
 
 
-def judge_split(run: Run, store: SongStore, scorer: Scorer, *, tested: bool = True) -> Evaluation:
+def _keeping(
+    run: Run, store: SongStore, snapshot: int | None, target: Path, progress: Progress
+) -> AbstractContextManager[tuple[PredictedParts, Scores]]:
+    """Open the parts of an evaluation; see `keeping_scores`."""
+    facts = run.facts
+    asked = {"run": facts.run_id, "weights": file_digest(run.weights_path), "store": store.uuid, "snapshot": snapshot}
+    if facts.is_baseline:
+        return keeping_scores(target, asked, facts.classes, LEARNERS, progress, has_windows=False)
+    n_members = run.network.members
+    members = [f"member {number}" for number in range(1, n_members + 1)] if n_members > 1 else []
+    return keeping_scores(target, asked, facts.classes, members, progress)
+
+
+def _scored(scorer: Scorer, store: SongStore, songs: pa.Table) -> Iterator[SongScore]:
+    return scorer.of_store(store, songs)
+
+
+def judge_split(
+    run: Run, store: SongStore, scorer: Scorer, *, tested: bool = True, scores: Scores = _scored
+) -> Evaluation:
     """Judge a run by the songs of its split, with what scores its songs at hand; see `evaluate`.
 
     Without `tested` its test songs are left out: they are not read, and the validation songs are what is judged.
@@ -151,9 +195,9 @@ def judge_split(run: Run, store: SongStore, scorer: Scorer, *, tested: bool = Tr
     with run.replacing_results() as folder:
         split = run.split()
         if not tested:
-            return _judge(run, store, split.without("test"), scorer, folder, {})
+            return _judge(run, store, split.without("test"), scorer, folder, {}, scores)
         suspects = _suspects(split, store) | inherited_suspects(run, split)
-        return _judge(run, store, split, scorer, folder, suspects)
+        return _judge(run, store, split, scorer, folder, suspects, scores)
 
 
 def _suspects(split: Split, store: SongStore) -> dict[str, Ints]:
@@ -178,8 +222,18 @@ def _judge_elsewhere(
     _refuse_other_task(labels, column, task)
     known = dataclasses.replace(_known(labels, column, task.classes, progress), group=run.split().group)
     suspects = known_songs(run, store, known, progress)
+    output = output.absolute()
     claim_folder(output)
-    return _judge(run, store, known, run.load_scorer(), output, suspects)
+    with _keeping(run, store, store.location.snapshot, output, progress) as (parts, scores):
+        # They take their place as a whole: what is half written there would be refused by the same call.
+        results = parts.folder / "results"
+        shutil.rmtree(results, ignore_errors=True)
+        results.mkdir()
+        result = _judge(run, store, known, run.load_scorer(), results, suspects, scores)
+        os.rename(results, output)
+        sync(output.parent)
+        remove_parts(parts)
+    return result
 
 
 def _refuse_other_task(labels: Labels, column: str, task: Task) -> None:
@@ -220,7 +274,13 @@ def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progre
 
 
 def _judge(
-    run: Run, store: SongStore, songs: Split, scorer: Scorer, folder: Path, suspects: Mapping[str, Ints]
+    run: Run,
+    store: SongStore,
+    songs: Split,
+    scorer: Scorer,
+    folder: Path,
+    suspects: Mapping[str, Ints],
+    scores_of: Scores,
 ) -> Evaluation:
     """Score songs, and write metrics, predictions, windows and confusion matrix into a folder.
 
@@ -234,21 +294,21 @@ def _judge(
     rows_of = {subset: songs.rows_of(subset) for subset in songs.counts()}
     if not rows_of.get("test", True):
         del rows_of["test"]  # they were left out
-    probabilities = np.empty((len(true), len(task.classes)))
+    probabilities = room(len(true), len(task.classes), folder)
     places, group = _places_of(store, songs)
     units = find_units(places, group, list(songs.copies().values()))
-    scores = scorer.of_store(store, places)
+    scores = scores_of(scorer, store, places)
     if run.facts.is_baseline:
-        further = judge_learners(task, true, rows_of, probabilities, scores)
+        further = judge_learners(task, true, rows_of, probabilities, scores, folder)
     else:
-        members = Learners(probabilities.shape)
+        members = Learners(probabilities.shape, folder)
         scores = members.noted(scores)
         further = _judge_windows(task, store.spec, songs, places, true, probabilities, scores, folder)
         further = {name: own | members.metrics(task, true, songs.rows_of(name)) for name, own in further.items()}
     _write_predictions(folder, task, songs, probabilities)
     metrics: dict[str, dict[str, Any]] = {}
     for subset, rows in rows_of.items():
-        own, shares = true[rows], probabilities[rows]
+        own, shares = true[rows], taken(probabilities, rows, folder)
         intervals, of_classes = song_intervals(task, own, shares, units[rows]), class_metrics(task, own, shares)
         for name, ends in class_intervals(task, own, shares, units[rows]).items():
             of_classes[name] |= ends
@@ -264,9 +324,10 @@ def _judge(
     rows, confusion = rows_of[judged], None
     ids = [songs.song_ids[row] for row in rows]
     positions = {what: np.searchsorted(rows, own) for what, own in suspects.items()}
-    metrics[judged] |= without_suspects(task, true[rows], probabilities[rows], ids, positions)
+    shares = taken(probabilities, rows, folder)
+    metrics[judged] |= without_suspects(task, true[rows], shares, ids, positions)
     if not task.several:
-        confusion = confusion_matrix(task, true[rows], probabilities[rows])
+        confusion = confusion_matrix(task, true[rows], shares)
         title = f"{counted(len(rows), 'song')} ({judged})"
         draw_confusion(confusion, task.classes, folder / "confusion.png", title=title)
         metrics[judged]["confusion"] = confusion.tolist()
@@ -309,12 +370,16 @@ def _places_of(store: SongStore, songs: Split) -> tuple[pa.Table, list[str]]:
 
 def _write_predictions(folder: Path, task: Task, songs: Split, probabilities: Floats) -> None:
     """Write `predictions.parquet`: song_id, label, predicted, part, p_<class>..."""
-    columns = {
-        "song_id": pa.array(songs.song_ids, pa.string()),
-        "label": pa.array(songs.labels, task.label_type),
-        "predicted": task.labels(task.predicted(probabilities)),
-        "part": pa.array(songs.subsets, pa.string()),
-    }
-    table = pa.table(columns | probability_columns(task.classes, probabilities))
-    with replacing(folder / "predictions.parquet") as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+    texts = [(name, pa.string()) for name in ("song_id", "part")]
+    fields = [texts[0], ("label", task.label_type), ("predicted", task.label_type), texts[1]]
+    schema = pa.schema([*fields, *((name, pa.float64()) for name in probability_names(task.classes))])
+    with writing_table(folder / "predictions.parquet", schema) as writer:
+        for piece in pieces(len(songs.song_ids), len(task.classes)):
+            shares = np.asarray(probabilities[piece])
+            columns = {
+                "song_id": pa.array(songs.song_ids[piece], pa.string()),
+                "label": pa.array(songs.labels[piece], task.label_type),
+                "predicted": task.labels(task.predicted(shares)),
+                "part": pa.array(songs.subsets[piece], pa.string()),
+            }
+            writer.add(pa.table(columns | probability_columns(task.classes, shares), schema=schema))
