@@ -62,14 +62,22 @@ def _row(song: Song, fragment: str, spill: WindowSpill, spec: FeatureSpec) -> So
 
 def songs_of_classes(counts: dict[str, int], *, seed: int = 0, spec: FeatureSpec = SPEC) -> list[Song]:
     """Make songs whose class is heard in one coefficient, with 1 to 12 windows each."""
-    rng = np.random.default_rng(seed)
+    rng, own = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     made = []
     for number, (label, count) in enumerate(counts.items()):
         for position in range(count):
             windows = rng.normal(0, 20, (int(rng.integers(1, 13)), *spec.window_shape)).astype(np.float32)
+            windows += _sound_of_its_own(own, len(counts), spec)
             windows[:, number] += 40
             made.append({"song_id": f"{label}/{position:02}", "label": label, "windows": windows})
     return made
+
+
+def _sound_of_its_own(rng: np.random.Generator, n_classes: int, spec: FeatureSpec) -> Any:
+    """Return a level of each coefficient that says no class: songs that sound alike are compared window by window."""
+    levels = rng.normal(0, 20, (spec.window_shape[0], 1)).astype(np.float32)
+    levels[:n_classes] = 0
+    return levels
 
 
 TAGS = ("brass", "drums", "voice")
@@ -77,11 +85,12 @@ TAGS = ("brass", "drums", "voice")
 
 def tagged_songs(n_songs: int = 64, *, seed: int = 5) -> list[Song]:
     """Make songs with every set of `TAGS`, each heard in one coefficient of half the windows, and one unlabelled."""
-    rng = np.random.default_rng(seed)
+    rng, sound = np.random.default_rng(seed), np.random.default_rng((seed, 1))
     songs = []
     for number in range(n_songs):
         own = [name for position, name in enumerate(TAGS) if number >> position & 1]
         windows = rng.normal(0, 20, (int(rng.integers(2, 9)), *SPEC.window_shape)).astype(np.float32)
+        windows += _sound_of_its_own(sound, len(TAGS), SPEC)
         for name in own:
             windows[: (len(windows) + 1) // 2, TAGS.index(name)] += 60
         songs.append({"song_id": f"{number:02}", "label": own, "windows": windows})

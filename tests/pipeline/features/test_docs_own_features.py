@@ -51,7 +51,7 @@ def test_the_function_of_the_page_is_stored_trained_on_and_allowed_by_name(
     assert again.returncode == 2
     assert "not run unasked" in again.stderr
     assert "--features" in again.stderr
-    run = train(store, "label", folder / "run", TrainConfig(epochs=1, bag_size=2), progress=Silent())
+    run = train(store, "label", folder / "run", TrainConfig(epochs=1, bag_size=2, no_floor=True), progress=Silent())
     assert run.facts.config.encoder == "dense"
     with pytest.raises(SpecError, match="not run unasked"):
         predict(run, folder / "songs", progress=Silent())

@@ -260,7 +260,7 @@ def test_an_empty_store_gives_an_empty_one(run: Run, tmp_path: Path) -> None:
 def test_embeddings_are_trained_on_and_predicted_from(run: Run, store: SongStore, tmp_path: Path) -> None:
     done = embed(run, store, tmp_path / "store", progress=Silent())
     assert done.store is not None
-    config = TrainConfig(epochs=1, pooling="attention")
+    config = TrainConfig(epochs=1, pooling="attention", no_floor=True)
     second = train(done.store, "label", tmp_path / "second", config, progress=Silent())
     assert second.facts.config.encoder == "dense"
     assert len(predict(second, done.store)) == 36

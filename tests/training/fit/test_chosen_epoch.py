@@ -19,7 +19,9 @@ from songbag_training.models.loss import SongLoss
 from songbag_training.runs.history import MONITORED, History
 from songbag_training.songs.task import Task
 
-CONFIG: dict[str, Any] = {"epochs": 4, "bag_size": 4, "batch_size": 8, "learning_rate": 0.01, "encoder": "reference"}
+ENCODER = "tests.support.nets:flat"
+CONFIG: dict[str, Any] = {"epochs": 4, "bag_size": 4, "batch_size": 8, "learning_rate": 0.01, "encoder": ENCODER}
+CONFIG["no_floor"] = True
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def quick() -> TrainConfig:
     encoder = "compact" if LONG else "tests.support.nets:with_state"
-    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01, encoder=encoder)
+    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01, encoder=encoder, no_floor=True)
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def test_folds_that_are_given_are_used(tmp_path: Path, store: SongStore, quick: 
         tuple(song_id.split("/")[0] for song_id in sorted(ids)),
         tuple("odd" if int(song_id[-1]) % 2 else "even" for song_id in sorted(ids)),
     )
-    config = TrainConfig(epochs=1, bag_size=2, early_stopping=1, encoder="reference")
+    config = TrainConfig(epochs=1, bag_size=2, early_stopping=1, encoder="tests.support.nets:flat", no_floor=True)
     done = cross_validate(store, "label", tmp_path / "cv", split=split, config=config, progress=Silent())
     assert list(done.metrics["folds"]) == ["even", "odd"]
     # Something is to be chosen, so songs are held out to choose by.

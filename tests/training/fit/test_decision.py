@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ from songbag_training.runs.verification import verify_folder
 from songbag_training.songs.task import Task
 from tests.support.documents import edit_document
 from tests.support.labelled import TAGS
+from tests.support.long import LONG
 
-F1 = TrainConfig(epochs=2, bag_size=2, batch_size=16, encoder="reference", thresholds="f1", calibrate=True)
-COSTS = TrainConfig(
-    epochs=2, bag_size=2, batch_size=16, encoder="reference", thresholds="cost:folk>jazz=9,folk>rock=9,rock>jazz=3"
-)
+TINY = TrainConfig(epochs=2, bag_size=2, batch_size=16, encoder="reference", no_floor=True)
+F1 = dataclasses.replace(TINY, thresholds="f1", calibrate=True)
+COSTS = dataclasses.replace(TINY, thresholds="cost:folk>jazz=9,folk>rock=9,rock>jazz=3")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +100,8 @@ class _Killed(KeyboardInterrupt):
     """Ends a training as suddenly as a signal would, as far as files are concerned."""
 
 
-@pytest.mark.parametrize("after", ["temperature", pytest.param("best F1", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("after", ["temperature", "best F1"] if LONG else ["temperature"])
 def test_a_training_that_was_killed_at_its_end_is_calibrated_and_decided_once(
     by_f1: Run, tagged: SongStore, tmp_path: Path, after: str
 ) -> None:
@@ -133,7 +135,7 @@ def test_costs_choose_the_class_of_least_expected_cost(by_costs: Run, store: Son
 
 
 def test_each_fold_has_its_own(tagged: SongStore, tmp_path: Path) -> None:
-    config = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="reference", thresholds="f1")
+    config = dataclasses.replace(TINY, encoder="tests.support.nets:flat", epochs=1, thresholds="f1")
     done = cross_validate(tagged, "label", tmp_path / "cv", config, folds=2, progress=Silent())
     first, second = (run.facts.song_task for run in done.runs)
     assert first.thresholds != second.thresholds

@@ -31,11 +31,11 @@ from tests.support.patience import PATIENCE_S
 from tests.support.small_files import small_files
 
 ROOT = Path(__file__).parents[3]
-CONFIG = TrainConfig(epochs=2, bag_size=3, batch_size=8, encoder="reference")
+CONFIG = TrainConfig(epochs=2, bag_size=3, batch_size=8, encoder="tests.support.nets:flat", no_floor=True)
 
 
 def test_mixed_precision_leaves_float32_weights_whose_metrics_anybody_gets(tmp_path: Path, store: SongStore) -> None:
-    config = dataclasses.replace(CONFIG, mixed_precision=True, log="tensorboard")
+    config = dataclasses.replace(CONFIG, encoder="reference", mixed_precision=True, log="tensorboard")
     run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
     weights = safetensors.numpy.load_file(run.folder / "weights.safetensors")
     assert {str(weight.dtype) for weight in weights.values()} == {"float32"}
@@ -72,7 +72,7 @@ def test_epochs_that_executions_divide_are_fed_from_one_dataset(
 
 
 def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Path, store: SongStore) -> None:
-    config = dataclasses.replace(CONFIG, epochs=1, encoder="tests.support.nets:flat")
+    config = dataclasses.replace(CONFIG, epochs=1)
     options = json.dumps(config.to_dict())
     command = [sys.executable, "-m", "tests.support.mirrored_process", store.address, str(tmp_path / "two"), options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -98,7 +98,7 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(tmp_path: Path, store
     assert read_reached(tmp_path / "run" / NAME).step == 1
     assert not list((tmp_path / "run").glob(".tmp-*"))
     lines: list[str] = []
-    resume(tmp_path / "run", progress=Lines(lines.append))
+    resume(tmp_path / "run", encoder=CONFIG.encoder, progress=Lines(lines.append))
     assert lines[0].startswith("resuming")
 
 

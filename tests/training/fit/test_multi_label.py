@@ -22,7 +22,9 @@ from tests.support.labelled import TAGS as CLASSES
 
 @pytest.fixture(scope="module")
 def run(tagged: SongStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    config = TrainConfig(epochs=25, bag_size=6, batch_size=8, learning_rate=0.003, pooling="linear-softmax")
+    config = TrainConfig(
+        epochs=25, bag_size=6, batch_size=8, learning_rate=0.003, pooling="linear-softmax", no_floor=True
+    )
     return train(tagged, "label", tmp_path_factory.mktemp("run") / "run", config=config, progress=Silent())
 
 

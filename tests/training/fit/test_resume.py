@@ -43,7 +43,15 @@ N_ROUNDS = 10 if LONG else 1
 ENCODER = "compact" if LONG else "tests.support.nets:with_state"
 PARTS: dict[str, Any] = {} if LONG else OWN
 CONFIG = TrainConfig(
-    epochs=4, bag_size=4, batch_size=2, learning_rate=0.01, early_stopping=3, encoder=ENCODER, members=2, **PARTS
+    epochs=4,
+    bag_size=4,
+    batch_size=2,
+    learning_rate=0.01,
+    early_stopping=3,
+    encoder=ENCODER,
+    members=2,
+    no_floor=True,
+    **PARTS,
 )
 """12 steps an epoch. The short form has parts of a training from outside songbag."""
 go_on = partial(resume, encoder=ENCODER, **PARTS)

@@ -30,7 +30,7 @@ FILES = (
 
 @pytest.fixture
 def tiny() -> TrainConfig:
-    return TrainConfig(epochs=2, bag_size=3, batch_size=16, encoder="reference", no_floor=True)
+    return TrainConfig(epochs=2, bag_size=3, batch_size=16, encoder="tests.support.nets:flat", no_floor=True)
 
 
 def test_a_run_folder_is_complete(run: Run) -> None:
@@ -118,7 +118,7 @@ def test_two_classes_chosen_by_sql_are_learned_by_the_reference(
     tmp_path: Path, store: SongStore, tiny: TrainConfig
 ) -> None:
     lines: list[str] = []
-    config = dataclasses.replace(tiny, early_stopping=1)
+    config = dataclasses.replace(tiny, encoder="reference", early_stopping=1)
     where = "label in ('folk', 'rock')"
     run = train(store, "label", tmp_path / "run", where=where, config=config, progress=Lines(lines.append))
     assert run.facts.classes == ["folk", "rock"]

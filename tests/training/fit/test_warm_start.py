@@ -41,7 +41,7 @@ from tests.support.labelled import SPEC, songs_of_classes, write_store
 from tests.support.long import LONG
 
 ENCODER = "tests.support.nets:with_state"
-CONFIG = TrainConfig(epochs=2, bag_size=2, batch_size=8, learning_rate=0.01, encoder=ENCODER)
+CONFIG = TrainConfig(epochs=2, bag_size=2, batch_size=8, learning_rate=0.01, encoder=ENCODER, no_floor=True)
 FROZEN = dataclasses.replace(CONFIG, freeze="encoder", pooling="attention")
 Tensors = dict[str, npt.NDArray[Any]]
 

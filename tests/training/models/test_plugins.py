@@ -139,7 +139,7 @@ def test_a_function_that_only_looks_like_an_encoder_is_called_with_three_numbers
 
 @pytest.fixture
 def plugged(nets: str, store: SongStore, tmp_path: Path) -> Run:
-    config = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder=f"{nets}:small")
+    config = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder=f"{nets}:small", no_floor=True)
     return train(store, "label", tmp_path / "run", config=config, progress=Silent())
 
 

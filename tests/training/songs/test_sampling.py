@@ -58,7 +58,15 @@ class Counting(Epochs):
 
 
 def test_a_training_draws_as_many_songs_as_asked_for(store: SongStore, tmp_path: Path) -> None:
-    config = TrainConfig(epochs=1, bag_size=2, batch_size=4, encoder="reference", sampling="balanced", epoch_songs=42)
+    config = TrainConfig(
+        epochs=1,
+        bag_size=2,
+        batch_size=4,
+        encoder="tests.support.nets:flat",
+        no_floor=True,
+        sampling="balanced",
+        epoch_songs=42,
+    )
     counting = Counting()
     run = train(store, "label", tmp_path / "run", config, checkpoint_s=0, progress=counting)
     assert run.facts.config == config

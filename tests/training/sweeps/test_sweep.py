@@ -34,7 +34,7 @@ from tests.support.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[3]
 FLAT, LOST = "tests.support.nets:flat", "tests.support.nets:lost"
-CONFIG = TrainConfig(epochs=2, bag_size=2, batch_size=8, encoder=FLAT)
+CONFIG = TrainConfig(epochs=2, bag_size=2, batch_size=8, encoder=FLAT, no_floor=True)
 RATES = {"learning_rate": [1e-5, 0.01]}
 SEARCH = Search(set=(f"encoder={FLAT},{LOST}", "learning-rate=1e-5,0.01"), halving=True)
 
