@@ -16,9 +16,10 @@ demo: $(VENV)/installed-all
 	@echo "songbag: running the demo in ./demo"
 	$(BIN)/songbag demo demo
 
+# Hundreds of processes load the same modules: what one of them has compiled is kept for the others.
 test: lint
 	@echo "songbag: running the tests, three at a time: many of them wait for other processes"
-	$(BIN)/pytest -n 3 --dist worksteal
+	PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n 3 --dist worksteal
 
 docs: $(VENV)/installed-dev
 	@echo "songbag: writing the site of the documentation into ./site"

@@ -33,12 +33,20 @@ settings.load_profile("songbag")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the modules that use the demo first, so that one process makes it while others run the other tests.
+    """Put what takes long where another process can do the rest meanwhile.
 
-    At the end, all would wait for it.
+    The modules that use the demo come first, so that one process makes it while others run the other tests: at the end,
+    all would wait for it. The modules of runs mostly wait for workers. The last process begins with them, as each
+    begins with an equal share of the tests in their order.
     """
-    first = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
-    items.sort(key=lambda item: item.path not in first)
+    demo = {item.path for item in items if "demo" in getattr(item, "fixturenames", ())}
+    first = [item for item in items if item.path in demo]
+    waiting = [item for item in items if item.path not in demo and item.path.parent.match("pipeline/run")]
+    taken = {*first, *waiting}
+    rest = [item for item in items if item not in taken]
+    n_processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    place = max(0, len(items) * (n_processes - 1) // n_processes - len(first))
+    items[:] = [*first, *rest[:place], *waiting, *rest[place:]]
 
 
 @pytest.fixture

@@ -41,7 +41,10 @@ OF_RUNS = {
     "train STORE --label label -o RUN --epochs 1 --bag-size 2 --encoder reference": (0, ""),
     "train STORE --label label -o RUN --resume": (0, ""),
     "train STORE --label mood -o new": (2, "label column 'mood': "),
-    "cross-validate STORE --label label --folds 2 -o folds --epochs 1 --bag-size 2 --encoder reference": (0, ""),
+    "cross-validate STORE --label label --folds 2 -o folds --epochs 1 --bag-size 2 --no-floor --encoder reference": (
+        0,
+        "",
+    ),
     "sweep STORE --label label --set pooling=middle -o other": (2, "--set: pooling is 'middle'"),
     "pretrain STORE -o ENCODER --epochs 1 --batch-size 16 --encoder reference": (0, ""),
     "evaluate ENCODER": (2, "run "),

@@ -67,16 +67,16 @@ def songs_of_classes(counts: dict[str, int], *, seed: int = 0, spec: FeatureSpec
     for number, (label, count) in enumerate(counts.items()):
         for position in range(count):
             windows = rng.normal(0, 20, (int(rng.integers(1, 13)), *spec.window_shape)).astype(np.float32)
-            windows += _sound_of_its_own(own, len(counts), spec)
+            windows += _sound_of_its_own(own, spec)
             windows[:, number] += 40
             made.append({"song_id": f"{label}/{position:02}", "label": label, "windows": windows})
     return made
 
 
-def _sound_of_its_own(rng: np.random.Generator, n_classes: int, spec: FeatureSpec) -> Any:
-    """Return a level of each coefficient that says no class: songs that sound alike are compared window by window."""
-    levels = rng.normal(0, 20, (spec.window_shape[0], 1)).astype(np.float32)
-    levels[:n_classes] = 0
+def _sound_of_its_own(rng: np.random.Generator, spec: FeatureSpec) -> Any:
+    """Return a level of each coefficient that tells no class: songs that sound alike are compared window by window."""
+    levels = rng.normal(0, 30, (spec.window_shape[0], 1)).astype(np.float32)
+    levels[:6] = 0
     return levels
 
 
@@ -90,7 +90,7 @@ def tagged_songs(n_songs: int = 64, *, seed: int = 5) -> list[Song]:
     for number in range(n_songs):
         own = [name for position, name in enumerate(TAGS) if number >> position & 1]
         windows = rng.normal(0, 20, (int(rng.integers(2, 9)), *SPEC.window_shape)).astype(np.float32)
-        windows += _sound_of_its_own(sound, len(TAGS), SPEC)
+        windows += _sound_of_its_own(sound, SPEC)
         for name in own:
             windows[: (len(windows) + 1) // 2, TAGS.index(name)] += 60
         songs.append({"song_id": f"{number:02}", "label": own, "windows": windows})

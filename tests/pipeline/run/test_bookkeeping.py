@@ -9,7 +9,7 @@ import pytest
 from benchmarks.bookkeeping import measure
 from tests.support.long import LONG
 
-FEW, MANY = (1_000, 16_000) if LONG else (500, 2_500)
+FEW, MANY = (1_000, 16_000) if LONG else (300, 1_500)
 
 
 @pytest.mark.long

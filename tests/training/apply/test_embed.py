@@ -179,6 +179,8 @@ def test_an_interrupted_call_is_finished_by_the_same_call(
     assert (again.n_songs, again.n_failed, again.n_known) == (0, 0, 7)
     assert again.store is not None
     assert again.store.snapshot == done.store.snapshot
+    # It ends here, or it would write in the middle of another test, when Python collects it.
+    written.close()
 
 
 def test_later_songs_are_added_and_changed_ones_computed_again(

@@ -195,7 +195,7 @@ def test_of_a_training_that_had_ended_only_the_evaluation_is_left(tmp_path: Path
         train(store, "label", tmp_path / "run", config=CONFIG, checkpoint_s=math.inf, progress=stopping)
     lines: list[str] = []
     go_on(tmp_path / "run", progress=Lines(lines.append))
-    assert [line.split(" ")[0] for line in lines] == ["resuming", "2", "the", "note:", "note:", "held-out"]
+    assert [line.split(" ")[0] for line in lines] == ["resuming", "2", "note:", "note:", "held-out"]
     assert_same(tmp_path / "run", whole)
 
 
