@@ -13,7 +13,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.likeness.copies import copies, copies_text, find_copies
 from songbag_store.writer import commit_change, commit_parts, open_for_writing
-from tests.support.command import songbag
+from tests.support.command import songbag, songbag_here
 from tests.support.stores import MakeStore, Windows, fail, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
@@ -97,8 +97,8 @@ def test_the_command_writes_its_table_as_query_does(
     assert (done.returncode, json.loads(done.stdout)) == (0, rows)
     assert "2 songs in 1 group: 2 by equal features." in done.stderr
     output = tmp_path / "copies.parquet"
-    done = songbag("copies", store.address, "-o", output)
+    done = songbag_here("copies", store.address, "-o", output)
     assert (done.returncode, done.stdout) == (0, "")
     assert pq.read_table(output).to_pydict() == find_copies(later).to_pydict()
-    refused = songbag("copies", store.address, "-o", tmp_path / "copies.nonsense")
-    assert (refused.returncode, "-o" in refused.stderr or "--output" in refused.stderr) == (2, True)
+    refused = songbag_here("copies", store.address, "-o", tmp_path / "copies.nonsense")
+    assert (refused.returncode, "copies.nonsense: the suffix is of another format" in refused.stderr) == (2, True)

@@ -17,7 +17,7 @@ from songbag_store.upkeep.change import relabel, remove
 from songbag_store.upkeep.compact import compact
 from songbag_store.upkeep.difference import diff, diff_text
 from songbag_store.writer import commit_change, commit_parts
-from tests.support.command import songbag
+from tests.support.command import songbag_here as songbag
 from tests.support.stores import MakeStore, fail, fill, sixteenths
 
 SHAPE = FeatureSpec().window_shape
