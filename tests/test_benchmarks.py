@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import costs
 from benchmarks.peers import QUESTIONS, environments, page, results
 from benchmarks.peers.__main__ import main
 from benchmarks.peers.results import Column, Table
@@ -102,6 +103,17 @@ def test_a_group_whose_python_is_not_there_is_missing_with_the_reason(
     monkeypatch.setenv("SONGBAG_BENCH_ENVIRONMENTS", str(tmp_path))
     environments.make(environments.Group(name="later", python="9.9", requirements=("annbatch==0.3.1",)))
     assert environments.reason("later", "annbatch") == "no Python 9.9 here"
+
+
+def test_what_a_collection_costs_is_computed_from_figures_that_stand_in_the_documentation() -> None:
+    docs = page.PAGE.parents[1]
+    for figure in costs.FIGURES:
+        assert figure.words in (docs / figure.page).read_text(), figure
+        assert f"{figure.value:,g}" in figure.words or figure.page.startswith("decisions"), figure
+    scale = (docs / "explanation" / "scale.md").read_text()
+    assert costs.table() in scale
+    assert f"{1 / costs.client_s():,.0f} songs/s" in scale
+    assert f"keep {costs.most_workers()} workers busy" in scale
 
 
 def _written(folder: Path, place: Path) -> dict[Path, bytes]:
