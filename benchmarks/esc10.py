@@ -135,7 +135,7 @@ def trained(store: SongStore, fold: str, config: TrainConfig, folder: Path) -> R
     try:
         return resume(folder, store, progress=Silent())
     except RunNotFound:
-        labels = labelled_songs(store, "label", None)
+        labels = labelled_songs(store, "label", None, {"fold_column": ["fold"]})
         split = make_split(labels, "label", fold_column="fold").fold(fold)
         return train(store, "label", folder, split=split, config=config, progress=Silent())
 

@@ -82,7 +82,7 @@ PEERS = (
     ),
 )
 
-SIZES = {"full": (2000, 7), "quick": (500, 3), "tiny": (20, 1)}
+SIZES = {"full": (2000, 7), "quick": (300, 3), "tiny": (20, 1)}
 """Songs and rounds. The tiny one has noise for songs, of unequal length only."""
 
 COLUMNS = (
@@ -206,6 +206,6 @@ def _resumed(found: Contest, peer: Peer, contestant: Contestant, epoch: int, n_b
         return "exactly"
     there, here = ([numbers for numbers, _ in batches] for batches in (halted["rest"], rest))
     if there == here:
-        return "the same songs, other windows"
+        return "the same songs, their windows drawn anew"
     lost = {n for numbers in there for n in numbers} ^ {n for numbers in here for n in numbers}
     return f"{len(lost):,} songs lost or read twice" if lost else "the same songs in another order"

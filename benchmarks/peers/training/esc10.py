@@ -33,9 +33,13 @@ class Songbag:
         work.mkdir()
         began = time.perf_counter()
         store = SongStore.open(extracted(self._songs, work, "store", LOGMEL))
-        split = make_split(labelled_songs(store, "label", None), "label", fold_column="fold").fold(fold)
-        subsets = tuple("validation" if subset == "test" else subset for subset in split.subsets)
-        split = dataclasses.replace(split, subsets=subsets)
+        labels = labelled_songs(store, "label", None, {"fold_column": ["fold"]})
+        split = make_split(labels, "label", fold_column="fold").fold(fold)
+        kept = split.subsets.index("test")
+        subsets = ["validation" if subset == "test" else subset for subset in split.subsets]
+        # A split must have test songs too: one.
+        subsets[kept] = "test"
+        split = dataclasses.replace(split, subsets=tuple(subsets))
         before_s = time.perf_counter() - began
         train(store, "label", work / "run", TrainConfig(epochs=EPOCHS), split=split, progress=Silent())
         rows = list(csv.DictReader((work / "run" / "history.csv").open()))

@@ -1,4 +1,4 @@
-"""songbag's default network in PyTorch, on the CPU: the same layers, batches and optimiser, channels last."""
+"""songbag's default network in PyTorch, on the CPU: the same function, batches and optimiser, channels last."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Compact(nn.Module):
             # As Keras pads for the same size: of an odd sum the larger part at the end.
             x = functional.pad(x, (1, 2, 2, 2) if number == 0 else (1, 1, 1, 1))
             x = functional.relu(norm(convolution(x)))
-        x = x.flatten(1, 2)
+        x = x.transpose(1, 2).flatten(1, 2)
         embeddings = self.dropout(torch.cat([x.mean(2), x.amax(2)], 1))
         logits = self.head(embeddings).reshape(*mask.shape, -1)
         return (logits * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
