@@ -152,11 +152,12 @@ def extraction(n_songs: int, folder: Path) -> Iterator[Point]:
     yield Point("extract: time of the workers", "s", n_songs, took.workers_s)
     yield Point("extract: memory of the client", "B", n_songs, took.peak_bytes)
     store = folder / "store"
+    # First of all, because the songs that are committed below have no windows.
+    yield Point("start of training", "s", n_songs, first_step(store, folder / "run"))
     for what, (libraries, code) in MEASURES.items():
         yield from _points(what, n_songs, run_measure(libraries, code, store, folder / "songs.csv"))
     # One of the run, and that of the commit above.
     yield Point("snapshots after gc", "", n_songs, len(list((store / "index").glob("*.parquet"))))
-    yield Point("start of training", "s", n_songs, first_step(store, folder / "run"))
 
 
 def _points(what: str, n_songs: int, found: dict[str, float]) -> Iterator[Point]:

@@ -54,7 +54,8 @@ def write_page(result: Path, *, replace: bool) -> None:
         before, rest = page.split(_BEGIN)
         machine = found["machine"]
         about = f"On {machine['cores']} cores ({machine['processor']}), {machine['memory_bytes'] / 2**30:.0f} GiB:\n\n"
-        PAGE.write_text(before + _BEGIN + about + text + _END + rest.split(_END)[1])
+        image = f"\n![How costs grow with the songs](../assets/{PLOT.name})\n"
+        PAGE.write_text(before + _BEGIN + about + text + image + _END + rest.split(_END)[1])
         PLOT.write_text(plot(found))
 
 
