@@ -22,7 +22,7 @@ from songbag_store.format.declaration import (
 from songbag_training import changes
 from songbag_training.errors import ModelError
 
-EncoderName = Literal["compact", "dense", "reference", "spectral"]
+EncoderName = Literal["combined", "compact", "dense", "reference", "spectral"]
 AUTO = "auto"
 """The encoder that suits the windows."""
 PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-softmax", "attention", "gated-attention"]
