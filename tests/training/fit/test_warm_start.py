@@ -173,10 +173,10 @@ def test_without_freezing_the_encoder_begins_there_and_learns(parent: Run, store
     assert {one.path for one in model.trainable_variables} > {"encoder/000/kernel", "encoder/002/gamma"}
 
 
-def test_compact_does_not_change_when_it_is_frozen(run: Run, store: SongStore) -> None:
+def test_batch_normalisation_does_not_change_when_it_is_frozen(run: Run, store: SongStore) -> None:
     config = TrainConfig(freeze="encoder", bag_size=2)
     material = prepare(store, "label", "label <> 'rock'", None, config=config, from_run=run)
-    assert material.config.encoder == "compact"
+    assert material.config.encoder == "spectral"
     model = compiled_model(material)
     rng = np.random.default_rng(0)
     windows = rng.integers(-300, 300, (4, 2, *SPEC.window_shape)).astype(np.int16)
