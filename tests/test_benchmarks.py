@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import costs
-from benchmarks.peers import QUESTIONS, environments, page, results
+from benchmarks.peers import QUESTIONS, contestants, environments, page, results
 from benchmarks.peers.__main__ import main
+from benchmarks.peers.contestants import CannotRun, Contestant, Peer
 from benchmarks.peers.results import Column, Table
 from benchmarks.peers.streaming.question import order_quality
 
@@ -103,6 +105,22 @@ def test_a_group_whose_python_is_not_there_is_missing_with_the_reason(
     monkeypatch.setenv("SONGBAG_BENCH_ENVIRONMENTS", str(tmp_path))
     environments.make(environments.Group(name="later", python="9.9", requirements=("annbatch==0.3.1",)))
     assert environments.reason("later", "annbatch") == "no Python 9.9 here"
+
+
+def test_a_contestant_that_fails_hangs_or_dies_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contestant = Contestant(Peer(name="none", place="serve:Path"), tmp_path / "none")
+    try:
+        assert contestant.ask("exists").value is True
+        with pytest.raises(CannotRun, match="AttributeError: 'PosixPath' object has no attribute 'epoch'"):
+            contestant.ask("epoch")
+        # A pipe that nobody writes to.
+        (tmp_path / "none").rmdir()
+        os.mkfifo(tmp_path / "none")
+        monkeypatch.setattr(contestants, "LIMIT_S", 0.1)
+        with pytest.raises(CannotRun, match="no answer to 'read_bytes' within 0 s"):
+            contestant.ask("read_bytes")
+    finally:
+        contestant.close()
 
 
 def test_what_a_collection_costs_is_computed_from_figures_that_stand_in_the_documentation() -> None:

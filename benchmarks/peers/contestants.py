@@ -10,6 +10,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from benchmarks.measuring import ONE_THREAD
 from benchmarks.peers.environments import OWN, interpreter, reason, versions
 
 ROOT = Path(__file__).parents[2]
+LIMIT_S = 600.0
+"""A contestant that answers later is ended, and missing."""
+
 _SAMPLE_S = 0.02
 
 
@@ -87,7 +91,13 @@ class Contestant:
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
             self._process.stdin.flush()
+        late = threading.Timer(LIMIT_S, self.kill)
+        late.start()
+        began = time.monotonic()
         line = self._process.stdout.readline()
+        late.cancel()
+        if not line and time.monotonic() - began > LIMIT_S:
+            raise CannotRun(f"no answer to {do!r} within {LIMIT_S:.0f} s")
         if not line:
             raise CannotRun(" ".join(["its process ended", *self.log().splitlines()[-1:]]))
         self._signal(signal.SIGSTOP)
