@@ -86,6 +86,8 @@ def test_a_person_sorts_searches_opens_a_song_and_a_cell_and_nothing_is_asked_fo
     assert browser.execute_script("return document.querySelector('#song h3').textContent") == STRANGE[0]
     assert drawn(browser) >= 7
     assert browser.execute_script("return document.querySelectorAll('#song .canvas').length") == 2
+    told = "return [...document.querySelectorAll('#song h4')].map(one => one.nextSibling.textContent)"
+    assert any("would change the answer" in text or "it would be" in text for text in browser.execute_script(told))
     find.clear()
     script = "const cell = document.querySelector('.matrix td button'); cell.click(); return +cell.textContent"
     cell = browser.execute_script(script)

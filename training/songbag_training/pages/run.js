@@ -38,6 +38,16 @@
     }
     host.append(element("h4", {}, "Where the largest weights lie"), list);
   }
+  function turning({ turns }) {
+    const list = element("ul"), add = (words) => list.append(element("li", {}, words));
+    if (!turns) add("The files of this run do not tell it; songbag explain does.");
+    else if (!turns.n) add("No single window, left out, would change the answer.");
+    else {
+      for (const [from, to, numbers] of turns.first) add(`Without ${clock(from)} to ${clock(to)} it would be ${numbers.map((one) => data.classes[one]).join(", ") || "no class"}.`);
+      if (turns.n > turns.first.length) add(`So it would without each of ${turns.n - turns.first.length} more.`);
+    }
+    host.append(element("h4", {}, "What would change the answer"), list);
+  }
   function choose(row, byHand) {
     const own = data.songs[row], value = (column) => songs.value(row, column);
     host.replaceChildren(element("h3", { tabindex: "-1" }, value(SONG)), element("div", { class: "song-head" },
@@ -53,6 +63,7 @@
       const found = charts(own.timeline, own.followed);
       if (own.timeline.joined > 1) host.append(element("p", { class: "quiet" }, `Each step joins ${own.timeline.joined} windows.`));
       deciding(own.timeline, own.followed, found, audio, offset);
+      turning(own.timeline);
     } else host.append(element("p", { class: "quiet" }, "The page does not hold what single windows of this song say; windows.parquet does."));
     if (own.picture) host.append(element("h4", {}, "Features: seconds to the right, coefficients upwards, each against its own mean"), element("img", { class: "picture", alt: `Features of ${value(SONG)}`, src: own.picture }));
     if (!own.audio) host.append(element("p", { class: "quiet" }, "The audio file of this song cannot be reached from here."));

@@ -109,7 +109,8 @@ def _details(
     for fold in folds:
         own = [one for one in songs.shown if is_run or fold.name == f"fold-{names.index(one.subset) + 1}"]
         room = MOST_BYTES if is_run else MOST_BYTES // len(folds)
-        read = partial(read_timelines, fold / "windows.parquet", own, of_runs[0].classes, room)
+        facts = of_runs[0]
+        read = partial(read_timelines, fold / "windows.parquet", own, facts.song_task, facts.config, room)
         for song_id, timeline in (missing.tried("What single windows say is missing", read) or {}).items():
             found[song_id]["timeline"] = timeline
     for song_id, source in song_sources(of_runs[0], songs.shown, embed_audio, missing).items():

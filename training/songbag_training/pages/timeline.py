@@ -6,7 +6,7 @@ Neighbouring windows are joined until a song has at most 64 points; probabilitie
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from songbag_training.config import RunConfig, TrainConfig
 from songbag_training.evaluation.predictions import probability_names
 from songbag_training.pages.songs import ShownSong
+from songbag_training.pages.turning import can_be_told, turning
+from songbag_training.songs.task import Task
 from songbag_training.types import Floats
 
 MOST_BYTES = 7 * 10**6
 """All timelines of a page."""
 _MOST_POINTS = 64
 _BATCH_NUMBERS = 2**20
+_FACTS_BYTES = 400
 _BASE = ("song_id", "start_s", "end_s", "weight")
 
 
 def read_timelines(
-    path: Path, songs: Sequence[ShownSong], classes: Sequence[str], room_bytes: int
+    path: Path, songs: Sequence[ShownSong], task: Task, config: RunConfig, room_bytes: int
 ) -> dict[str, dict[str, Any]]:
     """Read the timelines of songs from `windows.parquet`, as many as there is room for.
 
@@ -35,22 +39,33 @@ def read_timelines(
     timelines : dict
         Of each song: ``n`` points, ``begin`` and ``step`` of them in seconds, ``length`` of a window, the number of
         windows that a point joins, ``most`` the largest weight, and ``bytes``, in base64: for each followed class its
-        probabilities in 255ths, then the weights in 255ths of the largest.
+        probabilities in 255ths, then the weights in 255ths of the largest. If it can be told, also ``turns``: see
+        `songbag_training.pages.turning.turning`, with the seconds of each window in place of its number.
     """
     wanted, left = {}, room_bytes
     for song in songs:
-        left -= (len(song.followed) + 1) * _MOST_POINTS * 4 // 3 + 120
+        left -= (len(song.followed) + 1) * _MOST_POINTS * 4 // 3 + _FACTS_BYTES
         if left < 0:
             break
         wanted[song.song_id] = song.followed
     found = {}
-    for song_id, rows in _windows_of(path, wanted, classes):
-        found[song_id] = _timeline(rows)
+    for song_id, pieces in _windows_of(path, wanted.keys(), task.classes):
+        rows = np.concatenate(pieces, axis=1)
+        found[song_id] = _timeline(rows[[0, 1, 2, *(3 + number for number in wanted[song_id])]])
+        if isinstance(config, TrainConfig) and can_be_told(config):
+            found[song_id]["turns"] = _turns(task, config, rows)
     return found
 
 
-def _windows_of(path: Path, wanted: dict[str, list[int]], classes: Sequence[str]) -> Iterator[tuple[str, list[Floats]]]:
-    """Yield the windows of each wanted song: arrays of start, end, weight and the probabilities of its classes."""
+def _turns(task: Task, config: TrainConfig, rows: Floats) -> dict[str, Any]:
+    turns = turning(task, config, np.nan_to_num(rows[2]), np.nan_to_num(rows[3:].T))
+    seconds = rows[:2].round(2).tolist()
+    turns["first"] = [[seconds[0][window], seconds[1][window], names] for window, names in turns["first"]]
+    return turns
+
+
+def _windows_of(path: Path, wanted: Collection[str], classes: Sequence[str]) -> Iterator[tuple[str, list[Floats]]]:
+    """Yield the windows of each wanted song: arrays of start, end, weight and the probability of each class."""
     names = probability_names(classes)
     current: str | None = None
     pieces: list[Floats] = []
@@ -63,8 +78,7 @@ def _windows_of(path: Path, wanted: dict[str, list[int]], classes: Sequence[str]
                         yield str(current), pieces
                     current, pieces = song_id, []
                 if song_id in wanted:
-                    columns = [*_BASE[1:], *(names[number] for number in wanted[song_id])]
-                    pieces.append(np.stack([numbers[name][own] for name in columns]).astype(np.float64))
+                    pieces.append(np.stack([numbers[name][own] for name in (*_BASE[1:], *names)]).astype(np.float64))
     if pieces:
         yield str(current), pieces
 
@@ -81,8 +95,7 @@ def _stretches(column: pa.Array) -> Iterator[tuple[str, slice]]:
         begin = end
 
 
-def _timeline(pieces: list[Floats]) -> dict[str, Any]:
-    rows = np.concatenate(pieces, axis=1)
+def _timeline(rows: Floats) -> dict[str, Any]:
     starts, ends, weights, shares = rows[0], rows[1], np.nan_to_num(rows[2]), np.nan_to_num(rows[3:])
     n = len(starts)
     joined = -(-n // _MOST_POINTS)
