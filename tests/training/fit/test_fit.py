@@ -20,6 +20,7 @@ from songbag_store import SongStore
 from songbag_store.errors import FileError
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, resume, train
+from songbag_training.config import AUGMENTATIONS
 from songbag_training.errors import RunError
 from songbag_training.fit.fit import compiled_model, fit_epochs
 from songbag_training.fit.material import prepare
@@ -72,7 +73,7 @@ def test_epochs_that_executions_divide_are_fed_from_one_dataset(
 
 
 def test_two_devices_share_every_batch_and_come_near_what_one_does(tmp_path: Path, store: SongStore) -> None:
-    config = dataclasses.replace(CONFIG, epochs=1)
+    config = dataclasses.replace(CONFIG, epochs=1, **dict.fromkeys(AUGMENTATIONS, 0.0))
     options = json.dumps(config.to_dict())
     command = [sys.executable, "-m", "tests.support.mirrored_process", store.address, str(tmp_path / "two"), options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
