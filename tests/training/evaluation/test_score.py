@@ -50,7 +50,7 @@ def test_the_size_of_the_chunks_does_not_matter(store: SongStore, model: keras.M
 def test_every_pooling_sees_all_windows_of_a_song_at_once(store: SongStore, pooling: str, several: bool) -> None:
     task = Task(TASK.classes, several)
     keras.utils.set_random_seed(1)
-    model = song_model(store.spec, task, encoder="reference", pooling=pooling)
+    model = song_model(store.spec, task, encoder="tests.support.nets:flat", pooling=pooling)
     songs = store.songs("n_windows > 3 and song_id like 'jazz/0%'", arrow=True).slice(0, 3)
     scorer = SongScorer(model, task)
     scores = list(scorer.scored(stored_pieces(store, songs, 3)))
