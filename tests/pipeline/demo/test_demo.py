@@ -24,8 +24,10 @@ def make_song(genre: Genre, seed: int, *, duration_s: float = 6.0, channels: int
 
 
 @pytest.fixture(scope="module")
-def collection(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    return write_collection(tmp_path_factory.mktemp("collection"), songs_per_genre=4)
+def collection(demo: Path) -> list[Path]:
+    """Return the first four songs of each genre of the demo, and its broken files."""
+    songs = [path for genre in GENRES for path in sorted((demo / "songs" / genre.name).glob("0[1-4]-*"))]
+    return [*songs, *(demo / "songs" / name for name in BROKEN_FILES)]
 
 
 @pytest.fixture(scope="module")
