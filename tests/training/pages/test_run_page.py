@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,45 @@ def test_the_page_of_a_store_says_what_it_holds(store: SongStore, tmp_path: Path
     text = songbag.report(store, tmp_path / "page.html").read_text()
     assert "36 songs" in text
     assert len(text) < 4_000_000
+
+
+class _Noting(webbrowser.BaseBrowser):
+    """A browser that notes what it is asked to open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def open(self, url: str, new: int = 0, autoraise: bool = True) -> bool:
+        self.seen.append(url)
+        return True
+
+
+def test_a_page_is_opened_in_the_browser_of_the_user_only_if_asked(tmp_path: Path) -> None:
+    browser, path = _Noting(), tmp_path / "a page.html"
+    webbrowser.register("songbag-noting", None, browser, preferred=True)
+    songbag.report(OLD / "run", path)
+    assert browser.seen == []
+    songbag.report(OLD / "run", path, open=True)
+    assert browser.seen == [path.as_uri()]
+
+
+def test_a_page_is_at_most_4_mb_and_so_many_bytes_a_song_that_10_000_songs_are_below_20_mb(tmp_path: Path) -> None:
+    sizes = []
+    for times in (1, 40, 120):
+        folder = tmp_path / str(times)
+        shutil.copytree(OLD / "run", folder)
+        n = 0
+        for name in ("predictions.parquet", "windows.parquet"):
+            table = pq.read_table(folder / name)
+            ids = table["song_id"].to_pylist()
+            copies = [table.set_column(0, "song_id", pa.array([f"{own} {at}" for own in ids])) for at in range(times)]
+            pq.write_table(pa.concat_tables(copies), folder / name)
+            n = n or times * table.num_rows
+        sizes.append((n, songbag.report(folder, tmp_path / f"{times}.html").stat().st_size))
+    (_, least), (n_some, some), (n_more, more) = sizes
+    assert least < 4e6
+    assert n_more - n_some > 300
+    a_song = (more - some) / (n_more - n_some)
+    assert a_song > 100
+    assert some + a_song * (10_000 - n_some) < 20e6
