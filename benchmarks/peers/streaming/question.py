@@ -82,7 +82,7 @@ PEERS = (
     ),
 )
 
-SIZES = {"full": (2000, 7), "quick": (300, 3), "tiny": (20, 1)}
+SIZES = {"full": (2000, 7), "quick": (200, 3), "tiny": (20, 1)}
 """Songs and rounds. The tiny one has noise for songs, of unequal length only."""
 
 COLUMNS = (
