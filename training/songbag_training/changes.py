@@ -13,7 +13,7 @@ from songbag_store.format.spec import IN_DB
 PANEL = "How the training songs are changed (0 turns it off)"
 change = partial(declared, panel=PANEL)
 
-USUAL: dict[str, float] = {"band_shift": 0.0, "equalizer_db": 0.0, "band_mix": 0.0, "time_stretch": 0.0}
+USUAL: dict[str, float] = {"band_shift": 0.04, "equalizer_db": 4.0, "band_mix": 0.7, "time_stretch": 0.0}
 """What a training that begins takes where an option is None. In a run that was begun, None is 0: it had none."""
 
 _DB = "MFCC and log-mel bands in windows of several frames"
@@ -53,9 +53,8 @@ time_stretch = partial(
 band_shift = partial(
     change,
     None,
-    "Shift the mel bands of a song up or down, by up to so many.",
-    rule=at_least(0),
-    unit="bands",
+    "Shift the mel bands of a song up or down, by up to this share of them.",
+    rule=between(0, 1),
     absent=f"{USUAL['band_shift']:g}",
     later=True,
 )

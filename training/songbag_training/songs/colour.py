@@ -53,13 +53,13 @@ def equalize(windows: Any, curves: Any, deviation_db: float, seed: Any) -> Any:
 
 
 def shift_bands(windows: Any, most: float, spec: FeatureSpec, seed: Any) -> Any:
-    """Shift the mel bands of each song, (B, K, C, T), by its own number between -`most` and `most`.
+    """Shift the mel bands of each song, (B, K, C, T), up or down, by its own share of them of at most `most`.
 
     Between two bands it interpolates; the outermost band is repeated. Deltas are shifted alike. Of MFCC the bands are
     those that the coefficients describe.
     """
     n_bands = spec.n_mels
-    shifts = tf.random.stateless_uniform([tf.shape(windows)[0], 1], seed, -most, most)
+    shifts = tf.random.stateless_uniform([tf.shape(windows)[0], 1], seed, -most * n_bands, most * n_bands)
     places = tf.clip_by_value(tf.range(n_bands, dtype=tf.float32) + shifts, 0.0, n_bands - 1.0)
     near = tf.abs(places[..., None] - tf.range(n_bands, dtype=tf.float32))
     moving = tf.maximum(1.0 - near, 0.0)
