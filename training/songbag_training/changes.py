@@ -13,17 +13,11 @@ from songbag_store.format.spec import IN_DB
 PANEL = "How the training songs are changed (0 turns it off)"
 change = partial(declared, panel=PANEL)
 
-USUAL: dict[str, float] = {"band_shift": 0.04, "equalizer_db": 4.0, "band_mix": 0.7, "time_stretch": 0.0}
+USUAL: dict[str, float] = {"band_shift": 0.04, "equalizer_db": 4.0, "band_mix": 0.7}
 """What a training that begins takes where an option is None. In a run that was begun, None is 0: it had none."""
 
-_DB = "MFCC and log-mel bands in windows of several frames"
-FOR: dict[str, str] = {
-    "band_shift": _DB,
-    "equalizer_db": _DB,
-    "band_mix": _DB,
-    "time_stretch": "windows of several frames",
-}
-"""Which features each of them can change."""
+FOR = "MFCC and log-mel bands in windows of several frames"
+"""Which features they can change."""
 
 
 def gain_db(default: float, of: str) -> Any:
@@ -42,14 +36,6 @@ def band_mask(default: float) -> Any:
 
 
 time_shift = partial(change, 1.0, "Roll the frames of a window, by up to this share of it.", rule=between(0, 1))
-time_stretch = partial(
-    change,
-    None,
-    "Play each window faster or slower: by a factor from 1 / exp(X) to exp(X).",
-    rule=between(0, 1),
-    absent=f"{USUAL['time_stretch']:g}",
-    later=True,
-)
 band_shift = partial(
     change,
     None,
@@ -77,15 +63,15 @@ band_mix = partial(
 )
 
 
-def is_possible(name: str, spec: FeatureSpec) -> bool:
-    """Return whether features can be changed by an option of `USUAL`: some need mel bands in dB, all need frames."""
-    return spec.n_frames > 1 and (FOR[name] != _DB or spec.kind in IN_DB)
+def are_possible(spec: FeatureSpec) -> bool:
+    """Return whether features can be changed by the options of `USUAL`."""
+    return spec.n_frames > 1 and spec.kind in IN_DB
 
 
 def _settled(name: str, value: float | None, spec: FeatureSpec) -> float | None:
     """Return an option of `USUAL` as a run keeps it: with the usual value if it is open, and None if it is 0."""
     if value is None:
-        value = USUAL[name] if is_possible(name, spec) else None
+        value = USUAL[name] if are_possible(spec) else None
     return value or None
 
 

@@ -22,7 +22,7 @@ from songbag_store.format.declaration import (
 from songbag_training import changes
 from songbag_training.errors import ModelError
 
-EncoderName = Literal["combined", "compact", "dense", "reference", "spectral"]
+EncoderName = Literal["compact", "dense", "reference", "spectral"]
 AUTO = "auto"
 """The encoder that suits the windows."""
 PoolingName = Literal["mean", "max", "lse", "noisy-or", "autopool", "linear-softmax", "attention", "gated-attention"]
@@ -190,7 +190,6 @@ class TrainConfig(_Decides, changes.Open, LabelConfig):
     band_shift: float | None = changes.band_shift()
     band_mix: float | None = changes.band_mix()
     time_shift: float = changes.time_shift()
-    time_stretch: float | None = changes.time_stretch()
     time_mask: float = changes.time_mask(0.1)
     band_mask: float = changes.band_mask(0.1)
     window_dropout: float = changes.change(

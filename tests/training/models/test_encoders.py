@@ -7,8 +7,7 @@ from keras import layers
 
 from songbag_training import window_model
 from songbag_training.errors import ModelError
-from songbag_training.models.combined import time_statistics
-from songbag_training.models.encoders import combined, compact
+from songbag_training.models.encoders import compact
 from songbag_training.models.reference import PooledConvolution, plain_reference, reference
 
 
@@ -102,26 +101,3 @@ def test_the_compact_encoder_tells_a_low_sound_from_a_high_one() -> None:
     windows[0, 3], windows[1, 12] = 1.0, 1.0
     low, high = np.asarray(network(windows))
     assert np.abs(low - high).max() > 0.1 * np.abs(low).max()
-
-
-def test_statistics_are_of_each_band_over_time() -> None:
-    images = np.random.default_rng(2).normal(3, 2, (4, 5, 40, 2)).astype(np.float32)
-    found = np.asarray(time_statistics(tf.constant(images))).reshape(4, 5, 8, 2)
-    frames = images.transpose(0, 1, 3, 2)
-    ordered = np.sort(frames, axis=-1)
-    wanted = [frames.mean(-1), frames.std(-1), np.abs(np.diff(frames)).mean(-1)]
-    wanted += [ordered[..., place] for place in (4, 10, 20, 30, 36)]
-    np.testing.assert_allclose(found, np.stack(wanted, axis=2), atol=1e-4)
-
-
-@pytest.mark.parametrize("shape", [(13, 216, 1), (64, 216, 2), (3, 2, 1), (5, 1, 1)])
-def test_combined_is_compact_and_a_branch_of_statistics(shape: tuple[int, int, int]) -> None:
-    both, alone = combined(*shape), compact(*shape)
-    assert both.output.shape == (None, alone.output.shape[1] + 64)
-    of_both = {weight.path: weight.shape for weight in both.weights}
-    assert {weight.path: weight.shape for weight in alone.weights}.items() <= of_both.items()
-    windows = np.random.default_rng(3).normal(size=(2, *shape)).astype(np.float32)
-    assert np.isfinite(both(windows, training=True)).all()
-    reversed_windows = windows[:, :, ::-1]
-    own = [np.asarray(both(one, training=False))[:, -64:] for one in (windows, reversed_windows)]
-    np.testing.assert_allclose(*own, atol=1e-4)

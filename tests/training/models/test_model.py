@@ -18,7 +18,7 @@ from songbag_training.songs.task import Task
 TASK = Task(("a", "b", "c"))
 
 
-@pytest.fixture(scope="module", params=["combined", "compact", "dense", "reference", "spectral"])
+@pytest.fixture(scope="module", params=["compact", "dense", "reference", "spectral"])
 def model(request: pytest.FixtureRequest, spec: FeatureSpec) -> keras.Model:
     keras.utils.set_random_seed(3)
     return song_model(spec, TASK, encoder=request.param)

@@ -35,7 +35,6 @@ ALL = dataclasses.replace(
     band_shift=0.1,
     band_mix=0.5,
     time_shift=1.0,
-    time_stretch=0.1,
     time_mask=0.3,
     band_mask=0.3,
     window_dropout=0.3,

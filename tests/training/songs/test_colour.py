@@ -21,7 +21,6 @@ from songbag_training.songs.colour import (
     equalizer_curves,
     mix_bands,
     shift_bands,
-    stretch_frames,
 )
 from tests.support import labelled
 
@@ -30,7 +29,7 @@ LOGMEL = FeatureSpec(kind="logmel", sample_rate_hz=8000, n_fft=256, hop_length=2
 MFCC = dataclasses.replace(LOGMEL, kind="mfcc", n_mfcc=C)
 SEED = tf.constant([3, 5], tf.int64)
 FULL = np.ones((B, K), np.float32)
-ALL: dict[str, Any] = {"band_mix": 0.5, "band_shift": 0.1, "equalizer_db": 6.0, "time_stretch": 0.2}
+ALL: dict[str, Any] = {"band_mix": 0.5, "band_shift": 0.1, "equalizer_db": 6.0}
 OFF = TrainConfig(**dict.fromkeys(AUGMENTATIONS, 0.0))
 
 
@@ -110,16 +109,6 @@ def test_padding_and_bands_that_do_not_vary_are_not_mixed_into_songs() -> None:
     assert np.isfinite(empty).all()
 
 
-def test_a_window_is_played_faster_or_slower_and_goes_on_from_its_beginning() -> None:
-    ramp = np.broadcast_to(np.arange(T, dtype=np.float32), (B, K, C, T))
-    played = stretch_frames(ramp, 0.3, SEED).numpy()
-    factors = played[:, :, 0, 1]
-    assert np.exp(-0.3) <= factors.min() < 1 < factors.max() <= np.exp(0.3)
-    wanted = np.arange(T) * factors[..., None] % (T - 1)
-    np.testing.assert_allclose(played, np.broadcast_to(wanted[:, :, None], played.shape), atol=1e-3)
-    np.testing.assert_allclose(stretch_frames(windows(), 0.0, SEED)[..., :-1], windows()[..., :-1], atol=1e-4)
-
-
 @pytest.mark.parametrize("name", USUAL)
 def test_each_change_is_made_to_log_mel_and_mfcc_and_not_to_features_that_it_is_not_for(name: str) -> None:
     chroma = FeatureSpec(kind="chroma", sample_rate_hz=8000, n_fft=256, hop_length=256, window_s=0.5)
@@ -129,7 +118,7 @@ def test_each_change_is_made_to_log_mel_and_mfcc_and_not_to_features_that_it_is_
         data = tf.data.Dataset.from_tensors(({"windows": stored, "mask": FULL}, np.zeros(B, np.int32)))
         config = dataclasses.replace(OFF, **{name: ALL[name]})
         change = augmentation(config, spec=spec, mean=np.zeros(spec.window_shape[0]), n_logits=3)
-        if spec is embedding or (spec is chroma and name != "time_stretch"):
+        if spec in (chroma, embedding):
             assert change(data, 0) is data
             continue
         (features, _), *_ = change(data, 0).as_numpy_iterator()
@@ -144,7 +133,7 @@ def test_what_changes_nothing_is_said(tmp_path: Path) -> None:
     store = labelled.write_store(tmp_path, labelled.songs_of_classes({"folk": 6, "jazz": 6}), spec=spec)
     material = prepare(store, "label", None, None, config=TrainConfig(**ALL))
     assert [note for note in material.notes if "changes nothing" in note] == [
-        f"note: {name} changes nothing: it is for {FOR[name]}" for name in USUAL if name != "time_stretch"
+        f"note: {name} changes nothing: it is for {FOR}" for name in USUAL
     ]
     assert not [note for note in prepare(store, "label", None, None, config=TrainConfig()).notes if "nothing" in note]
 

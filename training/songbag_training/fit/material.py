@@ -15,7 +15,7 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.changes import FOR, USUAL, is_possible
+from songbag_training.changes import FOR, USUAL, are_possible
 from songbag_training.config import BaselineConfig, RunConfig, TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.lineage.parent import Parent, encoder_of
@@ -129,8 +129,8 @@ def prepare(
 
 def _left_out(config: TrainConfig, store: SongStore) -> list[str]:
     """Return notes on changes of the songs that these features cannot have."""
-    names = [name for name in USUAL if getattr(config, name) and not is_possible(name, store.spec)]
-    return [f"note: {name} changes nothing: it is for {FOR[name]}" for name in names]
+    names = [] if are_possible(store.spec) else [name for name in USUAL if getattr(config, name)]
+    return [f"note: {name} changes nothing: it is for {FOR}" for name in names]
 
 
 def choose_songs(

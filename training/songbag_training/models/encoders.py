@@ -7,7 +7,6 @@ from collections.abc import Callable
 import keras
 from keras import KerasTensor, layers
 
-from songbag_training.models.combined import with_statistics
 from songbag_training.models.layers import EMBEDDING_NAME, FusedBatchNormalization
 from songbag_training.models.reference import reference
 
@@ -61,11 +60,6 @@ def _compact(windows: KerasTensor) -> KerasTensor:
     return layers.Dropout(0.3, name="dropout")(x)
 
 
-def combined(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
-    """`compact`, and 64 numbers learned from statistics over time, see `songbag_training.models.combined`."""
-    return with_statistics(compact(n_bands, n_frames, n_channels))
-
-
 def dense(n_bands: int, n_frames: int, n_channels: int = 1) -> keras.Model:
     """One layer of 128 units over all numbers of a window, for windows that are embeddings already."""
     windows = keras.Input((n_bands, n_frames, n_channels), name="image")
@@ -86,10 +80,4 @@ def _convolution(
 
 
 # Runs are rebuilt by these names, and weights are stored by the names of layers: a better network gets a new name.
-ENCODERS: dict[str, Encoder] = {
-    "combined": combined,
-    "compact": compact,
-    "dense": dense,
-    "reference": reference,
-    "spectral": spectral,
-}
+ENCODERS: dict[str, Encoder] = {"compact": compact, "dense": dense, "reference": reference, "spectral": spectral}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from songbag_store import FeatureSpec
-from songbag_training.changes import USUAL, is_possible
+from songbag_training.changes import USUAL, are_possible
 from songbag_training.config import AUGMENTATIONS, TrainConfig
 from songbag_training.songs.colour import (
     LEAST_DB,
@@ -19,13 +19,12 @@ from songbag_training.songs.colour import (
     equalizer_curves,
     mix_bands,
     shift_bands,
-    stretch_frames,
 )
 
 Features = dict[str, Any]
 Change = Callable[[Features, Any, Any], tuple[Features, Any]]
 
-_ROLL, _GAIN, _MIX, _BANDS, _FRAMES, _DROP, _STRETCH, _SHIFT, _EQUALIZER, _BAND_MIX = range(10)
+_ROLL, _GAIN, _MIX, _BANDS, _FRAMES, _DROP, _SHIFT, _EQUALIZER, _BAND_MIX = range(9)
 
 
 def augmentation(
@@ -51,7 +50,7 @@ def augmentation(
     n_logits : int
         Of the task.
     """
-    impossible: dict[str, Any] = {name: 0.0 for name in USUAL if not is_possible(name, spec)}
+    impossible: dict[str, Any] = {} if are_possible(spec) else dict.fromkeys(USUAL, 0.0)
     config = dataclasses.replace(config, **impossible)
     if config.members == 1 and not any(getattr(config, name) for name in AUGMENTATIONS):
         return lambda batches, first: batches
@@ -81,8 +80,6 @@ def _change(config: TrainConfig, spec: FeatureSpec, mean: npt.NDArray[np.float32
         windows, mask = tf.cast(features["windows"], tf.float32), features["mask"]
         if config.members > 1:
             windows, mask, labels = (tf.repeat(values, config.members, axis=0) for values in (windows, mask, labels))
-        if config.time_stretch:
-            windows = stretch_frames(windows, config.time_stretch, _own(seed, _STRETCH))
         if config.time_shift:
             windows = roll_frames(windows, config.time_shift, _own(seed, _ROLL))
         if config.band_shift:

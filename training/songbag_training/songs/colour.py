@@ -1,4 +1,4 @@
-"""Changes of the colour of a song, which is of a voice, an instrument or a recording and not of a class; its tempo too.
+"""Changes of the colour of a song, which is of a voice, an instrument or a recording and not of a class.
 
 They act on mel bands in dB. Of MFCC, which are the DCT of bands, they are the same changes of coefficients.
 """
@@ -93,17 +93,3 @@ def mix_bands(windows: Any, mask: Any, most: float, least: float, seed: Any) -> 
     lent_mean, lent_deviation = tf.gather(mean, other), tf.gather(deviation, other)
     scale = 1.0 + share * (lent_deviation / deviation - 1.0)
     return windows * scale + (mean + share * (lent_mean - mean) - mean * scale)
-
-
-def stretch_frames(windows: Any, most: float, seed: Any) -> Any:
-    """Play each window, (B, K, C, T), faster or slower by its own factor, from exp(-`most`) to exp(`most`).
-
-    Between two frames it interpolates; a window that is too short goes on from its beginning.
-    """
-    n_frames = windows.shape[-1]
-    factors = tf.exp(tf.random.stateless_uniform(tf.shape(windows)[:2], seed, -most, most))
-    places = tf.math.floormod(tf.range(n_frames, dtype=tf.float32) * factors[..., None], float(n_frames - 1))
-    before = tf.cast(places, tf.int32)
-    share = (places - tf.floor(places))[:, :, None]
-    here, there = (tf.gather(windows, frames, axis=3, batch_dims=2) for frames in (before, before + 1))
-    return here + share * (there - here)
