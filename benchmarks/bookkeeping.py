@@ -27,6 +27,7 @@ from songbag_pipeline.audio.files import modification_time
 from songbag_pipeline.audio.recording import Excerpt
 from songbag_pipeline.songs.facts import Sink, SongFacts
 from songbag_store import FeatureSpec
+from songbag_store.format.keys import ARRAYS
 
 _FILE_BYTES = 4 << 20
 
@@ -112,7 +113,7 @@ def measure(n_songs: int, folder: Path) -> Took:
     assert stored, end
     assert elapsed_s, speed
     peak_bytes, client_s, workers_s = json.loads(numbers)
-    sizes = {name: _bytes_below(store / name) for name in ("index", "parts", "features.zarr")}
+    sizes = {name: _bytes_below(store / name) for name in ("index", "parts", ARRAYS)}
     return Took(
         songs=int(stored[1].replace(",", "")),
         seconds=float(elapsed_s[1]),
@@ -120,7 +121,7 @@ def measure(n_songs: int, folder: Path) -> Took:
         workers_s=workers_s,
         peak_bytes=peak_bytes,
         index_bytes=sizes["index"] + sizes["parts"],
-        feature_bytes=sizes["features.zarr"],
+        feature_bytes=sizes[ARRAYS],
         snapshots=len(list((store / "index").glob("*.parquet"))),
     )
 

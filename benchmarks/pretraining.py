@@ -1,13 +1,14 @@
-"""Whether an encoder from songs without labels pays if few songs have labels.
+"""Learning curves: what is reached with few labelled songs, and whether an encoder from songs without labels pays.
 
     python -m benchmarks.pretraining esc10 FOLDER WORK    5 labelled clips a class, all clips without labels
     python -m benchmarks.pretraining genres WORK          500 made-up songs of four genres, 20 with a label
 
+    --labelled 5 10 20                                    the curve over so many labelled songs a class
     --seeds 1 --folds 1 --epochs 5 --pretraining 5        a small form
 
-From random weights, from the encoder, and from the encoder kept as it is: accuracy of the test songs, the mean over
-seeds (and folds), and each seed. FOLDER holds ESC-10 as it is distributed. WORK takes stores and runs; what is finished
-there is not done again.
+A baseline on summaries, a network from random weights, from the encoder, and from the encoder kept as it is: accuracy
+of the test songs, the mean over seeds (and folds), and each seed. FOLDER holds ESC-10 as it is distributed. WORK takes
+stores and runs; what is finished there is not done again.
 """
 
 from __future__ import annotations
@@ -31,8 +32,7 @@ from songbag_training.fit.train import resume
 from songbag_training.runs.run import Run
 from songbag_training.splits.split import Split
 
-LABELLED = 5
-"""Songs of a class that have a label."""
+BASELINE, RANDOM, WARM, FROZEN = "baseline", "from random weights", "from the encoder", "from the encoder, frozen"
 COLLECTIONS = ((0, 99), (1, 26))
 """Seed and songs of a genre: 500 in all, of which a collection holds at most 396."""
 
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=len(FOLDS))
     parser.add_argument("--epochs", type=int, default=TrainConfig().epochs)
     parser.add_argument("--pretraining", type=int, default=PretrainConfig().epochs)
+    parser.add_argument("--labelled", type=int, nargs="+", default=[5], help="songs of a class that have a label")
     chosen = parser.parse_args()
     work = chosen.places[-1]
     work.mkdir(parents=True, exist_ok=True)
@@ -53,22 +54,31 @@ def main() -> None:
         store = SongStore.open(extracted(chosen.places[0], work, "logmel-5s", LOGMEL))
     else:
         store = SongStore.open(genres(work))
-    ways: dict[str, list[float]] = {"from random weights": [], "from the encoder": [], "from the encoder, frozen": []}
+    for n_labelled in chosen.labelled:
+        found = curve_point(store, chosen, work, n_labelled)
+        for way, accuracies in found.items():
+            print(f"{n_labelled:3} labelled  {way:26} {told(accuracies)}", flush=True)
+
+
+def curve_point(store: SongStore, chosen: argparse.Namespace, work: Path, n_labelled: int) -> dict[str, list[float]]:
+    """Return each seed's mean accuracy over the folds, by what was trained."""
+    ways: dict[str, list[float]] = {BASELINE: [], RANDOM: [], WARM: [], FROZEN: []}
     for seed in range(chosen.seeds):
         encoder = encoded(store, PretrainConfig(seed=seed, epochs=chosen.pretraining), work / f"encoder-{seed}")
-        splits = list(divided(store, chosen.data, seed, chosen.folds))
-        for way, found in ways.items():
-            config = TrainConfig(seed=seed, epochs=chosen.epochs, freeze="encoder" if "frozen" in way else None)
-            start = None if "random" in way else encoder
-            name = way.replace(" ", "-").replace(",", "")
-            runs = [trained(store, split, config, work / f"{name}-{seed}-{n}", start) for n, split in enumerate(splits)]
-            found.append(float(np.mean([run.metrics["test"]["song"]["accuracy"] for run in runs])))
-            print(f"seed {seed}  {way:26} {found[-1]:.3f}", flush=True)
-    for way, found in ways.items():
-        print(f"{way:26} {told(found)}")
+        splits = list(divided(store, chosen.data, seed, chosen.folds, n_labelled))
+        for way in (RANDOM, WARM, FROZEN):
+            config = TrainConfig(seed=seed, epochs=chosen.epochs, freeze="encoder" if way == FROZEN else None)
+            start = None if way == RANDOM else encoder
+            name = f"{way.replace(' ', '-').replace(',', '')}-{n_labelled}-{seed}"
+            runs = [trained(store, split, config, work / f"{name}-{n}", start) for n, split in enumerate(splits)]
+            ways[way].append(float(np.mean([run.metrics["test"]["song"]["accuracy"] for run in runs])))
+            if way == RANDOM:
+                floors = [run.metrics["test"]["floor"] for run in runs]
+                ways[BASELINE].append(float(np.mean([floor[floor["learner"]] for floor in floors])))
+    return ways
 
 
-def divided(store: SongStore, data: str, seed: int, folds: int) -> Iterator[Split]:
+def divided(store: SongStore, data: str, seed: int, folds: int, n_labelled: int) -> Iterator[Split]:
     """Yield splits that train on a few songs of each class: by the folds of ESC-10, or one that tests the others."""
     songs = store.songs().sort_values("song_id")
     names = FOLDS[:folds] if data == "esc10" else ("",)
@@ -76,7 +86,7 @@ def divided(store: SongStore, data: str, seed: int, folds: int) -> Iterator[Spli
         rng = np.random.default_rng(seed)
         is_test = songs["fold"].astype(str) == name if name else songs["label"] == ""
         others = songs[~is_test]
-        few = [own["song_id"].sample(LABELLED, random_state=rng) for _, own in others.groupby("label")]
+        few = [own["song_id"].sample(n_labelled, random_state=rng) for _, own in others.groupby("label")]
         labelled = {song_id for own in few for song_id in own}
         kept = songs[is_test | songs["song_id"].isin(labelled)] if name else songs
         parts = tuple("train" if song_id in labelled else "test" for song_id in kept["song_id"])
