@@ -54,7 +54,7 @@ def told(store: Path, options: tuple[str, ...], folder: Path, seeds: list[int], 
             begun = ("--resume",) if (output / "cross-validation.json").is_file() else (*options, "--seed", seed)
             several = ("--members", members) if members > 1 and "--resume" not in begun else ()
             songbag("cross-validate", store, *begun, *several, "--no-floor", "-o", output)
-        found.append(json.loads((output / "metrics.json").read_bytes())["test"]["song"])
+        found.append(json.loads((output / "metrics.json").read_bytes())["pooled"])
     return "  ".join(
         f"{metric} {statistics.mean(values):.3f} ({' '.join(f'{value:.3f}' for value in values)})"
         for metric in ("accuracy", "log_loss")
