@@ -1,4 +1,4 @@
-"""songbag's default network in PyTorch, on the CPU: the same function, batches and optimiser, channels last."""
+"""songbag's network 'compact' in PyTorch, on the CPU: the same function, batches and optimiser."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ _STEP = 1 / 16
 class Compact(nn.Module):
     """`songbag_training.models.encoders.compact` for windows (13, 216), a head, and the mean over real windows."""
 
-    def __init__(self, mean: Any, deviation: Any) -> None:
+    def __init__(self, mean: Any, deviation: Any, layout: Any) -> None:
         super().__init__()
+        self._layout = layout
         self.register_buffer("mean", torch.tensor(mean).reshape(1, 1, -1, 1))
         self.register_buffer("deviation", torch.tensor(deviation).reshape(1, 1, -1, 1))
         sizes, filters = (5, 3, 3, 3), (1, 16, 32, 64, 128)
@@ -34,7 +35,7 @@ class Compact(nn.Module):
 
     def forward(self, windows: Any, mask: Any) -> Any:
         scaled = (windows.float() * _STEP - self.mean) / self.deviation
-        images = scaled.flatten(0, 1)[:, None].contiguous(memory_format=torch.channels_last)
+        images = scaled.flatten(0, 1)[:, None].contiguous(memory_format=self._layout)
         x = images - images.mean((2, 3), keepdim=True)
         for number, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             if number:
@@ -52,12 +53,13 @@ class Compact(nn.Module):
 class PyTorch:
     """Trains the network on batches in memory."""
 
-    def __init__(self, folder: Path, data: str) -> None:
+    def __init__(self, folder: Path, data: str, channels_last: bool = False) -> None:
         held = Batches(Path(data))
         self._windows, self._mask = torch.from_numpy(held.windows), torch.from_numpy(held.mask).float()
         self._labels = torch.from_numpy(held.labels).long()
         torch.manual_seed(0)
-        self._model = Compact(held.mean, held.deviation).to(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self._model = Compact(held.mean, held.deviation, layout).to(memory_format=layout)
         self._model.train()
         self._optimizer = torch.optim.Adam(self._model.parameters(), lr=0.001, eps=1e-7)
 

@@ -22,11 +22,15 @@ from benchmarks.peers.training.batches import STEPS
 TITLE = "Training"
 
 _PYTORCH = Peer(
-    name="PyTorch", place="training.pytorch:PyTorch", group="torch", package="torch", note="channels last, from memory"
+    name="PyTorch", place="training.pytorch:PyTorch", group="torch", package="torch", note="channels first, from memory"
+)
+_CHANNELS_LAST = dataclasses.replace(
+    _PYTORCH, name="PyTorch, channels last", note="from memory", options={"channels_last": True}
 )
 PEERS = (
     Peer(name="songbag", place="training.keras:Keras"),
     _PYTORCH,
+    _CHANNELS_LAST,
     Peer(name="from memory", place="training.keras:Keras", package="tensorflow", note="songbag's network, tf.data"),
     Peer(
         name="TimeDistributed",
@@ -88,13 +92,15 @@ def run(setting: Setting) -> tuple[list[Table], dict[str, str]]:
                 found.each(partial(act, number))
             return found.fill()
 
-    step = Table(title="A step of the default network", about=f"{STEPS} steps at once.", columns=(*_STEP, _PARAMETERS))
-    epoch = Table(title="An epoch of the default network", about=f"{n_songs:,} songs.", columns=_EPOCH)
+    step = Table(title="A step of the network compact", about=f"{STEPS} steps at once.", columns=(*_STEP, _PARAMETERS))
+    epoch = Table(title="An epoch of the network compact", about=f"{n_songs:,} songs.", columns=_EPOCH)
     reference = Table(
         title="A step of the reference network", about="Windows folded into the batch, and not.", columns=_STEP
     )
-    missing = compared(step, chosen("songbag", "PyTorch"), _step, data=str(data))
-    missing |= compared(epoch, chosen("songbag", "from memory", "PyTorch"), _epoch, data=str(data))
+    missing = compared(step, chosen("songbag", "PyTorch", "PyTorch, channels last"), _step, data=str(data))
+    missing |= compared(
+        epoch, chosen("songbag", "from memory", "PyTorch", "PyTorch, channels last"), _epoch, data=str(data)
+    )
     missing |= compared(reference, chosen("songbag", "TimeDistributed"), _step, data=str(data), encoder="reference")
     again = Table(title="The second training", about=f"{n_files} files of {_FILE_S} s, 5 epochs.", columns=_AGAIN)
     songs = _files(setting.folder / "songs", n_files)
