@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,7 +38,6 @@ from songbag_training.runs.run import Run
 from songbag_training.songs.pieces import Piece, stored_pieces
 from tests.support import objects
 from tests.support.labelled import SPEC
-from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
 from tests.support.stores import Windows, fail, fill
 
@@ -185,29 +181,6 @@ def test_an_interrupted_call_is_finished_by_the_same_call(
     assert again.store.snapshot == done.store.snapshot
     # It ends here, or it would write in the middle of another test, when Python collects it.
     written.close()
-
-
-@pytest.mark.skipif(not LONG, reason="make test-long: TensorFlow starts again and again")
-def test_after_kill_9_at_random_moments_the_same_command_finishes(
-    run: Run, tmp_path: Path, make_store: Any, songs_of_classes: Any
-) -> None:
-    source = make_store(tmp_path / "source", songs_of_classes({"a": 3000, "b": 3000}))
-    chance, killed, done = random.Random(18), 0, False
-    command = [sys.executable, "-m", "songbag", "embed", str(run.folder), source.address, "-o", str(tmp_path / "store")]
-    while not done:
-        process = subprocess.Popen(command)
-        try:
-            assert process.wait(chance.uniform(8.0, 25.0)) == 0
-            done = True
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            killed += 1
-    assert killed > 1
-    store = SongStore.open(tmp_path / "store")
-    assert verify(store, full=True) == []
-    ids = store.index(["song_id"], arrow=True)["song_id"].to_pylist()
-    assert sorted(ids) == sorted(source.index(["song_id"], arrow=True)["song_id"].to_pylist())
 
 
 def test_later_songs_are_added_and_changed_ones_computed_again(
