@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import litdata
 
-from benchmarks.peers.streaming.songs import BATCH, WORKERS, Batch, Songs, Streaming, collate
+from benchmarks.peers.streaming.loader import Loader
+from benchmarks.peers.streaming.songs import BATCH, WORKERS, Songs, collate
 
 
-class LitData(Streaming):
-    _loader: Any = None
-
+class LitData(Loader):
     def write(self) -> None:
         litdata.optimize(
             fn=partial(_sample, self.songs),
@@ -23,24 +21,11 @@ class LitData(Streaming):
             num_workers=1,
         )
 
-    def begin(self, epoch: int) -> Iterator[Batch]:
-        return iter(self._opened())
-
-    def state(self, batches: Iterator[Batch]) -> Any:
-        return self._opened().state_dict()
-
-    def resume(self, state: Any) -> Iterator[Batch]:
-        loader = self._opened()
-        loader.load_state_dict(state)
-        return iter(loader)
-
-    def _opened(self) -> Any:
-        if self._loader is None:
-            songs = litdata.StreamingDataset(str(self.folder / "litdata"), shuffle=True)
-            self._loader = litdata.StreamingDataLoader(
-                songs, batch_size=BATCH, num_workers=WORKERS, collate_fn=collate, persistent_workers=True
-            )
-        return self._loader
+    def _open(self) -> Any:
+        songs = litdata.StreamingDataset(str(self.folder / "litdata"), shuffle=True)
+        return litdata.StreamingDataLoader(
+            songs, batch_size=BATCH, num_workers=WORKERS, collate_fn=collate, persistent_workers=True
+        )
 
 
 def _sample(songs: Songs, number: int) -> dict[str, Any]:

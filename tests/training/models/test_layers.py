@@ -70,7 +70,7 @@ def test_few_coefficients_become_32_smooth_bands(rng: np.random.Generator) -> No
     assert found.shape == layer.compute_output_spec(keras.KerasTensor((1, 13, 1))).shape == (1, 32, 1)
     # Each of the 32 lies between two pairs of the 128.
     between = CubicSpline(np.arange(128), spectrum)(np.arange(1.5, 128, 4))
-    own = np.asarray(found)[0, :, 0] * np.sqrt((inverse_cosines(13) ** 2).sum(axis=1) / 128)
+    own = np.asarray(found)[0, :, 0] * np.sqrt((inverse_cosines(13) ** 2).sum(axis=1) * 32 / 128)
     np.testing.assert_allclose(own, between, atol=0.05)
 
 

@@ -226,7 +226,7 @@ def floor_accuracy(metrics: Mapping[str, Any]) -> float | None:
 
 
 def _not_begun(folder: Path) -> str:
-    """Return the state of what nobody has trained, or has recorded to; a point of a sweep waits for its turn."""
+    """Return the state of a run that no process has begun: a point of a sweep is waiting, any other is unfinished."""
     return "unfinished" if sweep_of(folder) is None else "waiting"
 
 

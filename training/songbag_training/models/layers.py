@@ -12,6 +12,7 @@ from keras import KerasTensor, ops
 
 from songbag_store.format.spec import INT16_STEP
 from songbag_training.compat import fused_batch_norm
+from songbag_training.songs.cosines import dct
 
 PACKAGE = "songbag"
 SPECTRAL_BANDS = 32
@@ -99,16 +100,8 @@ class SpectralScaling(FeatureScaling):
 
 
 def inverse_cosines(n_coefficients: int) -> npt.NDArray[np.float32]:
-    """Return the inverse of the orthonormal DCT-II at 32 places, or one a coefficient, float32, shape (bands, C).
-
-    It gives the spectrum but for the square root of the number of mel bands.
-    """
-    n_bands = max(SPECTRAL_BANDS, n_coefficients)
-    angles = np.pi * np.outer(np.arange(n_bands) + 0.5, np.arange(n_coefficients)) / n_bands
-    waves = np.sqrt(2.0) * np.cos(angles)
-    waves[:, 0] = 1.0
-    result: npt.NDArray[np.float32] = waves.astype(np.float32)
-    return result
+    """Return the inverse DCT at 32 places, or one a coefficient if there are more, float32, shape (bands, C)."""
+    return dct(n_coefficients, max(SPECTRAL_BANDS, n_coefficients)).T
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

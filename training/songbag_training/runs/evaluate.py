@@ -273,6 +273,20 @@ def _known(labels: Labels, column: str, classes: Sequence[str], progress: Progre
     return Split(tuple(ids), names, ("all",) * len(rows))
 
 
+def _metrics_of(task: Task, ids: list[str], true: Ints, shares: Floats, units: Ints) -> dict[str, Any]:
+    """Return the metrics of some songs, with intervals over units of songs that belong together."""
+    intervals, of_classes = song_intervals(task, true, shares, units), class_metrics(task, true, shares)
+    for name, ends in class_intervals(task, true, shares, units).items():
+        of_classes[name] |= ends
+    return {
+        "song": song_metrics(task, true, shares),
+        "intervals": intervals.ends,
+        "without_interval": intervals.reasons,
+        "classes": of_classes,
+        "mistakes": confident_mistakes(task, ids, true, shares),
+    }
+
+
 def _judge(
     run: Run,
     store: SongStore,
@@ -308,18 +322,9 @@ def _judge(
     _write_predictions(folder, task, songs, probabilities)
     metrics: dict[str, dict[str, Any]] = {}
     for subset, rows in rows_of.items():
-        own, shares = true[rows], taken(probabilities, rows, folder)
-        intervals, of_classes = song_intervals(task, own, shares, units[rows]), class_metrics(task, own, shares)
-        for name, ends in class_intervals(task, own, shares, units[rows]).items():
-            of_classes[name] |= ends
-        metrics[subset] = {
-            "song": song_metrics(task, own, shares),
-            **further[subset],
-            "intervals": intervals.ends,
-            "without_interval": intervals.reasons,
-            "classes": of_classes,
-            "mistakes": confident_mistakes(task, [songs.song_ids[row] for row in rows], own, shares),
-        }
+        ids = [songs.song_ids[row] for row in rows]
+        of_songs = _metrics_of(task, ids, true[rows], taken(probabilities, rows, folder), units[rows])
+        metrics[subset] = of_songs | further[subset]
     judged = next(subset for subset in ("test", "all", "validation") if subset in rows_of)
     rows, confusion = rows_of[judged], None
     ids = [songs.song_ids[row] for row in rows]

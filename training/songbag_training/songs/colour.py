@@ -12,19 +12,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from songbag_store import FeatureSpec
+from songbag_training.songs.cosines import dct
 
 N_CURVES = 4
 """Cosines of an equaliser curve."""
 
 LEAST_DB = 0.1
 """Added to deviations, so that the rounding of a band that hardly varies does not become as loud as sound."""
-
-
-def dct(n_coefficients: int, n_bands: int) -> npt.NDArray[np.float32]:
-    """Return the first rows of the orthonormal DCT, by which MFCC are made of mel bands, (n_coefficients, n_bands)."""
-    orders, places = np.arange(n_coefficients)[:, None], (np.arange(n_bands) + 0.5)[None] / n_bands
-    scale = np.where(orders == 0, np.sqrt(1 / n_bands), np.sqrt(2 / n_bands))
-    return (np.cos(np.pi * orders * places) * scale).astype(np.float32)
 
 
 def equalizer_curves(spec: FeatureSpec) -> npt.NDArray[np.float32]:
