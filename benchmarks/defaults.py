@@ -1,6 +1,6 @@
 """What the defaults reach on public collections, with several seeds: every fold tested by what learned from the others.
 
-    python -m benchmarks.defaults ESC-10 FSDD WORK [--seeds 0 1 2] [--members 1] [--only NAME]
+    python -m benchmarks.defaults ESC-10 FSDD WORK [--seeds 0 1 2] [--members N] [--only NAME]
 
 ESC-10 is the folder as it is distributed: a folder a class, the first character of a file's name its fold. FSDD is
 the manifest of the free spoken digit dataset (path, song_id, digit, speaker): every speaker is a fold. WORK takes
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("fsdd", type=Path)
     parser.add_argument("work", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--members", type=int, default=1)
+    parser.add_argument("--members", type=int)
     parser.add_argument("--only", choices=["esc10", "esc10-mfcc", "digits"])
     asked = parser.parse_args()
     asked.work.mkdir(parents=True, exist_ok=True)
@@ -45,14 +45,14 @@ def stores(esc10: Path, fsdd: Path, work: Path) -> Iterator[tuple[str, Path, tup
     yield "digits", work / "digits-store", DIGITS
 
 
-def told(store: Path, options: tuple[str, ...], folder: Path, seeds: list[int], members: int) -> str:
+def told(store: Path, options: tuple[str, ...], folder: Path, seeds: list[int], members: int | None) -> str:
     """Return accuracy and log loss as text: the mean over seeds, then each seed's mean over its folds."""
     found = []
     for seed in seeds:
-        output = folder.with_name(f"{folder.name}-{members}-{seed}")
+        output = folder.with_name(f"{folder.name}-{members or 'usual'}-{seed}")
         if not (output / "metrics.json").is_file():
             begun = ("--resume",) if (output / "cross-validation.json").is_file() else (*options, "--seed", seed)
-            several = ("--members", members) if members > 1 and "--resume" not in begun else ()
+            several = ("--members", members) if members and "--resume" not in begun else ()
             songbag("cross-validate", store, *begun, *several, "--no-floor", "-o", output)
         found.append(json.loads((output / "metrics.json").read_bytes())["pooled"])
     return "  ".join(

@@ -67,7 +67,8 @@ def curve_point(store: SongStore, chosen: argparse.Namespace, work: Path, n_labe
         encoder = encoded(store, PretrainConfig(seed=seed, epochs=chosen.pretraining), work / f"encoder-{seed}")
         splits = list(divided(store, chosen.data, seed, chosen.folds, n_labelled))
         for way in (RANDOM, WARM, FROZEN):
-            config = TrainConfig(seed=seed, epochs=chosen.epochs, freeze="encoder" if way == FROZEN else None)
+            freeze = "encoder" if way == FROZEN else None
+            config = TrainConfig(seed=seed, epochs=chosen.epochs, members=1, freeze=freeze)
             start = None if way == RANDOM else encoder
             name = f"{way.replace(' ', '-').replace(',', '')}-{n_labelled}-{seed}"
             runs = [trained(store, split, config, work / f"{name}-{n}", start) for n, split in enumerate(splits)]

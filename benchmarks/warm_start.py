@@ -48,7 +48,7 @@ def main() -> None:
 def compared(store: SongStore, classes: list[str], number: int, seed: int, epochs: int, work: Path) -> list[float]:
     """Train the three runs of a fold; return accuracies of the test songs, and the epochs that were needed."""
     first, second = (divided(store, some, number) for some in (classes[:5], classes[5:]))
-    name, config = f"{seed}-{number}-{epochs}", TrainConfig(seed=seed, epochs=epochs)
+    name, config = f"{seed}-{number}-{epochs}", TrainConfig(seed=seed, epochs=epochs, members=1)
     parent = trained(store, first, config, work / f"first-{name}")
     frozen = TrainConfig(seed=seed, epochs=epochs, freeze="encoder")
     runs = [

@@ -65,6 +65,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "songs",
         "config",
         "changes",
+        "usual",
         "work",
         "compat",
         "errors",

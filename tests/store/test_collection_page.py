@@ -113,6 +113,35 @@ def test_a_large_collection_has_a_page_of_bounded_size(
     assert a_song * page_songs.MOST_ON_MAP < 10_000_000
 
 
+def test_vectors_of_songs_make_the_map_and_are_asked_for_by_its_songs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_songs, "MOST_ON_MAP", 4)
+    store, asked = write_store(tmp_path / "store", songs_of_classes({"a": 20, "b": 20})), list[str]()
+
+    def vectors_of(ids: pa.Array) -> Any:
+        asked.extend(ids.to_pylist())
+        return np.array(
+            [[1.0, 0.0, 0.1 * n] if one.startswith("a/") else [0.0, 1.0, 0.0] for n, one in enumerate(ids.to_pylist())]
+        )
+
+    page = collection_page(store, vectors_of, by="run-1")
+    assert page.data["ids"] == asked
+    assert len(asked) == 4
+    assert "components of the song vectors of run-1" in text_of(page)
+    sides = {one[0]: x > 0 for one, x in zip(page.data["ids"], page.data["x"], strict=True)}
+    assert sides["a"] != sides["b"]
+
+
+def test_a_list_of_classes_colours_a_song_by_the_most_common_of_its_own(tmp_path: Path) -> None:
+    lists = [["rare", "common"], ["common"], None, [], ["rare"], ["common"]]
+    songs = [dict(one, tags=own) for one, own in zip(songs_of_classes({"a": 6}), lists, strict=True)]
+    page = of(tmp_path, songs, further=[pa.field("tags", pa.list_(pa.string()))])
+    (tags,) = (one for one in page.data["columns"] if one["name"] == "tags")
+    assert tags["groups"] == ["common", "rare"]
+    assert tags["of"] == [0, 0, -1, -1, 1, 0]
+
+
 def test_numbers_are_cut_into_groups_of_like_size(tmp_path: Path) -> None:
     songs = [dict(one, x=float(number)) for number, one in enumerate(songs_of_classes({"a": 14}))]
     page = of(tmp_path, songs, further=[pa.field("x", pa.float64())])

@@ -20,7 +20,7 @@ def main(store: str, run: str, options: str) -> None:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    fitting.find_strategy = lambda batch_size: strategy
+    fitting.find_strategy = lambda batch_size, n_members: strategy
     train(store, "label", run, config=TrainConfig.from_dict(json.loads(options)))
     print("devices", strategy.num_replicas_in_sync)
 

@@ -51,7 +51,7 @@ def tagged(tmp_path_factory: pytest.TempPathFactory, make_store: MakeStore) -> S
 
 @pytest.fixture(scope="session")
 def quick() -> TrainConfig:
-    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01, no_floor=True)
+    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01, no_floor=True, members=1)
 
 
 @pytest.fixture(scope="session")

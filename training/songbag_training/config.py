@@ -19,7 +19,7 @@ from songbag_store.format.declaration import (
     declared,
     share_below_one,
 )
-from songbag_training import changes
+from songbag_training import changes, usual
 from songbag_training.errors import ModelError
 
 EncoderName = Literal["compact", "dense", "reference", "spectral"]
@@ -146,7 +146,7 @@ AS_THEY_ARE = LabelConfig()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig(_Decides, changes.Open, LabelConfig):
+class TrainConfig(_Decides, usual.Open, LabelConfig):
     """Options of a training, besides the store, the label and the songs: docs/reference/options.md.
 
     Raises
@@ -156,11 +156,12 @@ class TrainConfig(_Decides, changes.Open, LabelConfig):
     """
 
     encoder: str = _encoder()
-    members: int = declared(
-        1,
+    members: int | None = declared(
+        None,
         "Networks that are trained in the same steps, each from its own random weights and with its own changes of the "
         "songs; their probabilities are averaged.",
         rule=between(1, 100),
+        absent=f"{usual.MEMBERS} where songs are few, else 1; as many as a run to start from",
         later=True,
     )
     pooling: PoolingName = declared("mean", "How the windows of a song are joined.")
@@ -262,9 +263,14 @@ class TrainConfig(_Decides, changes.Open, LabelConfig):
         self._check_costs()
 
     @property
+    def n_members(self) -> int:
+        """How many networks the model of a run has."""
+        return self.members or 1
+
+    @property
     def model_in_words(self) -> str:
         """What learns."""
-        members = f"{self.members} members, each " if self.members > 1 else ""
+        members = f"{self.n_members} members, each " if self.n_members > 1 else ""
         return f"{members}{self.encoder} with {self.pooling}"
 
     def encoder_for(self, spec: FeatureSpec) -> str:

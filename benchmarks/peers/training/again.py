@@ -36,7 +36,7 @@ class Songbag:
         """Train: split, epochs, evaluation on every window, the run's documents."""
         shutil.rmtree(self._folder / "run", ignore_errors=True)
         store = SongStore.open(self._folder / "store")
-        train(store, "label", self._folder / "run", config=TrainConfig(epochs=EPOCHS), progress=Silent())
+        train(store, "label", self._folder / "run", config=TrainConfig(epochs=EPOCHS, members=1), progress=Silent())
 
 
 class Recipe:

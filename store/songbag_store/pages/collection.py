@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from songbag_store.pages.distributions import bars, distributions, same_files
 from songbag_store.pages.page import Page, Section
 from songbag_store.pages.pieces import Block, Column, Facts, Figure, Figures, Place, Table, Words, plain
-from songbag_store.pages.songs import MOST_ON_MAP, pictures, shown_values, song_map
+from songbag_store.pages.songs import MOST_ON_MAP, SongMap, VectorsOf, pictures, shown_values, song_map
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.upkeep.sound import CLIPPED_FROM, LOST_FROM, LOW_HZ, SILENT_FROM
 from songbag_store.upkeep.summary import describe, failures, info
@@ -24,10 +24,18 @@ _MOST_HEARD = 500
 _SOUND = ("sample_peak", "clipped_share", "silent_share", "cancelled_share", "highest_hz")
 
 
-def collection_page(store: StoreLike) -> Page:
+def collection_page(store: StoreLike, vectors_of: VectorsOf | None = None, by: str = "") -> Page:
     """Return the page of a store at its snapshot.
 
     The lists and the map are bounded, and the page says so; memory holds some numbers for each song of the index.
+
+    Parameters
+    ----------
+    store : SongStore, Location, str or pathlib.Path
+    vectors_of : callable, optional
+        Returns vectors of songs, by which the map is made; by default the statistics of the index make it.
+    by : str
+        Whose vectors these are.
     """
     opened = SongStore.open(store)
     facts = info(opened)
@@ -40,7 +48,8 @@ def collection_page(store: StoreLike) -> Page:
                 sections.append(Section(key, title, [bars(key, "How many songs there are of each.", counts)]))
         own: dict[str, Any] = {}
         sections.append(Section("sizes", "Distributions", distributions(opened)))
-        sections += _mapped(opened, own)
+        shown = song_map(opened, vectors_of)
+        sections += _mapped(shown, f"the song vectors of {by}" if by else _STATISTICS, pictures(opened), own)
         sections.append(Section("sound", "Songs to listen to", _heard(opened)))
         sections.append(Section("copies", "Copies", [_copies(opened)]))
     else:
@@ -67,18 +76,18 @@ def _holds(facts: dict[str, Any]) -> list[Block]:
     return [*found, Facts(rows)]
 
 
-def _mapped(store: SongStore, own: dict[str, Any]) -> list[Section]:
+_STATISTICS = "mean and deviation of the features"
+
+
+def _mapped(shown: SongMap | None, of: str, seen: list[tuple[str, str]], own: dict[str, Any]) -> list[Section]:
     """Return the sections of the map and of the pictures, and put what their script needs into `own`."""
-    shown, seen = song_map(store), pictures(store)
     sections = []
     if shown is not None:
         of_all = ""
         if len(shown.song_ids) < shown.n_songs:
             of_all = f" {MOST_ON_MAP:,} of {counted(shown.n_songs, 'song')} are drawn, evenly spread over the index."
-        words = Words(
-            "The first two principal components of mean and deviation of the features, which hold "
-            f"{shown.share:.0%} of what songs differ in. A click on a dot shows the song.{of_all}"
-        )
+        share = f"{shown.share:.0%} of what songs differ in"
+        words = f"The first two principal components of {of}, which hold {share}. A click on a dot shows the song."
         own |= {
             "ids": shown.song_ids,
             "x": plain(shown.places[:, 0].tolist()),
@@ -90,7 +99,7 @@ def _mapped(store: SongStore, own: dict[str, Any]) -> list[Section]:
             "starts": shown.starts,
             "pictures": seen,
         }
-        sections.append(Section("songs", "Map of songs", [words, Place("map"), Place("song")]))
+        sections.append(Section("songs", "Map of songs", [Words(words + of_all), Place("map"), Place("song")]))
     if seen:
         sections.append(Section("windows", "Features of some songs", [Words(_PICTURED), Place("pictures")]))
         own["pictures"] = seen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,11 @@ import pyarrow.compute as pc
 from songbag_store.errors import StoreError
 from songbag_store.format.index import PLACE_COLUMNS, START, user_fields
 from songbag_store.likeness.points import SongPoints
+from songbag_store.likeness.statistics import Points
 from songbag_store.pages.pictures import song_picture
 from songbag_store.pages.sound import audio_address
 from songbag_store.store import SongStore
-from songbag_store.upkeep.classes import class_counts
+from songbag_store.upkeep.classes import class_counts, class_of
 
 MOST_ON_MAP = 3_000
 """Songs of the map; of a larger collection they are spread evenly over the index."""
@@ -29,9 +30,12 @@ _LONGEST_PICTURED = 500
 _MOST_COLUMNS = 16
 _GROUPS = 7
 _LONGEST = 200
+_SUBSPACE, _ITERATIONS = 12, 30
 _OWN = ("source_format", "source_sample_rate_hz", "channels", "duration_s", "sample_peak", "silent_share", "highest_hz")
 
 Floats = npt.NDArray[np.float64]
+VectorsOf = Callable[[pa.Array], Points]
+"""Returns vectors of songs, given by their ids: (n, E)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,7 +46,7 @@ class SongMap:
     ----------
     song_ids : list of str
     places : float64, shape (n, 2)
-        The first two principal components of what the index says of the features.
+        The first two principal components of what the index says of the features, or of vectors.
     share : float
         What they hold of the variance, from 0 to 1.
     n_songs : int
@@ -69,18 +73,23 @@ class SongMap:
     starts: list[float]
 
 
-def song_map(store: SongStore) -> SongMap | None:
-    """Return the map of a collection; None if fewer than three songs have statistics.
+def song_map(store: SongStore, vectors_of: VectorsOf | None = None) -> SongMap | None:
+    """Return the map of a collection, by the statistics of the index or by vectors of songs.
 
-    Memory holds the statistics of all songs, as `songbag similar` does, and all columns of the songs of the map.
+    None if fewer than three songs have such numbers. Memory holds the statistics of all songs, as `songbag similar`
+    does, and all columns of the songs of the map. Vectors are asked for of these alone.
     """
-    points = SongPoints.read(store.inside.state.content, store.spec)
-    n_songs = len(points.song_ids)
+    if vectors_of is None:
+        points = SongPoints.read(store.inside.state.content, store.spec)
+        n_songs, chosen = len(points.song_ids), _spread(len(points.song_ids))
+        ids, values = points.song_ids.take(pa.array(chosen)), points.points[chosen]
+    else:
+        all_ids = store.inside.places["song_id"].combine_chunks()
+        n_songs, ids = len(all_ids), all_ids.take(pa.array(_spread(len(all_ids))))
+        values = SongPoints.of_vectors(ids, vectors_of(ids)).points if len(ids) else np.zeros((0, 2), np.float32)
     if n_songs < 3:
         return None
-    chosen = np.unique(np.linspace(0, n_songs - 1, min(n_songs, MOST_ON_MAP)).round().astype(np.int64))
-    places, share = _components(points.points[chosen].astype(np.float64))
-    ids = points.song_ids.take(pa.array(chosen))
+    places, share = _components(values.astype(np.float64))
     schema = store.inside.state.content.schema
     own = [field.name for field in user_fields(schema)]
     names = [*own, *(name for name in _OWN if name in schema.names)]
@@ -101,6 +110,11 @@ def song_map(store: SongStore) -> SongMap | None:
     )
 
 
+def _spread(n_songs: int) -> npt.NDArray[np.int64]:
+    """Return the rows of songs that are on the map."""
+    return np.unique(np.linspace(0, n_songs - 1, min(n_songs, MOST_ON_MAP)).round().astype(np.int64))
+
+
 def _rows_of(store: SongStore, ids: pa.Array, names: list[str]) -> pa.Table:
     """Return columns of some songs in their order, reading the index a group of rows at a time."""
     found = [
@@ -113,19 +127,27 @@ def _rows_of(store: SongStore, ids: pa.Array, names: list[str]) -> pa.Table:
 def _components(points: Floats) -> tuple[Floats, float]:
     """Return the first two principal components of points, and their share of the variance."""
     centred = points - points.mean(axis=0)
-    values, vectors = np.linalg.eigh(centred.T @ centred)
-    axes = vectors[:, ::-1][:, :2]
-    places = centred @ axes
+    axes = np.random.default_rng(0).normal(size=(centred.shape[1], min(_SUBSPACE, *centred.shape)))
+    # Vectors may have thousands of numbers, of which two directions are wanted: subspace iteration finds these alone.
+    for _ in range(_ITERATIONS):
+        axes, _ = np.linalg.qr(centred.T @ (centred @ axes))
+    left, values, _ = np.linalg.svd(centred @ axes, full_matrices=False)
+    places = (left * values)[:, :2]
     if places.shape[1] < 2:
         places = np.concatenate([places, np.zeros((len(places), 1))], axis=1)
-    total = float(values.sum())
-    return places, float(values[::-1][:2].sum() / total) if total > 0 else 0.0
+    total = float((centred**2).sum())
+    return places, float((values[:2] ** 2).sum() / total) if total > 0 else 0.0
 
 
 def _groups(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
     """Return a column as at most 7 groups of songs; None if it does not divide them."""
     is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    classes = {} if pa.types.is_nested(column.type) else class_counts(column)
+    classes = class_counts(column)
+    if len(classes) > 1 and pa.types.is_nested(column.type):
+        # A song of several classes has the colour of the most common of them.
+        names = [one for one, _ in Counter(classes).most_common(_GROUPS)]
+        own = [{str(class_of(value)) for value in one or ()} for one in column.to_pylist()]
+        return {"name": name, "groups": names, "of": [_first(names, classes_of) for classes_of in own]}
     if 1 < len(classes) <= (_GROUPS if is_number else len(classes)):
         texts = _texts(column)
         names = [one for one, _ in Counter(sorted(filter(None, texts))).most_common(_GROUPS)]
@@ -140,6 +162,10 @@ def _groups(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
         names = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(ends)]
         return {"name": name, "groups": names, "of": np.where(np.isfinite(values), groups, -1).tolist()}
     return None
+
+
+def _first(names: Sequence[str], own: Collection[str]) -> int:
+    return next((number for number, name in enumerate(names) if name in own), -1)
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:

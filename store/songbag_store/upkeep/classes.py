@@ -46,7 +46,7 @@ def class_counts(column: pa.ChunkedArray) -> dict[str, int]:
         numbers %= len(codes.dictionary)
     held = np.bincount(numbers, minlength=len(codes.dictionary)).tolist()
     found: dict[Any, int] = {}
-    for value, n in zip(map(_class_of, codes.dictionary.to_pylist()), held, strict=True):
+    for value, n in zip(map(class_of, codes.dictionary.to_pylist()), held, strict=True):
         if n and value is not None:
             found[value] = found.get(value, 0) + n
     if not all(map(_is_class, found)) or len(found) > _MOST_CLASSES:
@@ -61,7 +61,7 @@ def _holds_classes(kind: pa.DataType) -> bool:
     return bool(is_text or is_number or pa.types.is_boolean(kind))
 
 
-def _class_of(value: Any) -> Any:
+def class_of(value: Any) -> Any:
     """Return the class that a value names: a whole number as int; None for blank text and for NaN."""
     if isinstance(value, str):
         return value if value.strip() else None

@@ -41,7 +41,7 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(scope="module")
 def quick() -> TrainConfig:
     encoder = "compact" if LONG else "tests.support.nets:with_state"
-    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01, encoder=encoder)
+    return TrainConfig(epochs=8, bag_size=4, batch_size=8, learning_rate=0.01, encoder=encoder, members=1)
 
 
 @pytest.fixture(scope="module")

@@ -126,6 +126,6 @@ def test_too_little_memory_for_a_step_ends_the_training_and_says_what_to_lower(
     (tmp_path / "greedy_net.py").write_text(GREEDY)
     monkeypatch.syspath_prepend(tmp_path)
     config = dataclasses.replace(CONFIG, encoder="greedy_net:greedy")
-    with pytest.raises(RunError, match=r"too little memory for this batch\.\n.*`batch_size` or `bag_size`"):
+    with pytest.raises(RunError, match=r"too little memory for this batch\.\n.*`batch_size`, `bag_size` or `members`"):
         train(store, "label", tmp_path / "run", config=config, progress=Silent())
     assert not (tmp_path / "run" / "weights.safetensors").exists()

@@ -24,7 +24,7 @@ from tests.support.labelled import TAGS as CLASSES
 @pytest.fixture(scope="module")
 def run(tagged: SongStore, tmp_path_factory: pytest.TempPathFactory) -> Run:
     config = TrainConfig(
-        epochs=25, bag_size=6, batch_size=8, learning_rate=0.003, pooling="linear-softmax", no_floor=True
+        epochs=25, bag_size=6, batch_size=8, learning_rate=0.003, pooling="linear-softmax", no_floor=True, members=1
     )
     # What is heard is in coefficients of its own: no spectrum, and colour is all there is to learn.
     config = dataclasses.replace(config, encoder="compact", equalizer_db=0.0, band_shift=0.0, band_mix=0.0)

@@ -61,7 +61,7 @@ def test_batches_that_no_machine_holds_are_refused_before_there_is_a_folder(stor
 def test_the_run_says_what_it_was_made_from(run: Run, store: SongStore, quick: TrainConfig) -> None:
     facts = run.facts
     assert (facts.store_uuid, facts.snapshot, facts.snapshot_sha256) == (store.uuid, 1, store.inside.state.sha256)
-    named = dataclasses.replace(quick, encoder="spectral").settled(store.spec)
+    named = dataclasses.replace(quick, encoder="spectral").settled(store.spec, 20)
     assert (facts.classes, facts.label, facts.config) == (["folk", "jazz", "rock"], "label", named)
     assert facts.spec == store.spec
     assert set(facts.versions) == {"songbag", "keras", "tensorflow", "numpy", "python"}

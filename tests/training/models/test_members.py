@@ -77,7 +77,7 @@ def test_in_training_each_copy_of_a_song_has_the_logits_of_its_member(spec: Feat
         network.get_layer("window_network")(features["windows"].reshape(-1, *spec.window_shape), training=False),
     )
     shape = (2 * M, 2, -1)
-    own, _ = pooling.of_members(*(keras.ops.reshape(one, shape) for one in (embeddings, logits)), features["mask"])
+    own, _ = pooling.by_member(*(keras.ops.reshape(one, shape) for one in (embeddings, logits)), features["mask"])
     for member in range(M):
         np.testing.assert_allclose(together[:, member], np.asarray(own[member])[member::M], atol=1e-5)
 
@@ -141,7 +141,7 @@ def test_members_begin_with_the_encoder_of_a_run_without_them(
 ) -> None:
     of_two, _ = trained
     with pytest.raises(UsageError, match="members: is 1, but the run to start from has 2 members"):
-        train(store, "label", tmp_path / "one", TrainConfig(encoder=ENCODER), from_run=of_two)
+        train(store, "label", tmp_path / "one", TrainConfig(encoder=ENCODER, members=1), from_run=of_two)
     config = TrainConfig(members=3, freeze="encoder")
     made = compiled_model(prepare(store, "label", None, None, config=config, from_run=run))
     before, after = ({weight.path: weight.numpy() for weight in one.weights} for one in (run.load_model(), made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import webbrowser
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import pytest
 
 import songbag
 from songbag_store import SongStore
-from songbag_store.errors import UsageError
+from songbag_store.errors import SpecMismatch, UsageError
 from songbag_store.pages.page import Page, Section, as_json, write_page
 from songbag_store.pages.pieces import Axis, Chart, Column, Facts, Layer, Matrix, Table, Words
 from songbag_training.runs.run import Run
@@ -199,6 +200,20 @@ def test_a_page_is_opened_in_the_browser_of_the_user_only_if_asked(tmp_path: Pat
     assert browser.seen == []
     songbag.report(OLD / "run", path, open=True)
     assert browser.seen == [path.as_uri()]
+
+
+def test_the_map_of_a_store_may_be_by_the_vectors_of_a_run(store: SongStore, run: Run, tmp_path: Path) -> None:
+    by_index, by_run = (tmp_path / "index.html", tmp_path / "run.html")
+    songbag.report(store, by_index)
+    songbag.report(store, by_run, run=run)
+    assert f"components of the song vectors of {run.folder.name}" in by_run.read_text()
+    places = [re.findall(r'"x": ?\[(.*?)\]', path.read_text()) for path in (by_index, by_run)]
+    assert all(places)
+    assert places[0] != places[1]
+    with pytest.raises(UsageError, match="map of a store"):
+        songbag.report(run, by_run, run=run)
+    with pytest.raises(SpecMismatch):
+        songbag.report(store, by_run, run=OLD / "run")
 
 
 def test_a_page_is_at_most_4_mb_and_so_many_bytes_a_song_that_10_000_songs_are_below_20_mb(tmp_path: Path) -> None:

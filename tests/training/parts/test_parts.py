@@ -49,7 +49,7 @@ def test_a_callback_that_fails_leaves_the_checkpoint_before_and_the_training_goe
     assert f"callbacks=['{HERE}Greedy']" in python
     monkeypatch.setattr(parts.Greedy, "fails_in", -1)
     run = songbag.resume(tmp_path / "run", store, progress=Silent(), **parts.OWN)
-    assert (run.facts.config, parts.SEEN[-1]) == (CONFIG.settled(store.spec), ("end", None))
+    assert (run.facts.config, parts.SEEN[-1]) == (CONFIG.settled(store.spec, 42), ("end", None))
 
 
 def test_what_a_checkpoint_could_not_hold_is_refused() -> None:

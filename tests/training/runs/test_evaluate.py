@@ -52,7 +52,7 @@ def test_predictions_carry_song_label_part_and_probabilities(run: Run, store: So
 
 def test_windows_carry_time_weight_and_probabilities_that_join_to_the_song(run: Run, store: SongStore) -> None:
     windows = pd.read_parquet(run.folder / "windows.parquet")
-    names = ["song_id", "window", "start_s", "end_s", "weight", "p_folk", "p_jazz", "p_rock"]
+    names = ["song_id", "window", "start_s", "end_s", "weight", "p_folk", "p_jazz", "p_rock", "turns_to"]
     assert windows.columns.tolist() == names
     assert len(windows) == sum(store.songs(arrow=True)["n_windows"].to_pylist())
     np.testing.assert_allclose(windows.groupby("song_id")["weight"].sum(), 1, atol=1e-6)

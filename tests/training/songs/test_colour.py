@@ -10,7 +10,6 @@ import tensorflow as tf
 
 from songbag_store import FeatureSpec
 from songbag_training import TrainConfig
-from songbag_training.changes import FOR, USUAL
 from songbag_training.config import AUGMENTATIONS
 from songbag_training.fit.material import prepare
 from songbag_training.runs.plan import Plan
@@ -22,6 +21,7 @@ from songbag_training.songs.colour import (
     mix_bands,
     shift_bands,
 )
+from songbag_training.usual import FOR, NONE, USUAL
 from tests.support import labelled
 
 B, K, C, T = 6, 4, 20, 16
@@ -141,19 +141,36 @@ def test_what_changes_nothing_is_said(tmp_path: Path) -> None:
 def test_an_open_option_is_settled_when_a_training_begins_and_off_in_one_that_was_begun(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    off = TrainConfig(**dict.fromkeys(USUAL, 0.0))
+    off = TrainConfig(**NONE)
     begun = TrainConfig()
-    assert off.settled(LOGMEL) == begun
+    assert off.settled(LOGMEL, 9) == begun
     monkeypatch.setitem(USUAL, "band_mix", 0.5)
-    assert TrainConfig().settled(LOGMEL).to_dict()["band_mix"] == 0.5
-    assert dataclasses.replace(off, band_mix=0.2).settled(LOGMEL).band_mix == 0.2
+    assert TrainConfig().settled(LOGMEL, 9).to_dict()["band_mix"] == 0.5
+    assert dataclasses.replace(off, band_mix=0.2).settled(LOGMEL, 9).band_mix == 0.2
     embeddings = own(9)
-    assert TrainConfig().settled(embeddings).band_mix is None
+    assert TrainConfig().settled(embeddings, 9).band_mix is None
     # What was open when a plan was made, before this was usual, stays off.
-    assert begun.as_begun.settled(LOGMEL) == begun
-    assert TrainConfig().going_on(begun).settled(LOGMEL) == begun
-    assert TrainConfig().going_on(None).settled(LOGMEL).band_mix == 0.5
+    assert begun.as_begun.settled(LOGMEL, 9) == begun
+    assert TrainConfig().going_on(begun).settled(LOGMEL, 9) == begun
+    assert TrainConfig().going_on(None).settled(LOGMEL, 9).band_mix == 0.5
     plan = Plan(
         store_uuid="", snapshot=1, label="", where=None, split_sha256="", folds=["1", "2"], config=begun, parent=None
     )
-    assert plan.network.as_begun.band_mix == 0.0
+    assert (plan.network.as_begun.band_mix, plan.network.as_begun.members) == (0.0, 1)
+
+
+def test_few_songs_have_several_members() -> None:
+    def taken(spec: FeatureSpec, n_songs: int, encoder: str = "compact", **options: Any) -> int:
+        config = TrainConfig(encoder=encoder, **options).settled(spec, n_songs)
+        assert TrainConfig.from_dict(config.to_dict()) == config
+        return config.n_members
+
+    short, long = (FeatureSpec(kind="logmel", window_s=seconds) for seconds in (2.0, 2.1))
+    assert taken(short, 1_000) == taken(long, 200) == taken(FeatureSpec(), 1, "spectral") == 3
+    assert taken(short, 1_001) == taken(long, 201) == 1
+    assert taken(short, 9, members=1) == 1
+    assert taken(long, 10**6, members=5) == 5
+    for encoder in ("reference", "dense", "tests.support.nets:flat"):
+        assert taken(short, 9, encoder) == 1
+    assert taken(own(10, 300), 9) == 1
+    assert TrainConfig(encoder="compact").settled(short, 9, members=1).n_members == 1

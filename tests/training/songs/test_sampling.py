@@ -69,5 +69,5 @@ def test_a_training_draws_as_many_songs_as_asked_for(store: SongStore, tmp_path:
     )
     counting = Counting()
     run = train(store, "label", tmp_path / "run", config, checkpoint_s=0, progress=counting)
-    assert run.facts.config == config.settled(store.spec)
+    assert run.facts.config == config.settled(store.spec, 42)
     assert len(counting.reached_at) == 11

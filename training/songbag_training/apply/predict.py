@@ -113,8 +113,8 @@ def predict(
     output : str or pathlib.Path, optional
         File for the table, CSV or Parquet by its suffix. Written whole or not at all.
     windows : str or pathlib.Path, optional
-        With `output`: a file with a row for each window: song_id, window, start_s, end_s, weight and p_<class>...;
-        the weights of a song sum to 1.
+        With `output`: a file with a row for each window: song_id, window, start_s, end_s, weight, p_<class>...
+        and turns_to; the weights of a song sum to 1.
     encoder : str, optional
         The name of the run's encoder, to allow it, if it is a function outside songbag: see `Run.allow_encoder`.
     features : str, optional

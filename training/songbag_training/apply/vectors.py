@@ -69,9 +69,11 @@ def write_vectors(scorer: SongScorer, source: SongStore, store: SongStore, path:
 
 
 def song_vectors(
-    run: RunLike, store: SongStore, encoder: str | None, progress: Progress
+    run: RunLike, store: SongStore, encoder: str | None, progress: Progress, *, ids: pa.Array | None = None
 ) -> tuple[pa.Array, FloatArray]:
     """Return the songs of a store that have features, and their vectors by a run, shape (n, E).
+
+    With `ids` it is these songs, in another order.
 
     Raises
     ------
@@ -81,7 +83,9 @@ def song_vectors(
     opened = Run.open(run).allow_encoder(encoder)
     refuse_other_spec(opened.facts, store)
     scorer = SongScorer(*vector_model(opened))
-    rows = store.inside.places.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
+    rows = store.inside.places
+    rows = rows if ids is None else rows.filter(pc.is_in(rows["song_id"], value_set=ids))
+    rows = rows.sort_by([("fragment", "ascending"), ("row_start", "ascending")])
     vectors = np.empty((rows.num_rows, scorer.width), np.float32)
     for start, _, block in _in_blocks(scorer, store, rows, progress):
         vectors[start : start + len(block)] = block

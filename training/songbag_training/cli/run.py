@@ -168,12 +168,19 @@ def report(
     embed_audio: Annotated[
         int, typer.Option(min=0, metavar="N", help="Of a run: put the audio of the first N songs into the page.")
     ] = 0,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Of a store: make its map by the song vectors of this run."),
+    ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(metavar="MODULE:FUNCTION", help="Allow the run's encoder, if it is one of your own.")
+    ] = None,
     open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Write the page of a store, a run or a cross-validation, or of several runs: one HTML file, without a network."""
     from songbag_training.apply.report import report as run_report
 
-    path = run_report([at(one) for one in place], output, embed_audio=embed_audio, open=open)
+    path = run_report([at(one) for one in place], output, embed_audio=embed_audio, run=run, encoder=encoder, open=open)
     say(f"page: {path}")
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from songbag_store import FeatureSpec, SongStore
+from songbag_training.models.turning import Turning
 from songbag_training.songs.pieces import Piece
 from songbag_training.songs.task import Task
 from songbag_training.types import Floats
+
+TURNS_TO = "turns_to"
+"""Column of windows: the classes of the song's answer without the window, where that is another; else null."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,6 +33,9 @@ class SongScore:
         How much each window counted in the pooling; they sum to 1. N is 0 for a baseline, which looks at whole songs.
     of_learners : dict of str to float64 array, shape (n_classes,)
         The probabilities of each learner of a baseline, or of each of several members of a network.
+    turning : callable
+        Returns the windows without which the answer is another, each with the classes of that answer; none where the
+        pooling does not tell: see `songbag_training.models.turning`.
     """
 
     song_id: str
@@ -35,6 +43,7 @@ class SongScore:
     window_probabilities: Floats
     weights: Floats
     of_learners: Mapping[str, Floats] = dataclasses.field(default_factory=dict)
+    turning: Callable[[], Turning] = dict
 
 
 class Scorer(Protocol):
@@ -62,9 +71,10 @@ def probability_columns(classes: Sequence[str], probabilities: Floats) -> dict[s
 
 
 def windows_schema(classes: Sequence[str]) -> pa.Schema:
-    """Return the schema of a table of windows: song_id, window, start_s, end_s, weight, p_<class>..."""
+    """Return the schema of a table of windows: song_id, window, start_s, end_s, weight, p_<class>..., `TURNS_TO`."""
     numbers = ("start_s", "end_s", "weight", *probability_names(classes))
-    return pa.schema([("song_id", pa.string()), ("window", pa.int32()), *((name, pa.float64()) for name in numbers)])
+    fields = [("song_id", pa.string()), ("window", pa.int32()), *((name, pa.float64()) for name in numbers)]
+    return pa.schema([*fields, (TURNS_TO, pa.list_(pa.string()))])
 
 
 def windows_table(score: SongScore, spec: FeatureSpec, classes: Sequence[str]) -> pa.Table:
@@ -72,7 +82,14 @@ def windows_table(score: SongScore, spec: FeatureSpec, classes: Sequence[str]) -
     n_windows = len(score.weights)
     starts, ends = window_times(n_windows, spec)
     own = [pa.repeat(score.song_id, n_windows), np.arange(n_windows, dtype=np.int32), starts, ends, score.weights]
-    return pa.table([*own, *score.window_probabilities.T], schema=windows_schema(classes))
+    others = pa.array(map(score.turning().get, range(n_windows)), pa.list_(pa.string()), size=n_windows)
+    return pa.table([*own, *score.window_probabilities.T, others], schema=windows_schema(classes))
+
+
+def turning_of(windows: npt.NDArray[np.int32], column: pa.ChunkedArray | pa.Array) -> Turning:
+    """Return what the column `TURNS_TO` says of windows, given by their numbers."""
+    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False) if len(column) else [])
+    return {int(windows[row]): tuple(column[int(row)].as_py()) for row in rows}
 
 
 def window_times(n_windows: int, spec: FeatureSpec) -> tuple[Floats, Floats]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -15,9 +15,11 @@ import tensorflow as tf
 from songbag_store import SongStore
 from songbag_training.evaluation.predictions import SongScore
 from songbag_training.models.members import MembersPooling
+from songbag_training.models.poolings import kind_of
+from songbag_training.models.turning import TOLD, Outputs, Turning, turning
 from songbag_training.songs.pieces import Piece, stored_pieces
 from songbag_training.songs.task import Task
-from songbag_training.types import Bools, FloatArray, Floats
+from songbag_training.types import Bools, FloatArray, Floats, Ints
 
 _CHUNK_WINDOWS = 512
 _CHUNK_VALUES = 1_500_000
@@ -41,7 +43,7 @@ class WindowOutputs:
 class SongScorer:
     """Scores songs with a model: windows in chunks of one size, then each song as a whole.
 
-    Until a song is pooled, only an embedding and the logits of each window are kept: some 600 bytes, or 20 MB for a
+    Until a song is pooled, only an embedding and the logits of each window are kept: 4 bytes a number, or 200 MB for a
     recording of a day.
 
     Parameters
@@ -76,10 +78,12 @@ class SongScorer:
             input_signature=signature,
             autograph=False,
         )
-        self._of_members: Callable[..., Any] | None = None
+        self._kind = pooling.kind if isinstance(pooling, MembersPooling) else kind_of(pooling)
+        self._temperature = pooling.temperature
+        self._by_member: Callable[..., Any] | None = None
         if isinstance(pooling, MembersPooling):
-            self._of_members = tf.function(
-                lambda embeddings, logits: pooling.of_members(embeddings, logits, tf.ones(tf.shape(logits)[:2]))[0],
+            self._by_member = tf.function(
+                lambda embeddings, logits: pooling.by_member(embeddings, logits, tf.ones(tf.shape(logits)[:2])),
                 input_signature=signature,
                 autograph=False,
             )
@@ -180,21 +184,32 @@ class SongScorer:
             yield chunk
 
     def _pool(self, song_id: str, embeddings: Any, logits: Any) -> SongScore:
-        song_logits, weights = self._pooling(embeddings[None], logits[None])
+        song_logits, pooled = self._pooling(embeddings[None], logits[None])
+        weights = pooled.numpy()[0].astype(np.float64)
+        of_members, by_member = [], [weights]
+        if self._by_member is not None:
+            of_members, by_member = self._by_member(embeddings[None], logits[None])
+            by_member = [own.numpy()[0].astype(np.float64) for own in by_member]
+        parts = np.split(np.asarray(logits), len(by_member), axis=1)
+        members = [Outputs(*own) for own in zip(by_member, parts, strict=True)]
         return SongScore(
             song_id,
             self.task.probabilities(song_logits.numpy())[0],
             self.task.probabilities(np.asarray(self._of_windows(logits))),
-            weights.numpy()[0].astype(np.float64),
-            {name: self.task.probabilities(own)[0] for name, own in self._members(embeddings, logits).items()},
+            weights,
+            {f"member {n}": self.task.probabilities(own.numpy())[0] for n, own in enumerate(of_members, 1)},
+            functools.partial(self._turning, members, WindowOutputs(embeddings, logits)),
         )
 
-    def _members(self, embeddings: Any, logits: Any) -> dict[str, Any]:
-        """Return the logits of a song by each member, shape (1, L), if there are several."""
-        if self._of_members is None:
+    def _turning(self, members: Sequence[Outputs], outputs: WindowOutputs) -> Turning:
+        """Return the windows without which the answer is another, if the pooling tells."""
+        if self._kind not in TOLD:
             return {}
-        found = self._of_members(embeddings[None], logits[None])
-        return {f"member {number}": own.numpy() for number, own in enumerate(found, 1)}
+
+        def without(windows: Ints) -> Floats:
+            return self.without(outputs, windows[:, None] == np.arange(len(outputs.logits)))
+
+        return turning(self.task, self._kind, members, float(self._temperature.numpy()[0]), without)
 
 
 def _behind_encoder(network: keras.Model) -> keras.Model:

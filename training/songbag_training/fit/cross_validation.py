@@ -125,8 +125,7 @@ def cross_validate(
         parent = None if from_run is None else Parent.open(from_run)
         if isinstance(config, TrainConfig):
             encoder = encoder_of(parent, config, opened, resumed=False)
-            config = config.going_on(begun and begun.config).settled(opened.spec)
-            config = dataclasses.replace(config, encoder=encoder)
+            config = dataclasses.replace(config.going_on(begun and begun.config), encoder=encoder)
         folds = DEFAULT_FOLDS if folds is None and fold_column is None and split is None else folds
         choice = choose_split(
             opened,
@@ -144,6 +143,8 @@ def cross_validate(
         )
         labels, made = choice.labels, choice.split
         config = dataclasses.replace(config, **made.reading.to_dict())
+        if isinstance(config, TrainConfig):
+            config = config.settled(opened.spec, len(made.song_ids), members=parent.n_members if parent else None)
         check_thresholds(config, labels.task)
         trainings = [fold_split(made, name, labels, label, config) for name in made.names]
         plan = Plan(

@@ -11,10 +11,11 @@ import tensorflow as tf
 from songbag_training.errors import ModelError
 
 
-def find_strategy(batch_size: int) -> tf.distribute.Strategy:
+def find_strategy(batch_size: int, n_members: int = 1) -> tf.distribute.Strategy:
     """Return how a batch is spread over GPUs: over all that TensorFlow sees if there are several, else not at all.
 
-    Each GPU holds the whole model and takes its share of every batch. ``CUDA_VISIBLE_DEVICES`` hides GPUs.
+    Each GPU holds the whole model and takes its share of every batch. ``CUDA_VISIBLE_DEVICES`` hides GPUs. Several
+    members are trained on one GPU: the copies of a song would not stay together.
 
     Raises
     ------
@@ -22,7 +23,7 @@ def find_strategy(batch_size: int) -> tf.distribute.Strategy:
         If there are fewer songs in a batch than GPUs.
     """
     n_gpus = len(tf.config.list_logical_devices("GPU"))
-    if n_gpus < 2:
+    if n_gpus < 2 or n_members > 1:
         return tf.distribute.get_strategy()
     if batch_size < n_gpus:
         remedy = "Raise it, or show TensorFlow fewer of them with CUDA_VISIBLE_DEVICES."

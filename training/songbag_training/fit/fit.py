@@ -47,13 +47,13 @@ def compiled_model(material: Material) -> keras.Model:
     songs, _ = material.subset("train")
     config, task = material.config, material.labels.task
     n_steps = -(-material.n_epoch_songs // config.batch_size)
-    strategy = tf.distribute.get_strategy() if material.team else find_strategy(config.batch_size)
+    strategy = tf.distribute.get_strategy() if material.team else find_strategy(config.batch_size, config.n_members)
     with strategy.scope(), precision(config.mixed_precision):
         model = song_model(
             material.store.spec,
             task,
             encoder=config.encoder,
-            n_members=config.members,
+            n_members=config.n_members,
             pooling=config.pooling,
             bag_size=_bag_size(songs, config),
             scaling=material.scaling,
@@ -232,5 +232,5 @@ def _raise_cause(error: Exception, bags: BagDataset, folder: Path) -> None:
     if bags.failure is not None:
         raise bags.failure from error
     if isinstance(error, tf.errors.ResourceExhaustedError):
-        remedy = "Lower `batch_size` or `bag_size`."
+        remedy = "Lower `batch_size`, `bag_size` or `members`."
         raise RunError("the device has too little memory for this batch", place=str(folder), remedy=remedy) from error

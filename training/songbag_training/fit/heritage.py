@@ -38,7 +38,7 @@ def take_over(model: keras.Model, parent: Parent) -> None:
     scaling, encoder = network.get_layer("scaling"), network.get_layer(EMBEDDING_NAME)
     config = parent.facts.network(parent.folder)
     n_members = number_of_members(model)
-    if n_members == config.members:
+    if n_members == config.n_members:
         members = [{weight.path: weight for weight in encoder.weights}]
     else:
         members = [_as_single(encoder, number, config.encoder) for number in range(1, n_members + 1)]

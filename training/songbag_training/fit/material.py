@@ -15,7 +15,6 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.changes import FOR, USUAL, are_possible
 from songbag_training.config import BaselineConfig, RunConfig, TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.lineage.parent import Parent, encoder_of
@@ -26,6 +25,7 @@ from songbag_training.songs.task import Task
 from songbag_training.splits.deal import Choice, choose_split
 from songbag_training.splits.split import Split, SplitLike, Subset
 from songbag_training.types import FloatArray, Targets
+from songbag_training.usual import FOR, USUAL, are_possible
 
 if TYPE_CHECKING:
     from songbag_training.fit.team import Team
@@ -116,9 +116,11 @@ def prepare(
     store = SongStore.open(store)
     parent = None if from_run is None else Parent.open(from_run)
     encoder = encoder_of(parent, config, store, resumed=resumed)
-    config = dataclasses.replace(config if resumed else config.settled(store.spec), encoder=encoder)
+    config = dataclasses.replace(config, encoder=encoder)
     choice, config = choose_songs(store, label, where, split, group, config, progress)
     labels, chosen = choice.labels, choice.split
+    if not resumed:
+        config = config.settled(store.spec, len(chosen.song_ids), members=parent.n_members if parent else None)
     _check_monitor(config, labels, chosen)
     ids = labels.songs["song_id"].take(chosen.rows_of("train"))
     scaling = scaling_statistics(store, ids) if parent is None else None

@@ -82,6 +82,11 @@ class Parent:
         return found
 
     @property
+    def n_members(self) -> int:
+        """How many networks its model has."""
+        return self.facts.network(self.folder).n_members
+
+    @property
     def recorded(self) -> ParentFacts:
         """What the documents of its children say of it."""
         digest = self.weights_sha256
@@ -100,9 +105,9 @@ class Parent:
         refuse_other_spec(self.facts, store)
         network = self.facts.network(self.folder)
         own = network.encoder
-        if network.members not in (1, config.members):
-            what = f"is {config.members}, but the run to start from has {counted(network.members, 'member')}"
-            remedy = f"Give {network.members}, or start from a run with one member: each then begins with its encoder."
+        if config.members is not None and self.n_members not in (1, config.members):
+            what = f"is {config.members}, but the run to start from has {counted(self.n_members, 'member')}"
+            remedy = f"Give {self.n_members}, or start from a run with one member: each then begins with its encoder."
             raise UsageError(what, place="members", remedy=remedy)
         if config.encoder == own:
             return own

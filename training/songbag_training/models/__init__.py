@@ -1,3 +1,3 @@
 """Networks: encoders, poolings, layers, tasks."""
 
-__all__ = ["contrast", "layers", "loss", "members", "model", "plugins", "reference"]
+__all__ = ["contrast", "layers", "loss", "members", "model", "plugins", "poolings", "reference", "turning"]

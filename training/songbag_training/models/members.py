@@ -159,14 +159,14 @@ class MembersPooling(Pooling):
         self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor, training: bool | None = None
     ) -> Pooled:
         """Pool one batch; see `Pooling.call`."""
-        own, weights = self.of_members(embeddings, logits, mask, training)
+        own, weights = self.by_member(embeddings, logits, mask, training)
         if training:
             # Copy by copy, as the songs came.
             logits = ops.reshape(ops.stack(own, axis=1), (-1, own[0].shape[-1]))
             return logits, ops.reshape(ops.stack(weights, axis=1), ops.shape(mask))
         return self._mean(own) / self.temperature, sum(weights[1:], weights[0]) / self.n_members
 
-    def of_members(
+    def by_member(
         self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor, training: bool | None = None
     ) -> tuple[list[KerasTensor], list[KerasTensor]]:
         """Return the song logits of each member, without the temperature, and its weights of the windows."""

@@ -268,6 +268,11 @@ POOLINGS: dict[str, type[Pooling]] = {
 }
 
 
+def kind_of(pooling: keras.layers.Layer) -> str:
+    """Return the name of a pooling."""
+    return next(name for name, kind in POOLINGS.items() if type(pooling) is kind)
+
+
 def _count(real: KerasTensor) -> KerasTensor:
     """Return the number of real windows, at least 1, (B, 1, 1)."""
     return ops.maximum(ops.sum(ops.cast(real, "float32"), axis=1, keepdims=True), 1.0)

@@ -6,6 +6,7 @@ Neighbouring windows are joined until a song has at most 64 points; probabilitie
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from songbag_training.config import RunConfig, TrainConfig
-from songbag_training.evaluation.predictions import probability_names
+from songbag_training.evaluation.predictions import TURNS_TO, probability_names, turning_of
+from songbag_training.models.turning import TOLD, Turning
 from songbag_training.pages.songs import ShownSong
-from songbag_training.pages.turning import can_be_told, turning
 from songbag_training.songs.task import Task
 from songbag_training.types import Floats
 
 MOST_BYTES = 7 * 10**6
 """All timelines of a page."""
 _MOST_POINTS = 64
+_MOST_TURNING, _MOST_CLASSES = 5, 8
 _BATCH_NUMBERS = 2**20
 _FACTS_BYTES = 400
 _BASE = ("song_id", "start_s", "end_s", "weight")
@@ -39,8 +41,9 @@ def read_timelines(
     timelines : dict
         Of each song: ``n`` points, ``begin`` and ``step`` of them in seconds, ``length`` of a window, the number of
         windows that a point joins, ``most`` the largest weight, and ``bytes``, in base64: for each followed class its
-        probabilities in 255ths, then the weights in 255ths of the largest. If it can be told, also ``turns``: see
-        `songbag_training.pages.turning.turning`, with the seconds of each window in place of its number.
+        probabilities in 255ths, then the weights in 255ths of the largest. If it can be told, also ``turns``: ``n``
+        windows, left out one at a time, would change the answer, and ``first`` has the seconds of some of them, each
+        with the numbers of the classes of the answer without it.
     """
     wanted, left = {}, room_bytes
     for song in songs:
@@ -49,38 +52,50 @@ def read_timelines(
             break
         wanted[song.song_id] = song.followed
     found = {}
-    for song_id, pieces in _windows_of(path, wanted.keys(), task.classes):
+    for song_id, pieces, turning in _windows_of(path, wanted.keys(), task.classes):
         rows = np.concatenate(pieces, axis=1)
         found[song_id] = _timeline(rows[[0, 1, 2, *(3 + number for number in wanted[song_id])]])
-        if isinstance(config, TrainConfig) and can_be_told(config):
-            found[song_id]["turns"] = _turns(task, config, rows)
+        if isinstance(config, TrainConfig) and config.pooling in TOLD and turning is not None:
+            found[song_id]["turns"] = _turns(task, turning, rows)
     return found
 
 
-def _turns(task: Task, config: TrainConfig, rows: Floats) -> dict[str, Any]:
-    turns = turning(task, config, np.nan_to_num(rows[2]), np.nan_to_num(rows[3:].T))
+def _turns(task: Task, turning: Turning, rows: Floats) -> dict[str, Any]:
     seconds = rows[:2].round(2).tolist()
-    turns["first"] = [[seconds[0][window], seconds[1][window], names] for window, names in turns["first"]]
-    return turns
+    numbers = {name: number for number, name in enumerate(task.classes)}
+    first = [
+        [seconds[0][window], seconds[1][window], [numbers[name] for name in names[:_MOST_CLASSES]]]
+        for window, names in itertools.islice(sorted(turning.items()), _MOST_TURNING)
+    ]
+    return {"n": len(turning), "first": first}
 
 
-def _windows_of(path: Path, wanted: Collection[str], classes: Sequence[str]) -> Iterator[tuple[str, list[Floats]]]:
-    """Yield the windows of each wanted song: arrays of start, end, weight and the probability of each class."""
+def _windows_of(
+    path: Path, wanted: Collection[str], classes: Sequence[str]
+) -> Iterator[tuple[str, list[Floats], Turning | None]]:
+    """Yield the windows of each wanted song: arrays of start, end, weight and the probability of each class.
+
+    With them come those that turn the answer; None in a file from before these were told.
+    """
     names = probability_names(classes)
     current: str | None = None
-    pieces: list[Floats] = []
+    pieces, turning = list[Floats](), Turning()
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(max(64, _BATCH_NUMBERS // len(classes)), columns=[*_BASE, *names]):
+        told = [TURNS_TO] if TURNS_TO in file.schema_arrow.names else []
+        columns = [*_BASE, "window", *told, *names]
+        for batch in file.iter_batches(max(64, _BATCH_NUMBERS // len(classes)), columns=columns):
             numbers = {name: batch[name].to_numpy(zero_copy_only=False) for name in (*_BASE[1:], *names)}
             for song_id, own in _stretches(batch["song_id"]):
                 if song_id != current:
                     if pieces:
-                        yield str(current), pieces
-                    current, pieces = song_id, []
+                        yield str(current), pieces, turning if told else None
+                    current, pieces, turning = song_id, [], Turning()
                 if song_id in wanted:
                     pieces.append(np.stack([numbers[name][own] for name in (*_BASE[1:], *names)]).astype(np.float64))
+                    for name in told:
+                        turning |= turning_of(batch["window"].to_numpy()[own], batch[name][own])
     if pieces:
-        yield str(current), pieces
+        yield str(current), pieces, turning if told else None
 
 
 def _stretches(column: pa.Array) -> Iterator[tuple[str, slice]]:

@@ -25,7 +25,8 @@ from songbag_training.types import Ints
 _ASKED = "predict.json"
 _SUFFIX = ".parquet"
 _WINDOWS = ".windows.parquet"
-_FORMAT = 1
+_FORMAT = 2
+"""1 had no `turns_to` of windows."""
 _ID = pa.field("song_id", pa.string())
 _OWN = [pa.field("key", pa.string()), pa.field("n_windows", pa.int64())]
 _OPEN_PARTS = 8

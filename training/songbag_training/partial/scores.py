@@ -16,12 +16,15 @@ from songbag_store import SongStore
 from songbag_store.progress import Progress, stretch
 from songbag_store.words import counted
 from songbag_training.evaluation.predictions import (
+    TURNS_TO,
     Scorer,
     SongScore,
     probability_names,
+    turning_of,
     windows_schema,
     windows_table,
 )
+from songbag_training.models.turning import Turning
 from songbag_training.partial.parts import PredictedParts, open_parts
 from songbag_training.types import Floats
 
@@ -116,14 +119,14 @@ def kept_scores(
             due, told_s = (state, now_s) if now_s - told_s > _LINE_EVERY_S else (None, told_s)
             progress.advance(done, state, due)
     n = len(classes)
-    none = np.zeros(0), np.zeros((0, n))
+    none = np.zeros(0), np.zeros((0, n)), Turning()
     for rows, windows in parts.assembled(songs["song_id"]):
         values = np.stack([rows[name].to_numpy() for name in _columns(classes, learners)], axis=1)
         of_windows = _by_song(windows, classes)
         for song_id, own in zip(rows["song_id"].to_pylist(), values, strict=True):
             of_learners = {name: own[n * at : n * (at + 1)] for at, name in enumerate(learners, 1)}
-            weights, shares = next(of_windows, none)
-            yield SongScore(song_id, own[:n], shares, weights, of_learners)
+            weights, shares, turning = next(of_windows, none)
+            yield SongScore(song_id, own[:n], shares, weights, of_learners, turning.copy)
 
 
 def _key(songs: pa.Table) -> pa.ChunkedArray:
@@ -144,19 +147,22 @@ def _add(parts: PredictedParts, scorer: Scorer, store: SongStore, rows: pa.Table
     parts.add(table, _key(rows), np.asarray(rows["n_windows"].to_numpy(), np.int64))
 
 
-def _by_song(tables: Iterable[pa.Table], classes: Sequence[str]) -> Iterator[tuple[Floats, Floats]]:
-    """Yield weights and probabilities of the windows of each song; tables may cut through a song."""
-    names, held = ("weight", *probability_names(classes)), list[Floats]()
+def _by_song(tables: Iterable[pa.Table], classes: Sequence[str]) -> Iterator[tuple[Floats, Floats, Turning]]:
+    """Yield weights, probabilities and turning windows of each song; tables may cut through a song."""
+    names, held, turning = ("weight", *probability_names(classes)), list[Floats](), Turning()
     for table in tables:
         values = np.stack([table[name].to_numpy() for name in names], axis=1)
-        for number, piece in enumerate(np.split(values, np.flatnonzero(table["window"].to_numpy() == 0))):
-            if number and held:
-                yield _whole(held)
-                held = []
-            if len(piece):
-                held.append(piece)
+        numbers, others = table["window"].to_numpy(), table[TURNS_TO]
+        ends = [*np.flatnonzero(numbers == 0).tolist(), len(numbers)]
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            if held and start < end and numbers[start] == 0:
+                yield *_whole(held), turning
+                held, turning = [], Turning()
+            if start < end:
+                held.append(values[start:end])
+                turning |= turning_of(numbers[start:end], others.slice(start, end - start))
     if held:
-        yield _whole(held)
+        yield *_whole(held), turning
 
 
 def _whole(held: Sequence[Floats]) -> tuple[Floats, Floats]:

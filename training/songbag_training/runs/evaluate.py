@@ -176,7 +176,7 @@ def _keeping(
     asked = {"run": facts.run_id, "weights": file_digest(run.weights_path), "store": store.uuid, "snapshot": snapshot}
     if facts.is_baseline:
         return keeping_scores(target, asked, facts.classes, LEARNERS, progress, has_windows=False)
-    n_members = run.network.members
+    n_members = run.network.n_members
     members = [f"member {number}" for number in range(1, n_members + 1)] if n_members > 1 else []
     return keeping_scores(target, asked, facts.classes, members, progress)
 

@@ -12,7 +12,7 @@
     tensorboard/ mlflow/ the history for another tool, if asked for; files of MLflow are not sealed
     metrics.json         per subset: of songs, of windows
     predictions.parquet  song_id, label, predicted, part, p_<class>...
-    windows.parquet      song_id, window, start_s, end_s, weight, p_<class>...
+    windows.parquet      song_id, window, start_s, end_s, weight, p_<class>..., turns_to
     report.html          the page to look at, see `songbag_training.pages`; not sealed: it is made of the other files
 
 The column of a class is ``p_`` and its name: names are unique, and no other column begins with ``p_``.
@@ -326,7 +326,7 @@ class Run(Shown):
             from songbag_training.models.model import song_model
 
         facts, config = self.facts, self.network
-        options: dict[str, Any] = {"encoder": config.encoder, "n_members": config.members, "pooling": config.pooling}
+        options: dict[str, Any] = {"encoder": config.encoder, "n_members": config.n_members, "pooling": config.pooling}
         return song_model(facts.spec, facts.song_task, **options)
 
     def load_model(self) -> keras.Model:

@@ -17,7 +17,7 @@ from songbag_store.store import StoreLike
 from songbag_store.terminal import plain_name
 from songbag_store.upkeep.summary import describe as describe_store, info as store_info
 from songbag_store.words import counted
-from songbag_training.config import BaselineConfig, PretrainConfig, RunConfig
+from songbag_training.config import BaselineConfig, PretrainConfig, RunConfig, TrainConfig
 from songbag_training.evaluation.headline import headline, headline_names, shown_name
 from songbag_training.runs.document import RUN, SWEEP, parse_run_document, read_run_document
 from songbag_training.runs.facts import PRETRAINING, RunFacts
@@ -27,6 +27,7 @@ from songbag_training.runs.plan import Plan, SweepPlan, judged_by, point_name, s
 from songbag_training.runs.verification import sealed_folder
 from songbag_training.songs.task import classes_of
 from songbag_training.splits.split import Split
+from songbag_training.usual import USUAL
 
 if TYPE_CHECKING:
     from songbag_training.runs.run import RunLike
@@ -244,7 +245,8 @@ def _model(config: RunConfig, task: str | None) -> dict[str, Any]:
 
 def _settings(config: RunConfig | PretrainConfig) -> dict[str, Any]:
     """Return the settings that are not at their defaults, besides those that are told by themselves."""
-    return {name: own for name, own in _changed(config).items() if name not in ("encoder", "pooling", "seed")}
+    told = ("encoder", "pooling", "seed")
+    return {name: own for name, own in _changed(config).items() if name not in told and own != USUAL.get(name)}
 
 
 def _changed(config: RunConfig | PretrainConfig) -> dict[str, Any]:
@@ -267,7 +269,9 @@ def _command(
     words += [] if isinstance(config, PretrainConfig) else ["--split", str(folder / "split.parquet")]
     words += ["--where", where] if where is not None else []
     flags = {name: one.flag for name, one in declarations(type(config)).items()}
-    for name, own in _changed(config).items():
+    # An option that is open in a run is off there, and would not be in a new one.
+    begun = config.as_begun if isinstance(config, TrainConfig) else config
+    for name, own in _changed(begun).items():
         if (flag := flags[name]) is not None:
             words += [flag] if own is True else [flag, str(own)]
     return shlex.join([*words, "-o", f"{folder}-again"])

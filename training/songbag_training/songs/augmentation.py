@@ -11,7 +11,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from songbag_store import FeatureSpec
-from songbag_training.changes import USUAL, are_possible
 from songbag_training.config import AUGMENTATIONS, TrainConfig
 from songbag_training.songs.colour import (
     LEAST_DB,
@@ -20,6 +19,7 @@ from songbag_training.songs.colour import (
     mix_bands,
     shift_bands,
 )
+from songbag_training.usual import USUAL, are_possible
 
 Features = dict[str, Any]
 Change = Callable[[Features, Any, Any], tuple[Features, Any]]
@@ -52,7 +52,7 @@ def augmentation(
     """
     impossible: dict[str, Any] = {} if are_possible(spec) else dict.fromkeys(USUAL, 0.0)
     config = dataclasses.replace(config, **impossible)
-    if config.members == 1 and not any(getattr(config, name) for name in AUGMENTATIONS):
+    if config.n_members == 1 and not any(getattr(config, name) for name in AUGMENTATIONS):
         return lambda batches, first: batches
     change = _change(config, spec, mean, n_logits)
 
@@ -78,8 +78,8 @@ def _change(config: TrainConfig, spec: FeatureSpec, mean: npt.NDArray[np.float32
 
     def change(features: Features, labels: Any, seed: Any) -> tuple[Features, Any]:
         windows, mask = tf.cast(features["windows"], tf.float32), features["mask"]
-        if config.members > 1:
-            windows, mask, labels = (tf.repeat(values, config.members, axis=0) for values in (windows, mask, labels))
+        if config.n_members > 1:
+            windows, mask, labels = (tf.repeat(values, config.n_members, axis=0) for values in (windows, mask, labels))
         if config.time_shift:
             windows = roll_frames(windows, config.time_shift, _own(seed, _ROLL))
         if config.band_shift:

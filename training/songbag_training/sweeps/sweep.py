@@ -34,6 +34,7 @@ from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike
 from songbag_training.sweeps.contest import Contest
 from songbag_training.sweeps.points import as_search, points_of
+from songbag_training.usual import NONE
 from songbag_training.work import Cluster
 
 _DEFAULTS = TrainConfig()
@@ -173,10 +174,11 @@ def sweep(
             progress=progress,
         )
         made = choice.split
-        points = [_suiting(point, config, opened, parent) for point in points]
         encoder = encoder_of(parent, config, opened, resumed=False)
-        config = config.going_on(begun and begun.config).settled(opened.spec)
-        config = dataclasses.replace(config, **made.reading.to_dict(), encoder=encoder)
+        config = dataclasses.replace(config.going_on(begun and begun.config), encoder=encoder)
+        points = [_suiting(point, config, opened, parent, len(made.song_ids)) for point in points]
+        config = config.settled(opened.spec, len(made.song_ids), members=parent.n_members if parent else None)
+        config = dataclasses.replace(config, **made.reading.to_dict())
         plan = SweepPlan(
             store_location=opened.location.absolute().address,
             store_uuid=opened.uuid,
@@ -205,13 +207,21 @@ def _known(
     return folds, fold_column, split, group
 
 
-def _suiting(point: dict[str, Any], config: TrainConfig, store: SongStore, parent: Parent | None) -> dict[str, Any]:
+def _suiting(
+    point: dict[str, Any], config: TrainConfig, store: SongStore, parent: Parent | None, n_songs: int
+) -> dict[str, Any]:
     """Return a point with the encoder that suits the windows or is that of the run to start from, where none is named.
 
-    Options that do not go with that run, or need one, are refused.
+    What is open in it, and differs with its encoder from what the points have in common, is as in a training. Options
+    that do not go with the run to start from, or need one, are refused.
     """
-    encoder = encoder_of(parent, dataclasses.replace(config, **point), store, resumed=False)
-    return point | {"encoder": encoder} if "encoder" in point else point
+    own = dataclasses.replace(config, **point)
+    own = dataclasses.replace(own, encoder=encoder_of(parent, own, store, resumed=False))
+    members = parent.n_members if parent else None
+    whole, common = (one.settled(store.spec, n_songs, members=members).as_begun for one in (own, config))
+    named = {name for name in NONE if name in point or getattr(whole, name) != getattr(common, name)}
+    named |= {"encoder"} & point.keys()
+    return point | {name: getattr(whole, name) for name in (*NONE, "encoder") if name in named}
 
 
 def _begin(folder: Path, begun: SweepPlan | None, asked: SweepPlan, split: Split) -> SweepPlan:
