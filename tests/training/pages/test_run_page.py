@@ -15,7 +15,7 @@ import pytest
 
 import songbag
 from songbag_store import SongStore
-from songbag_store.errors import SpecMismatch, UsageError
+from songbag_store.errors import UsageError
 from songbag_store.pages.page import Page, Section, as_json, write_page
 from songbag_store.pages.pieces import Axis, Chart, Column, Facts, Layer, Matrix, Table, Words
 from songbag_training.runs.run import Run
@@ -212,8 +212,8 @@ def test_the_map_of_a_store_may_be_by_the_vectors_of_a_run(store: SongStore, run
     assert places[0] != places[1]
     with pytest.raises(UsageError, match="map of a store"):
         songbag.report(run, by_run, run=run)
-    with pytest.raises(SpecMismatch):
-        songbag.report(store, by_run, run=OLD / "run")
+    with pytest.raises(UsageError, match="no run whose encoder"):
+        songbag.report(store, by_run, encoder="my_nets:small")
 
 
 def test_a_page_is_at_most_4_mb_and_so_many_bytes_a_song_that_10_000_songs_are_below_20_mb(tmp_path: Path) -> None:
