@@ -71,7 +71,7 @@ def median(work: Callable[[], object], rounds: int) -> float:
 def shown(browser: Any, page: Path) -> None:
     """Open a page, and wait until its table has rows."""
     browser.get(page.resolve().as_uri())
-    while not browser.execute_script("return document.querySelectorAll('#songs tbody tr').length"):
+    while not browser.execute_script("return document.querySelectorAll('[data-table=songs] tbody tr').length"):
         time.sleep(0.01)
 
 
@@ -82,14 +82,14 @@ def seconds(browser: Any, script: str) -> float:
 
 
 _SEARCH = (
-    "const box = document.querySelector('#songs input[type=search]'); "
+    "const box = document.querySelector('[data-table=songs] input'); "
     "box.value = {}; box.dispatchEvent(new Event('input'))"
 )
 _STEPS = {
     "searched": _SEARCH.format("'7 9'"),
     "search emptied": _SEARCH.format("''"),
-    "sorted by song": "document.querySelectorAll('#songs thead button')[0].click()",
-    "sorted by confidence": "document.querySelectorAll('#songs thead button')[3].click()",
+    "sorted by song": "document.querySelectorAll('[data-table=songs] thead button')[0].click()",
+    "sorted by confidence": "document.querySelectorAll('[data-table=songs] thead button')[3].click()",
 }
 
 
