@@ -161,7 +161,7 @@ class TrainConfig(_Decides, usual.Open, LabelConfig):
         "Networks that are trained in the same steps, each from its own random weights and with its own changes of the "
         "songs; their probabilities are averaged.",
         rule=between(1, 100),
-        absent=f"{usual.MEMBERS} where songs are few, else 1; as many as a run to start from",
+        absent=f"with few songs {usual.MEMBERS}, else 1; as many as a run to start from",
         later=True,
     )
     pooling: PoolingName = declared("mean", "How the windows of a song are joined.")
