@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from songbag_store import SongStore
@@ -72,10 +71,12 @@ def test_an_evaluation_that_was_ended_goes_on_and_ends_as_if_undisturbed(
     lines: list[str] = []
     result = evaluate(copy, progress=Lines(lines.append))
     assert "12 songs were scored before" in lines
-    undisturbed = json.loads((run.folder / "metrics.json").read_text())
-    assert _numbers(result.metrics) == pytest.approx(_numbers(undisturbed), abs=1e-6)
+    # In parts of the same songs: on some processors songs that are scored in other company differ in the last digits.
+    undisturbed = Run.open(shutil.copytree(run.folder, tmp_path / "undisturbed"))
+    assert result.metrics == evaluate(undisturbed, progress=Silent()).metrics
     for name in RESULTS[1:3]:
-        pd.testing.assert_frame_equal(*(pd.read_parquet(one / name) for one in (copy.folder, run.folder)))
+        assert pq.read_table(copy.folder / name).equals(pq.read_table(undisturbed.folder / name)), name
+    shutil.rmtree(undisturbed.folder)
     assert not kept.exists()
     output = tmp_path / "out"
     with pytest.raises(_Died):
@@ -90,14 +91,6 @@ def test_an_evaluation_that_was_ended_goes_on_and_ends_as_if_undisturbed(
     assert whole.metrics["all"]["song"]["n"] == 36
     assert sorted(path.name for path in output.iterdir()) == sorted(RESULTS)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out", "run"]
-
-
-def _numbers(metrics: object, place: str = "") -> dict[str, float]:
-    """Return every number of metrics by its place: songs that are scored in other company differ in the last digits."""
-    if isinstance(metrics, dict | list):
-        pairs = metrics.items() if isinstance(metrics, dict) else enumerate(metrics)
-        return {name: own for key, one in pairs for name, own in _numbers(one, f"{place}/{key}").items()}
-    return {place: metrics} if isinstance(metrics, int | float) else {}
 
 
 def _other(run: Run, folder: Path) -> Run:

@@ -49,7 +49,7 @@ class Outputs:
 def turning(task: Task, pooling: str, members: Sequence[Outputs], temperature: float, without: Without) -> Turning:
     """Return the windows of a song without which the answer is another.
 
-    Memory: 8 MB for each member, whatever the length of the song.
+    A long song is taken a million logits at a time, so memory does not grow with its windows.
 
     Parameters
     ----------
