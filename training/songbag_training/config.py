@@ -164,6 +164,13 @@ class TrainConfig(_Decides, usual.Open, LabelConfig):
         absent=f"with few songs {usual.MEMBERS}, else 1; as many as a run to start from",
         later=True,
     )
+    tree_share: float | None = declared(
+        None,
+        "How much trees on song summaries count in the mean of what they and the networks say.",
+        rule=share_below_one(),
+        absent=f"with few songs, if `members` is not given, {usual.TREE_SHARE:g}, else 0",
+        later=True,
+    )
     pooling: PoolingName = declared("mean", "How the windows of a song are joined.")
     bag_size: int = declared(8, "Windows of a song in one step, or as many as the longest song has.", rule=at_least(1))
     batch_size: int = declared(8, "Songs in one step.", rule=at_least(1))
@@ -268,10 +275,18 @@ class TrainConfig(_Decides, usual.Open, LabelConfig):
         return self.members or 1
 
     @property
+    def learners(self) -> tuple[str, ...]:
+        """The names of those whose probabilities are averaged; none if there is one network alone."""
+        if self.n_members == 1 and not self.tree_share:
+            return ()
+        return (*(f"member {n}" for n in range(1, self.n_members + 1)), *(["trees"] * bool(self.tree_share)))
+
+    @property
     def model_in_words(self) -> str:
         """What learns."""
         members = f"{self.n_members} members, each " if self.n_members > 1 else ""
-        return f"{members}{self.encoder} with {self.pooling}"
+        trees = f", and trees by {self.tree_share:g}" if self.tree_share else ""
+        return f"{members}{self.encoder} with {self.pooling}{trees}"
 
     def encoder_for(self, spec: FeatureSpec) -> str:
         """Return the name of the encoder for windows of a spec."""

@@ -17,6 +17,9 @@ FOR = "MFCC and log-mel bands in windows of several frames"
 MEMBERS, MEASURED = 3, ("compact", "spectral")
 """How many networks are trained together where songs are few, and of which encoders: docs/decisions/0081."""
 
+TREE_SHARE = 0.4
+"""How much trees count beside networks where songs are few: docs/decisions/0082."""
+
 FEW_SONGS, SHORT_S, FEW_OF_SHORT = 200, 2.0, 1_000
 """Which songs are few: so many, or of windows of at most so many seconds more of them, because these take less time."""
 
@@ -32,6 +35,7 @@ class Open:
     __slots__ = ()
 
     encoder: str
+    members: int | None
 
     def settled(self, spec: FeatureSpec, n_songs: int, *, members: int | None = None) -> Self:
         """Return these options as a run keeps them, with what songbag takes today where one is open.
@@ -48,8 +52,12 @@ class Open:
             Of the run to start from.
         """
         few = FEW_OF_SHORT if spec.window_s <= SHORT_S else FEW_SONGS
-        several = members or (MEMBERS if self.encoder in MEASURED and are_possible(spec) and n_songs <= few else None)
-        today = {**dict.fromkeys(NONE), **(USUAL if are_possible(spec) else {}), "members": several}
+        are_few = self.encoder in MEASURED and are_possible(spec) and n_songs <= few
+        # Who gives a number of networks, or starts from some, has these alone.
+        together = are_few and members is None and self.members is None
+        today = {**dict.fromkeys(NONE), **(USUAL if are_possible(spec) else {})}
+        today |= {"members": members or (MEMBERS if are_few else None)}
+        today |= {"tree_share": TREE_SHARE if together else None}
         own = {name: getattr(self, name) if getattr(self, name) is not None else today[name] for name in NONE}
         return self._with({name: None if value == NONE[name] else value for name, value in own.items()})
 
@@ -69,5 +77,5 @@ class Open:
         return changed
 
 
-NONE: dict[str, float] = {**dict.fromkeys(USUAL, 0.0), "members": 1}
+NONE: dict[str, float] = {**dict.fromkeys(USUAL, 0.0), "members": 1, "tree_share": 0.0}
 """Every option that may be open, and the value that changes nothing."""

@@ -17,6 +17,7 @@ from songbag_pipeline.sources.excerpts import excerpt_of, excerpts_of
 from songbag_pipeline.sources.source import read_source
 from songbag_pipeline.types import FloatArray
 from songbag_store import FeatureSpec
+from songbag_store.machine import require_linux
 from songbag_store.progress import Progress, first_notes, shown_on
 from songbag_store.storage.location import LocationLike
 from songbag_store.types import StoredWindows
@@ -117,6 +118,7 @@ def read_audio(
     UsageError
         If the part has no length, or begins before the file.
     """
+    require_linux("songbag.read_audio")
     excerpt = excerpt_of(start_s, end_s, max_duration_s)
     file = os.memfd_create("songbag-samples")
     try:

@@ -30,4 +30,6 @@ def excerpt_of(start_s: float, end_s: float | None, longest_s: float | None) -> 
         raise UsageError(f"is {start_s}", place="start_s", remedy="Give seconds from the begin of the file.")
     if end_s is not None and not (math.isfinite(end_s) and end_s > start_s):
         raise UsageError(f"is {end_s}", place="end_s", remedy=f"Give more than the start, {start_s} s, or nothing.")
+    if longest_s is not None and not (math.isfinite(longest_s) and longest_s > 0):
+        raise UsageError(f"is {longest_s}", place="max_duration_s", remedy="Give more than 0 seconds, or nothing.")
     return Excerpt(start_s=float(start_s), end_s=end_s, longest_s=longest_s)

@@ -97,7 +97,6 @@ def _mapped(shown: SongMap | None, of: str, seen: list[tuple[str, str]], own: di
             "details": shown.details,
             "audio": shown.audio,
             "starts": shown.starts,
-            "pictures": seen,
         }
         sections.append(Section("songs", "Map of songs", [Words(words + of_all), Place("map"), Place("song")]))
     if seen:

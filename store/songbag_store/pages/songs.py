@@ -87,7 +87,9 @@ def song_map(store: SongStore, vectors_of: VectorsOf | None = None) -> SongMap |
         all_ids = store.inside.places["song_id"].combine_chunks()
         n_songs, ids = len(all_ids), all_ids.take(pa.array(_spread(len(all_ids))))
         values = SongPoints.of_vectors(ids, vectors_of(ids)).points if len(ids) else np.zeros((0, 2), np.float32)
-    if n_songs < 3:
+        known = np.isfinite(values).all(axis=1)
+        ids, values = ids.filter(pa.array(known)), values[known]
+    if len(ids) < 3:
         return None
     places, share = _components(values.astype(np.float64))
     schema = store.inside.state.content.schema

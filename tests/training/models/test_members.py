@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig, predict, resume, song_model, train
 from songbag_training.apply.explain import explain
+from songbag_training.apply.vectors import song_vectors
+from songbag_training.errors import DamagedRun
 from songbag_training.evaluation.score import SongScorer
 from songbag_training.fit.fit import compiled_model
 from songbag_training.fit.material import prepare
@@ -19,9 +22,10 @@ from songbag_training.models.members import MembersPooling
 from songbag_training.models.poolings import POOLINGS
 from songbag_training.runs.run import Run
 from songbag_training.runs.summary import describe, info
+from songbag_training.runs.verification import verify
 from songbag_training.songs.task import Task
 
-M = 3
+M, SHARE = 3, 0.3
 TASK = Task(("a", "b", "c"))
 ENCODER = "tests.support.nets:with_state"
 
@@ -102,8 +106,9 @@ def test_every_pooling_has_members_and_one_window_scores_as_its_song(task: Task)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, store: SongStore) -> tuple[Run, list[str]]:
-    """A run with two members in mixed precision, that went on to a second epoch."""
+    """A run with two members in mixed precision and trees beside them, that went on to a second epoch."""
     options: dict[str, Any] = {"encoder": ENCODER, "members": 2, "mixed_precision": True, "no_floor": True}
+    options |= {"tree_share": SHARE}
     config = TrainConfig(epochs=1, bag_size=2, learning_rate=0.01, **options)
     said: list[str] = []
     folder = tmp_path_factory.mktemp("members") / "run"
@@ -111,15 +116,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory, store: SongStore) -> tuple
     return resume(folder, epochs=2, encoder=ENCODER, progress=Lines(said.append)), said
 
 
-def test_a_run_says_what_each_member_reaches_and_what_their_mean_does(trained: tuple[Run, list[str]]) -> None:
+def test_a_run_says_what_each_learner_reaches_and_what_all_do_together(trained: tuple[Run, list[str]]) -> None:
     run, said = trained
-    of_members = [own["accuracy"] for own in run.metrics["test"]["learners"].values()]
-    line = f"2 members: {of_members[0]:.2f}, {of_members[1]:.2f}; the mean of their probabilities: "
+    one, two, trees = (own["accuracy"] for own in run.metrics["test"]["learners"].values())
+    line = f"2 members: {one:.2f}, {two:.2f}; trees on song summaries: {trees:.2f}; together: "
     assert f"{line}{run.metrics['test']['song']['accuracy']:.2f}" in said
-    assert list(run.metrics["validation"]["learners"]) == ["member 1", "member 2"]
+    assert list(run.metrics["validation"]["learners"]) == ["member 1", "member 2", "trees"]
     shown = dict(describe(info(run)))
     assert shown["model"].startswith("2 members, each ")
-    assert "members 2" in shown["settings"]
+    assert shown["model"].endswith(f", and trees by {SHARE}")
+    assert {"members 2", f"tree_share {SHARE}"} <= set(shown["settings"].split(", "))
 
 
 def test_a_run_with_members_is_read_as_any_other(
@@ -130,8 +136,11 @@ def test_a_run_with_members_is_read_as_any_other(
     found = predict(opened, store, tmp_path / "predictions.csv", encoder=ENCODER, progress=Silent())
     scorer = SongScorer(opened.load_model(), run.facts.song_task)
     score = next(scorer.of_store(store, store.songs(ids=[run.split().song_ids[0]], arrow=True)))
-    mean = np.mean(list(score.of_learners.values()), axis=0)
-    np.testing.assert_allclose(score.probabilities, mean, atol=1e-6)
+    one, two, trees = score.of_learners.values()
+    mean = ((one + two) / 2) ** (1 - SHARE) * np.clip(trees, 1e-3, 1 - 1e-3) ** SHARE
+    np.testing.assert_allclose(score.probabilities, mean / mean.sum(), atol=1e-6)
+    said = run.predictions().set_index("song_id").loc[score.song_id]
+    np.testing.assert_allclose(score.probabilities, [said[f"p_{name}"] for name in run.facts.classes], atol=1e-5)
     assert explain(opened, score.song_id, store=store, encoder=ENCODER).song.weights.sum() == pytest.approx(1.0)
     assert found is not None
 
@@ -152,3 +161,24 @@ def test_members_begin_with_the_encoder_of_a_run_without_them(
                 np.testing.assert_array_equal(after[f"encoder/{number}/{name}"], values)
     assert (after["head/kernel_1"] != after["head/kernel_2"]).any()
     assert {weight.path.split("/")[0] for weight in made.trainable_weights} == {"head"}
+
+
+def test_trees_that_are_gone_or_changed_are_refused_and_told(trained: tuple[Run, list[str]], tmp_path: Path) -> None:
+    run, _ = trained
+    copy = Path(shutil.copytree(run.folder, tmp_path / "run"))
+    trees = copy / "trees.safetensors"
+    whole = trees.read_bytes()
+    for data in (whole[:-1], whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]):
+        trees.write_bytes(data)
+        with pytest.raises(DamagedRun, match=r"trees\.safetensors"):
+            Run.open(copy).allow_encoder(ENCODER).load_model()
+        assert [one.key for one in verify(copy)] == ["trees.safetensors"]
+    trees.unlink()
+    with pytest.raises(DamagedRun, match=r"trees\.safetensors"):
+        Run.open(copy).allow_encoder(ENCODER).load_scorer()
+
+
+def test_vectors_are_of_the_networks_alone(trained: tuple[Run, list[str]], store: SongStore) -> None:
+    opened = Run.open(trained[0].folder).allow_encoder(ENCODER)
+    _, vectors = song_vectors(opened, store, ENCODER, Silent())
+    assert vectors.shape[1] == opened.load_networks().get_layer("window_network").outputs[0].shape[-1]

@@ -12,7 +12,7 @@ import pytest
 from songbag_store import FeatureSpec
 from songbag_training.evaluation.score import SongScorer
 from songbag_training.models.model import song_model
-from songbag_training.models.turning import TOLD, Outputs, turning
+from songbag_training.models.turning import TOLD, Answer, Outputs, turning
 from songbag_training.songs.pieces import Piece
 from songbag_training.songs.task import Task
 from songbag_training.types import Floats, Ints
@@ -49,7 +49,9 @@ def test_the_same_windows_turn_the_answer_as_by_the_pooling(kind: str, n_members
 def test_of_other_poolings_and_of_a_single_window_nothing_is_told() -> None:
     scorer = SongScorer(song_model(SPEC, TASKS["three"], pooling="noisy-or"), TASKS["three"])
     assert [score.turning() for score in scorer.score(_songs(n_windows=6, n_songs=2))] == [{}, {}]
-    assert turning(TASKS["two"], "mean", [Outputs(np.ones(1), np.array([[0.4]]))], 1.0, _unasked) == {}
+    assert (
+        turning(TASKS["two"], "mean", [Outputs(np.ones(1), np.array([[0.4]]))], _answer(TASKS["two"]), _unasked) == {}
+    )
 
 
 def test_a_window_that_has_nearly_all_the_weight_is_asked_of_the_network() -> None:
@@ -61,10 +63,10 @@ def test_a_window_that_has_nearly_all_the_weight_is_asked_of_the_network() -> No
         return np.array([[0.1, 0.2, 0.7]])
 
     heavy = Outputs(np.array([1.0, 0.0, 0.0]), logits)
-    assert turning(task, "attention", [heavy], 1.0, without) == {0: ("c",)}
+    assert turning(task, "attention", [heavy], _answer(task), without) == {0: ("c",)}
     assert asked == [0]
     light = Outputs(np.array([0.6, 0.3, 0.1]), logits)
-    assert turning(task, "attention", [light], 1.0, _unasked) == {0: ("b",)}
+    assert turning(task, "attention", [light], _answer(task), _unasked) == {0: ("b",)}
 
 
 @pytest.mark.parametrize("kind", ["mean", "max"])
@@ -72,10 +74,14 @@ def test_a_long_song_is_taken_in_blocks(kind: str, monkeypatch: pytest.MonkeyPat
     rng = np.random.default_rng(5)
     members = [Outputs(np.full(50, 0.02), rng.normal(size=(50, 3)) + 0.2) for _ in range(3)]
     for task in (TASKS["three"], TASKS["several"]):
-        whole = turning(task, kind, members, 1.0, _unasked)
+        whole = turning(task, kind, members, _answer(task), _unasked)
         with monkeypatch.context() as patched:
             patched.setattr("songbag_training.models.turning._BLOCK_VALUES", 21)
-            assert turning(task, kind, members, 1.0, _unasked) == whole
+            assert turning(task, kind, members, _answer(task), _unasked) == whole
+
+
+def _answer(task: Task) -> Answer:
+    return lambda logits, block: task.probabilities(logits)
 
 
 def _unasked(windows: Ints) -> Floats:

@@ -83,7 +83,7 @@ def test_an_evaluation_that_was_ended_goes_on_and_ends_as_if_undisturbed(
         evaluate(copy, store, output, progress=_Dying())
     with pytest.raises(UsageError, match="is not finished"):
         evaluate(copy, Location(store.address, snapshot=1), output, progress=Silent())
-    with pytest.raises(UsageError, match=r"another prediction into this file is not finished \(run"):
+    with pytest.raises(UsageError, match=r"another evaluation is not finished there \(run"):
         evaluate(_other(run, tmp_path / "other"), store.address, output, progress=Silent())
     lines.clear()
     whole = evaluate(copy, store.address, output, progress=Lines(lines.append))

@@ -21,7 +21,7 @@ from songbag_training.songs.colour import (
     mix_bands,
     shift_bands,
 )
-from songbag_training.usual import FOR, NONE, USUAL
+from songbag_training.usual import FOR, NONE, TREE_SHARE, USUAL
 from tests.support import labelled
 
 B, K, C, T = 6, 4, 20, 16
@@ -159,18 +159,22 @@ def test_an_open_option_is_settled_when_a_training_begins_and_off_in_one_that_wa
     assert (plan.network.as_begun.band_mix, plan.network.as_begun.members) == (0.0, 1)
 
 
-def test_few_songs_have_several_members() -> None:
-    def taken(spec: FeatureSpec, n_songs: int, encoder: str = "compact", **options: Any) -> int:
+def test_few_songs_have_several_members_and_trees() -> None:
+    def taken(spec: FeatureSpec, n_songs: int, encoder: str = "compact", **options: Any) -> tuple[int, float]:
         config = TrainConfig(encoder=encoder, **options).settled(spec, n_songs)
         assert TrainConfig.from_dict(config.to_dict()) == config
-        return config.n_members
+        return config.n_members, config.tree_share or 0
 
     short, long = (FeatureSpec(kind="logmel", window_s=seconds) for seconds in (2.0, 2.1))
-    assert taken(short, 1_000) == taken(long, 200) == taken(FeatureSpec(), 1, "spectral") == 3
-    assert taken(short, 1_001) == taken(long, 201) == 1
-    assert taken(short, 9, members=1) == 1
-    assert taken(long, 10**6, members=5) == 5
+    assert taken(short, 1_000) == taken(long, 200) == taken(FeatureSpec(), 1, "spectral") == (3, TREE_SHARE)
+    assert taken(short, 1_001) == taken(long, 201) == (1, 0)
+    assert taken(short, 9, tree_share=0.0) == (3, 0)
+    # Who gives a number of networks has these alone.
+    assert taken(short, 9, members=1) == (1, 0)
+    assert taken(long, 10**6, members=5) == (5, 0)
+    assert taken(long, 10**6, members=5, tree_share=0.2) == (5, 0.2)
     for encoder in ("reference", "dense", "tests.support.nets:flat"):
-        assert taken(short, 9, encoder) == 1
-    assert taken(own(10, 300), 9) == 1
-    assert TrainConfig(encoder="compact").settled(short, 9, members=1).n_members == 1
+        assert taken(short, 9, encoder) == (1, 0)
+    assert taken(own(10, 300), 9) == (1, 0)
+    from_one = TrainConfig(encoder="compact").settled(short, 9, members=1)
+    assert (from_one.n_members, from_one.tree_share) == (1, None)

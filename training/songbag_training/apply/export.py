@@ -29,6 +29,8 @@ from songbag_training.models.members import MembersHead, MembersPooling, TakeSha
 from songbag_training.models.reference import PooledConvolution
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.songs.task import THRESHOLD, Task
+from songbag_training.summaries.blend import BlendPooling, WindowStatistics
+from songbag_training.types import FloatArray
 
 _TWINS = (PooledConvolution, FusedBatchNormalization, TakeShare)
 _OUTPUTS = ("song_probabilities", "window_probabilities", "weights")
@@ -130,8 +132,9 @@ def portable_model(model: keras.Model) -> keras.Model:
 
 def _constant(trained: Any) -> Any:
     """Return a pooling to be called as a function, whose weights are plain numbers: constants of the graph."""
-    pooling = type(trained).from_config(trained.get_config())
-    inner = isinstance(trained, MembersPooling)
+    if isinstance(trained, BlendPooling):
+        return trained.of_layers(_constant(trained.networks), _embedding)
+    pooling, inner = type(trained).from_config(trained.get_config()), isinstance(trained, MembersPooling)
     own = [trained.temperature] if inner else trained.weights
     for weight in own:
         setattr(pooling, weight.name, np.asarray(weight))
@@ -140,12 +143,22 @@ def _constant(trained: Any) -> Any:
     return pooling
 
 
+def _embedding(rows: FloatArray) -> keras.layers.Layer:
+    """Return a layer that looks up rows: every format has it, and keeps the table once."""
+    layer = keras.layers.Embedding(*rows.shape, dtype="float32")
+    layer.build(None)
+    layer.set_weights([rows])
+    return layer
+
+
 def _without_own_layers(network: keras.Model) -> keras.Model:
     """Return the window network, or its encoder, with Keras's layers in place of songbag's."""
 
     def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
         if isinstance(layer, FeatureScaling):
             return layer.scaled(arguments[0], np.asarray(layer.mean), np.asarray(layer.std))
+        if isinstance(layer, WindowStatistics):
+            return layer.of(arguments[0])
         if isinstance(layer, TakeShare):
             return arguments[0]
         if isinstance(layer, MembersHead):

@@ -22,6 +22,8 @@ from songbag_store.store import SongStore, StoreLike
 from songbag_training.comparison.page import comparison_page
 from songbag_training.errors import RunNotFound
 from songbag_training.pages.run import NAME, run_page
+from songbag_training.runs.run import Run
+from songbag_training.runs.store import refuse_other_spec
 from songbag_training.runs.verification import sealed_folder
 from songbag_training.types import FloatArray
 
@@ -126,6 +128,7 @@ def _of_store(store: SongStore, run: RunLike | None, encoder: str | None) -> Pag
         in_order: FloatArray = np.take(vectors, pc.index_in(ids, value_set=found).to_numpy(), axis=0)
         return in_order
 
+    refuse_other_spec(Run.open(run).facts, store)
     name = run if isinstance(run, str | Path) else run.folder
     return collection_page(store, vectors_of, by=Path(name).resolve().name)
 

@@ -37,7 +37,7 @@ def vector_model(run: Run) -> tuple[keras.Model, Task]:
     Of a run that has learned without labels, the windows of a song count alike, and head and task mean nothing.
     """
     if run.facts.pretraining is None:
-        return run.load_model(), run.facts.song_task
+        return run.load_networks(), run.facts.song_task
     run.require_encoder()
     task = Task(("one", "other"))
     model = song_model(run.facts.spec, task, encoder=run.network.encoder, pooling="mean")

@@ -216,6 +216,8 @@ def _known_fields(path: Path) -> dict[str, Any]:
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
+    """Return the options; what is off is said in one way."""
+    config = config.as_begun if isinstance(config, TrainConfig) else config
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
 
 

@@ -103,10 +103,12 @@ def floor_lines(accuracy: float, floor: Mapping[str, Any], what: str = "the netw
     return lines
 
 
-def members_line(accuracy: float, members: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return what each member of a network reaches, and what the mean of their probabilities does."""
-    each = ", ".join(f"{own['accuracy']:.2f}" for own in members.values())
-    return f"{counted(len(members), 'member')}: {each}; the mean of their probabilities: {accuracy:.2f}"
+def members_line(accuracy: float, learners: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return what each learner of a model reaches, and what all do together."""
+    reached = {name: f"{own['accuracy']:.2f}" for name, own in learners.items()}
+    trees = f"; trees on song summaries: {reached.pop('trees')}" if "trees" in reached else ""
+    each = f"{counted(len(reached), 'member')}: {', '.join(reached.values())}"
+    return f"{each}{trees}; together: {accuracy:.2f}"
 
 
 def mean_floor(floors: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

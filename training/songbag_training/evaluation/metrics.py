@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sklearn_metrics
 
+from songbag_store.machine import reserve
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, Floats, Ints, Metrics, Targets
 
@@ -43,6 +44,8 @@ def room(n: int, n_classes: int, folder: Path) -> Floats:
     if n * n_classes * 8 <= MOST_BYTES:
         return np.empty((n, n_classes))
     with tempfile.TemporaryFile(dir=folder) as file:
+        # A page of a file with holes, written when the disk is full, would end the process.
+        reserve(file.fileno(), n * n_classes * 8)
         return np.memmap(file, np.float64, "w+", shape=(n, n_classes))
 
 

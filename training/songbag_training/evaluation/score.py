@@ -13,10 +13,11 @@ import pyarrow as pa
 import tensorflow as tf
 
 from songbag_store import SongStore
+from songbag_training.evaluation.calibration import scale
 from songbag_training.evaluation.predictions import SongScore
 from songbag_training.models.members import MembersPooling
 from songbag_training.models.poolings import kind_of
-from songbag_training.models.turning import TOLD, Outputs, Turning, turning
+from songbag_training.models.turning import TOLD, LeavingOut, Outputs, Turning, turning
 from songbag_training.songs.pieces import Piece, stored_pieces
 from songbag_training.songs.task import Task
 from songbag_training.types import Bools, FloatArray, Floats, Ints
@@ -33,6 +34,7 @@ class WindowOutputs:
     Attributes
     ----------
     embeddings : float array, shape (N, E)
+        With trees beside the networks, and the statistics of each window behind them.
     logits : float array, shape (N, L)
     """
 
@@ -57,14 +59,13 @@ class SongScorer:
     """
 
     def __init__(self, model: keras.Model, task: Task, *, embedded: bool = False) -> None:
-        network = model.get_layer("window_network")
+        network, pooling = model.get_layer("window_network"), model.get_layer("pooling")
         if embedded:
             network = _behind_encoder(network)
         shape, kind = network.input.shape, network.input.dtype
-        self.width = int(network.outputs[0].shape[-1])
-        pooling = model.get_layer("pooling")
+        self.width = int(network.outputs[0].shape[-1]) - pooling.n_statistics
         self.task = task
-        self._of_windows: Callable[[Any], Any] = pooling.of_windows
+        self._whole, self._networks = pooling, pooling.networks
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
         # One graph for chunks of every length, because some chunks are shorter than others.
         # Not a lambda: TensorFlow would warn that its code becomes another graph each time.
@@ -78,15 +79,15 @@ class SongScorer:
             input_signature=signature,
             autograph=False,
         )
-        self._kind = pooling.kind if isinstance(pooling, MembersPooling) else kind_of(pooling)
-        self._temperature = pooling.temperature
-        self._by_member: Callable[..., Any] | None = None
-        if isinstance(pooling, MembersPooling):
-            self._by_member = tf.function(
-                lambda embeddings, logits: pooling.by_member(embeddings, logits, tf.ones(tf.shape(logits)[:2])),
-                input_signature=signature,
-                autograph=False,
-            )
+        self._kind = self._networks.kind if isinstance(self._networks, MembersPooling) else kind_of(self._networks)
+        self._has_learners = isinstance(self._networks, MembersPooling) or self._is_blend
+        self._by_member: Callable[..., Any] = tf.function(
+            lambda embeddings, logits: self._networks.by_member(
+                embeddings[..., : self.width], logits, tf.ones(tf.shape(logits)[:2])
+            ),
+            input_signature=signature,
+            autograph=False,
+        )
         # Traced only if songs are pooled without some of their windows. A row of the mask for each time.
         self._some_pooled: Callable[..., Any] = tf.function(
             lambda embeddings, logits, mask: pooling(
@@ -95,6 +96,11 @@ class SongScorer:
             input_signature=[*signature, tf.TensorSpec((None, None), tf.float32)],
             autograph=False,
         )
+
+    @property
+    def _is_blend(self) -> bool:
+        """Whether there are trees beside the networks."""
+        return self._whole is not self._networks
 
     def score(self, pieces: Iterable[Piece]) -> Iterator[SongScore]:
         """Score songs one after the other.
@@ -146,13 +152,13 @@ class SongScorer:
     def embeddings(self, pieces: Iterable[Piece]) -> Iterator[tuple[Piece, FloatArray]]:
         """Yield each piece with the embeddings of its windows, float32 of shape (N, E): what enters the pooling."""
         for piece, embeddings, _ in self._outputs(pieces):
-            yield piece, embeddings.astype(np.float32, copy=False)
+            yield piece, embeddings[:, : self.width].astype(np.float32, copy=False)
 
     def vectors(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, FloatArray]]:
         """Yield each song with the mean of its embeddings by the weights of the pooling, float32 of shape (E,)."""
         for song_id, embeddings, logits in self._songs(pieces):
             _, weights = self._pooling(embeddings[None], logits[None])
-            yield song_id, (weights.numpy()[0] @ embeddings).astype(np.float32)
+            yield song_id, (weights.numpy()[0] @ embeddings[:, : self.width]).astype(np.float32)
 
     def _songs(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, Any, Any]]:
         """Yield what the network makes of the windows of each whole song."""
@@ -186,30 +192,44 @@ class SongScorer:
     def _pool(self, song_id: str, embeddings: Any, logits: Any) -> SongScore:
         song_logits, pooled = self._pooling(embeddings[None], logits[None])
         weights = pooled.numpy()[0].astype(np.float64)
-        of_members, by_member = [], [weights]
-        if self._by_member is not None:
-            of_members, by_member = self._by_member(embeddings[None], logits[None])
-            by_member = [own.numpy()[0].astype(np.float64) for own in by_member]
+        of_learners, by_member = {}, [weights]
+        temperature = float(self._whole.temperature.numpy()[0])
+        if self._has_learners:
+            own, each = self._by_member(embeddings[None], logits[None])
+            # At the temperature too: thresholds were chosen at it.
+            logits_of = [one.numpy() / temperature for one in own]
+            of_learners = {f"member {n}": self.task.probabilities(one)[0] for n, one in enumerate(logits_of, 1)}
+            by_member = [one.numpy()[0].astype(np.float64) for one in each]
+        without = self._whole.leaving_out(embeddings) if self._is_blend else None
+        if without is not None:
+            of_learners["trees"] = scale(self.task, without(None), temperature)[0]
         parts = np.split(np.asarray(logits), len(by_member), axis=1)
         members = [Outputs(*own) for own in zip(by_member, parts, strict=True)]
         return SongScore(
             song_id,
             self.task.probabilities(song_logits.numpy())[0],
-            self.task.probabilities(np.asarray(self._of_windows(logits))),
+            self.task.probabilities(np.asarray(self._whole.of_windows(logits))),
             weights,
-            {f"member {n}": self.task.probabilities(own.numpy())[0] for n, own in enumerate(of_members, 1)},
-            functools.partial(self._turning, members, WindowOutputs(embeddings, logits)),
+            of_learners,
+            functools.partial(self._turning, members, WindowOutputs(embeddings, logits), temperature, without),
         )
 
-    def _turning(self, members: Sequence[Outputs], outputs: WindowOutputs) -> Turning:
+    def _turning(
+        self, members: Sequence[Outputs], outputs: WindowOutputs, temperature: float, leaving_out: LeavingOut | None
+    ) -> Turning:
         """Return the windows without which the answer is another, if the pooling tells."""
         if self._kind not in TOLD:
             return {}
 
+        def answer(logits: Floats, block: slice | None) -> Floats:
+            if leaving_out is None:
+                return self.task.probabilities(logits / temperature)
+            return self.task.probabilities(self._whole.mixed(logits, leaving_out(block), np) / temperature)
+
         def without(windows: Ints) -> Floats:
             return self.without(outputs, windows[:, None] == np.arange(len(outputs.logits)))
 
-        return turning(self.task, self._kind, members, float(self._temperature.numpy()[0]), without)
+        return turning(self.task, self._kind, members, answer, without)
 
 
 def _behind_encoder(network: keras.Model) -> keras.Model:

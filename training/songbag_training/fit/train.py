@@ -20,7 +20,7 @@ from songbag_training.config import TrainConfig
 from songbag_training.evaluation.headline import cross_validation_hint, floor_lines, headline, members_line, small_notes
 from songbag_training.evaluation.leaks import leak_lines
 from songbag_training.evaluation.score import SongScorer
-from songbag_training.fit.baselines.floor import floor_of
+from songbag_training.fit.baselines.floor import floor_of, trees_of
 from songbag_training.fit.decision import decide
 from songbag_training.fit.fit import CHECKPOINT_S, compiled_model, fit
 from songbag_training.fit.heritage import beginning
@@ -153,7 +153,8 @@ def train_on(
     task = material.labels.task
     facts = facts_of(material, classes=list(task.classes), task=task.name)
     model = _repeatable_model(material)
-    run = Run.create(folder, facts, material.split, beginning(material, model, progress))
+    trees = trees_of(material, is_fold=is_there(folder.parent / CROSS_VALIDATION))
+    run = Run.create(folder, facts, material.split, beginning(material, model, trees, progress))
     return _complete(run, material, model, checkpoint_s, progress, until, ends)
 
 
@@ -318,6 +319,7 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
     # A model in mixed precision is scored as it will be used: in float32.
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.weights_path, run.weights_fault)
+    scored = run.with_trees(scored)
     decide(run, material, scored, progress)
     scorer, tested = SongScorer(scored, run.facts.song_task), sweep_of(run.folder) is None
     is_fold = is_there(run.folder.parent / CROSS_VALIDATION)
@@ -329,9 +331,9 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
 def tell_held_out(run: Run, progress: Progress) -> None:
     """Show how good a finished run is, and write its page."""
     held_out = run.metrics["test"]
-    members = held_out.get("learners", {})
-    if members:
-        progress.note(members_line(held_out["song"]["accuracy"], members))
+    learners = held_out.get("learners", {})
+    if learners:
+        progress.note(members_line(held_out["song"]["accuracy"], learners))
     for line in floor_lines(held_out["song"]["accuracy"], held_out["floor"]) if "floor" in held_out else []:
         progress.note(line)
     # A fold is no judgement of its own.

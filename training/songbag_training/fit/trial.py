@@ -12,6 +12,7 @@ from songbag_store import SongStore
 from songbag_store.progress import Progress
 from songbag_store.storage.files import is_there
 from songbag_training.config import TrainConfig
+from songbag_training.errors import DamagedRun
 from songbag_training.fit.material import prepare
 from songbag_training.fit.train import go_on, train_on
 from songbag_training.lineage.parent import Parent
@@ -59,9 +60,12 @@ class Trial:
         folder = top / self.folder
         if not is_there(folder / RUN):
             return False
-        if RunFacts.read(folder).finished_at is not None:
-            return True
-        return not self.ends and self.until is not None and len(read_rows(folder / "history.csv")) >= self.until
+        try:
+            if RunFacts.read(folder).finished_at is not None:
+                return True
+            return not self.ends and self.until is not None and len(read_rows(folder / "history.csv")) >= self.until
+        except DamagedRun:
+            return False  # to be told by its own training, which fails alone
 
     def run(self, top: Path, store: SongStore, progress: Progress) -> Run:
         """Train, or go on with what an earlier call began; a training that it finished is kept."""

@@ -38,6 +38,9 @@ class Pooling(keras.layers.Layer):
         each class).
     """
 
+    n_statistics = 0
+    """Numbers behind the embedding of a window that are none of it: statistics, where there are trees beside."""
+
     def __init__(self, exclusive: bool = True, **kwargs: Any) -> None:
         # In float32 also with mixed precision: sums of exponentials over a long song exceed the range of float16.
         super().__init__(**({"dtype": "float32"} | kwargs))
@@ -72,6 +75,18 @@ class Pooling(keras.layers.Layer):
             weights = ops.sum(weights * ops.expand_dims(shares, 1), axis=-1, keepdims=True)
         song_logits = song_logits / self.temperature
         return ops.where(ops.any(real, axis=1), song_logits, 0.0), ops.where(real, weights, 0.0)[..., 0]
+
+    @property
+    def networks(self) -> Pooling:
+        """The pooling of the networks alone."""
+        return self
+
+    def by_member(
+        self, embeddings: KerasTensor, logits: KerasTensor, mask: KerasTensor
+    ) -> tuple[list[KerasTensor], list[KerasTensor]]:
+        """Return the song logits of each network, without the temperature, and its weights of the windows."""
+        song_logits, weights = self.call(embeddings, logits, mask)
+        return [song_logits * self.temperature], [weights]
 
     def of_windows(self, logits: KerasTensor) -> KerasTensor:
         """Return what songs of one window each would have: the logits of that window, divided by the temperature."""

@@ -21,6 +21,13 @@ Turning = dict[int, tuple[str, ...]]
 Without = Callable[[Ints], Floats]
 """Returns the probabilities of a song, (m, n_classes), without each of m windows: what the network says."""
 
+LeavingOut = Callable[[slice | None], Floats]
+"""Returns what trees say of a song, (m, n_classes), without each window of a block, or (m = 1) with all."""
+
+Answer = Callable[[Floats, slice | None], Floats]
+"""Returns the probabilities of a song, (m, n_classes), from logits of the networks, (m, L): without each window of a
+block, or (m = 1) with all windows."""
+
 MEANS = ("mean", "attention", "gated-attention")
 TOLD = (*MEANS, "max")
 """Poolings of which it can be told."""
@@ -46,7 +53,7 @@ class Outputs:
     logits: Floats
 
 
-def turning(task: Task, pooling: str, members: Sequence[Outputs], temperature: float, without: Without) -> Turning:
+def turning(task: Task, pooling: str, members: Sequence[Outputs], answer: Answer, without: Without) -> Turning:
     """Return the windows of a song without which the answer is another.
 
     A long song is taken a million logits at a time, so memory does not grow with its windows.
@@ -58,8 +65,8 @@ def turning(task: Task, pooling: str, members: Sequence[Outputs], temperature: f
         One of `TOLD`.
     members : sequence of Outputs
         Of each member of the network.
-    temperature : float
-        That divides the logits of the song.
+    answer : callable
+        What the logits of the networks come to.
     without : callable
         Asked for windows that hold nearly all the weight of a mean.
     """
@@ -70,13 +77,13 @@ def turning(task: Task, pooling: str, members: Sequence[Outputs], temperature: f
     blocks = list(_blocks(n_windows, task.n_logits))
     wholes = [_whole(pooling, own, softmax, blocks) for own in members]
 
-    def predicted(joined: list[Floats]) -> Floats:
-        return task.probabilities((_mean(np.stack(joined), softmax) if len(joined) > 1 else joined[0]) / temperature)
+    def shares_of(joined: list[Floats], block: slice | None) -> Floats:
+        return answer(_mean(np.stack(joined), softmax) if len(joined) > 1 else joined[0], block)
 
-    said = task.predicted(predicted([whole.logits[:1] for whole in wholes]))[0]
+    said = task.predicted(shares_of([whole.logits[:1] for whole in wholes], None))[0]
     found: Turning = {}
     for block in blocks:
-        shares = predicted([whole.without(block) for whole in wholes])
+        shares = shares_of([whole.without(block) for whole in wholes], block)
         heavy = np.flatnonzero(np.any([own.weights[block] > _HEAVY for own in members], axis=0))
         if pooling in MEANS and len(heavy):
             shares[heavy] = without(heavy + block.start)

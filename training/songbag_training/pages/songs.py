@@ -80,8 +80,8 @@ def read_songs(path: Path, task: Task, column: str, judged: str | None) -> Songs
     balance: dict[str, Floats] = {}
     sums = np.zeros((3, CONFIDENCE_BINS))
     for batch in _batches(path, task, column):
-        true, shares, subsets = _read(batch, task, column)
-        wrong, sure = _confidence(task, true, shares)
+        true, said, shares, subsets = _read(batch, task, column)
+        wrong, sure = _confidence(task, true, said, shares)
         is_judged = np.ones(len(true), bool) if judged is None else subsets == judged
         kinds.append((is_judged * _JUDGED + wrong * _WRONG).astype(np.int8))
         confidences.append(sure.astype(np.float32))
@@ -94,8 +94,7 @@ def read_songs(path: Path, task: Task, column: str, judged: str | None) -> Songs
         for row, weights in enumerate((np.ones(len(bins)), confidence, hits.astype(np.float64))):
             sums[row] += np.bincount(bins, weights, CONFIDENCE_BINS)
         if not task.several:
-            said = task.predicted(shares).argmax(axis=1)
-            pairs.update(zip(true[is_judged].tolist(), said[is_judged].tolist(), strict=True))
+            pairs.update(zip(true[is_judged].tolist(), said[is_judged].argmax(axis=1).tolist(), strict=True))
     kind, confidence = np.concatenate(kinds), np.concatenate(confidences)
     order = _order(kind, confidence)[:MOST_SONGS]
     shown = _shown(path, task, column, order, kind, confidence)
@@ -118,8 +117,8 @@ def _shown(
     for batch in _batches(path, task, column):
         rows = [row for row in range(batch.num_rows) if begin + row in position]
         taken = batch.take(pa.array(rows, pa.int64()))
-        true, shares, _ = _read(taken, task, column)
-        concerned = task.members(true) | task.predicted(shares)
+        true, answered, shares, _ = _read(taken, task, column)
+        concerned = task.members(true) | answered
         names = (taken[name].to_pylist() for name in ("song_id", "label", "predicted", column))
         for at, (row, song_id, label, said, subset) in enumerate(zip(rows, *names, strict=True)):
             ranked = np.lexsort((-shares[at], ~concerned[at]))[:_FOLLOWED]
@@ -144,17 +143,22 @@ def _batches(path: Path, task: Task, column: str) -> Iterator[pa.RecordBatch]:
         yield from file.iter_batches(batch_size=size, columns=names)
 
 
-def _read(batch: pa.RecordBatch, task: Task, column: str) -> tuple[Targets, Floats, np.ndarray]:
-    labels: list[Label] = [tuple(one) if isinstance(one, list) else one for one in batch["label"].to_pylist()]
+def _read(batch: pa.RecordBatch, task: Task, column: str) -> tuple[Targets, Bools, Floats, np.ndarray]:
+    """Return labels, answers, probabilities and subsets. Each fold of a cross-validation has thresholds of its own."""
+    true, said = (
+        task.encode([tuple(one) if isinstance(one, list) else one for one in batch[name].to_pylist()])
+        for name in ("label", "predicted")
+    )
     shares = np.stack([batch[name].to_numpy(zero_copy_only=False) for name in probability_names(task.classes)], axis=1)
-    return task.encode(labels), shares, np.array(batch[column].to_pylist(), dtype=object)
+    return true, task.members(said), shares, np.array(batch[column].to_pylist(), dtype=object)
 
 
-def _confidence(task: Task, true: Targets, shares: Floats) -> tuple[Bools, Floats]:
+def _confidence(task: Task, true: Targets, said: Bools, shares: Floats) -> tuple[Bools, Floats]:
     """Return which songs are answered wrongly, and how sure: of a wrong one its surest mistake, else its least sure."""
-    right, sure = task.right(true, shares), task.confidences(shares)
+    right = said == task.members(true)
     if not task.several:
-        return ~right, sure
+        return ~right.all(axis=1), np.where(said, shares, 0.0).sum(axis=1)
+    sure = np.where(said, shares, 1.0 - shares)
     wrong: Bools = ~np.asarray(right.all(axis=1), bool)
     return wrong, np.where(wrong, np.where(right, -1.0, sure).max(axis=1), sure.min(axis=1))
 

@@ -239,7 +239,7 @@ def _lock(descriptor: int, folder: Path) -> None:
         lock_file(descriptor, wait=False)
     except BlockingIOError as error:
         remedy = "Wait until it has ended, or choose another `output`."
-        raise UsageError("another process predicts into this file", place=str(folder), remedy=remedy) from error
+        raise UsageError("another process writes to this place", place=str(folder), remedy=remedy) from error
     except OSError:
         pass  # a file system without locks
 
@@ -253,10 +253,9 @@ def _require_same(folder: Path, asked: Mapping[str, Any]) -> None:
         raise _foreign(folder) from error
     told = ", ".join(f"{name} {was!r}, now {now!r}" for name, (was, now) in fields.items() if was != now)
     if told:
-        remedy = f"Repeat that command to finish it; or remove {folder} to begin again, or choose another `output`."
-        raise UsageError(
-            f"another prediction into this file is not finished ({told})", place=str(folder), remedy=remedy
-        )
+        remedy = f"Repeat that command to finish it, or remove {folder} to begin again."
+        what = "evaluation" if asked.get("what") == "scores" else "prediction"
+        raise UsageError(f"another {what} is not finished there ({told})", place=str(folder), remedy=remedy)
 
 
 def _foreign(folder: Path) -> UsageError:

@@ -148,7 +148,8 @@ class _Column:
         require_columns(schema, (facts.label,), "label")
         songs = store.songs(where, columns=[*PLACE_COLUMNS, "path", facts.label], arrow=True)
         kind, reading = songs.schema.field(facts.label).type, fitting(facts.config.reading, schema, facts.label)
-        if not known_values(songs[facts.label].combine_chunks())[1].any() if not is_list(kind) else not songs.num_rows:
+        given = songs[facts.label].combine_chunks()
+        if given.null_count == len(given) if is_list(kind) else not known_values(given)[1].any():
             return cls(kind, reading.label_separator, {}, {}, {})
         found = read_labels(songs, facts.label, reading)
         ids = found.songs["song_id"].to_pylist()
@@ -156,10 +157,14 @@ class _Column:
         labels = dict(zip(ids, found.names, strict=True))
         if reading.label_separator is not None:
             return cls(kind, reading.label_separator, labels, paths, {})
-        column = found.songs[facts.label].combine_chunks()
+        # A likely class may be one of songs that `where` leaves out, or of none that is still there.
+        column = store.songs(columns=[facts.label], arrow=True)[facts.label].combine_chunks()
         codes, _ = known_values(pc.list_flatten(column) if is_list(kind) else column)
         texts = [str(one) for one in whole_values(codes.dictionary)]
-        return cls(kind, None, labels, paths, dict(zip(texts, codes.dictionary.to_pylist(), strict=True)))
+        values = dict(zip(texts, codes.dictionary.to_pylist(), strict=True))
+        own = kind.value_type if is_list(kind) else kind
+        gone = {name: pa.scalar(name).cast(own).as_py() for name in facts.classes if name not in values}
+        return cls(kind, None, labels, paths, values | gone)
 
     def given(self, song_id: str, classes: Sequence[str]) -> frozenset[str] | None:
         """Return the classes of a song among those that were learned; None if it has no label or is not there."""

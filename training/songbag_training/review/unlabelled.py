@@ -118,7 +118,7 @@ def _least_certain(run: Run, store: SongStore, rows: pa.Table, most: int, progre
         for done, (score, outputs) in enumerate(scorer.scored(pieces), 1):
             shares = score.probabilities
             if np.isfinite(shares).all():
-                vector = (score.weights @ outputs.embeddings).astype(np.float32)
+                vector = (score.weights @ outputs.embeddings[:, : scorer.width]).astype(np.float32)
                 found.add(score.song_id, margin(task, shares), shares, vector)
             state = f"{done:,} of {counted(n_songs, 'song')}"
             progress.advance(done, state, state if done % _LINE_EVERY == 0 else None)

@@ -77,7 +77,7 @@ class Evaluation(Shown):
         The content of `metrics.json`, for each subset (train, validation, test, or all songs of another store):
         ``song`` and ``window``, see `song_metrics` (a window is right if its answer is the label of the song), and, if
         there are segments, ``window_labels``, of the windows that these label; of a baseline ``learners`` instead of
-        windows, and of several members ``learners`` too, one each;
+        windows, and where predictions are a mean of several, ``learners`` too, one each;
         ``intervals``, see `evaluation.intervals`, and ``without_interval``, why a metric has none; ``classes``,
         precision, recall and F1 of each; ``mistakes``, the surest first; and, if there are any, ``suspected_leaks``,
         see `evaluation.leaks`. Also ``snapshot``: uuid of the store, number and digest of the snapshot.
@@ -176,9 +176,7 @@ def _keeping(
     asked = {"run": facts.run_id, "weights": file_digest(run.weights_path), "store": store.uuid, "snapshot": snapshot}
     if facts.is_baseline:
         return keeping_scores(target, asked, facts.classes, LEARNERS, progress, has_windows=False)
-    n_members = run.network.n_members
-    members = [f"member {number}" for number in range(1, n_members + 1)] if n_members > 1 else []
-    return keeping_scores(target, asked, facts.classes, members, progress)
+    return keeping_scores(target, asked, facts.classes, run.network.learners, progress)
 
 
 def _scored(scorer: Scorer, store: SongStore, songs: pa.Table) -> Iterator[SongScore]:

@@ -4,6 +4,7 @@
 
     run.json             what was trained, on what, with which songbag, and digests: `RunFacts`. Written last
     weights.safetensors  of the epoch with the lowest validation loss
+    trees.safetensors    trees on song summaries that count beside the networks, if there are any
     split.parquet        song_id, label, part, copy_group, same_audio
     inherited.parquet    of a run that was started from another one: the songs that the runs before have learned from
     history.csv          one line an epoch
@@ -48,12 +49,17 @@ from songbag_training.songs.task import Task
 from songbag_training.splits.split import Split
 from songbag_training.summaries.predictor import Predictor
 from songbag_training.summaries.scorer import SummaryScorer
+from songbag_training.summaries.statistics import summary_names
+from songbag_training.summaries.trees import Trees
 
 if TYPE_CHECKING:
     import keras
 
 INHERITED = "inherited.parquet"
 """The songs that the runs before one have learned from, see `songbag_training.runs.overlap`."""
+
+TREES = "trees.safetensors"
+"""Trees that count beside the networks."""
 
 _SPLIT = "split.parquet"
 _WEIGHTS = "weights.safetensors"
@@ -64,6 +70,7 @@ _RESULTS = (_METRICS, _PREDICTIONS, "windows.parquet", "confusion.png")
 _LOGS = "tensorboard"
 _CHECKPOINT = "checkpoint.safetensors"
 _WRITE_AGAIN = "Write it again with `songbag evaluate RUN`."
+_REMAKE = "Restore it from a copy, or make it again."
 _MOST_SHOWN = 20
 
 
@@ -185,7 +192,7 @@ class Run(Shown):
 
     def _begun(self) -> list[str]:
         """Return the files that are there from the beginning and never change."""
-        return [name for name in (_SPLIT, INHERITED) if is_there(self.folder / name)]
+        return [name for name in (_SPLIT, INHERITED, TREES) if is_there(self.folder / name)]
 
     @contextmanager
     def replacing_results(self) -> Iterator[Path]:
@@ -317,7 +324,7 @@ class Run(Shown):
         try:
             return Predictor.of_tensors(tensors, facts.song_task, facts.spec, facts.baseline)
         except ValueError as error:
-            raise DamagedRun(str(error), place=str(path), remedy="Restore it from a copy, or make it again.") from None
+            raise DamagedRun(str(error), place=str(path), remedy=_REMAKE) from None
 
     def build_model(self) -> keras.Model:
         """Build the model from `run.json` alone, with fresh weights and bags of any size."""
@@ -330,7 +337,44 @@ class Run(Shown):
         return song_model(facts.spec, facts.song_task, **options)
 
     def load_model(self) -> keras.Model:
-        """Build the model and load its weights; the header of their file is checked before memory is taken for either.
+        """Build the model and load its weights, and put the trees beside it that count in its predictions, if any.
+
+        Raises
+        ------
+        DamagedRun
+            If the weights are damaged or those of another model.
+        UsageError
+            If the encoder is a function outside songbag that was not allowed (see `allow_encoder`) or is not there.
+        """
+        return self.with_trees(self.load_networks())
+
+    def with_trees(self, model: keras.Model) -> keras.Model:
+        """Return the model of the networks with the trees that count beside them; itself if there are none.
+
+        Raises
+        ------
+        DamagedRun
+            If the file of the trees is damaged.
+        """
+        if not (share := self.network.tree_share):
+            return model
+        with quiet():
+            from songbag_training.summaries.blend import blended
+
+        path, facts, wanted = self.folder / TREES, self.facts, digests(self.facts, TREES)
+        tensors = read_tensors(path, None, "arrays", fault=lambda path: file_fault(path, wanted))
+        task = facts.song_task
+        try:
+            n_summaries = len(summary_names(facts.spec, "windows"))
+            trees = Trees.of_tensors(tensors, n_summaries, len(task.classes))
+        except ValueError as error:
+            raise DamagedRun(str(error), place=str(path), remedy=_REMAKE) from None
+        return blended(model, facts.spec, trees, task, share)
+
+    def load_networks(self) -> keras.Model:
+        """Build the networks and load their weights, without trees that count beside them.
+
+        The header of the file is checked before memory is taken for either.
 
         Raises
         ------

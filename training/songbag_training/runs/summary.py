@@ -273,5 +273,6 @@ def _command(
     begun = config.as_begun if isinstance(config, TrainConfig) else config
     for name, own in _changed(begun).items():
         if (flag := flags[name]) is not None:
-            words += [flag] if own is True else [flag, str(own)]
+            values = own if isinstance(own, tuple) else (own,)
+            words += [flag] if own is True else [word for one in values for word in (flag, str(one))]
     return shlex.join([*words, "-o", f"{folder}-again"])

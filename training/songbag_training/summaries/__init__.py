@@ -1,3 +1,6 @@
-"""Songs as a few hundred numbers each, and a linear model and trees that learn from these. No TensorFlow here."""
+"""Songs as a few hundred numbers each, and a linear model and trees that learn from these.
 
-__all__ = ["learning", "predictor", "scorer", "statistics"]
+TensorFlow is loaded for `blend` alone.
+"""
+
+__all__ = ["blend", "learning", "predictor", "scorer", "statistics"]

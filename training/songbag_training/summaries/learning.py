@@ -8,7 +8,7 @@ from songbag_training.config import BaselineConfig
 from songbag_training.songs.task import Task
 from songbag_training.summaries.linear import fit_linear
 from songbag_training.summaries.predictor import LEARNERS, Chosen, Predictor
-from songbag_training.summaries.trees import fit_trees
+from songbag_training.summaries.trees import Trees, fit_trees
 from songbag_training.types import FloatArray, Floats, Ints, Targets
 
 N_PARTS = 3
@@ -46,10 +46,16 @@ def fit(
         Whose probabilities are to count.
     n_trees : int
     """
-    weights = _weights(task, targets) if config.class_weight == "balanced" else None
-    linear = fit_linear(summaries, targets, task, weights, config.seed)
-    trees = fit_trees(summaries, targets, task, weights, n_trees, config.seed)
+    linear = fit_linear(summaries, targets, task, _weights(task, targets, config), config.seed)
+    trees = trees_on(summaries, targets, task, config, n_trees)
     return Predictor(task, learner, config.summaries, linear, trees)
+
+
+def trees_on(
+    summaries: FloatArray, targets: Targets, task: Task, config: BaselineConfig, n_trees: int = N_TREES
+) -> Trees:
+    """Fit trees alone; see `fit`."""
+    return fit_trees(summaries, targets, task, _weights(task, targets, config), n_trees, config.seed)
 
 
 def choose(
@@ -103,8 +109,10 @@ def drawn(members: tuple[Ints, Ints], n: int, seed: int) -> Ints:
     return np.sort(chosen[np.sort(at)][: max(MOST_SONGS, len(np.unique(first)))])
 
 
-def _weights(task: Task, targets: Targets) -> Floats:
-    """Return how much each song counts for each logit, shape (n, L), so that all classes count alike."""
+def _weights(task: Task, targets: Targets, config: BaselineConfig) -> Floats | None:
+    """Return how much each song counts for each logit, shape (n, L), if all classes are to count alike."""
+    if config.class_weight != "balanced":
+        return None
     own = task.balanced_weights(targets).astype(np.float64)
     if task.several:
         return np.where(task.members(targets), own[:, 1], own[:, 0])

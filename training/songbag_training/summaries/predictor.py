@@ -15,14 +15,12 @@ from songbag_training.evaluation.calibration import scale
 from songbag_training.songs.task import Task
 from songbag_training.summaries.linear import Linear
 from songbag_training.summaries.statistics import summary_names
-from songbag_training.summaries.trees import Trees
+from songbag_training.summaries.trees import Tensors, Trees, require_fit
 from songbag_training.types import FloatArray, Floats
 
 Chosen = Literal["linear", "trees", "mean"]
 LEARNERS: tuple[Chosen, ...] = ("linear", "trees", "mean")
 """Whose probabilities there are: those of the linear model, of the trees, and the mean of both."""
-
-Tensors = dict[str, npt.NDArray[Any]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -77,8 +75,7 @@ class Predictor:
     def tensors(self) -> Tensors:
         """Return all arrays by their names in `weights.safetensors`."""
         found = {f"linear/{name}": getattr(self.linear, name) for name in _fields(Linear)}
-        found |= {f"trees/{name}": getattr(self.trees, name) for name in _fields(Trees)}
-        return found | {"temperature": np.array([self.temperature], np.float64)}
+        return found | self.trees.tensors() | {"temperature": np.array([self.temperature], np.float64)}
 
     @classmethod
     def of_tensors(
@@ -94,48 +91,24 @@ class Predictor:
         if config.learner == "auto":
             raise ValueError("no learner was chosen")
         n_summaries = len(summary_names(spec, config.summaries))
-        names = {f"{kind}/{name}" for kind, own in (("linear", Linear), ("trees", Trees)) for name in _fields(own)}
-        if tensors.keys() != names | {"temperature"}:
+        of_linear = {f"linear/{name}" for name in _fields(Linear)}
+        if not tensors.keys() >= of_linear | {"temperature"}:
             raise ValueError("the arrays are not those of a baseline")
         linear = Linear(**{name: tensors[f"linear/{name}"] for name in _fields(Linear)})
-        trees = Trees(**{name: tensors[f"trees/{name}"] for name in _fields(Trees)})
         _check_linear(linear, n_summaries, task.n_logits)
-        _check_trees(trees, n_summaries, len(task.classes))
+        others = {name: own for name, own in tensors.items() if name not in of_linear | {"temperature"}}
+        trees = Trees.of_tensors(others, n_summaries, len(task.classes))
         temperature = tensors["temperature"]
-        _require(temperature.shape == (1,) and temperature.dtype == np.float64 and temperature[0] > 0, "temperature")
+        require_fit(temperature.shape == (1,) and temperature.dtype == np.float64 and temperature[0] > 0, "temperature")
         return cls(task, config.learner, config.summaries, linear, trees, float(temperature[0]))
 
 
-def _fields(cls: type[Linear] | type[Trees]) -> list[str]:
+def _fields(cls: type[Linear]) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
-
-
-def _require(fits: object, name: str) -> None:
-    if not fits:
-        raise ValueError(f"the array {name!r} does not fit the others or run.json")
 
 
 def _check_linear(linear: Linear, n_summaries: int, n_logits: int) -> None:
     shapes = {"mean": (n_summaries,), "scale": (n_summaries,), "weights": (n_summaries, n_logits), "bias": (n_logits,)}
     for name, shape in shapes.items():
         own = getattr(linear, name)
-        _require(own.shape == shape and own.dtype == np.float32, f"linear/{name}")
-
-
-def _check_trees(trees: Trees, n_summaries: int, n_classes: int) -> None:
-    """Refuse nodes that lead outside the arrays, or back: prediction would fail, or never end."""
-    n, kinds = len(trees.feature), {"threshold": np.float32, "shares": np.float32, "starts": np.int64}
-    lengths = {"roots": len(trees.roots), "starts": n + 1, "classes": len(trees.classes), "shares": len(trees.classes)}
-    for name in _fields(Trees):
-        own = getattr(trees, name)
-        fits = own.shape == (lengths.get(name, n),) and own.dtype == kinds.get(name, np.int32)
-        _require(fits, f"trees/{name}")
-    inner = np.flatnonzero(trees.feature != -1)
-    for name in ("left", "right"):
-        own = getattr(trees, name)[inner]
-        _require(((own > inner) & (own < n)).all(), f"trees/{name}")
-    _require(((trees.feature >= -1) & (trees.feature < n_summaries)).all(), "trees/feature")
-    _require(len(trees.roots) and ((trees.roots >= 0) & (trees.roots < n)).all(), "trees/roots")
-    _require(((trees.classes >= 0) & (trees.classes < n_classes)).all(), "trees/classes")
-    ascends = (np.diff(trees.starts) >= 0).all()
-    _require(ascends and trees.starts[0] == 0 and trees.starts[-1] == len(trees.classes), "trees/starts")
+        require_fit(own.shape == shape and own.dtype == np.float32, f"linear/{name}")

@@ -55,6 +55,8 @@ class SummaryScorer:
         none = np.zeros((0, len(self.task.classes)))
         shares = self._predictor.of_learners(summaries)
         chosen = self._predictor.calibrated(shares[self._predictor.learner])
+        # At the temperature too: thresholds were chosen at it.
+        of_each = {name: self._predictor.calibrated(values) for name, values in shares.items()}
         for row, song_id in enumerate(song_ids):
-            of_learners = {str(name): values[row] for name, values in shares.items()}
+            of_learners = {str(name): values[row] for name, values in of_each.items()}
             yield SongScore(song_id, chosen[row], none, none[:, 0], of_learners)

@@ -8,10 +8,11 @@ mean and deviation over all frames, which the sums in the index hold.
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +27,10 @@ from songbag_training.errors import ModelError
 from songbag_training.songs.pieces import Piece, stored_pieces
 from songbag_training.types import FloatArray, Floats
 
-_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_LAG_FRAMES = 4
-_WITHIN = ("mean", "deviation", *(f"quantile {share:g}" for share in _QUANTILES), "step", "change", "slow change")
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+LAG_FRAMES = 4
+WITHIN = ("mean", "deviation", *(f"quantile {share:g}" for share in QUANTILES), "step", "change", "slow change")
+"""The statistics within a window, of each coefficient."""
 _CHUNK_WINDOWS = 512
 _CHUNK_VALUES = 1_000_000
 _MOST_BYTES = 500_000_000
@@ -41,8 +43,8 @@ def summary_names(spec: FeatureSpec, kind: SummariesOf) -> list[str]:
     """Return what each number of a song's summaries is: a coefficient and a statistic of it."""
     blocks = ["mean", "deviation"]
     if kind == "windows":
-        blocks += [f"{name} in a window" for name in _WITHIN[1:]]
-        blocks += [f"{name} between windows" for name in _WITHIN]
+        blocks += [f"{name} in a window" for name in WITHIN[1:]]
+        blocks += [f"{name} between windows" for name in WITHIN]
     return [f"{block} of {number}" for block in blocks for number in range(spec.window_shape[0])]
 
 
@@ -92,7 +94,8 @@ class SongSummaries:
 
     def __init__(self, store: SongStore, kind: SummariesOf) -> None:
         self.kind = kind
-        self._store = store
+        # Not the store itself: summaries are kept by their store, and would keep it for ever.
+        self._store = weakref.ref(store)
         self._ids = pa.array([], pa.string())
         self._rows = np.zeros((0, 0), np.float32)
 
@@ -113,7 +116,9 @@ class SongSummaries:
         """Return the summaries of songs, given as rows of the index, shape (S, F)."""
         places = pc.index_in(_ids_of(songs), value_set=self._ids)
         if places.null_count:
-            return summaries(self._store, songs, self.kind)
+            store = self._store()
+            assert store is not None, "the store of these summaries is closed"
+            return summaries(store, songs, self.kind)
         return np.asarray(self._rows[places.to_numpy()], np.float32)
 
 
@@ -177,22 +182,22 @@ def _sums(stored: StoredWindows, spec: FeatureSpec) -> Floats:
 
 
 def _within(windows: FloatArray) -> list[FloatArray]:
-    """Return the statistics within each window, each of shape (N, C), in the order of `_WITHIN`."""
+    """Return the statistics within each window, each of shape (N, C), in the order of `WITHIN`."""
     n_frames = windows.shape[-1]
     ranked = np.sort(windows, axis=-1)
     found = [windows.mean(axis=-1), windows.std(axis=-1)]
-    found += [ranked[..., round(share * (n_frames - 1))] for share in _QUANTILES]
+    found += [ranked[..., round(share * (n_frames - 1))] for share in QUANTILES]
     if n_frames == 1:
         return found + [np.zeros_like(found[0])] * 3
     steps = np.diff(windows, axis=-1)
-    lag = min(_LAG_FRAMES, n_frames - 1)
+    lag = min(LAG_FRAMES, n_frames - 1)
     slow = windows[..., lag:] - windows[..., :-lag]
     return [*found, np.abs(steps).mean(axis=-1), steps.std(axis=-1), slow.std(axis=-1)]
 
 
 def _joined(sums: Floats, n_windows: int, kind: SummariesOf) -> FloatArray:
     """Return the summaries of a song, shape (F,), from the sums over its windows."""
-    n = len(_WITHIN)
+    n = len(WITHIN)
     means, squares = sums[:n] / n_windows, sums[n : 2 * n] / n_windows
     with np.errstate(invalid="ignore"):
         whole = np.sqrt(np.maximum(sums[-1] / n_windows - means[0] ** 2, 0.0))
@@ -200,6 +205,25 @@ def _joined(sums: Floats, n_windows: int, kind: SummariesOf) -> FloatArray:
         if kind == "windows":
             blocks += [means[1:], np.sqrt(np.maximum(squares - means**2, 0.0))]
         return np.concatenate(blocks).ravel().astype(np.float32)
+
+
+def joined_of(means: Any, spreads: Any, n_coefficients: int, library: Any) -> Any:
+    """Return the summaries of songs, shape (S, F), from what is known of the statistics within their windows.
+
+    Parameters
+    ----------
+    means, spreads : arrays of shape (S, statistics * C)
+        Mean and deviation over the windows of each song, in the order of `WITHIN`.
+    n_coefficients : int
+        C.
+    library : module
+        NumPy, or Keras's operations.
+    """
+    n = n_coefficients
+    # The frames of all windows vary within each window, and between the windows with its mean.
+    within = library.square(means[:, n : 2 * n]) + library.square(spreads[:, n : 2 * n])
+    whole = library.sqrt(within + library.square(spreads[:, :n]))
+    return library.concatenate([means[:, :n], whole, means[:, n:], spreads], axis=1)
 
 
 def _of_index(store: SongStore, song_ids: pa.Array) -> FloatArray:

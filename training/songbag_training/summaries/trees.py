@@ -6,7 +6,8 @@ P. Geurts, D. Ernst, L. Wehenkel, "Extremely randomized trees", Machine Learning
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from songbag_training.songs.task import Task
 from songbag_training.types import FloatArray, Floats, Ints, Targets
 
 Numbers = npt.NDArray[np.int32]
+Tensors = dict[str, npt.NDArray[Any]]
 
 _LEAF = -1
 _AT_ONCE = 500_000
@@ -53,6 +55,25 @@ class Trees:
     classes: Numbers
     shares: FloatArray
 
+    def tensors(self) -> Tensors:
+        """Return all arrays by their names in a file."""
+        return {f"trees/{name}": getattr(self, name) for name in _fields()}
+
+    @classmethod
+    def of_tensors(cls, tensors: Mapping[str, npt.NDArray[Any]], n_summaries: int, n_classes: int) -> Self:
+        """Return the trees whose arrays these are.
+
+        Raises
+        ------
+        ValueError
+            If they are not those of trees on so many summaries, for so many classes.
+        """
+        if tensors.keys() != {f"trees/{name}" for name in _fields()}:
+            raise ValueError("the arrays are not those of trees")
+        trees = cls(**{name: tensors[f"trees/{name}"] for name in _fields()})
+        _check(trees, n_summaries, n_classes)
+        return trees
+
     def probabilities(self, summaries: FloatArray, n_classes: int) -> Floats:
         """Return the mean of the leaves that songs come to, shape (S, n_classes).
 
@@ -82,6 +103,45 @@ class Trees:
             nodes[going] = np.where(values <= self.threshold[own], self.left[own], self.right[own])
             going = going[self.feature[nodes[going]] != _LEAF]
         return nodes.reshape(-1, n_trees)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Trees as rows of two tables, to be followed by looking up rows alone.
+
+    Attributes
+    ----------
+    nodes : float32, shape (n_nodes, 5)
+        Which summary a node asks for, the threshold, the next node on either side, and the row of a leaf in `leaves`.
+        A leaf leads to itself. Numbers below 2 ** 24 are whole in float32.
+    leaves : float32, shape (n_kinds, n_classes)
+        The shares of the classes in leaves; equal ones are one row.
+    roots : int32, shape (1, n_trees)
+    depth : int
+        Steps from a root to the deepest leaf.
+    """
+
+    nodes: FloatArray
+    leaves: FloatArray
+    roots: Numbers
+    depth: int
+
+    @classmethod
+    def of(cls, trees: Trees, n_classes: int) -> Table:
+        """Return the tables of trees."""
+        from scipy.sparse import csr_array
+
+        is_leaf, itself = trees.feature == _LEAF, np.arange(len(trees.feature))
+        shares = csr_array((trees.shares, trees.classes, trees.starts), shape=(len(itself), n_classes))
+        leaves, kinds = np.unique(shares[np.flatnonzero(is_leaf)].toarray(), axis=0, return_inverse=True)
+        row = np.zeros(len(itself))
+        row[is_leaf] = kinds.ravel()
+        sides = [np.where(is_leaf, itself, side) for side in (trees.left, trees.right)]
+        columns = [np.maximum(trees.feature, 0), trees.threshold, *sides, row]
+        nodes, depth = trees.roots, 0
+        while len(nodes := nodes[~is_leaf[nodes]]):
+            nodes, depth = np.concatenate([side[nodes] for side in sides]), depth + 1
+        return cls(np.stack(columns, axis=1).astype(np.float32), leaves.astype(np.float32), trees.roots[None], depth)
 
 
 def fit_trees(
@@ -185,3 +245,32 @@ def _rounded_down(thresholds: Floats) -> FloatArray:
     """Return thresholds as float32, so that the same float32 numbers are at most the threshold."""
     near = thresholds.astype(np.float32)
     return np.where(near > thresholds, np.nextafter(near, np.float32(-np.inf)), near)
+
+
+def require_fit(fits: object, name: str) -> None:
+    """Refuse an array that does not belong to the others."""
+    if not fits:
+        raise ValueError(f"the array {name!r} does not fit the others or run.json")
+
+
+def _fields() -> list[str]:
+    return [field.name for field in dataclasses.fields(Trees)]
+
+
+def _check(trees: Trees, n_summaries: int, n_classes: int) -> None:
+    """Refuse nodes that lead outside the arrays, or back: prediction would fail, or never end."""
+    n, kinds = len(trees.feature), {"threshold": np.float32, "shares": np.float32, "starts": np.int64}
+    lengths = {"roots": len(trees.roots), "starts": n + 1, "classes": len(trees.classes), "shares": len(trees.classes)}
+    for name in _fields():
+        own = getattr(trees, name)
+        fits = own.shape == (lengths.get(name, n),) and own.dtype == kinds.get(name, np.int32)
+        require_fit(fits, f"trees/{name}")
+    inner = np.flatnonzero(trees.feature != -1)
+    for name in ("left", "right"):
+        own = getattr(trees, name)[inner]
+        require_fit(((own > inner) & (own < n)).all(), f"trees/{name}")
+    require_fit(((trees.feature >= -1) & (trees.feature < n_summaries)).all(), "trees/feature")
+    require_fit(len(trees.roots) and ((trees.roots >= 0) & (trees.roots < n)).all(), "trees/roots")
+    require_fit(((trees.classes >= 0) & (trees.classes < n_classes)).all(), "trees/classes")
+    ascends = (np.diff(trees.starts) >= 0).all()
+    require_fit(ascends and trees.starts[0] == 0 and trees.starts[-1] == len(trees.classes), "trees/starts")

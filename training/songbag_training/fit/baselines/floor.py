@@ -1,4 +1,7 @@
-"""The floor of a training: what a baseline reaches on the same test songs. No TensorFlow here."""
+"""Learners on summaries beside a training: its floor, what a baseline reaches on the same test songs; and its trees.
+
+No TensorFlow here.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from songbag_store.errors import SongbagError
 from songbag_store.progress import Progress, Silent
 from songbag_training.config import BaselineConfig
 from songbag_training.evaluation.metrics import song_metrics
-from songbag_training.fit.baselines.learner import SummaryMaterial, predictor_of
+from songbag_training.fit.baselines.learner import SummaryMaterial, fitted_trees, predictor_of
 from songbag_training.fit.material import Material
 from songbag_training.runs.facts import FloorFacts
 from songbag_training.summaries.scorer import SummaryScorer
 from songbag_training.summaries.statistics import SongSummaries
+from songbag_training.summaries.trees import Trees
 
 _of_folds: WeakKeyDictionary[SongStore, SongSummaries] = WeakKeyDictionary()
 """The summaries of the songs that the folds of one cross-validation share, as long as their store is open."""
@@ -27,13 +31,12 @@ def floor_of(material: Material, progress: Progress, *, is_fold: bool = False) -
     No random number of the training is drawn, so its weights do not change. With `is_fold`, songs are summed up once
     for all folds that are trained in this process.
     """
-    store, labels, config = material.store, material.labels, BaselineConfig(seed=material.config.seed)
+    store, labels = material.store, material.labels
     try:
-        known = _shared(material, config) if is_fold else SongSummaries(store, config.summaries)
-        own = SummaryMaterial(store, material.label, material.where, labels, material.split, config, known)
+        own = _material(material, BaselineConfig(seed=material.config.seed), is_fold=is_fold)
         predictor = predictor_of(own, Silent())
         rows = material.split.rows_of("test")
-        scores = SummaryScorer(predictor, store.spec, known).of_store(store, own.rows(np.array(rows, np.int64)))
+        scores = SummaryScorer(predictor, store.spec, own.known).of_store(store, own.rows(np.array(rows, np.int64)))
         found = [score.of_learners for score in scores]
     except SongbagError as error:
         progress.note(f"note: there is no floor to compare with ({error.what})")
@@ -45,6 +48,28 @@ def floor_of(material: Material, progress: Progress, *, is_fold: bool = False) -
 
     return FloorFacts(
         learner=predictor.learner, linear=accuracy("linear"), trees=accuracy("trees"), mean=accuracy("mean")
+    )
+
+
+def trees_of(material: Material, *, is_fold: bool = False) -> Trees | None:
+    """Return the trees that count in the predictions of a training; None if it has none. See `floor_of`.
+
+    Raises
+    ------
+    ModelError
+        If the features of a song cannot be summed up.
+    """
+    config = material.config
+    if not config.tree_share:
+        return None
+    options = BaselineConfig(seed=config.seed, class_weight=config.class_weight)
+    return fitted_trees(_material(material, options, is_fold=is_fold), Silent())
+
+
+def _material(material: Material, config: BaselineConfig, *, is_fold: bool) -> SummaryMaterial:
+    known = _shared(material, config) if is_fold else SongSummaries(material.store, config.summaries)
+    return SummaryMaterial(
+        material.store, material.label, material.where, material.labels, material.split, config, known
     )
 
 

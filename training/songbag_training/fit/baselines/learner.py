@@ -28,11 +28,12 @@ from songbag_training.runs.weights import save_tensors
 from songbag_training.songs.labels import Labels
 from songbag_training.splits.parts import inner_parts
 from songbag_training.splits.split import Split
-from songbag_training.summaries.learning import N_PARTS, choose, drawn, fit
+from songbag_training.summaries.learning import N_PARTS, choose, drawn, fit, trees_on
 from songbag_training.summaries.predictor import Predictor
 from songbag_training.summaries.scorer import SummaryScorer
 from songbag_training.summaries.statistics import SongSummaries
-from songbag_training.types import Ints
+from songbag_training.summaries.trees import Trees
+from songbag_training.types import FloatArray, Ints, Targets
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,13 +72,7 @@ class SummaryMaterial:
 def predictor_of(material: SummaryMaterial, progress: Progress) -> Predictor:
     """Fit the linear model and the trees, and choose between them on parts of the training songs."""
     labels, config, task = material.labels, material.config, material.labels.task
-    train = np.array(material.split.rows_of("train"), np.int64)
-    own = drawn(task.pairs([labels.names[row] for row in train]), len(train), config.seed)
-    if len(own) < len(train):
-        progress.note(f"learns from {len(own):,} of {len(train):,} training songs, drawn by the seed")
-    rows = train[own]
-    with stretch(progress, None, f"{counted(len(rows), 'training song is', 'training songs are')} summed up"):
-        summaries, targets = material.known.of(material.rows(rows)), labels.targets(rows.tolist())
+    rows, summaries, targets = _training_songs(material, progress)
     learner = config.learner
     if learner == "auto":
         parts = inner_parts(labels, material.split, rows.tolist(), N_PARTS, seed=config.seed)
@@ -85,6 +80,24 @@ def predictor_of(material: SummaryMaterial, progress: Progress) -> Predictor:
         told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
         progress.note(f"parts of the training songs choose {learner}" + (f": right {told}" if told else ""))
     return fit(summaries, targets, task, config, learner)
+
+
+def fitted_trees(material: SummaryMaterial, progress: Progress) -> Trees:
+    """Fit trees alone."""
+    _, summaries, targets = _training_songs(material, progress)
+    return trees_on(summaries, targets, material.labels.task, material.config)
+
+
+def _training_songs(material: SummaryMaterial, progress: Progress) -> tuple[Ints, FloatArray, Targets]:
+    """Return the songs that are learned from, by their numbers, and their summaries and labels."""
+    labels, config, task = material.labels, material.config, material.labels.task
+    train = np.array(material.split.rows_of("train"), np.int64)
+    own = drawn(task.pairs([labels.names[row] for row in train]), len(train), config.seed)
+    if len(own) < len(train):
+        progress.note(f"learns from {len(own):,} of {len(train):,} training songs, drawn by the seed")
+    rows = train[own]
+    with stretch(progress, None, f"{counted(len(rows), 'training song is', 'training songs are')} summed up"):
+        return rows, material.known.of(material.rows(rows)), labels.targets(rows.tolist())
 
 
 def learn(material: SummaryMaterial, folder: Path, progress: Progress) -> tuple[Run, dict[str, Any]]:
