@@ -1,7 +1,8 @@
 """What a training waits for: an epoch from the store beside memory, a step beside PyTorch's, the second training.
 
 Songs of 23 windows (13, 216) and ten classes, bags of 16 windows, batches of 32, Adam, on the CPU with all cores. The
-second training is of new audio files: songbag takes the features from its store, the first recipe computes them again.
+second training is of one network and of new audio files: songbag takes the features from its store, the first recipe
+computes them again.
 """
 
 from __future__ import annotations
