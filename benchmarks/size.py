@@ -3,7 +3,6 @@
     python -m benchmarks.size [FOLDER]
 
 FOLDER is a checkout, by default this one. A line of code is one that is not blank, a comment or part of a docstring.
-docs/explanation/architecture.md has the figures of two checkouts.
 """
 
 from __future__ import annotations

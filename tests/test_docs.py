@@ -106,11 +106,14 @@ def test_every_command_is_in_the_readme() -> None:
     assert [name for name in names if f"songbag {name}" not in README] == []
 
 
-def test_the_readme_and_the_decisions_name_only_files_that_exist() -> None:
+def test_the_readme_the_changelog_and_the_decisions_name_only_files_that_exist() -> None:
     texts = [README, *(path.read_text() for path in (ROOT / "docs").rglob("*.md"))]
     named = {name for text in texts for name in re.findall(r"`((?:tests|docs|benchmarks)/[\w./-]+)`", text)}
+    # The changelog names files without quotes.
+    changes = set(re.findall(r"\b(?:tests|docs|benchmarks)/[\w/-]+\.\w+", (ROOT / "CHANGELOG.md").read_text()))
     assert named
-    assert [name for name in named if not (ROOT / name).exists()] == []
+    assert changes
+    assert [name for name in named | changes if not (ROOT / name).exists()] == []
 
 
 TUTORIAL = (ROOT / "docs" / "tutorial" / "own-music.md").read_text()

@@ -1,6 +1,9 @@
 """songbag: decode a music collection once, keep its features, and train song-level models from them.
 
-Every command of the command line is a function here, with the same name and the same words for its options::
+Almost every command of the command line is a function here, with the same words for its options: `songbag train` is
+`train`, `songbag cross-validate` is `cross_validate`. SQL is `SongStore.sql`, ``train --from`` is `from_run`, ``train
+--resume`` is `resume`, ``cross-validate --resume`` is `resume_cross_validation`, and ``relabel --from-tags`` is
+`relabel_from_tags`::
 
     import songbag
 
@@ -10,7 +13,7 @@ Every command of the command line is a function here, with the same name and the
     songbag.predict(run, "new-songs")
 
 A name is imported when it is first used: ``import songbag`` alone loads neither TensorFlow nor Dask. Extraction needs
-``pip install 'songbag[pipeline]'``, training ``pip install 'songbag[training]'``.
+``pip install '.[pipeline]'`` in the checkout, training ``pip install '.[training]'``.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         30: ("A song id looks like a path.", "It stays text; no path is ever made of it."),
         31: ("A manifest lists a song id twice.", "Refused before any work, with both lines."),
-        32: ("One recording is listed under two ids.", "Both are stored, counted, and kept in one part of a split."),
+        32: ("One recording is listed under two ids.", "Both are stored, counted, and kept in one subset of a split."),
         33: ("Link loops, dangling links, pipes, devices.", "Left out and said; nothing waits for a pipe."),
         34: ("A file may not be read.", "The song fails: `permission-denied`."),
         35: ("A source is empty, or a manifest cannot be used.", "Refused with line or column; no store is made."),
@@ -184,11 +184,11 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         82: ("The disk fills up while weights or a checkpoint are saved.", "The ones before stay whole."),
         83: ("The loss becomes NaN.", "Training stops with the songs of the step; good weights are kept."),
-        84: ("Classes, parts, folds or labels are missing or empty.", "Refused before training, with the counts."),
+        84: ("Classes, subsets, folds or labels are missing or empty.", "Refused before training, with the counts."),
         85: ("Songs are shorter than a bag, or all failed.", "Padded and masked, or refused."),
         86: ("The store goes on during a training.", "The run keeps its snapshot and names it."),
         87: (
-            "Copies or one artist are in two parts of a split.",
+            "Copies or one artist are in two subsets of a split.",
             "Refused or noted, with the way to keep them together.",
         ),
         88: (

@@ -116,8 +116,10 @@ def python_page() -> str:
     parts = [
         "# Python\n",
         "Every public name of `import songbag`. The site (`make docs`) has its docstring here; `help(songbag.open)` "
-        "shows it. Every command of the command line is a function with the same name and the same words for its "
-        "options.\n",
+        "shows it. Almost every command is a function with the same words for its options: `songbag.train` is `songbag "
+        "train`, `songbag.cross_validate` is `songbag cross-validate`. SQL is `store.sql(...)`, `train --from` is "
+        "`from_run`, `train --resume` is `songbag.resume`, `cross-validate --resume` is "
+        "`songbag.resume_cross_validation`, and `relabel --from-tags` is `songbag.relabel_from_tags`.\n",
         _MADE,
     ]
     found = {name: getattr(songbag, name) for name in songbag.__all__ if name != "__version__"}

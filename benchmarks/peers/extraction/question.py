@@ -65,7 +65,7 @@ COLUMNS = (
     Column("ratio", "songbag is", "ratio"),
     Column("memory_bytes", "memory, all processes", "bytes"),
     Column("bytes", "bytes a song", "bytes"),
-    Column("broken", "one broken file in a hundred", "text"),
+    Column("broken", "with one broken file", "text"),
     Column("killed", "after a kill in the middle", "text"),
 )
 

@@ -1,4 +1,4 @@
-"""What a commit, a plan, a query, opening and reading cost, from 1,000 songs to a million.
+"""What a commit, a plan, a query, opening and reading cost, by the number of songs.
 
 The rows are those of an index of songs, statistics included, without audio and features. They come in ten commits,
 which the contestants make in turn. Plan: which of a list of songs, a tenth of them new, are not there. Query: songs and

@@ -206,6 +206,6 @@ def _resumed(found: Contest, peer: Peer, contestant: Contestant, epoch: int, n_b
         return "exactly"
     there, here = ([numbers for numbers, _ in batches] for batches in (halted["rest"], rest))
     if there == here:
-        return "the same songs, their windows drawn anew"
+        return "the same songs, with other windows"
     lost = {n for numbers in there for n in numbers} ^ {n for numbers in here for n in numbers}
     return f"{len(lost):,} songs lost or read twice" if lost else "the same songs in another order"

@@ -1,7 +1,8 @@
 """What a training waits for: an epoch from the store beside memory, a step beside PyTorch's, the second training.
 
 Songs of 23 windows (13, 216) and ten classes, bags of 16 windows, batches of 32, Adam, on the CPU with all cores. The
-second training is of new audio files: songbag takes the features from its store, the first recipe computes them again.
+second training is of one network and of new audio files: songbag takes the features from its store, the first recipe
+computes them again.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def run(setting: Setting) -> tuple[list[Table], dict[str, str]]:
         epoch, chosen("songbag", "from memory", "PyTorch", "PyTorch, channels last"), _epoch, data=str(data)
     )
     missing |= compared(reference, chosen("songbag", "TimeDistributed"), _step, data=str(data), encoder="reference")
-    again = Table(title="The second training", about=f"{n_files} files of {_FILE_S} s, 5 epochs.", columns=_AGAIN)
+    files = f"{n_files} files of {_FILE_S} s, one network (`--members 1`), 5 epochs."
+    again = Table(title="The second training", about=files, columns=_AGAIN)
     songs = _files(setting.folder / "songs", n_files)
     trainer = Peer(name="songbag", place="training.again:Songbag")
     some = [trainer, *chosen("the first recipe")]
@@ -110,9 +112,8 @@ def run(setting: Setting) -> tuple[list[Table], dict[str, str]]:
     tables = [step, epoch, reference, again]
     if setting.esc10 is None:
         return tables, {**missing, "the time to 0.85 on ESC-10": "no folder of its songs was given (ESC10=FOLDER)"}
-    score = Table(
-        title="The time to 0.85 on ESC-10", about="Accuracy on a fold kept aside, three folds.", columns=_SCORE
-    )
+    kept = "Accuracy on a fold kept aside, three folds; songbag with its defaults on log mel bands; 60 epochs."
+    score = Table(title="The time to 0.85 on ESC-10", about=kept, columns=_SCORE)
     scorers = [Peer(name="songbag", place="training.esc10:Songbag", note="defaults on log mel bands")]
     scorers += [dataclasses.replace(one, place="training.esc10:Recipe", note=_SGD) for one in some[1:]]
     with contest(score, scorers, setting.folder / "esc10", songs=str(setting.esc10)) as found:

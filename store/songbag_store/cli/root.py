@@ -157,7 +157,7 @@ def diff(
     form: Form = None,
     output: Output = None,
 ) -> None:
-    """List what changed between two snapshots: songs added, removed, failed, computed anew, relabelled."""
+    """List what changed between two snapshots: songs added, removed, failed, computed again, relabelled."""
     from songbag_store.sql.output import chosen_format, write_table
     from songbag_store.store import SongStore
     from songbag_store.upkeep.difference import diff as run, diff_text

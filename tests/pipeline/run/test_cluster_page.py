@@ -93,11 +93,12 @@ def test_the_commands_in_the_pods_of_the_page_exist_with_their_options() -> None
     assert len({container["image"] for container in containers}) == 1
     for container in (containers[0], containers[2]):
         assert container["volumeMounts"][0]["name"] == pods[0]["volumes"][0]["name"]
-    dask = [container["args"] for container in containers[:2]]
+    # Not `args`: the image begins with another command.
+    dask = [container["command"] for container in containers[:2]]
     for program, *arguments in dask:
         checked = [sys.executable, "-m", program, *arguments, "--help"]
         subprocess.run(checked, capture_output=True, timeout=PATIENCE_S, check=True)
-    program, *arguments = containers[2]["args"]
+    program, *arguments = containers[2]["command"]
     assert (program, songbag(*arguments, "--help").returncode) == ("songbag", 0)
     address = (
         f"tcp://{cluster['metadata']['name']}-scheduler:{cluster['spec']['scheduler']['service']['ports'][0]['port']}"

@@ -102,14 +102,14 @@ def predict(
     ended before, even by a crash, the same call goes on where it stopped.
 
     Memory holds the list of songs, a part of the table, and the windows of one song as the model sees them; see
-    docs/how-to/training/predict.md.
+    docs/how-to/training/prediction.md.
 
     Parameters
     ----------
     run : Run, str or pathlib.Path
         A finished run; only `run.json` and `weights.safetensors` of its folder are needed.
     source : SongStore, Location, str or pathlib.Path
-        A store, a folder of audio files, a manifest (CSV or Parquet) or an audio file.
+        A store, a folder of audio files, a manifest (CSV, TSV, JSON Lines or Parquet) or an audio file.
     output : str or pathlib.Path, optional
         File for the table, CSV or Parquet by its suffix. Written whole or not at all.
     windows : str or pathlib.Path, optional
