@@ -97,7 +97,7 @@ def floor_lines(accuracy: float, floor: Mapping[str, Any], what: str = "the netw
     lines = [f"{what}: {accuracy:.2f}; {named} on song summaries: {reached:.2f}"]
     if accuracy < reached:
         lines.append(
-            "note: the network is below its floor: train for more `epochs`, give it more labelled songs, or take "
+            "note: that is below its floor: train for more `epochs`, give it more labelled songs, or take "
             "`songbag baseline` for them"
         )
     return lines

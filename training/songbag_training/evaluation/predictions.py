@@ -28,11 +28,11 @@ class SongScore:
     ----------
     probabilities : float64, shape (n_classes,)
     window_probabilities : float64, shape (N, n_classes)
-        Each is what a song of this window alone would have: the temperature of calibration counts here too.
+        Each is what networks say of a song of this window alone: the temperature of calibration counts here too.
     weights : float64, shape (N,)
         How much each window counted in the pooling; they sum to 1. N is 0 for a baseline, which looks at whole songs.
     of_learners : dict of str to float64 array, shape (n_classes,)
-        The probabilities of each learner of a baseline, or of each of several members of a network.
+        The probabilities of each learner of a baseline, or of each of several members and of the trees beside them.
     turning : callable
         Returns the windows without which the answer is another, each with the classes of that answer; none where the
         pooling does not tell: see `songbag_training.models.turning`.

@@ -323,7 +323,9 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
     decide(run, material, scored, progress)
     scorer, tested = SongScorer(scored, run.facts.song_task), sweep_of(run.folder) is None
     is_fold = is_there(run.folder.parent / CROSS_VALIDATION)
-    if tested and not config.no_floor and (floor := floor_of(material, progress, is_fold=is_fold)) is not None:
+    # Costs make a network answer less often right, on purpose.
+    has_floor = tested and not config.no_floor and not config.weighs_costs
+    if has_floor and (floor := floor_of(material, progress, is_fold=is_fold)) is not None:
         run.keep_floor(floor)
     return judge_split(run, material.store, scorer, tested=tested).metrics
 
@@ -334,7 +336,8 @@ def tell_held_out(run: Run, progress: Progress) -> None:
     learners = held_out.get("learners", {})
     if learners:
         progress.note(members_line(held_out["song"]["accuracy"], learners))
-    for line in floor_lines(held_out["song"]["accuracy"], held_out["floor"]) if "floor" in held_out else []:
+    what = "networks and trees" if "trees" in learners else "the network"
+    for line in floor_lines(held_out["song"]["accuracy"], held_out["floor"], what) if "floor" in held_out else []:
         progress.note(line)
     # A fold is no judgement of its own.
     is_fold = is_there(run.folder.parent / CROSS_VALIDATION)

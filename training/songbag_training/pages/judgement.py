@@ -12,6 +12,7 @@ from songbag_training.evaluation.headline import (
     cross_validation_hint,
     floor_lines,
     headline_names,
+    members_line,
     shown_name,
     small_notes,
 )
@@ -41,7 +42,12 @@ def headline(metrics: Mapping[str, Any], facts: Mapping[str, Any], missing: Sequ
         figures += [_figure(name, song[name], metrics) for name in _OTHERS if name in song and name not in first]
         blocks += [Figures([one for one in figures if one is not None]), Words(_rests_on(metrics, facts))]
         own = metrics["mean"]["accuracy"] if "mean" in metrics else song["accuracy"]
-        what = "Mean of the folds" if "mean" in metrics else "The network"
+        learners = metrics.get("learners", {})
+        if "member 1" in learners:
+            line = members_line(song["accuracy"], learners)
+            blocks.append(Words(f"Accuracy of {line}."))
+        what = "Networks and trees" if "trees" in learners else "The network"
+        what = "Mean of the folds" if "mean" in metrics else what
         for line in floor_lines(own, metrics["floor"], what) if "floor" in metrics else []:
             text = line.removeprefix("note: ").replace("`", "")
             blocks.append(Words(text[0].upper() + text[1:] + ".", note=line.startswith("note: ")))

@@ -140,23 +140,8 @@ class BlendPooling(Pooling):
         return self._own.of_windows(logits)
 
     def mixed(self, logits: Any, shares: Any, library: Any) -> Any:
-        """Return the logits of the mean of what both say, without the temperature.
-
-        Parameters
-        ----------
-        logits : array of shape (B, L)
-            Of the networks.
-        shares : array of shape (B, n_classes)
-            The probabilities of the trees.
-        library : module
-            NumPy, or Keras's operations.
-        """
-        shares = library.clip(shares, _LEAST, 1 - _LEAST)
-        if self._is_softmax(logits):
-            others = library.log(shares)
-        else:
-            others = library.log(shares / (1 - shares))[:, 1 if self.exclusive else 0 :]
-        return (1 - self._share) * logits + self._share * others
+        """Return the logits of the mean of what both say, without the temperature; see `mixed`."""
+        return mixed(logits, shares, self._share, exclusive=self.exclusive, library=library)
 
     def leaving_out(self, embeddings: FloatArray) -> LeavingOut:
         """Return what tells the trees' answers for a song, given what its windows became, (N, E).
@@ -239,6 +224,30 @@ def blended(model: keras.Model, spec: FeatureSpec, trees: Trees, task: Task, sha
     each = [UnfoldWindows(name=f"unfold_{n}")(values, mask) for n, values in enumerate(found)]
     song_logits, _ = BlendPooling(model.get_layer("pooling"), trees, task, share, spec.window_shape[0])(*each, mask)
     return keras.Model({"windows": windows, "mask": mask}, song_logits, name="song_model")
+
+
+def mixed(logits: Any, shares: Any, share: float, *, exclusive: bool, library: Any) -> Any:
+    """Return the logits of the weighted geometric mean of what networks and trees say.
+
+    Parameters
+    ----------
+    logits : array of shape (B, L)
+        Of the networks.
+    shares : array of shape (B, n_classes)
+        The probabilities of the trees.
+    share : float
+        How much the trees count.
+    exclusive : bool
+        Whether a song is of exactly one class.
+    library : module
+        NumPy, or Keras's operations.
+    """
+    shares = library.clip(shares, _LEAST, 1 - _LEAST)
+    if exclusive and logits.shape[-1] > 1:
+        others = library.log(shares)
+    else:
+        others = library.log(shares / (1 - shares))[:, 1 if exclusive else 0 :]
+    return (1 - share) * logits + share * others
 
 
 def _in_blocks(statistics: FloatArray, block: slice) -> Iterator[Floats]:

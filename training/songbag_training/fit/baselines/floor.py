@@ -33,7 +33,7 @@ def floor_of(material: Material, progress: Progress, *, is_fold: bool = False) -
     """
     store, labels = material.store, material.labels
     try:
-        own = _material(material, BaselineConfig(seed=material.config.seed), is_fold=is_fold)
+        own = _material(material, _options(material), is_fold=is_fold)
         predictor = predictor_of(own, Silent())
         rows = material.split.rows_of("test")
         scores = SummaryScorer(predictor, store.spec, own.known).of_store(store, own.rows(np.array(rows, np.int64)))
@@ -59,11 +59,13 @@ def trees_of(material: Material, *, is_fold: bool = False) -> Trees | None:
     ModelError
         If the features of a song cannot be summed up.
     """
-    config = material.config
-    if not config.tree_share:
+    if not material.config.tree_share:
         return None
-    options = BaselineConfig(seed=config.seed, class_weight=config.class_weight)
-    return fitted_trees(_material(material, options, is_fold=is_fold), Silent())
+    return fitted_trees(_material(material, _options(material), is_fold=is_fold), Silent())
+
+
+def _options(material: Material) -> BaselineConfig:
+    return BaselineConfig(seed=material.config.seed, class_weight=material.config.class_weight)
 
 
 def _material(material: Material, config: BaselineConfig, *, is_fold: bool) -> SummaryMaterial:
