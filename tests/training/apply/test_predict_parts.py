@@ -131,7 +131,7 @@ def test_a_prediction_of_something_else_into_the_same_file_is_refused_by_what_di
     n_parts = len(list(partial.iterdir()))
     assert n_parts > 3
     out = tmp_path / "out.csv"
-    with pytest.raises(UsageError, match=r"not finished \(windows True, now False\)") as refused:
+    with pytest.raises(UsageError, match=r"not finished there \(windows True, now False\)") as refused:
         predict(run, store, out)
     assert str(partial) in refused.value.remedy
     with pytest.raises(UsageError, match=r"\(snapshot None, now 1\)"):
@@ -153,7 +153,7 @@ def test_a_prediction_of_something_else_into_the_same_file_is_refused_by_what_di
 
 def test_two_processes_do_not_predict_into_one_file(run: Run, store: SongStore, tmp_path: Path) -> None:
     with open_parts(tmp_path / "out.csv", {}, pa.schema([("song_id", pa.string())]), None):
-        with pytest.raises(UsageError, match="another process predicts into this file"):
+        with pytest.raises(UsageError, match="another process writes to this place"):
             predict(run, store, tmp_path / "out.csv")
         assert (tmp_path / "out.csv.partial").is_dir()
 

@@ -3,4 +3,4 @@
 TensorFlow is loaded for `blend` alone.
 """
 
-__all__ = ["blend", "learning", "predictor", "scorer", "statistics"]
+__all__ = ["blend", "learning", "predictor", "scorer", "statistics", "trees"]
