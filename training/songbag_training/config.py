@@ -168,7 +168,7 @@ class TrainConfig(_Decides, usual.Open, LabelConfig):
         None,
         "How much trees on song summaries count in the mean of what they and the networks say.",
         rule=share_below_one(),
-        absent=f"with few songs, if `members` is not given, {usual.TREE_SHARE:g}, else 0",
+        absent=f"with few songs, or MFCC of up to 1,000, if `members` is not given, {usual.TREE_SHARE:g}, else 0",
         later=True,
     )
     pooling: PoolingName = declared("mean", "How the windows of a song are joined.")
@@ -285,7 +285,7 @@ class TrainConfig(_Decides, usual.Open, LabelConfig):
     def model_in_words(self) -> str:
         """What learns."""
         members = f"{self.n_members} members, each " if self.n_members > 1 else ""
-        trees = f", and trees by {self.tree_share:g}" if self.tree_share else ""
+        trees = f", and trees with a share of {self.tree_share:g}" if self.tree_share else ""
         return f"{members}{self.encoder} with {self.pooling}{trees}"
 
     def encoder_for(self, spec: FeatureSpec) -> str:

@@ -18,7 +18,7 @@ MEMBERS, MEASURED = 3, ("compact", "spectral")
 """How many networks are trained together where songs are few, and of which encoders: docs/decisions/0081."""
 
 TREE_SHARE = 0.4
-"""How much trees count beside networks where songs are few: docs/decisions/0082."""
+"""How much trees count beside networks where songs are few, or up to 1,000 of MFCC: docs/decisions/0082."""
 
 FEW_SONGS, SHORT_S, FEW_OF_SHORT = 200, 2.0, 1_000
 """Which songs are few: so many, or of windows of at most so many seconds more of them, because these take less time."""
@@ -52,9 +52,11 @@ class Open:
             Of the run to start from.
         """
         few = FEW_OF_SHORT if spec.window_s <= SHORT_S else FEW_SONGS
-        are_few = self.encoder in MEASURED and are_possible(spec) and n_songs <= few
+        is_measured = self.encoder in MEASURED and are_possible(spec)
+        are_few = is_measured and n_songs <= few
         # Who gives a number of networks, or starts from some, has these alone.
-        together = are_few and members is None and self.members is None
+        have_trees = n_songs <= (FEW_OF_SHORT if spec.kind == "mfcc" else few)
+        together = is_measured and have_trees and members is None and self.members is None
         today = {**dict.fromkeys(NONE), **(USUAL if are_possible(spec) else {})}
         today |= {"members": members or (MEMBERS if are_few else None)}
         today |= {"tree_share": TREE_SHARE if together else None}

@@ -124,7 +124,7 @@ def test_a_run_says_what_each_learner_reaches_and_what_all_do_together(trained: 
     assert list(run.metrics["validation"]["learners"]) == ["member 1", "member 2", "trees"]
     shown = dict(describe(info(run)))
     assert shown["model"].startswith("2 members, each ")
-    assert shown["model"].endswith(f", and trees by {SHARE}")
+    assert shown["model"].endswith(f", and trees with a share of {SHARE}")
     assert {"members 2", f"tree_share {SHARE}"} <= set(shown["settings"].split(", "))
 
 

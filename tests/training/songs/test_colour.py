@@ -169,6 +169,8 @@ def test_few_songs_have_several_members_and_trees() -> None:
     assert taken(short, 1_000) == taken(long, 200) == taken(FeatureSpec(), 1, "spectral") == (3, TREE_SHARE)
     assert taken(short, 1_001) == taken(long, 201) == (1, 0)
     assert taken(short, 9, tree_share=0.0) == (3, 0)
+    assert taken(FeatureSpec(), 1_000, "spectral") == (1, TREE_SHARE)
+    assert taken(FeatureSpec(), 1_001, "spectral") == (1, 0)
     # Who gives a number of networks has these alone.
     assert taken(short, 9, members=1) == (1, 0)
     assert taken(long, 10**6, members=5) == (5, 0)
