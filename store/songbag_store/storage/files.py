@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
 import hashlib
 import os
 import shutil
@@ -184,6 +185,23 @@ def is_there(path: Path) -> bool:
         remedy = "When it can be read, run the same again."
         raise FileError(f"cannot be looked at ({error.strerror})", place=str(path), remedy=remedy) from error
     return True
+
+
+def within(folder: Path, pattern: str = "*") -> list[Path]:
+    """Return what lies in a folder, by name, of the names that match a pattern; nothing if there is no such folder.
+
+    Raises
+    ------
+    FileError
+        If the folder cannot be listed, which `Path.glob` takes for an empty one.
+    """
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise FileError(f"cannot be listed ({error.strerror})", place=str(folder)) from error
+    return [folder / name for name in sorted(fnmatch.filter(names, pattern))]
 
 
 def read_bounded(path: Path, most_bytes: int) -> bytes:

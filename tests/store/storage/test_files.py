@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from songbag_store.errors import FileError, UsageError
 from songbag_store.sql.output import write_table, writing_table
-from songbag_store.storage.files import claim_folder, creating, is_there, replacing, require_output, staging
+from songbag_store.storage.files import claim_folder, creating, is_there, replacing, require_output, staging, within
 
 TABLE = pa.table({"song_id": ["a", "b"], "tags": [["x", "y"], None], "n": [1, 2]})
 
@@ -140,3 +141,18 @@ def test_what_is_no_file_is_never_replaced_by_one(tmp_path: Path, make: Callable
 def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not the name of a file"):
         require_output(tmp_path / ("x" * 300 + ".csv"), ".csv")
+
+
+@pytest.mark.fault(100)
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("fold-2", "fold-1", "other"):
+        (tmp_path / name).mkdir()
+    assert within(tmp_path, "fold-*") == [tmp_path / "fold-1", tmp_path / "fold-2"]
+    assert within(tmp_path / "nowhere") == []
+
+    def refused(path: Path) -> list[str]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", refused)
+    with pytest.raises(FileError, match=r"cannot be listed \(Permission denied\)"):
+        within(tmp_path, "fold-*")

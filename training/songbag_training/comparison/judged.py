@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from songbag_store.format.document import reason
-from songbag_store.storage.files import is_there
+from songbag_store.storage.files import is_there, within
 from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.runs.document import CROSS_VALIDATION, RUN
 from songbag_training.runs.facts import RunFacts
@@ -142,7 +142,7 @@ class Judged:
     @cached_property
     def inherited(self) -> Inherited:
         """What the runs that it was started from know of songs; of a cross-validation, those of all its folds."""
-        folders = [self.folder] if is_there(self.folder / RUN) else sorted(self.folder.glob("fold-*"))
+        folders = [self.folder] if is_there(self.folder / RUN) else within(self.folder, "fold-*")
         found = []
         for folder in folders:
             facts = RunFacts.read(folder)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from songbag_store.pages.pieces import Axis, Block, Chart, Layer
 from songbag_store.pages.songs import shown_values
+from songbag_store.storage.files import within
 from songbag_training.comparison.row import RunRow
 from songbag_training.pages.material import Missing, read_history
 from songbag_training.runs.document import RUN
@@ -100,7 +101,7 @@ def _history(folder: Path) -> History:
     """Return the history of a run, or the mean of those of the folds of a cross-validation."""
     if (folder / RUN).exists():
         return read_history(folder)
-    folds = [read_history(fold) for fold in sorted(folder.glob("fold-*"))]
+    folds = [read_history(fold) for fold in within(folder, "fold-*")]
     folds = [fold for fold in folds if fold]
     epochs = sorted({epoch for fold in folds for epoch in fold["epoch"] if epoch is not None})
     mean: dict[str, list[float | None]] = {"epoch": list(epochs)}

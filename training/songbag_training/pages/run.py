@@ -11,6 +11,7 @@ from songbag_store.errors import SongbagError, UsageError
 from songbag_store.pages.page import Page, Section, require_pages, write_page
 from songbag_store.pages.pieces import Block, Column, Command, Facts, Place, Table, Words
 from songbag_store.progress import Progress
+from songbag_store.storage.files import within
 from songbag_store.words import counted
 from songbag_training.pages import judgement
 from songbag_training.pages.material import Missing, read_copies, read_history, read_metrics, song_sources
@@ -51,7 +52,7 @@ def run_page(folder: Path, *, embed_audio: int = 0) -> Page:
     missing = Missing()
     is_run = (folder / RUN).exists()
     facts = info_of(folder, missing)
-    folds = [folder] if is_run else sorted(folder.glob("fold-*"), key=lambda one: (len(one.name), one.name))
+    folds = [folder] if is_run else sorted(within(folder, "fold-*"), key=lambda one: (len(one.name), one.name))
     of_runs = [RunFacts.read(fold) for fold in folds if (fold / RUN).exists()]
     metrics = missing.tried("Metrics are missing", lambda: read_metrics(folder)) or {}
     if metrics and is_run:

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from songbag_store.errors import FileError, UsageError
 from songbag_store.machine import lock_file
 from songbag_store.sql.output import TableWriter, writing_table
-from songbag_store.storage.files import creating, is_there, opened, replacing, temporary_beside
+from songbag_store.storage.files import creating, is_there, opened, replacing, temporary_beside, within
 from songbag_training.types import Ints
 
 _ASKED = "predict.json"
@@ -55,7 +55,7 @@ class PredictedParts:
 
     def __init__(self, folder: Path, schema: pa.Schema, windows: pa.Schema | None) -> None:
         self.folder, self._schema, self._windows = folder, schema, windows
-        self._numbers = sorted(int(path.stem) for path in folder.glob(f"*{_SUFFIX}") if path.stem.isdecimal())
+        self._numbers = sorted(int(path.stem) for path in within(folder, f"*{_SUFFIX}") if path.stem.isdecimal())
         self._done = [self._read(number, ["song_id", "key"]) for number in self._numbers]
         self._part = lru_cache(_OPEN_PARTS)(self._read)
         self._open_windows = lru_cache(_OPEN_WINDOWS)(lambda number: _Windows(self._windows_path(number)))
@@ -217,9 +217,21 @@ def open_parts(
         try:
             yield parts
         except BaseException:
-            if not any(folder.rglob(f"*{_SUFFIX}")):
+            if not _holds_parts(folder):
                 _remove(folder)
             raise
+
+
+def _holds_parts(folder: Path) -> bool:
+    """Return whether there is anything worth keeping, also where that cannot be told."""
+
+    def raised(error: OSError) -> None:
+        raise error
+
+    try:
+        return any(name.endswith(_SUFFIX) for *_, names in os.walk(folder, onerror=raised) for name in names)
+    except OSError:
+        return True
 
 
 def remove_parts(parts: PredictedParts) -> None:

@@ -15,7 +15,7 @@ from songbag_store.errors import UsageError
 from songbag_store.format.document import Digest, Ordinal, Time, read_fields, require
 from songbag_store.format.keys import IDENTITY
 from songbag_store.progress import Progress, shown_on
-from songbag_store.storage.files import is_there
+from songbag_store.storage.files import is_there, within
 from songbag_store.storage.location import Location
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.upkeep.verify import Damage, not_sealed, unsealed_text, verify as verify_store
@@ -186,7 +186,7 @@ def _of_cross_validation(folder: Path, prefix: str) -> Iterator[_Checked]:
     seals = _read(folder, CROSS_VALIDATION)
     yield from _of_files(folder, prefix, CROSS_VALIDATION, seals)
     if isinstance(seals, Damage):
-        folds = sorted(path.parent.name for path in folder.glob(f"fold-*/{RUN}"))
+        folds = [path.name for path in within(folder, "fold-*") if is_there(path / RUN)]
     else:
         folds = [f"fold-{number}" for number in range(1, len(seals.folds) + 1)]
     for fold in folds:
@@ -202,7 +202,7 @@ def _of_sweep(folder: Path) -> Iterator[_Checked]:
     seals = _read(folder, SWEEP)
     yield from _of_files(folder, "", SWEEP, seals)
     if isinstance(seals, Damage):
-        names = sorted(path.name for path in folder.glob("point-*"))
+        names = [path.name for path in within(folder, "point-*")]
     else:
         names = [f"point-{number}" for number in range(1, len(seals.points) + 1)]
     for name in names:
