@@ -38,7 +38,7 @@ _ALL_DIED = SongError("decoder-crash", "every worker that was given this file di
 
 def job_of(work: Work, containment: Containment = _CONTAINMENT) -> Job:
     """Return what workers must know of a run."""
-    there = pc.index(pc.is_valid(work.todo["file_bytes"]), True).as_py()
+    there = pc.index(pc.greater(work.todo["file_bytes"], 0), True).as_py()
     song = str(work.todo["path"][there]) if there >= 0 else None
     store, options, upload = work.store, work.source.storage_options, work.config.upload
     contained = containment.for_spec(store.spec, folders_of(upload), modules_of(upload))

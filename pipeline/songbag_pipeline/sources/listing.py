@@ -137,11 +137,16 @@ def table_of(
 
 
 def _file_facts(path: str) -> tuple[int | None, int | None]:
-    """Return size in bytes and time in microseconds; None for a file that is not there."""
+    """Return size in bytes and time in microseconds; None for a file that is not there.
+
+    One that cannot be looked at is not missing: its song is tried, and fails with the reason.
+    """
     try:
         status = os.stat(path)
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None, None
+    except OSError:
+        return 0, None
     return status.st_size, status.st_mtime_ns // 1000
 
 

@@ -252,6 +252,15 @@ def test_missing_files_are_counted_with_the_folder_where_paths_start(tmp_path: P
         read_source(tmp_path / "list.csv").refuse_nowhere()
 
 
+@pytest.mark.fault(100)
+def test_a_file_that_cannot_be_looked_at_is_not_called_missing(tmp_path: Path) -> None:
+    """A name that no file system takes stands for a folder that may not be entered, which root always may."""
+    (tmp_path / "list.csv").write_text(f"path\n{'x' * 300}.mp3\n")
+    source = read_source(tmp_path / "list.csv")
+    source.refuse_nowhere()
+    assert source.missing() == ""
+
+
 @pytest.mark.fault(97)
 def test_every_suffix_is_tried_and_one_of_texts_is_a_song_by_its_content(tmp_path: Path) -> None:
     kinds = {
