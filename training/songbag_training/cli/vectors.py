@@ -72,6 +72,10 @@ def similar(
     output: Output = None,
 ) -> None:
     """List the songs that are nearest to a song, or to every song: by the index, or by the vectors of a run."""
+    from songbag_store.compat import arrow_without_pandas
+
+    if run is None:
+        arrow_without_pandas()
     from songbag_store.sql.output import chosen_format, write_table
     from songbag_training.apply.similar import find_similar
 
