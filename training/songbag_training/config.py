@@ -414,5 +414,8 @@ class BaselineConfig(_Decides, LabelConfig):
         return bool(getattr(self, option, None))
 
 
+CHOOSING = ("early_stopping", "calibrate", "thresholds", "monitor")
+"""Options that choose something by the validation songs, see `chooses_by`."""
+
 RunConfig: TypeAlias = TrainConfig | BaselineConfig
 """The options of a run: of a network, or of a baseline."""

@@ -1,4 +1,4 @@
-"""The songs of a collection for its page: columns to colour by, places on the map, pictures, what sounds wrong."""
+"""The songs of a collection for its page: columns to colour by, places on the map, pictures."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.storage.files import claim_folder, file_digest, is_there
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.config import BaselineConfig, RunConfig, TrainConfig, is_plug_in
+from songbag_training.config import CHOOSING, BaselineConfig, RunConfig, TrainConfig, is_plug_in
 from songbag_training.fit.baselines.learner import learn_folds
 from songbag_training.fit.material import check_thresholds
 from songbag_training.fit.pooled import CrossValidation, sum_up
@@ -313,7 +313,7 @@ def fold_split(
     """Return the split of one fold's training, with validation songs where something is to be chosen by them."""
     training = split.fold(name)
     check_trainable(training, labels.classes, label)
-    chosen_by = any(map(config.chooses_by, ("early_stopping", "calibrate", "thresholds", "monitor")))
+    chosen_by = any(map(config.chooses_by, CHOOSING))
     return carve_validation(training, labels, label, seed=config.seed) if validates or chosen_by else training
 
 

@@ -15,7 +15,7 @@ from songbag_store.errors import UsageError
 from songbag_store.progress import Progress
 from songbag_store.store import StoreLike
 from songbag_store.words import counted
-from songbag_training.config import BaselineConfig, RunConfig, TrainConfig
+from songbag_training.config import CHOOSING, BaselineConfig, RunConfig, TrainConfig
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.songs.costs import with_costs
@@ -167,7 +167,7 @@ def choose_songs(
 
 def _require_validation(config: RunConfig, split: Split) -> None:
     """Refuse an option that chooses by the validation songs, if the split has none."""
-    for option in ("early_stopping", "calibrate", "thresholds", "monitor"):
+    for option in CHOOSING:
         if config.chooses_by(option) and not split.counts()["validation"]:
             what = "the split has no validation songs, which this option needs"
             raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")

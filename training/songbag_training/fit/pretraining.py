@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from songbag_store import SongStore
@@ -125,7 +126,7 @@ def prepare_songs(
     columns = [name for name in dict.fromkeys((*PLACE_COLUMNS, CONTENT, START, END)) if name in schema.names]
     songs = opened.songs(where, columns=columns, arrow=True).sort_by("song_id")
     if split is not None:
-        songs = songs.filter(_among(songs["song_id"], split.song_ids))
+        songs = songs.filter(pc.is_in(songs["song_id"], value_set=pa.array(split.song_ids, pa.string())))
     n = songs.num_rows
     labels = Labels(songs=songs, names=[""] * n, task=Task(("",)), n_unlabelled=0)
     notes: list[str] = []
@@ -134,12 +135,6 @@ def prepare_songs(
     training = config.training(opened.spec)
     scaling = scaling_statistics(opened, songs["song_id"].take(pa.array(split.rows_of("train"), pa.int64())))
     return Material(opened, "", where, labels, split, scaling, training, notes)
-
-
-def _among(column: pa.ChunkedArray, song_ids: tuple[str, ...]) -> pa.ChunkedArray:
-    import pyarrow.compute as pc
-
-    return pc.is_in(column, value_set=pa.array(song_ids, pa.string()))
 
 
 def _kept_aside(store: SongStore, labels: Labels, seed: int, notes: list[str], progress: Progress | None) -> Split:

@@ -64,7 +64,7 @@ def train(
 ) -> Run:
     """Train a song model and write a run folder.
 
-    The songs are split into train, validation and test. The weights of the epoch with the lowest validation loss are
+    The songs are split into train, validation and test. The weights of the epoch whose validation was best are
     kept, or those of the last epoch if the split has no validation songs. They are evaluated on every window of every
     song. The same store, options and machine give the same weights, to the byte: for this, the random seeds and the
     op determinism of TensorFlow are set for the whole process.

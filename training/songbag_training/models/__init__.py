@@ -1,3 +1,3 @@
-"""Networks: encoders, poolings, layers, tasks."""
+"""Networks: encoders, members, poolings, layers, losses."""
 
 __all__ = ["contrast", "layers", "loss", "members", "model", "plugins", "poolings", "reference", "turning"]

@@ -3,7 +3,7 @@
 ::
 
     run.json             what was trained, on what, with which songbag, and digests: `RunFacts`. Written last
-    weights.safetensors  of the epoch with the lowest validation loss
+    weights.safetensors  of the epoch whose validation was best, or of the last
     trees.safetensors    trees on song summaries that count beside the networks, if there are any
     split.parquet        song_id, label, part, copy_group, same_audio
     inherited.parquet    of a run that was started from another one: the songs that the runs before have learned from
