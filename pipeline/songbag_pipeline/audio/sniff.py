@@ -22,7 +22,7 @@ _FRAMES_ANYWHERE = 6
 """Frames in a row that are no chance, wherever they are found."""
 # Begins that are so long that they are no chance either.
 _BEGIN = re.compile(
-    rb"(?:RIF[FX]|RF64|BW64)....WAVE|fLaC\0\0\0\x22|OggS\0\x02|FORM....AIF[FC]|\0\0\0.ftyp[a-zA-Z0-9]|caff\0\x01"
+    rb"(?:RIF[FX]|RF64|BW64)....WAVE|fLaC[\0\x80]\0\0\x22|OggS\0\x02|FORM....AIF[FC]|\0\0\0.ftyp[a-zA-Z0-9]|caff\0\x01"
     rb"|wvpk....[\x02-\x10]\x04|TTA1[\x01-\x03]\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x1aE\xdf\xa3[\x80-\xff]\x42"
     rb"|riff\x2e\x91\xcf\x11|\.snd\0\0.{6}\0\0\0[\x01-\x1b]|G.{187}G.{187}G.{187}G.{187}G|" + SYNC,
     re.DOTALL,
