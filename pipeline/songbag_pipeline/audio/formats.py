@@ -84,7 +84,8 @@ _BY_START: tuple[tuple[bytes, AudioFormat], ...] = (
     (b"DSD \x1c\0", AudioFormat("dsf", _FFMPEG, "dsf")),
     (b"FLV\x01", AudioFormat("flv", _FFMPEG, "flv")),
     (b".RMF\0", AudioFormat("realmedia", _FFMPEG, "rm")),
-    (b"Creative Voice File\x1a", AudioFormat("voc", _LIBSNDFILE_FIRST, "voc")),
+    # libsndfile plays the headers of further blocks as samples.
+    (b"Creative Voice File\x1a", AudioFormat("voc", _FFMPEG_FIRST, "voc")),
     (b"NIST_1A\n", AudioFormat("nist", _LIBSNDFILE_FIRST, "nistsphere")),
 )
 _LIBSNDFILE: tuple[Decoder, ...] = ("libsndfile",)

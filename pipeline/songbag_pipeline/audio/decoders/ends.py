@@ -15,7 +15,8 @@ _SIZE_WITHIN = 1 << 16
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _FLV_SIZE = b"\0\x08filesize\0"
 _MOST_CHUNKS = 1000
-_UNCOUNTED = frozenset({"aac", "ac3", "dts", "eac3", "mp3", "mpeg", "mpegts", "amr"})
+_FRAMES_ALONE = frozenset({"aac", "ac3", "dts", "eac3", "mp3", "mpeg", "mpegts", "amr"})
+_UNCOUNTED = _FRAMES_ALONE | {"voc"}
 
 
 def ends_after_header(part: FilePart, container: str) -> bool:
@@ -42,7 +43,7 @@ def ends_early(part: FilePart, container: str) -> bool:
 
 def ends_within_frame(last: bytes, container: str) -> bool:
     """Return whether the last packet is shorter than its header says, where packets are frames with such a header."""
-    return container in _UNCOUNTED and frame_length(last) > len(last)
+    return container in _FRAMES_ALONE and frame_length(last) > len(last)
 
 
 def lacks_bytes(part: FilePart, container: str) -> bool:
