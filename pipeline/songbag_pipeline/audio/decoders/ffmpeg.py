@@ -176,7 +176,9 @@ def _declared_frames(container: Any, stream: Any, form: AudioFormat) -> int | No
     if stream.name.startswith("pcm_") and stream.frames:
         return int(stream.frames)
     alone = all(other is stream or other.disposition & Disposition.attached_pic for other in container.streams)
-    if stream.duration and stream.time_base and (alone or form.container not in _DURATION_OF_FILE):
+    if form.container == "avi" and stream.frames and stream.time_base:
+        declared_s = float(stream.frames * stream.time_base)  # FFmpeg's duration may count bytes as packets
+    elif stream.duration and stream.time_base and (alone or form.container not in _DURATION_OF_FILE):
         declared_s = float(stream.duration * stream.time_base)
     else:
         declared_s = (container.duration or 0) / av.time_base if alone else 0
