@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import av
@@ -58,6 +59,23 @@ def encoded(
             for piece in [*_pieces(stream, track, rate_hz), None]:
                 # FLAC's encoder ends with a packet of side data that only its own container takes.
                 container.mux([packet for packet in stream.encode(piece) if packet.size or form == "flac"])
+    return file.getvalue()
+
+
+def with_video(samples: Audio, rate_hz: int, codec: str, form: str, video_codec: str, video_s: float) -> bytes:
+    """Return the bytes of a file with a film of grey frames, then the sound."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=form) as container:
+        film: Any = container.add_stream(video_codec, rate=25)
+        film.width, film.height, film.pix_fmt = 64, 64, "yuv420p"
+        stream = _stream(container, samples, rate_hz, codec, "", None)
+        for number in range(round(video_s * 25)):
+            picture: Any = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number % 255, np.uint8), format="rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            container.mux(film.encode(picture))
+        container.mux(film.encode(None))
+        for piece in [*_pieces(stream, samples, rate_hz), None]:
+            container.mux([packet for packet in stream.encode(piece) if packet.size])
     return file.getvalue()
 
 

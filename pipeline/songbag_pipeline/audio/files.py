@@ -136,6 +136,11 @@ def open_regular(path: str) -> Iterator[RegularFile]:
         yield file
 
 
+def file_identity(status: os.stat_result) -> tuple[int, ...]:
+    """Return what tells a file from others, and from itself after a change."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def modification_time(status: os.stat_result) -> datetime:
     """Return a file's modification time in UTC, to the microsecond, as the index keeps it."""
     seconds, nanoseconds = divmod(status.st_mtime_ns, 1_000_000_000)

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from io import BufferedReader
 
+from songbag_pipeline.audio.files import file_identity
 from songbag_pipeline.audio.frames import Frames, Place
 
 _STREAMINFO_BYTES = 34
+_MARK = b"fLaC"
+# STREAMINFO comes first; the bit of the last block is set if there is no other one.
+_HEADERS = (_MARK + b"\0\0\0\x22", _MARK + b"\x80\0\0\x22")
+_READ_AT_ONCE = 1 << 20
 _MOST_BLOCKS = 1024
 _LONGEST_HEADER = 16
 _SMALLEST_FRAME = 9
@@ -52,7 +59,14 @@ class FlacFrames(Frames):
         return cls(streaminfo, at, mark) if fixed and mark[:2] == b"\xff\xf8" else None
 
     def place(self, file: BufferedReader, sample: int, end: int) -> Place:
-        """Return a frame at or before a sample, found by halving the file: frames are numbered, and stand alone."""
+        """Return a frame at or before a sample, found by halving the file: frames are numbered, and stand alone.
+
+        The numbers count the samples only in the first of several recordings that were joined, and only if they begin
+        at 0: they do not where the begin of a recording was cut off.
+        """
+        if _number(os.pread(file.fileno(), _LONGEST_HEADER, self.first)) != 0:
+            raise ValueError("the frames are not numbered from 0")
+        end = min(end, _next_header(file.fileno(), self.first, file_identity(os.fstat(file.fileno()))))
         low, self._number = self.first, 0
         while end - low > _NEAR_BYTES:
             middle = (low + end) // 2
@@ -76,6 +90,8 @@ class FlacFrames(Frames):
     def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Yield where the last frame begins; before it, the begin of every `_at_once`-th frame."""
         last, number = self._last_begin(data)
+        if any(header in data[last:] for header in _HEADERS):
+            raise ValueError("another recording follows")
         at = 0
         while number - self._number > self._at_once:
             for _ in range(self._at_once):
@@ -100,6 +116,32 @@ class FlacFrames(Frames):
                 self._number += 1
                 return at
         raise ValueError("a frame is missing")
+
+
+def flac_headers(read_at: Callable[[int, int], bytes], start: int) -> Iterator[int]:
+    """Yield where headers are behind a place (RFC 9639, section 8).
+
+    Parameters
+    ----------
+    read_at : callable
+        Returns at most so many bytes from a place; at the end none.
+    start : int
+        The place; a header that begins there is left out.
+    """
+    at = start
+    while data := read_at(_READ_AT_ONCE + len(_HEADERS[0]) - 1, at):
+        place = data.find(_MARK)
+        while place >= 0:
+            if at + place > start and data.startswith(_HEADERS, place):
+                yield at + place
+            place = data.find(_MARK, place + 1)
+        at += _READ_AT_ONCE
+
+
+@lru_cache(maxsize=16)
+def _next_header(descriptor: int, start: int, identity: tuple[int, ...]) -> int:
+    """Return where the next recording begins in a file, or a place behind the file; remembered for the next part."""
+    return next(flac_headers(lambda n_bytes, at: os.pread(descriptor, n_bytes, at), start), sys.maxsize)
 
 
 def _number(header: bytes) -> int | None:

@@ -40,9 +40,8 @@ _FFMPEG: tuple[Decoder, ...] = ("ffmpeg",)
 # Each format goes to its fastest decoder first (docs/explanation/speed.md). FFmpeg takes half of libsndfile's time for
 # Vorbis and Opus, and also less for FLAC and MP3 if it gets many frames at once.
 WAV = AudioFormat("wav", _LIBSNDFILE_FIRST, "wav")
-MP3_BY_FRAMES = AudioFormat("mp3", ("frames", "ffmpeg", "libsndfile"), "mp3")
-# FFmpeg knows from few encoders how many samples at both ends are no music; libsndfile knows it from more.
-MP3_BY_LIBSNDFILE = AudioFormat("mp3", _LIBSNDFILE_FIRST, "mp3")
+# libsndfile is the last: of files that were joined it reads only the first, without an error.
+MP3 = AudioFormat("mp3", ("frames", "ffmpeg", "libsndfile"), "mp3")
 MPEG_AUDIO = AudioFormat("mp3", _FFMPEG_FIRST, "mp3")
 AAC = AudioFormat("aac", _FFMPEG, "aac")
 AC3, EAC3, DTS = (
@@ -85,7 +84,8 @@ _BY_START: tuple[tuple[bytes, AudioFormat], ...] = (
     (b"DSD \x1c\0", AudioFormat("dsf", _FFMPEG, "dsf")),
     (b"FLV\x01", AudioFormat("flv", _FFMPEG, "flv")),
     (b".RMF\0", AudioFormat("realmedia", _FFMPEG, "rm")),
-    (b"Creative Voice File\x1a", AudioFormat("voc", _LIBSNDFILE_FIRST, "voc")),
+    # libsndfile plays the headers of further blocks as samples.
+    (b"Creative Voice File\x1a", AudioFormat("voc", _FFMPEG_FIRST, "voc")),
     (b"NIST_1A\n", AudioFormat("nist", _LIBSNDFILE_FIRST, "nistsphere")),
 )
 _LIBSNDFILE: tuple[Decoder, ...] = ("libsndfile",)

@@ -48,6 +48,8 @@ class Frames:
         The first sample of the music, and the one after its last.
     n_samples : int or None
         The most samples that all frames may hold, with those before and after the music.
+    slack_samples : int
+        How much of the declared samples may be no music.
     """
 
     codec: str
@@ -58,9 +60,14 @@ class Frames:
     start = 0
     stop: int | None = None
     n_samples: int | None = None
+    slack_samples = 0
 
     def __init__(self, sample_rate_hz: int, channels: int, first: int) -> None:
         self.sample_rate_hz, self.channels, self.first = sample_rate_hz, channels, first
+
+    def are_countable(self, file: BufferedReader, end: int) -> bool:
+        """Return whether the frames up to a place are as counted, where that must be known before decoding."""
+        return True
 
     def place(self, file: BufferedReader, sample: int, end: int) -> Place:
         """Return where decoding may begin so that this sample and those after it are what they are in the whole.

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from functools import lru_cache
 from io import BufferedReader
+from itertools import islice
 
 from songbag_pipeline.audio.frames import Frames, Place
 from songbag_pipeline.errors import SongError
 
 _FIRST_BYTES = 4096
-_ENCODERS = (b"LAME", b"Lavf", b"Lavc")
+_TAGS = (b"Xing", b"Info", b"VBRI")
+_TAG_WITHIN = 64
+_ENCODERS_OF_FFMPEG = (b"LAME", b"Lavf", b"Lavc")
+"""Encoders that FFmpeg believes what they say about samples before and after the music."""
 _READ_AT_ONCE = 1 << 20
 _FRAMES_BEFORE = 128
 """Frames after which an MP3 decoder has forgotten what was before: a frame uses up to 511 bytes of those before it, or
@@ -96,10 +101,11 @@ class Mp3Frames(Frames):
     bytes_at_once = 1 << 15
     _kind = b""
     _frame_samples = 0
+    _as_ffmpeg = True
 
     @classmethod
-    def read(cls, file: BufferedReader, first: int) -> Mp3Frames | None:
-        """Read the first frame of a file; None if it counts the frames in a way unknown here."""
+    def read(cls, file: BufferedReader, first: int) -> Mp3Frames:
+        """Read the first frame of a file; it may count the others."""
         head = os.pread(file.fileno(), _FIRST_BYTES, first)
         length = frame_bytes(head[:7])
         if len(head) < length:
@@ -107,51 +113,81 @@ class Mp3Frames(Frames):
         return cls.of(head[:length], first)
 
     @classmethod
-    def of(cls, frame: bytes, first: int) -> Mp3Frames | None:
-        """Read the first frame; None if it counts the frames in another way than LAME and FFmpeg do.
-
-        LAME's tag says how many samples it put before and after the music (Mp3 Info Tag rev 1, "encoder delays").
-        """
+    def of(cls, frame: bytes, first: int) -> Mp3Frames:
+        """Read the first frame; it may count the others."""
         version = frame[1] >> 3 & 3
         channels = 1 if frame[3] >> 6 == 3 else 2
         frames = cls(_SAMPLE_RATES[frame[2] >> 2 & 3] >> (3 - version if version else 2), channels, first)
         frames._kind, frames._frame_samples = _kind_of(frame), 1152 if version == 3 else 576
-        if not any(mark in frame[:64] for mark in (b"Xing", b"Info", b"VBRI")):
-            return frames
-        side_information = {(True, 1): 17, (True, 2): 32, (False, 1): 9, (False, 2): 17}[version == 3, channels]
-        tag = frame[4 + side_information :]
+        tag = next((frame[at:] for mark in _TAGS if (at := frame.find(mark, 0, _TAG_WITHIN)) >= 0), b"")
+        if tag:
+            # The frame with the tag holds no music.
+            frames.first += len(frame)
+            frames._take_vbri(tag) if tag.startswith(b"VBRI") else frames._take_info(tag)
+        return frames
+
+    def _take_vbri(self, tag: bytes) -> None:
+        """Take the number of frames from Fraunhofer's tag, with which some programs count the frame of the tag too."""
+        self._as_ffmpeg, self.slack_samples = False, self._frame_samples
+        self.n_samples = int.from_bytes(tag[14:18]) * self._frame_samples or None
+        self.declared_frames = self.n_samples
+
+    def _take_info(self, tag: bytes) -> None:
+        """Take the number of frames, and of samples before and after the music (Mp3 Info Tag rev 1, "encoder delays").
+
+        A tag without the name of an encoder says nothing of them.
+        """
         flags = int.from_bytes(tag[4:8])
         n_frames = int.from_bytes(tag[8:12]) if flags & 1 else 0
         encoder = 8 + 4 * (flags & 1) + 4 * (flags >> 1 & 1) + 100 * (flags >> 2 & 1) + 4 * (flags >> 3 & 1)
-        if tag[:4] not in (b"Xing", b"Info") or tag[encoder : encoder + 4] not in _ENCODERS or not n_frames:
-            return None
-        delays = int.from_bytes(tag[encoder + 21 : encoder + 24])
-        # The frame with the tag holds no music.
-        frames.first += len(frame)
-        frames.n_samples = n_frames * frames._frame_samples
-        frames.start = (delays >> 12) + _DECODER_DELAY
-        frames.stop = min(frames.n_samples - (delays & 0xFFF) + _DECODER_DELAY, frames.n_samples)
-        frames.declared_frames = max(0, frames.stop - frames.start)
-        return frames
+        self._as_ffmpeg = tag[encoder : encoder + 4] in _ENCODERS_OF_FFMPEG and n_frames > 0
+        if n_frames:
+            named = tag[encoder : encoder + 1] not in (b"", b"\0")
+            delays = int.from_bytes(tag[encoder + 21 : encoder + 24]) if named else 0
+            self.n_samples = n_frames * self._frame_samples
+            self.start = (delays >> 12) + _DECODER_DELAY
+            self.stop = min(self.n_samples - (delays & 0xFFF) + _DECODER_DELAY, self.n_samples)
+            self.declared_frames = max(0, self.stop - self.start)
+
+    def are_countable(self, file: BufferedReader, end: int) -> bool:
+        """Return whether decoding will not go on with FFmpeg's demuxer, or without a gap if it does.
+
+        Of most encoders FFmpeg does not leave out what stands before the music. So their frames must be no more than
+        they are said to be, and nothing else may be between them: as in files that were joined.
+        """
+        if self._as_ffmpeg:
+            return True
+        number, stop = 0, self.first
+        for at, length in self._walk(file, end):
+            number, stop = number + 1, at + length
+            if self.n_samples is not None and number * self._frame_samples > self.n_samples:
+                return False
+        left = os.pread(file.fileno(), min(3, max(0, end - stop)), stop)
+        return len(left) < 3 or _length_of_kind(left, self._kind) > end - stop
 
     def place(self, file: BufferedReader, sample: int, end: int) -> Place:
         """Return the frame of a sample: frames are counted by their headers, which takes a hundredth of decoding."""
         wanted = sample // self._frame_samples
-        before: list[tuple[int, int]] = []
-        at, number = self.first, 0
-        while number < wanted:
-            data, read = os.pread(file.fileno(), min(_READ_AT_ONCE, max(0, end - at)), at), 0
-            while number < wanted and (length := _length_of_kind(data[read : read + 3], self._kind)):
-                if read + length > len(data):
-                    break
-                if number >= wanted - _FRAMES_BEFORE:
-                    before.append((at + read, length))
-                read += length
-                number += 1
-            if not read:
-                raise ValueError("the frames end, or something else is between them")
-            at += read
+        before: deque[tuple[int, int]] = deque(maxlen=_FRAMES_BEFORE)
+        number, at = 0, self.first
+        for place, length in islice(self._walk(file, end), wanted):
+            before.append((place, length))
+            number, at = number + 1, place + length
+        if number < wanted:
+            raise ValueError("the frames end, or something else is between them")
         return Place(at, number * self._frame_samples, tuple(before))
+
+    def _walk(self, file: BufferedReader, end: int) -> Iterator[tuple[int, int]]:
+        """Yield place and length of each whole frame, up to the first one of another kind or to something else."""
+        at = self.first
+        while data := os.pread(file.fileno(), min(_READ_AT_ONCE, max(0, end - at)), at):
+            read = 0
+            while (length := _length_of_kind(data[read : read + 3], self._kind)) and read + length <= len(data):
+                yield at + read, length
+                read += length
+            if not read:
+                return
+            at += read
 
     def cuts(self, data: bytes) -> Iterator[tuple[int, int]]:
         """Yield where the last frame begins, which is not whole; frames are counted by the lengths in their headers."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+from collections.abc import Iterator
 from io import BufferedReader
 
 from songbag_pipeline.audio.formats import AudioFormat, by_magic, foreign
+from songbag_pipeline.audio.id3 import seven_bits
 from songbag_pipeline.audio.sync import SYNC, run_at
 from songbag_pipeline.errors import SongError
 
@@ -22,7 +24,7 @@ _FRAMES_ANYWHERE = 6
 """Frames in a row that are no chance, wherever they are found."""
 # Begins that are so long that they are no chance either.
 _BEGIN = re.compile(
-    rb"(?:RIF[FX]|RF64|BW64)....WAVE|fLaC\0\0\0\x22|OggS\0\x02|FORM....AIF[FC]|\0\0\0.ftyp[a-zA-Z0-9]|caff\0\x01"
+    rb"(?:RIF[FX]|RF64|BW64)....WAVE|fLaC[\0\x80]\0\0\x22|OggS\0\x02|FORM....AIF[FC]|\0\0\0.ftyp[a-zA-Z0-9]|caff\0\x01"
     rb"|wvpk....[\x02-\x10]\x04|TTA1[\x01-\x03]\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x1aE\xdf\xa3[\x80-\xff]\x42"
     rb"|riff\x2e\x91\xcf\x11|\.snd\0\0.{6}\0\0\0[\x01-\x1b]|G.{187}G.{187}G.{187}G.{187}G|" + SYNC,
     re.DOTALL,
@@ -68,6 +70,19 @@ def sniff(file: BufferedReader) -> AudioFormat:
     return _searched(file, tag, start, n_bytes)
 
 
+def id3_places(file: BufferedReader, end: int) -> Iterator[int]:
+    """Yield where ID3v2 tags begin in front of the audio, behind other tags and zeros too."""
+    start = 0
+    for _ in range(_MOST_TAGS):
+        head = _read(file, start, _MAGIC_BYTES) if start < end else b""
+        if head[:3] == b"ID3":
+            yield start
+        skipped = _tag_bytes(head) or (_leading_zeros(file, start, end) if head[:1] == b"\0" else 0)
+        if not skipped:
+            return
+        start += skipped
+
+
 def _directly(head: bytes, start: int, n_bytes: int) -> AudioFormat | None:
     """Return the format that begins here."""
     found = by_magic(head, n_bytes - start)
@@ -97,11 +112,7 @@ def _searched(file: BufferedReader, tag: int, start: int, n_bytes: int) -> Audio
 def _tag_bytes(head: bytes) -> int:
     """Return the length of the ID3v2 or APEv2 tag that begins here; 0 if none does."""
     if head[:3] == b"ID3" and len(head) >= 10:
-        # Four bytes of seven bits, plus header and footer (ID3v2.4, section 3.1).
-        size = 0
-        for byte in head[6:10]:
-            size = size << 7 | byte & 0x7F
-        return size + (20 if head[5] & 0x10 else 10)
+        return seven_bits(head[6:10]) + (20 if head[5] & 0x10 else 10)  # header and footer: ID3v2.4, section 3.1
     if head[:8] == b"APETAGEX" and len(head) >= 32:
         return 32 + int.from_bytes(head[12:16], "little")
     return 0

@@ -7,12 +7,11 @@ from songbag_pipeline.audio.formats import (
     AC3,
     DTS,
     EAC3,
-    MP3_BY_FRAMES,
-    MP3_BY_LIBSNDFILE,
+    MP3,
     MPEG_AUDIO,
     AudioFormat,
 )
-from songbag_pipeline.audio.mpeg_frames import Mp3Frames, frame_bytes, is_adts, is_layer_3
+from songbag_pipeline.audio.mpeg_frames import frame_bytes, is_adts, is_layer_3
 
 SYNC = rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]|\xff[\xf0\xf1\xf8\xf9]|\x0b\x77|\x7f\xfe\x80\x01"
 """A regular expression for the begin of a frame of MPEG audio, ADTS, AC-3 or DTS."""
@@ -95,6 +94,4 @@ def _form(data: bytes, start: int) -> AudioFormat:
         return DTS
     if is_adts(header):
         return AAC
-    if not is_layer_3(header):
-        return MPEG_AUDIO
-    return MP3_BY_FRAMES if Mp3Frames.of(data[start : start + frame_length(header)], 0) else MP3_BY_LIBSNDFILE
+    return MP3 if is_layer_3(header) else MPEG_AUDIO

@@ -9,9 +9,10 @@ from contextlib import suppress
 
 import av
 
-from songbag_pipeline.audio.files import FilePart, open_regular
+from songbag_pipeline.audio.files import FilePart, RegularFile, open_regular
 from songbag_pipeline.audio.formats import AudioFormat
-from songbag_pipeline.audio.sniff import sniff
+from songbag_pipeline.audio.id3 import genre_text, places_inside
+from songbag_pipeline.audio.sniff import id3_places, sniff
 
 Tags = dict[str, str | int]
 """The value of each tag that a file has; one that it has not, or that says nothing, is left out."""
@@ -22,7 +23,8 @@ LONGEST = 500
 _YEAR = re.compile(r"(?<!\d)([12]\d{3})(?:(?!\d)|(?=[01]\d[0-3]\d(?!\d)))", re.ASCII)
 _TRACK = re.compile(r"\s*(\d{1,5})(?!\d)", re.ASCII)
 _NUMBERED = re.compile(r"\d+[^\d]", re.ASCII)
-_FRONT_BYTES = 1 << 20
+# An ID3 tag in front of these says less than they say themselves.
+_WITH_COMMENTS = ("flac", "ogg-vorbis", "ogg-opus", "ogg-flac", "ogg-speex", "wavpack", "ape", "musepack", "tak")
 _LARGEST_TRACK = 65_535
 
 
@@ -36,32 +38,28 @@ def read_tags(path: str) -> Tags:
     """
     with open_regular(path) as file:
         form = sniff(file)
+        places = list(id3_places(file, form.start))
         tags: Tags = {}
+        has_own = False
         # An ID3 tag in front has longer texts than one at the end.
-        for start in sorted({0, form.start}, reverse=True):
+        for start in sorted({*(places or [0]), form.start}, reverse=True):
             # A file may lack memory for a picture of a gigabyte; the other files go on.
             with suppress(av.FFmpegError, ArithmeticError, LookupError, ValueError, MemoryError, OSError):
                 tags |= _told(FilePart(file, start), form)
-        genre = _genre_in_front(file.read_at(_FRONT_BYTES, 0)) if tags.get("genre") else ""
+            has_own = has_own or (start == form.start and form.name in _WITH_COMMENTS and "genre" in tags)
+        if "genre" not in tags or has_own:
+            return tags
+        genre = _numbered_genre(file, [*places, *places_inside(file, form.start, form.name)])
         return tags | {"genre": genre} if genre else tags
 
 
-def _genre_in_front(head: bytes) -> str:
-    """Return the genre of an ID3 tag (2.3, 2.4) if it is a text that begins with a number; else an empty text.
+def _numbered_genre(file: RegularFile, places: list[int]) -> str:
+    """Return the genre of the first ID3 tag that has one, if it is a text that begins with a number; else nothing.
 
     FFmpeg takes "80s" for number 80 of the list of genres, which is Folk.
     """
-    at, end = 10, len(head)
-    while head[:3] == b"ID3" and at + 11 < end:
-        name, size = head[at : at + 4], int.from_bytes(head[at + 4 : at + 8])
-        if head[3] == 4:  # four bytes of seven bits
-            size = sum((size >> 8 * place & 0x7F) << 7 * place for place in range(4))
-        if name == b"TCON":
-            encoding = dict(enumerate(("latin-1", "utf-16", "utf-16-be", "utf-8"))).get(head[at + 10], "latin-1")
-            text = plain(head[at + 11 : at + 10 + size].decode(encoding, "replace").partition("\0")[0])
-            return text if _NUMBERED.match(text) else ""
-        at += 10 + size
-    return ""
+    text = plain(next((text for place in places if (text := genre_text(file, place)) is not None), ""))
+    return text if _NUMBERED.match(text) else ""
 
 
 def _told(part: FilePart, form: AudioFormat) -> Tags:

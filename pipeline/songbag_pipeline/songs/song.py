@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from songbag_pipeline.audio.decode import decode, with_any_decoder
-from songbag_pipeline.audio.files import RegularFile, modification_time, open_regular
+from songbag_pipeline.audio.files import RegularFile, file_identity, modification_time, open_regular
 from songbag_pipeline.audio.formats import AudioFormat, Decoder
 from songbag_pipeline.audio.meter import Meter
 from songbag_pipeline.audio.recording import WHOLE, Excerpt, Recording
@@ -87,16 +87,12 @@ class _Digest:
     @classmethod
     def of(cls, status: os.stat_result) -> str | None:
         """Return the digest of a file that has not changed since."""
-        return cls._last[1] if cls._last[0] == cls._identity(status) else None
+        return cls._last[1] if cls._last[0] == file_identity(status) else None
 
     @classmethod
     def keep(cls, status: os.stat_result, digest: str) -> None:
         """Remember a digest, and forget the one before it."""
-        cls._last = cls._identity(status), digest
-
-    @staticmethod
-    def _identity(status: os.stat_result) -> tuple[int, ...]:
-        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        cls._last = file_identity(status), digest
 
 
 class _PassedOn(Fresh):

@@ -82,6 +82,16 @@ NOT_COMPARED = {
 """Subtypes that two decoders need not read alike, or that `soundfile.read` cannot seek in."""
 
 
+@pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_mulaw", "pcm_alaw", "pcm_u8"])
+def test_the_headers_of_the_blocks_of_a_voc_are_no_samples(tmp_path: Path, codec: str) -> None:
+    samples = np.full((50_000, 2), 0.25, np.float32)
+    (tmp_path / "x.voc").write_bytes(encoded(samples, 44100, codec, "voc"))
+    facts, _ = read(tmp_path / "x.voc")
+    assert (facts.status, facts.truncated) == ("ok", False)
+    mixed = read_audio(str(tmp_path / "x.voc"), sample_rate_hz=facts.source_sample_rate_hz or 0)
+    np.testing.assert_allclose(mixed, np.full(len(samples), 0.25), atol=0.02)
+
+
 @pytest.mark.fault(9, 90)
 def test_a_damaged_file_is_damaged_whatever_reads_it(tmp_path: Path) -> None:
     broken_flac(tmp_path / "x.flac")

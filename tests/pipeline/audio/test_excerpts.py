@@ -16,13 +16,14 @@ from songbag_pipeline.audio.decoders.ffmpeg import open_ffmpeg
 from songbag_pipeline.audio.decoders.frames import open_frames
 from songbag_pipeline.audio.decoders.libsndfile import open_libsndfile
 from songbag_pipeline.audio.files import open_regular
-from songbag_pipeline.audio.recording import WHOLE, Excerpt
+from songbag_pipeline.audio.recording import WHOLE, Excerpt, Undecodable
 from songbag_pipeline.audio.sniff import sniff
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.songs.direct import read_audio
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
 from tests.support.audio import Audio, chirp, encode, sparse_wav, write, write_aac
+from tests.support.encoders import encoded, sound_file
 from tests.support.song_reader import read
 
 RATE_HZ, LENGTH_S = 44100, 9.0
@@ -104,6 +105,61 @@ def test_what_lies_before_a_part_is_not_decoded(made: Callable[[str], Path], nam
         with OPENERS[form.decoders[0]](file, form) as (recording, blocks):
             next(blocks(recording, 8.0))
             assert 3.0 < recording.decoded_s <= 8.0
+
+
+def flac(duration_s: float, seed: int, *, alone: bool = False) -> bytes:
+    """A FLAC file; its header may be the only block before the frames."""
+    data = sound_file(chirp(duration_s, RATE_HZ, seed=seed), RATE_HZ, "FLAC", "PCM_16")
+    return b"fLaC\x80" + data[5:42] + music_of(data) if alone else data
+
+
+def music_of(data: bytes) -> bytes:
+    """The frames of a FLAC file."""
+    at, last = 4, 0
+    while not last:
+        last, at = data[at] & 0x80, at + 4 + int.from_bytes(data[at + 1 : at + 4])
+    return data[at:]
+
+
+def beheaded() -> bytes:
+    """A FLAC file that lacks its first frames: the numbers of the others go on from where they were."""
+    data = flac(9.0, 0)
+    music = music_of(data)
+    return data[: len(data) - len(music)] + music[music.index(music[:4] + b"\x14") :]
+
+
+JOINED: dict[str, Callable[[], bytes]] = {
+    "flac, short first": lambda: flac(3.0, 0) + flac(9.0, 1),
+    "flac, long first": lambda: flac(9.0, 0) + flac(3.0, 1),
+    "flac, as long": lambda: flac(6.0, 0) + flac(6.0, 1) + flac(6.0, 2),
+    "flac, small headers": lambda: flac(3.0, 0, alone=True) + flac(9.0, 1, alone=True),
+    "flac, begin cut off": beheaded,
+    "ogg": lambda: b"".join(sound_file(chirp(9.0, RATE_HZ, seed=n), RATE_HZ, "OGG", "VORBIS") for n in (0, 1)),
+    "mp3": lambda: b"".join(encoded(chirp(s, RATE_HZ), RATE_HZ, "libmp3lame", "mp3") for s in (3.0, 9.0)),
+    "adts": lambda: b"".join(encoded(chirp(s, RATE_HZ), RATE_HZ, "aac", "adts") for s in (3.0, 9.0)),
+}
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("name", JOINED)
+def test_a_part_of_joined_recordings_has_the_samples_of_the_whole(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(JOINED[name]())
+    whole = read_audio(str(path), sample_rate_hz=RATE_HZ)
+    length_s = len(whole) / RATE_HZ
+    for start_s in (0.5, 2.0, 3.5, 4.5, length_s - 3.0, length_s - 1.5):
+        own = read_audio(str(path), sample_rate_hz=RATE_HZ, start_s=start_s, end_s=start_s + 1)
+        np.testing.assert_array_equal(own, whole[round(start_s * RATE_HZ) :][:RATE_HZ], f"{start_s}")
+
+
+@pytest.mark.fault(91)
+def test_a_joined_flac_is_read_by_the_decoder_that_knows_where_recordings_begin(tmp_path: Path) -> None:
+    for first, then in itertools.permutations((flac(3.0, 0), flac(9.0, 1))):
+        (tmp_path / "x.flac").write_bytes(first + then)
+        with open_regular(str(tmp_path / "x.flac")) as file:
+            form = sniff(file)
+            with pytest.raises(Undecodable, match="decoding stopped"), decode(file, form, "frames") as (_, blocks):
+                list(blocks)
 
 
 def test_a_part_of_ten_hours_reads_a_part_of_them(tmp_path: Path) -> None:

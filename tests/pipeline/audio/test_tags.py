@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,56 @@ def test_a_genre_that_begins_with_a_number_is_no_number_of_a_list(tmp_path: Path
     assert tags(tmp_path, id3(version, TCON=b"\x0080s Pop") + MP3)["genre"] == "80s Pop"
     assert tags(tmp_path, id3(version, TCON=b"\x00(17)(80)") + MP3)["genre"] == "Rock"
     assert tags(tmp_path, id3(version, TCON=b"\1" + "\ufeff2-Step".encode("utf-16-le")) + MP3)["genre"] == "2-Step"
+
+
+def of_version(version: int, body: bytes, flags: int = 0) -> bytes:
+    """An ID3 tag of any version, with any flags."""
+    return b"ID3" + bytes([version, 0, flags, *(len(body) >> shift & 127 for shift in (21, 14, 7, 0))]) + body
+
+
+EIGHTIES = b"\x0080s"
+U16 = b"\1" + "\ufeff80s".encode("utf-16-le")
+PICTURE = b"\0image/jpeg\0\3\0" + b"\xff\1" * 200
+LARGE = PICTURE + bytes(1_500_000)
+
+
+def dsf(tag: bytes) -> bytes:
+    """A DSF of silence; its tag stands at the end."""
+    sound = struct.pack("<4sQIIIIIIQII", b"fmt ", 52, 1, 0, 1, 1, 2822400, 1, 8 * 4096, 4096, 0)
+    sound += b"data" + struct.pack("<Q", 12 + 4096) + b"\x69" * 4096
+    return b"DSD " + struct.pack("<QQQ", 28, 28 + len(sound) + len(tag), 28 + len(sound)) + sound + tag
+
+
+GENRES = {
+    "dsf": dsf(id3(3, TCON=EIGHTIES)),
+    "2.2": of_version(2, b"TP1\0\0\2\0ATCO\0\0\4" + EIGHTIES) + MP3,
+    "2.3, extended": of_version(3, bytes([0, 0, 0, 6]) + bytes(6) + id3(3, TCON=EIGHTIES)[10:], 0x40) + MP3,
+    "2.4, extended": of_version(4, bytes([0, 0, 0, 6, 1, 0]) + id3(4, TCON=EIGHTIES)[10:], 0x40) + MP3,
+    "2.4 with sizes of 2.3": of_version(4, id3(3, APIC=PICTURE, TCON=EIGHTIES)[10:]) + MP3,
+    "2.3 behind a picture": id3(3, APIC=LARGE, TCON=EIGHTIES) + MP3,
+    "2.4 behind a picture": id3(4, APIC=LARGE, TCON=EIGHTIES) + MP3,
+    "2.3, zeros behind ones": of_version(3, id3(3, TCON=U16)[10:].replace(b"\xff", b"\xff\0"), 0x80) + MP3,
+    "2.4, zeros behind ones": of_version(4, id3(4, TCON=U16.replace(b"\xff", b"\xff\0"))[10:], 0x80) + MP3,
+    "the second tag": id3(3, TPE1=b"\0A") + id3(3, TCON=EIGHTIES) + MP3,
+    "zeros": bytes(10) + id3(3, TCON=EIGHTIES) + MP3,
+    "zeros between": id3(3, TPE1=b"\0A") + bytes(10) + id3(3, TCON=EIGHTIES) + MP3,
+    "wav": riff(WAV, LIST=info(INAM=b"x"), id3_=id3(3, TCON=EIGHTIES)),
+    "aiff": form(AIFF, NAME=b"x", ID3_=id3(4, TCON=EIGHTIES)),
+}
+
+
+@pytest.mark.parametrize("name", GENRES)
+def test_a_genre_that_begins_with_a_number_is_read_in_every_kind_of_id3(tmp_path: Path, name: str) -> None:
+    assert tags(tmp_path, GENRES[name])["genre"] == "80s"
+
+
+def test_the_genre_of_a_flac_goes_before_that_of_an_id3_tag_in_front(tmp_path: Path) -> None:
+    assert tags(tmp_path, id3(3, TCON=EIGHTIES) + flac(FLAC, b"GENRE=Pop"))["genre"] == "Pop"
+
+
+def test_tags_behind_zeros_are_read(tmp_path: Path) -> None:
+    assert tags(tmp_path, bytes(10) + id3(3, **V23) + MP3 + V1) == ALL
+    assert tags(tmp_path, bytes(70_000) + id3(4, **V24) + bytes(5) + MP3) == ALL
 
 
 YEARS = {

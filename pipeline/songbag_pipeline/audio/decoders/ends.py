@@ -5,12 +5,18 @@ from __future__ import annotations
 import struct
 
 from songbag_pipeline.audio.files import FilePart
+from songbag_pipeline.audio.recording import falls_short
+from songbag_pipeline.audio.sync import frame_length
 
 _OGG_PAGE_BYTES = 27 + 255 + 255 * 255
 _LAST_HEADERS = (b"\x05vorbis", b"OpusTags")
 _HEADER_BYTES = 64
+_SIZE_WITHIN = 1 << 16
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_FLV_SIZE = b"\0\x08filesize\0"
 _MOST_CHUNKS = 1000
-_UNCOUNTED = frozenset({"aac", "ac3", "dts", "eac3", "mp3", "mpeg", "mpegts", "amr"})
+_FRAMES_ALONE = frozenset({"aac", "ac3", "dts", "eac3", "mp3", "mpeg", "mpegts", "amr"})
+_UNCOUNTED = _FRAMES_ALONE | {"voc"}
 
 
 def ends_after_header(part: FilePart, container: str) -> bool:
@@ -33,6 +39,22 @@ def ends_early(part: FilePart, container: str) -> bool:
     ends = {"matroska": _segment_end, "caf": _chunks_end, "avi": _riff_end}
     end = ends[container](part) if container in ends else None
     return end is not None and part.n_bytes < end
+
+
+def ends_within_frame(last: bytes, container: str) -> bool:
+    """Return whether the last packet is shorter than its header says, where packets are frames with such a header."""
+    return container in _FRAMES_ALONE and frame_length(last) > len(last)
+
+
+def lacks_bytes(part: FilePart, container: str) -> bool:
+    """Return whether more than 1 % of the bytes that the header counts are missing; a tag may have been removed."""
+    head = part.read_at(_SIZE_WITHIN, 0)
+    if container == "asf" and (at := head.find(_ASF_PROPERTIES)) >= 0:  # ASF specification 1.2, section 3.2
+        return falls_short(part.n_bytes, int.from_bytes(head[at + 40 : at + 48], "little"))
+    if container == "flv" and (at := head.find(_FLV_SIZE)) >= 0:
+        number = head[at + len(_FLV_SIZE) :][:8]
+        return len(number) == 8 and falls_short(part.n_bytes, struct.unpack(">d", number)[0])
+    return False
 
 
 def _lacks_last_page(part: FilePart) -> bool:

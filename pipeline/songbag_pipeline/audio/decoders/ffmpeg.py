@@ -11,13 +11,18 @@ from typing import Any, NamedTuple
 import av
 from av.stream import Disposition
 
-from songbag_pipeline.audio.decoders.ends import counts_its_length, ends_after_header, ends_early
+from songbag_pipeline.audio.decoders.ends import (
+    counts_its_length,
+    ends_after_header,
+    ends_early,
+    ends_within_frame,
+    lacks_bytes,
+)
 from songbag_pipeline.audio.decoders.joiner import Joiner
 from songbag_pipeline.audio.decoders.links import link_starts
 from songbag_pipeline.audio.files import FilePart, RegularFile
 from songbag_pipeline.audio.formats import AudioFormat
 from songbag_pipeline.audio.recording import Blocks, Channels, Recording, Undecodable
-from songbag_pipeline.audio.sync import frame_length
 
 CHECKED = {"err_detect": "crccheck+explode"}
 """Options of a decoder: without them FFmpeg returns a FLAC frame with a wrong checksum as noise."""
@@ -29,8 +34,11 @@ _ERRORS_BEYOND = 0.05
 # A chain may be cut off within the headers of its last recording.
 _HEADERS_BYTES = 1 << 14
 _LONGEST_S = 1e8
-# HE-AAC has the most, 5,000 samples at 44.1 kHz.
-_PADDING_S = 0.12
+_PADDING_SAMPLES = 5292
+"""What an encoder puts around the music: a number of samples, whatever the rate; HE-AAC has the most."""
+_LOSSLESS_SLACK_S = 0.12
+_DURATION_OF_FILE = frozenset({"asf"})
+"""Containers of which FFmpeg gives each stream the length of the file."""
 _ERRORS = (av.FFmpegError, IndexError, ValueError)
 _FORGETTING = {"ogg": ("vorbis", "opus"), "mov": ("alac",)}
 """Codecs, by container, whose decoders give the same samples `_BEFORE_S` later, wherever they begin. Others do not
@@ -45,9 +53,10 @@ def open_ffmpeg(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recordin
     starts = link_starts(whole, form.container)
     links = [FilePart(file, form.start + a, form.start + b) for a, b in pairwise([*starts, whole.n_bytes])]
     with _opened(links[0], form) as (container, stream):
-        declared = _declared_frames(container, stream) if counts_its_length(links[0], form.container) else None
+        counted = counts_its_length(links[0], form.container)
+        declared = _declared_frames(container, stream, form) if counted else None
         codec = stream.codec_context
-        recording = Recording(form.name, codec.sample_rate, _plain_layout(codec), declared, slack_s=_PADDING_S)
+        recording = Recording(form.name, codec.sample_rate, _plain_layout(codec), declared, slack_s=_slack_s(codec))
         recording.notes += _note(container, stream)
 
         def blocks(recording: Recording, start_s: float) -> Iterator[Channels]:
@@ -59,9 +68,10 @@ def open_ffmpeg(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recordin
             for link in links[1:]:
                 last, decoded = yield from _next_link(link, form, recording, joiner, whole.n_bytes)
             # Some encoders leave out the end of the last frame, so it means nothing if the length is known.
-            cut_within = declared is None and frame_length(last) > len(last)
+            cut_within = declared is None and ends_within_frame(last, form.container)
             lost_end = not decoded and (form.container == "flac" or len(links) > 1)
-            recording.ended(noted=lost_end or cut_within or ends_early(links[-1], form.container))
+            early = ends_early(links[-1], form.container) or (declared is None and lacks_bytes(whole, form.container))
+            recording.ended(noted=lost_end or cut_within or early)
 
         yield recording, blocks
 
@@ -93,7 +103,7 @@ def _next_link(
     try:
         with _opened(part, form) as (container, stream):
             _plain_layout(stream.codec_context)
-            recording.declare_more(_declared_frames(container, stream), stream.codec_context.sample_rate)
+            recording.declare_more(_declared_frames(container, stream, form), stream.codec_context.sample_rate)
             return (yield from _packets(_Place(part, container, stream), recording, joiner))
     except Undecodable as error:
         if part.n_bytes > max(_HEADERS_BYTES, file_bytes * _ERRORS_BEYOND):
@@ -154,15 +164,24 @@ def _plain_layout(codec: Any) -> int:
     return n_channels
 
 
-def _declared_frames(container: Any, stream: Any) -> int | None:
-    """Return the length in the header, in frames."""
+def _slack_s(codec: Any) -> float:
+    """Return how much of a length in a header may be no music."""
+    lossless = codec.name.startswith("pcm_") or codec.name in (*_CHECKED_CODECS, "alac")
+    return _LOSSLESS_SLACK_S if lossless else max(_LOSSLESS_SLACK_S, _PADDING_SAMPLES / max(1, codec.sample_rate))
+
+
+def _declared_frames(container: Any, stream: Any, form: AudioFormat) -> int | None:
+    """Return the length of a stream in the header, in frames; that of the file is none if there are other streams."""
     rate_hz = stream.codec_context.sample_rate
     if stream.name.startswith("pcm_") and stream.frames:
         return int(stream.frames)
-    if stream.duration and stream.time_base:
+    alone = all(other is stream or other.disposition & Disposition.attached_pic for other in container.streams)
+    if form.container == "avi" and stream.frames and stream.time_base:
+        declared_s = float(stream.frames * stream.time_base)  # FFmpeg's duration may count bytes as packets
+    elif stream.duration and stream.time_base and (alone or form.container not in _DURATION_OF_FILE):
         declared_s = float(stream.duration * stream.time_base)
     else:
-        declared_s = (container.duration or 0) / av.time_base
+        declared_s = (container.duration or 0) / av.time_base if alone else 0
     return round(declared_s * rate_hz) if 0 < declared_s < _LONGEST_S else None
 
 

@@ -35,9 +35,10 @@ def open_frames(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recordin
     """Open an MP3 or FLAC file; see `songbag_pipeline.audio.decode.decode`."""
     kind = FlacFrames if form.name == "flac" else Mp3Frames
     frames = kind.read(file, form.start)
-    if frames is None:
+    if frames is None or not frames.are_countable(file, _end(file)):
         raise Undecodable("unreadable-header", f"the {form.name} file has no frames that can be counted")
     recording = Recording(form.name, frames.sample_rate_hz, frames.channels, frames.declared_frames)
+    recording.slack_s = frames.slack_samples / frames.sample_rate_hz
     recording.integers = form.name == "flac"
     yield recording, partial(_music, file, frames)
 

@@ -19,6 +19,8 @@ _BYTES = ("PCM_S8", "PCM_U8")
 _SHORT = ("PCM_16", *_BYTES)
 # Every frame has the same number of bytes, so any can be found.
 _EVEN = (*_SHORT, "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")
+# What an encoder of MP3 puts around the music: two frames, and what its decoder adds.
+_PADDING_SAMPLES = 2 * 1152 + 529
 _EVEN_FORMATS = ("wav", "aiff", "au", "caf", "w64")
 
 
@@ -39,7 +41,10 @@ def open_libsndfile(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Reco
         raise _header_error(form, error.error_string.rstrip(".")) from error
     with sound:
         declared = sound.frames if 0 < sound.frames < 2**62 else None
-        yield Recording(form.name, sound.samplerate, sound.channels, declared), partial(_blocks, sound)
+        recording = Recording(form.name, sound.samplerate, sound.channels, declared)
+        if sound.subtype.startswith("MPEG"):
+            recording.slack_s = _PADDING_SAMPLES / max(1, sound.samplerate)
+        yield recording, partial(_blocks, sound)
 
 
 def _header_error(form: AudioFormat, reason: str) -> Undecodable:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from songbag_pipeline.audio.files import FilePart
+from songbag_pipeline.audio.flac_frames import flac_headers
 
 _READ_AT_ONCE = 1 << 20
-_FLAC_HEADER = b"fLaC\0\0\0\x22"
 _HEADER = 27
 _FIRST_PAGE = 2
 _BLOCK_HEADER_BYTES = 32
@@ -46,14 +46,8 @@ def _ogg_pages(part: FilePart) -> Iterator[tuple[int, int]]:
 
 
 def _flac_starts(part: FilePart) -> Iterator[int]:
-    """Yield where further headers are (RFC 9639, section 8)."""
-    for at in range(0, part.n_bytes, _READ_AT_ONCE):
-        data = part.read_at(_READ_AT_ONCE + len(_FLAC_HEADER) - 1, at)
-        place = data.find(_FLAC_HEADER)
-        while place >= 0:
-            if at + place:
-                yield at + place
-            place = data.find(_FLAC_HEADER, place + 1)
+    """Yield where further headers are."""
+    return flac_headers(part.read_at, 0)
 
 
 def _wavpack_starts(part: FilePart) -> Iterator[int]:
