@@ -100,6 +100,10 @@ FAULTS = {
     "text": ("extractor-shape", "gave no array of numbers"),
     "nan": ("extractor-not-finite", "NaN"),
     "memory": ("extractor-memory", "memory"),
+    "surrogate": ("extractor-error", "raised ValueError: cannot read \\udcff\\udc80"),
+    "long": ("extractor-error", r"raised ValueError: a\x00b\x1b[31mxxx"),
+    "mute": ("extractor-error", "raised Mute: Mute"),
+    "no-array": ("extractor-shape", r"gave no array of numbers (no \udcff numbers)"),
     "crash": ("extractor-crash", "SIGABRT"),
 }
 
@@ -115,6 +119,8 @@ def test_a_song_on_which_the_extractor_fails_fails_alone(tmp_path: Path, fault: 
     found = [(song.error_code, song.error) for song in features_of(tmp_path, spec)]
     assert [one for one, _ in found] == [None, code, None]
     assert says in str(found[1][1])
+    # As an index has it: UTF-8, and no longer than a message.
+    assert len(str(found[1][1]).encode()) <= 500
     assert code in REMEDIES
 
 
