@@ -228,7 +228,7 @@ def packed(kind: str) -> bytes:
         ("list.txt", "#EXTM3U\na.ogg\n", "playlist"),
         ("list.pls", "[playlist]\nFile1=a.ogg\n", "playlist"),
         ("list.xspf", '<?xml version="1.0"?>\n<playlist version="1"/>\n', "playlist"),
-        ("album.cue", 'FILE "a.flac" WAVE\n  TRACK 01 AUDIO\n', "cue sheet.*Cut the recording"),
+        ("album.cue", 'FILE "a.flac" WAVE\n  TRACK 01 AUDIO\n', "cue sheet.*path, start_s and end_s"),
         ("page.html", "<!DOCTYPE html>\n<p>sign in</p>\n", "web page"),
         ("list.csv.gz", packed("gz"), "packed by gzip.*Unpack"),
         ("list.csv", packed("gz"), "packed by gzip.*Unpack"),
