@@ -99,7 +99,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         98: ("No song could be stored.", "The exit code is 1."),
         99: (
             "A manifest has columns for parts of recordings.",
-            "Each part is a song; bounds that make no part are refused with their line.",
+            "Each part is a song; bounds that make no part, or have other names, are refused.",
         ),
     },
     "Storage and processes": {

@@ -133,9 +133,7 @@ def test_bounds_under_other_names_are_refused_and_not_left_to_be_columns(
     begin, end = names
     rows = [{"song_id": n, "path": "a.ogg", begin: n, end: n + 2.5, "label": "x"} for n in range(3)]
     rows.append({"song_id": 3, "path": "b.ogg", begin: None, end: None, "label": "y"})
-    with pytest.raises(
-        ManifestError, match=r"look like the bounds of parts, of which (neither|only '.*') is"
-    ) as caught:
+    with pytest.raises(ManifestError, match=r"like the bounds of parts, of which (neither|only '.*') is") as caught:
         read_source(manifest(tmp_path, rows, suffix))
     assert repr(begin) in str(caught.value)
     assert repr(end) in str(caught.value)
@@ -148,9 +146,7 @@ def test_bounds_under_other_names_are_refused_and_not_left_to_be_columns(
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_bounds_that_are_texts_are_refused_too(tmp_path: Path, begin: str, end: str, suffix: str) -> None:
     rows = [{"path": "a.ogg", "start": begin, "end": end}, {"path": "b.ogg", "start": "", "end": ""}]
-    with pytest.raises(
-        ManifestError, match="'start' and 'end' look like the bounds of parts, of which neither is read"
-    ):
+    with pytest.raises(ManifestError, match="'start' and 'end' look like the bounds of parts"):
         read_source(manifest(tmp_path, rows, suffix))
 
 
