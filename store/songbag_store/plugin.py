@@ -10,6 +10,7 @@ from typing import Any
 
 from songbag_store.errors import SongbagError
 from songbag_store.loading import LEVEL, quiet
+from songbag_store.terminal import message_text
 
 
 def load_named(name: str, error: type[SongbagError], *, place: str, folders: Sequence[str] = ()) -> tuple[Any, Any]:
@@ -34,8 +35,16 @@ def load_named(name: str, error: type[SongbagError], *, place: str, folders: Seq
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an exception says, or its type."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    """Return the first line of what an exception says, as `message_text` gives it; its type if it says nothing."""
+    return message_text(next(iter(said_by(error).strip().splitlines()), type(error).__name__))
+
+
+def said_by(error: BaseException) -> str:
+    """Return what an exception says, an empty text if it cannot say it."""
+    try:
+        return str(error)
+    except Exception:  # the exception may be of a class from outside
+        return ""
 
 
 def _module(module_name: str, error: type[SongbagError], place: str, folders: Sequence[str]) -> Any:

@@ -11,6 +11,9 @@ _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 """What is printed without being seen, though Unicode counts it among the letters and marks."""
 
 
+_LONGEST_MESSAGE = 500
+
+
 def plain_text(text: str) -> str:
     """Return text on one line and without control characters: a file name must not control the terminal."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
@@ -19,6 +22,15 @@ def plain_text(text: str) -> str:
 def plain_lines(text: str) -> str:
     """Return text of several lines without other control characters."""
     return "\n".join(map(plain_text, text.split("\n")))
+
+
+def message_text(text: str) -> str:
+    """Return what code from outside says, for a message or a row of the index: `plain_text` of at most 500 characters.
+
+    It holds no half of a surrogate pair, which UTF-8 and so Parquet do not have. A longer text ends in ``...``.
+    """
+    shown = plain_text(text[: _LONGEST_MESSAGE + 1])
+    return shown if len(shown) <= _LONGEST_MESSAGE else f"{shown[: _LONGEST_MESSAGE - 3]}..."
 
 
 def is_invisible(character: str) -> bool:

@@ -154,6 +154,16 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     yield from opened_browser(tmp_path / "profile")
 
 
+@pytest.mark.parametrize("kind", [pa.int64(), pa.uint64()])
+def test_ids_of_64_bits_are_numbers_like_any_other(kind: pa.DataType) -> None:
+    ids = pa.chunked_array([pa.array([2**53 + 1 + n for n in range(20)] + [None], kind)])
+    groups = page_songs._groups("mbid", ids)
+    assert groups is not None
+    assert len(groups["of"]) == 21
+    assert groups["of"][-1] == -1
+    assert set(groups["of"][:-1]) == set(range(len(groups["groups"])))
+
+
 def test_in_a_browser_the_map_is_coloured_and_a_song_is_shown_without_an_error(
     browser: Any, page: Page, tmp_path: Path
 ) -> None:

@@ -34,6 +34,16 @@ class Pieces:
         return [self._scale * window for window in pieces.astype(np.float64)]
 
 
+class Mute(Exception):
+    """An exception that cannot say what it is, and cannot be made an array either."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+    def __array__(self, *_: object, **__: object) -> FloatArray:
+        raise RuntimeError("no \udcff numbers")
+
+
 @songbag.extractor(sample_rate_hz=8000, shape=(1, 1), version="1")
 def faulty(windows: FloatArray, fault: str) -> Any:
     """What the name of the fault says, for loud windows."""
@@ -44,6 +54,14 @@ def faulty(windows: FloatArray, fault: str) -> Any:
         raise KeyError("a key\nthat is not there")
     if fault == "memory":
         return np.ones((1 << 36,))
+    if fault == "surrogate":
+        raise ValueError("cannot read \udcff\udc80")
+    if fault == "long":
+        raise ValueError("a\0b\x1b[31m" + "x" * 3_000_000)
+    if fault == "mute":
+        raise Mute
+    if fault == "no-array":
+        return Mute()
     if fault == "crash":
         os.abort()
     return {"shape": values[:, 0], "nan": values * np.nan, "nothing": None, "text": "no array"}[fault]

@@ -99,7 +99,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         98: ("No song could be stored.", "The exit code is 1."),
         99: (
             "A manifest has columns for parts of recordings.",
-            "Each part is a song; bounds that make no part are refused with their line.",
+            "Each part is a song; bounds that make no part, or have other names, are refused.",
         ),
     },
     "Storage and processes": {
@@ -213,7 +213,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         111: (
             "The column to group by is empty for many songs.",
-            "A note counts them and says that each stands alone.",
+            "A note counts them and says that each stands alone; another names texts such as Unknown.",
         ),
         110: (
             "Rare classes count more in the training.",
@@ -261,7 +261,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         106: (
             "The result of a query is larger than memory.",
-            "It is written to a file as it comes; for a table, an error names the limit and the way out.",
+            "It is written to a file as it comes; for a table, or a very large row, an error names the limit.",
         ),
     },
 }

@@ -61,7 +61,7 @@ def _checked(found: Any, n_windows: int, spec: FeatureSpec) -> FloatArray:
         values = np.asarray(found)
         if values.dtype.kind not in "biuf":
             raise TypeError(f"values of type {values.dtype}")
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # an object from outside may raise anything when it is asked for its numbers
         raise SongError("extractor-shape", f"the extractor gave no array of numbers ({first_line(error)})") from error
     wanted = n_windows, *spec.window_shape
     if values.shape != wanted:

@@ -104,7 +104,7 @@ def fail_batch(job: Job, songs: pa.Table, reason: SongError) -> dict[str, pa.Tab
     """Record songs as failed that killed every worker; returns what `run_batch` does."""
     # Size and time are those that the plan saw: a file that stays as it is will not be tried again.
     seen = songs.select(["file_bytes", "modified_at"]).to_pylist()
-    failed = SongFacts(status="failed", error_code=reason.code, error=reason.what)
+    failed = SongFacts.of_failure(reason)
     return _write_part(job, songs, uuid.uuid4().hex, [dataclasses.asdict(failed) | file for file in seen], {})
 
 

@@ -24,6 +24,8 @@ from songbag_pipeline.songs.samples import read_samples
 from songbag_store import FeatureSpec
 from songbag_store.child import serve
 from songbag_store.errors import SongbagError, StoreError
+from songbag_store.plugin import said_by
+from songbag_store.terminal import message_text
 from songbag_store.windows.spill import write_windows
 
 IDLE_S = 60.0
@@ -68,7 +70,7 @@ def _prepared(spec: str) -> dict[str, object]:
     except SongbagError as error:
         return {"unfit": error.what}
     except Exception as error:  # a library may raise anything where numbers do not suit it
-        return {"unfit": f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]}
+        return {"unfit": message_text(f"{type(error).__name__}: {' '.join(said_by(error).split())}")}
     return {}
 
 

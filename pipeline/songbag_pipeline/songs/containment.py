@@ -144,7 +144,7 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
             path = address if copies is None else copies.path(address)
             return self._fairly(lambda: self._windows(path, spill, excerpt))
         except SongError as error:
-            return SongFacts(status="failed", error_code=error.code, error=error.what)
+            return SongFacts.of_failure(error)
 
     def read_samples(self, path: str, sample_rate_hz: int, excerpt: Excerpt, file: int) -> SongFacts:
         """Decode a file to samples, float32, and write them to an open descriptor."""

@@ -14,6 +14,8 @@ from songbag_pipeline.errors import SongError
 from songbag_store import FeatureSpec
 from songbag_store.errors import StoreError
 from songbag_store.format.array import UnencodableFeatures
+from songbag_store.plugin import first_line
+from songbag_store.terminal import message_text
 
 
 @dataclasses.dataclass(slots=True)
@@ -46,10 +48,20 @@ class SongFacts:
     tags: dict[str, str | int] = dataclasses.field(default_factory=dict)
 
     def fail(self, code: str, what: str) -> None:
-        """Turn these into the facts of a failed song, which has no windows."""
-        self.status, self.error_code, self.error = "failed", code, what
+        """Turn these into the facts of a failed song, which has no windows.
+
+        What went wrong may be told by a library, an extractor or the name of a file, so it is made fit for the index.
+        """
+        self.status, self.error_code, self.error = "failed", code, message_text(what)
         self.n_windows, self.feature_sum, self.feature_sumsq = 0, None, None
         self.take(Sound())
+
+    @classmethod
+    def of_failure(cls, error: SongError) -> Self:
+        """Return the facts of a song of which nothing is known but why it failed."""
+        facts = cls()
+        facts.fail(error.code, error.what)
+        return facts
 
     def take(self, sound: Sound) -> None:
         """Take in what a meter found."""
@@ -116,4 +128,4 @@ def failures_of(facts: SongFacts) -> Iterator[None]:
     except OSError as error:
         facts.fail("unreadable-file", f"reading failed ({error.strerror or error})")
     except Exception as error:  # a file may hit any bug of a library; the other songs go on
-        facts.fail("internal-error", f"{type(error).__name__}: {error}")
+        facts.fail("internal-error", f"{type(error).__name__}: {first_line(error)}")

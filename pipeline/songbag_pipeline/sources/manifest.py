@@ -14,6 +14,7 @@ from songbag_pipeline.sources.listing import Source, table_of
 from songbag_store.errors import UsageError
 from songbag_store.format.index import index_schema
 from songbag_store.sql.bounds import Bounds
+from songbag_store.sql.likely_bounds import refuse_likely
 from songbag_store.sql.manifest import Manifest
 from songbag_store.storage.location import Location
 
@@ -37,6 +38,7 @@ def read_manifest(location: Location) -> Source:
         with local_copy(address, options, suffix=Path(address).suffix) as copy:
             manifest = Manifest.load(Path(copy))
             bounds = Bounds.of(manifest)
+            refuse_likely(manifest, bounds.columns)
             ids, paths, user = _columns(manifest, bounds)
     except SongError as error:
         raise SourceError(error.what, place=address, remedy="Check the address.") from error

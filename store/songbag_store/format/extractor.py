@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import inspect
 import json
+import numbers
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 DECLARED = "__songbag_extractor__"
 """Attribute of a function or class with its declaration."""
+
+
+_LONGEST_SHOWN = 80
 
 
 class WindowFeatures(Protocol):
@@ -116,7 +120,36 @@ def load_extractor(name: str, folders: Sequence[str] = ()) -> Extractor:
     source = inspect.getsourcefile(module) or getattr(module, "__file__", None)
     if source is None:
         raise SpecError("its module has no file", place=place, remedy="Write it into a file, MODULE.py.")
-    return dataclasses.replace(declared, sha256=hashlib.sha256(Path(source).read_bytes()).hexdigest())
+    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    return dataclasses.replace(_plain(declared, place), sha256=digest)
+
+
+def _plain(declared: Extractor, place: str) -> Extractor:
+    """Return a declaration with Python's numbers in place of NumPy's; refuse a shape and a version that are none.
+
+    The spec refuses the other values that do not fit.
+    """
+    given: Any = declared.shape
+    given = given.tolist() if hasattr(given, "tolist") else given  # of an array
+    shape = given if isinstance(given, (tuple, list)) else ()
+    if len(shape) != 2 or not all(_is_whole(one) and one >= 1 for one in shape):
+        remedy = "Give (C, T) of a window: bands and frames, two whole numbers from 1. An embedding has T = 1."
+        raise SpecError(f"it declares the shape {_shown(declared.shape)}", place=place, remedy=remedy)
+    version: object = declared.version
+    if not isinstance(version, str) or any("\ud800" <= c <= "\udfff" for c in version):
+        remedy = "Give a text, such as version='1'."
+        raise SpecError(f"it declares the version {_shown(version)}", place=place, remedy=remedy)
+    rate: Any = declared.sample_rate_hz
+    rate = int(rate) if _is_whole(rate) else rate
+    return dataclasses.replace(declared, shape=(int(shape[0]), int(shape[1])), sample_rate_hz=rate)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    return repr(value) if len(repr(value)) <= _LONGEST_SHOWN else f"{repr(value)[:_LONGEST_SHOWN]}..."
 
 
 def option_texts(options: Sequence[str]) -> tuple[str, ...]:

@@ -155,7 +155,8 @@ def _groups(name: str, column: pa.ChunkedArray) -> dict[str, Any] | None:
         names = [one for one, _ in Counter(sorted(filter(None, texts))).most_common(_GROUPS)]
         return {"name": name, "groups": names, "of": [names.index(one) if one in names else -1 for one in texts]}
     if is_number:
-        values = column.cast(pa.float64()).to_numpy()
+        # Numbers of 64 bits may be rounded: they are only put into groups.
+        values = column.cast(pa.float64(), safe=False).to_numpy()
         known = values[np.isfinite(values)]
         if len(np.unique(known)) < 2:
             return None

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 _LOOK_BYTES = 64_000_000
 _LOOK_S = 0.05
 
+_LONGEST_TEXT = (1 << 31) - 1
+_COPIES = 8
+"""How often a row is in memory while it is written: Parquet keeps its smallest and its largest value besides."""
+
+_LONG_ROW = "Ask for less of it, for instance for left(text, 1000), or for the first values of a list: values[:1000]."
 _IN_A_FILE = "Ask for less, or have it written to a file, which takes little memory: `songbag query ... -o x.parquet`."
 _ASK = 'Ask only for `songs`, `failures` and "index"; write results with `output`.'
 _REFUSALS = {
@@ -67,12 +72,32 @@ class Answer:
         Raises
         ------
         QueryError
-            If the query fails or takes too long.
+            If the query fails or takes too long, or a row is too large.
         """
         while (batch := self._next()) is not None:
             batch = pa.RecordBatch.from_arrays(batch.columns, schema=_named(batch.schema, self.schema.names))
             for start in range(0, batch.num_rows, max_chunksize):
-                yield batch.slice(start, max_chunksize).cast(self.schema)
+                yield from self._pieces(batch.slice(start, max_chunksize))
+
+    def _pieces(self, rows: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Yield rows in the types of the schema, in as many pieces as these types and the limit of memory need."""
+        most = min(_LONGEST_TEXT, self._memory_bytes // _COPIES)
+        if rows.nbytes <= most:
+            yield self._narrowed(rows)
+        elif rows.num_rows > 1:
+            half = rows.num_rows // 2
+            yield from self._pieces(rows.slice(0, half))
+            yield from self._pieces(rows.slice(half))
+        else:
+            what = f"a row of the result takes {bytes_text(rows.nbytes)}, and it may take {bytes_text(most)}"
+            raise QueryError(what, place="query", remedy=_LONG_ROW)
+
+    def _narrowed(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        try:
+            return rows.cast(self.schema)
+        except pa.ArrowInvalid:
+            # The texts fit, but they lie behind more than 2 GB of others: copied, they begin at 0.
+            return rows.take(pa.array(range(rows.num_rows))).cast(self.schema)
 
     def _next(self) -> pa.RecordBatch | None:
         try:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
+from songbag_store.errors import UsageError
 from songbag_store.sql.encoding import check_text, encoding_of, fault, shown
 from songbag_store.words import counted
 
@@ -23,9 +24,11 @@ _TELLING = {"path", "audio_filepath", "song_id"}
 _HINT = "sep="  # Excel writes and reads a first line such as `sep=;`
 _BLOCKS = (1 << 20, 1 << 25, (1 << 31) - 1)
 _LARGEST = (1 << 63) - 1
-_LEADING_ZERO = r"^[+-]?0[0-9]"
+_MOST_EXACT = 1 << 53
+_CODE = r"^[+-]?0[0-9xX]"  # 007, and 0x1F
+_CODES = r"^[0-9]+[eE][0-9]+$"  # 1E5 and 2E3: whoever means numbers writes a point or a sign in one of them
 _DECIMAL_COMMA = r"^[+-]?(0|[1-9][0-9]*)(,[0-9]+)?$"
-_MANY_DIGITS = r"^[+-]?[0-9]{19,}$"
+_MANY_DIGITS = r"^[+-]?[0-9]{16,}$"
 
 Record = tuple[int, list[str]]
 """The line where a record begins, counted from 1, and its fields."""
@@ -144,7 +147,7 @@ class Delimited:
             raise fault(self.path, what, 'Write a quotation mark in a field twice: "12"" mix".') from error
 
     def read(self, texts: Collection[str] = ()) -> pa.Table:
-        """Read the table with the types that its texts suggest; songs' ids and paths, and codes like 007, are text.
+        """Read the table with the types that its texts suggest; ids, paths and codes like 007, 0x1F and 1E5 are text.
 
         So are the columns named by `texts`.
 
@@ -153,7 +156,8 @@ class Delimited:
         Raises
         ------
         UsageError
-            If it cannot be read, or a whole number needs more than 64 bits; with the line.
+            If it cannot be read, or a whole number would be rounded: above 64 bits, or above 2**53 among decimal
+            numbers; with the line.
         """
         if self.quoted:
             self.check()
@@ -173,17 +177,18 @@ class Delimited:
         texts = self._parse(source, dict.fromkeys(numbers, pa.string()), numbers) if numbers else table
         for name in numbers:
             column, position = texts[name], table.schema.get_field_index(name)
-            if pc.any(pc.match_substring_regex(column, _LEADING_ZERO)).as_py():
+            if pc.any(pc.match_substring_regex(column, _CODE)).as_py() or _all_match(column, _CODES):
                 table = table.set_column(position, name, column)
             elif pa.types.is_floating(table.schema.field(position).type):
-                self._refuse_large(name, column)
+                self._refuse_rounded(name, column)
         for position, field in enumerate(table.schema):
             # The first column has no separator before it: a file name may begin with a space.
             if position and pa.types.is_string(field.type):
                 column = table[position]
                 column = pc.utf8_trim_whitespace(column) if _all_match(column, "^ ") else column
-                if self.separator == ";" and field.name not in as_text:
-                    column = _with_decimal_point(column)
+                if self.separator == ";" and field.name not in as_text and _have_decimal_comma(column):
+                    self._refuse_rounded(field.name, column)
+                    column = pc.replace_substring(column, ",", ".").cast(pa.float64())
                 table = table.set_column(position, field.name, column)
         return table
 
@@ -209,14 +214,20 @@ class Delimited:
                     raise
         raise AssertionError
 
-    def _refuse_large(self, name: str, texts: pa.ChunkedArray) -> None:
+    def _refuse_rounded(self, name: str, texts: pa.ChunkedArray) -> None:
+        """Refuse whole numbers that a column of decimal numbers would round."""
         for row in pc.indices_nonzero(pc.match_substring_regex(texts, _MANY_DIGITS)).to_pylist():
             text = texts[row].as_py()
             # Python takes a text of thousands of digits for an attack.
             digits = text.lstrip("+-0")
             if len(digits) > len(str(_LARGEST)) or not -_LARGEST - 1 <= int(text) <= _LARGEST:
-                what = f"line {self.line_of(row)}: the column {name!r} holds {shown(text)}, a number above 64 bits"
-                raise fault(self.path, what, "If it is a name and no number, write a letter before it.")
+                raise self._fault_of_number(name, row, text, "a number above 64 bits")
+            if abs(int(text)) > _MOST_EXACT:
+                raise self._fault_of_number(name, row, text, "which a column with decimal numbers would round")
+
+    def _fault_of_number(self, name: str, row: int, text: str, what: str) -> UsageError:
+        what = f"line {self.line_of(row)}: the column {name!r} holds {shown(text)}, {what}"
+        return fault(self.path, what, "If it is a name and no number, write a letter before it.")
 
     def _rewritten(self) -> pa.Buffer:
         """Return the records as plain CSV in UTF-8, without the padding of their fields."""
@@ -232,8 +243,6 @@ def _all_match(texts: pa.ChunkedArray, pattern: str) -> bool:
     return texts.null_count < len(texts) and bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
 
 
-def _with_decimal_point(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return texts as numbers if they are some with a decimal comma, as Excel writes where it writes semicolons."""
-    if _all_match(texts, _DECIMAL_COMMA) and pc.any(pc.match_substring(texts, ",")).as_py():
-        return pc.replace_substring(texts, ",", ".").cast(pa.float64())
-    return texts
+def _have_decimal_comma(texts: pa.ChunkedArray) -> bool:
+    """Return whether texts are numbers with a decimal comma, as Excel writes where it writes semicolons."""
+    return _all_match(texts, _DECIMAL_COMMA) and bool(pc.any(pc.match_substring(texts, ",")).as_py())

@@ -115,8 +115,8 @@ def _head(path: Path) -> bytes:
 
 def _playlist(path: Path, suffix: str) -> UsageError:
     if suffix == ".cue":
-        remedy = "Cut the recording into a file for each track first, and give their folder."
-        return fault(path, "it is a cue sheet, and parts of recordings are not read yet", remedy)
+        remedy = "Write its tracks into a table: path, start_s and end_s (in seconds), a row for each track."
+        return fault(path, "it is a cue sheet, and no table of parts", remedy)
     remedy = "Write its files into a table: a CSV whose first line is path, then one file a line."
     return fault(path, "it is a playlist, which has no columns for labels", remedy)
 

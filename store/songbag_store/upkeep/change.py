@@ -15,6 +15,7 @@ from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
 from songbag_store.format.index import OWN_COLUMNS, REPLACES, are_parts, index_schema, user_fields
 from songbag_store.sql.bounds import Bounds
+from songbag_store.sql.likely_bounds import refuse_likely
 from songbag_store.sql.manifest import Manifest
 from songbag_store.storage.location import absolute_path, plain_address
 from songbag_store.store import SongStore, StoreLike
@@ -54,6 +55,8 @@ def read_labels(path: Path, texts: Collection[str] = ()) -> Manifest:
         raise labels.fault(f"the column {own[0]!r} is one that songbag fills itself")
     if not set(names) - told:
         raise labels.fault(f"there is no column beside {key!r}")
+    if key == "path":
+        refuse_likely(labels, bounds.columns)
     keys = labels.texts(key) if key == "song_id" else bounds.ids(labels.texts(key))
     labels.refuse_duplicates(keys, key)
     # Beside a song_id, path and bounds say nothing new: those of the store stay.

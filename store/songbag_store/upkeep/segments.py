@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from songbag_store.format.index import END, SEGMENTS, SEGMENTS_TYPE, START
 from songbag_store.sql.bounds import Bounds
+from songbag_store.sql.likely_bounds import refuse_likely
 from songbag_store.sql.manifest import Manifest
 
 _NEEDED = "It takes song_id, start_s, end_s and label: a row for each stretch of a song, in seconds of the song."
@@ -31,6 +32,7 @@ def read_segments(path: Path) -> Manifest:
     given = Manifest.load(path)
     names = given.table.column_names
     bounds = Bounds.of(given)
+    refuse_likely(given, bounds.columns)
     if missing := [name for name in ("song_id", "label") if name not in names]:
         told = ", ".join(names) or "none"
         raise given.fault(f"there is no column {missing[0]!r} (there are: {told})", remedy=_NEEDED)

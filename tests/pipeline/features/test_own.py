@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,67 @@ def test_what_is_no_extractor_is_refused_by_name(name: str, says: str) -> None:
         FeatureSpec.custom(name)
 
 
+DECLARED = """
+import numpy as np, songbag
+
+@songbag.extractor(**{"sample_rate_hz": 8000, "shape": (1, 1), "version": "1"} | {DECLARED})
+def mean(windows):
+    return windows.mean(axis=1)[:, None, None]
+"""
+
+SHAPES = (
+    "(12,)",
+    "12",
+    "(1,1,1)",
+    "None",
+    "'ab'",
+    "(0,1)",
+    "(-1,1)",
+    "(1.0,1)",
+    "(True,1)",
+    "(float('nan'),1)",
+    "{1,2}",
+)
+
+
+def declared(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> FeatureSpec:
+    """Return the spec of an extractor that declares these values, as a user writes them."""
+    name = f"own_{abs(hash(text))}"
+    (folder / f"{name}.py").write_text(DECLARED.replace("{DECLARED}", f"dict({text})"))
+    monkeypatch.chdir(folder)
+    return FeatureSpec.custom(f"{name}:mean")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        *(
+            (f"shape={shape}", r"features 'own_\d+:mean': it declares the shape .*\n.*Give \(C, T\) of a window")
+            for shape in SHAPES
+        ),
+        *((f"version={version}", "it declares the version") for version in ("1", "None", "b'1'", "'\\udcff'")),
+        *(
+            (f"sample_rate_hz={rate}", "sample_rate_hz: is")
+            for rate in ("8000.0", "float('nan')", "-1", "True", "'8000'")
+        ),
+        *((f"step={step}", "own_step: is") for step in ("float('nan')", "-1", "0", "True", "'0.5'")),
+    ],
+)
+def test_what_an_extractor_declares_is_refused_where_it_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, says: str
+) -> None:
+    with pytest.raises(SpecError, match=says) as caught:
+        declared(tmp_path, monkeypatch, text)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("text", ["shape=np.array([1, 1])", "shape=[1, np.int64(1)]", "sample_rate_hz=np.int32(8000)"])
+def test_numbers_of_numpy_are_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    spec = declared(tmp_path, monkeypatch, text)
+    assert spec == FeatureSpec.from_dict(json.loads(json.dumps(spec.to_dict())))
+    assert (spec.window_shape, spec.sample_rate_hz) == ((1, 1), 8000)
+
+
 @pytest.mark.parametrize("texts", [["power"], ["=1"], ["po wer=1"], ["a=1", "a=2"]])
 def test_parameters_that_are_none_are_refused(texts: list[str]) -> None:
     with pytest.raises(SpecError, match="KEY=VALUE"):
@@ -100,6 +162,10 @@ FAULTS = {
     "text": ("extractor-shape", "gave no array of numbers"),
     "nan": ("extractor-not-finite", "NaN"),
     "memory": ("extractor-memory", "memory"),
+    "surrogate": ("extractor-error", "raised ValueError: cannot read \\udcff\\udc80"),
+    "long": ("extractor-error", r"raised ValueError: a\x00b\x1b[31mxxx"),
+    "mute": ("extractor-error", "raised Mute: Mute"),
+    "no-array": ("extractor-shape", r"gave no array of numbers (no \udcff numbers)"),
     "crash": ("extractor-crash", "SIGABRT"),
 }
 
@@ -115,6 +181,8 @@ def test_a_song_on_which_the_extractor_fails_fails_alone(tmp_path: Path, fault: 
     found = [(song.error_code, song.error) for song in features_of(tmp_path, spec)]
     assert [one for one, _ in found] == [None, code, None]
     assert says in str(found[1][1])
+    # As an index has it: UTF-8, and no longer than a message.
+    assert len(str(found[1][1]).encode()) <= 500
     assert code in REMEDIES
 
 

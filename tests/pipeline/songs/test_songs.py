@@ -5,15 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 
-from songbag_pipeline.songs.facts import SongFacts
+from songbag_pipeline.errors import SongError
+from songbag_pipeline.songs.facts import SongFacts, failures_of
 from songbag_pipeline.songs.song import read_song
 from songbag_store import FeatureSpec
+from songbag_store.format.array import UnencodableFeatures
 from songbag_store.types import StoredWindows
 from tests.support.audio import ENCODINGS, chirp, write, write_aac
 from tests.support.broken_audio import broken_flac, cut, header_only, id3_only, patched_wav, with_samples
+from tests.support.extractors import Mute
 from tests.support.song_reader import SPEC, failing, read
 
 LENIENT = {"wav": 0, "flac": 0, "ogg": 0, "opus": 0, "mp3": 2400}
@@ -214,3 +218,23 @@ def test_a_file_that_may_not_be_read_is_said_so(tmp_path: Path, monkeypatch: pyt
     facts = SongFacts()
     facts = read_song(str(tmp_path / "x.wav"), SPEC, lambda windows: None)
     assert facts.error_code == "permission-denied"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (SongError("corrupt", "a tag says \udcff"), "corrupt", "a tag says \\udcff"),
+        (OSError("no \udcff.wav"), "unreadable-file", "reading failed (no \\udcff.wav)"),
+        (UnencodableFeatures("no \ud800"), "out-of-range", "no \\ud800"),
+        (KeyError("\udc80\x1b"), "internal-error", r"KeyError: '\udc80\x1b'"),
+        (RuntimeError("x" * 1_000_000), "internal-error", f"RuntimeError: {'x' * 483}..."),
+        (Mute(), "internal-error", "Mute: Mute"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_went_wrong_with_a_song_fits_into_the_index(error: Exception, code: str, says: str) -> None:
+    facts = SongFacts()
+    with failures_of(facts):
+        raise error
+    assert (facts.status, facts.error_code, facts.error) == ("failed", code, says)
+    assert pa.array([facts.error], pa.string()).to_pylist() == [says]

@@ -110,3 +110,76 @@ def test_texts_of_numbers_and_repeated_parts_are_refused(tmp_path: Path) -> None
     rows = [{"path": "a", "start_s": 1}, {"path": "b", "start_s": 1}, {"path": "a", "start_s": 1.0}]
     with pytest.raises(ManifestError, match="the song_id 'a#1-' stands twice, in lines 2 and 4"):
         read_source(manifest(tmp_path, rows, "csv"))
+
+
+PAIRS = (
+    "start,end begin,end start_time,end_time start_seconds,end_seconds start_sec,end_sec startTime,endTime "
+    "start_ms,end_ms start_sample,end_sample offset_ms,duration_ms onset_s,offset_s segment_start,segment_end "
+    "from,to t0,t1 begin_s,end_s start_s,end start,end_s start,duration onset,duration onset,length offset,end "
+    "start_s,duration_ms START,Stop tmin,tmax start_offset,end_offset clip_start,clip_end t_start,t_end"
+)
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "names",
+    [*(tuple(pair.split(",")) for pair in PAIRS.split()), ("Begin Time (s)", "End Time (s)"), ("start (s)", "end (s)")],
+    ids=str,
+)
+def test_bounds_under_other_names_are_refused_and_not_left_to_be_columns(
+    tmp_path: Path, names: tuple[str, str], suffix: str
+) -> None:
+    begin, end = names
+    rows = [{"song_id": n, "path": "a.ogg", begin: n, end: n + 2.5, "label": "x"} for n in range(3)]
+    rows.append({"song_id": 3, "path": "b.ogg", begin: None, end: None, "label": "y"})
+    with pytest.raises(ManifestError, match=r"like the bounds of parts, of which (neither|only '.*') is") as caught:
+        read_source(manifest(tmp_path, rows, suffix))
+    assert repr(begin) in str(caught.value)
+    assert repr(end) in str(caught.value)
+    assert "name them `start_s` and `end_s`, in seconds" in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize(("begin", "end"), [("0", "2.5"), ("0:00", "1:30"), ("00:00:01.5", "00:01:30"), ("1e1", " 2 ")])
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_bounds_that_are_texts_are_refused_too(tmp_path: Path, begin: str, end: str, suffix: str) -> None:
+    rows = [{"path": "a.ogg", "start": begin, "end": end}, {"path": "b.ogg", "start": "", "end": ""}]
+    with pytest.raises(ManifestError, match="'start' and 'end' look like the bounds of parts"):
+        read_source(manifest(tmp_path, rows, suffix))
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"duration": 3.5},
+        {"end": 3.5},
+        {"start": 1987},
+        {"from": 3},
+        {"to": 3, "duration": 2.0},
+        {"start": "Berlin", "end": "Paris"},
+        {"from": "1", "to": "the end"},
+        {"from": "Anna", "to": 5},
+        {"start": None, "end": 5},
+        {"start": True, "end": 5},
+        {"start": "1987-01-01", "end": "1990-01-01"},
+        {"start_year": 1987, "end_year": 1990},
+        {"begin_bar": 1, "end_bar": 9},
+        {"low_hz": 1, "high_hz": 9},
+        {"start_s": 1, "end_s": 2, "start": 1, "end": 2, "start_sample": 8, "end_sample": 16},
+        {"offset": 1, "duration": 2, "start": 1, "end": 3, "duration_ms": 2000},
+        {"end_s": 2.0, "length": 9},
+        {"tempo": 1, "total": 2, "tone": 3, "stops": 4},
+    ],
+    ids=str,
+)
+def test_columns_that_are_no_pair_of_bounds_are_columns_like_any_other(
+    tmp_path: Path, columns: dict[str, Any], suffix: str
+) -> None:
+    path = manifest(tmp_path, [{"path": "a.ogg", **columns}, {"path": "b.ogg", **columns}], suffix)
+    read = {"start_s", "end_s"} if {"start_s", "end_s"} & {*columns} else {"offset", "duration"} & {*columns}
+    read = read if len(read) != 1 or "end_s" in columns else set()
+    assert {*columns} - read <= {*read_source(path).songs.column_names}

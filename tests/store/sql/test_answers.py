@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import mmap
+import os
 import resource
 import subprocess
 import sys
@@ -14,13 +16,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from songbag_store.errors import FileError, QueryError, UsageError
 from songbag_store.format.index import index_schema
-from songbag_store.sql.answer import Limits
+from songbag_store.sql.answer import Answer, Limits, Watch
 from songbag_store.sql.output import Format, chosen_format, write_table
 from songbag_store.sql.query import asking, select
 from tests.support.long import LONG
@@ -129,6 +133,53 @@ def test_a_query_that_fails_halfway_leaves_what_was_there(tmp_path: Path, form: 
     with pytest.raises(QueryError, match="boom"):
         written("select case when i = 500000 then error('boom') else i end as n from range(1000000) t(i)", path)
     assert [file.read_bytes() for file in tmp_path.iterdir()] == [b"first"]
+
+
+def answered_with(texts: pa.Array, memory_bytes: int) -> Answer:
+    """Return the answer of a database that gives these texts."""
+    batch = pa.record_batch({"text": texts})
+    reader = pa.RecordBatchReader.from_batches(batch.schema, [batch])
+    connection = duckdb.connect()
+    return Answer(reader, Watch(connection, PATIENCE_S), connection, memory_bytes)
+
+
+def texts_behind_gigabytes(folder: Path, offsets: list[int]) -> pa.Array:
+    """Return texts of zeros in a file without blocks: the memory of a page for each page that is looked at."""
+    path = folder / "zeros"
+    path.touch()
+    os.truncate(path, 5 << 30)
+    with path.open("rb") as file:
+        zeros = pa.py_buffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    buffers = [None, pa.py_buffer(np.array(offsets, np.int64)), zeros]
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers)
+
+
+@pytest.mark.fault(106)
+@pytest.mark.parametrize("memory_bytes", [4_000_000_000, 100_000_000_000])
+def test_a_text_that_no_format_takes_is_refused_before_it_is_copied(tmp_path: Path, memory_bytes: int) -> None:
+    texts = texts_behind_gigabytes(tmp_path, [0, 3 << 30])
+    for form in FORMS:
+        with pytest.raises(QueryError, match=r"a row of the result takes 3\.2 GB, and it may take") as refusal:
+            write_table(answered_with(texts, memory_bytes), form, tmp_path / f"t.{form}")
+        assert "left(text, 1000)" in refusal.value.remedy
+        assert refusal.value.exit_code == 2
+    assert [file.name for file in tmp_path.iterdir()] == ["zeros"]
+
+
+@pytest.mark.fault(106)
+def test_short_texts_behind_gigabytes_of_others_are_answered(tmp_path: Path) -> None:
+    texts = texts_behind_gigabytes(tmp_path, [4 << 30, (4 << 30) + 2, (4 << 30) + 5])
+    assert answered_with(texts, 4_000_000_000).table()["text"].to_pylist() == ["\0\0", "\0\0\0"]
+
+
+@pytest.mark.fault(106)
+def test_rows_that_are_large_together_come_in_pieces() -> None:
+    texts = [str(n) * 600 for n in range(10)]
+    pieces = list(answered_with(pa.array(texts, pa.large_string()), 8 * 2000).to_batches(8192))
+    assert max(piece.nbytes for piece in pieces) <= 2000
+    assert [text for piece in pieces for text in piece["text"].to_pylist()] == texts
+    with pytest.raises(QueryError, match=r"a row of the result takes 6\d\d bytes, and it may take 500 bytes"):
+        answered_with(pa.array(texts, pa.large_string()), 8 * 500).table()
 
 
 @pytest.mark.fault(77)

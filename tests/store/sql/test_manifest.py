@@ -9,6 +9,7 @@ import re
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -85,6 +86,9 @@ def test_row_numbers_are_left_out_with_a_note(tmp_path: Path) -> None:
         ("path,\na.ogg,x\n", "the column 2 has no name"),
         (",path\nu,a.ogg\n", "the column 1 has no name"),
         ("path, path\na.ogg,x\n", "two columns 'path'"),
+        ("path,n\na.ogg,1.5\nb.ogg,9007199254740993\n", "line 3: .* '9007199254740993', which .* would round"),
+        ("path;n\na.ogg;1,5\nb.ogg;-9007199254740993\n", "line 3: .* '-9007199254740993', which .* would round"),
+        ("path,n\na.ogg,1.5\nb.ogg,\nc.ogg,123456789012345678\n", "line 4: .* would round"),
         ("", "it is empty"),
         ("\r\n \n", "it is empty"),
     ],
@@ -155,6 +159,30 @@ def test_a_decimal_comma_goes_with_semicolons(tmp_path: Path) -> None:
     rows = load(tmp_path, "path;song_id;code;lot\na.ogg;1;007;1,5\nb.ogg;2;12;x\n")
     assert [(row["song_id"], row["code"], row["lot"]) for row in rows] == [("1", "007", "1,5"), ("2", "12", "x")]
     assert [row["tags"] for row in load(tmp_path, 'path,tags\na.ogg,"1,2"\n')] == ["1,2"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "values"),
+    [
+        (["007", "12"], ["007", "12"]),
+        (["0x1F", "0xFF"], ["0x1F", "0xFF"]),
+        (["0X1F", "12"], ["0X1F", "12"]),
+        (["1E5", "2e3"], ["1E5", "2e3"]),
+        (["1E5", ""], ["1E5", None]),
+        (["1E400", "2E3"], ["1E400", "2E3"]),
+        (["1E5", "2.5"], [1e5, 2.5]),
+        (["1e-3", "1e3"], [1e-3, 1e3]),
+        (["1.0E5", "2E3"], [1e5, 2e3]),
+        (["0", "-10"], [0, -10]),
+        (["0.5", "9007199254740992"], [0.5, 2.0**53]),
+        (["9007199254740993", "1"], [2**53 + 1, 1]),
+    ],
+    ids=str,
+)
+def test_codes_of_digits_stay_text_and_numbers_are_numbers(tmp_path: Path, texts: list[str], values: list[Any]) -> None:
+    for separator in ",;\t":
+        rows = "".join(f"{name}.ogg{separator}{text}\n" for name, text in zip("ab", texts, strict=True))
+        assert [row["code"] for row in load(tmp_path, f"path{separator}code\n{rows}")] == values
 
 
 def test_a_missing_number_behind_a_space_is_null(tmp_path: Path) -> None:
@@ -228,7 +256,7 @@ def packed(kind: str) -> bytes:
         ("list.txt", "#EXTM3U\na.ogg\n", "playlist"),
         ("list.pls", "[playlist]\nFile1=a.ogg\n", "playlist"),
         ("list.xspf", '<?xml version="1.0"?>\n<playlist version="1"/>\n', "playlist"),
-        ("album.cue", 'FILE "a.flac" WAVE\n  TRACK 01 AUDIO\n', "cue sheet.*Cut the recording"),
+        ("album.cue", 'FILE "a.flac" WAVE\n  TRACK 01 AUDIO\n', "cue sheet.*path, start_s and end_s"),
         ("page.html", "<!DOCTYPE html>\n<p>sign in</p>\n", "web page"),
         ("list.csv.gz", packed("gz"), "packed by gzip.*Unpack"),
         ("list.csv", packed("gz"), "packed by gzip.*Unpack"),

@@ -67,6 +67,8 @@ def test_segments_become_a_column_and_a_table_of_windows(store: SongStore, tmp_p
         ("song_id start_s end_s label", [("a/00", None, 1.5, "x")], "line 2: the segment has no 'start_s'"),
         ("song_id start_s end_s label", [("a/00", 2, 1, "x")], "line 2: the part ends at 1 s"),
         ("song_id start_s end_s label", [("a/00", -1, 1, "x")], "line 2: the column 'start_s' is negative"),
+        ("song_id start end label", [("a/00", 0, 1, "x")], "'start' and 'end' look like .*, of which neither is read"),
+        ("song_id begin_s end_s label", [("a/00", 0, 1, "x")], "'begin_s' and 'end_s' .* only 'end_s' is read"),
         ("song_id start_s end_s label", [("a/00", 0, 1, 0.5)], "'label' holds double instead of text"),
         ("song_id start_s end_s label", [("a/00", 0, 1, "x"), ("z", 0, 1, "x")], "line 3: the store has no song 'z'"),
     ],
@@ -107,6 +109,14 @@ def test_a_manifest_of_parts_that_was_extracted_labels_its_songs(store: SongStor
     whole = [("long.wav", None, None, "w"), ("long.wav", 0, 2.5, "p")]
     after, _ = relabel(other, table(tmp_path, whole, "path start_s end_s mood"))
     assert after.songs(arrow=True)["mood"].to_pylist() == ["w", "p", "w"]
+
+
+@pytest.mark.fault(99)
+def test_labels_by_path_with_bounds_under_other_names_are_refused(store: SongStore, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="'start' and 'end' look like the bounds of parts"):
+        relabel(store, table(tmp_path, [("a/00", 0, 2.5, "p")], "path start end mood"))
+    after, _ = relabel(store, table(tmp_path, [("a/00", 0, 2.5, "p")], "song_id start end mood"))
+    assert after.songs(arrow=True)["end"].to_pylist()[0] == 2.5
 
 
 def test_the_command_takes_segments_and_queries_find_them(store: SongStore, tmp_path: Path) -> None:

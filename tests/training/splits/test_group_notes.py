@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from songbag_store.progress import Lines
 from songbag_training.cli import commands
 from songbag_training.splits.division import split as divide
-from songbag_training.splits.notes import leak_notes, suspected
+from songbag_training.splits.notes import _value_notes, leak_notes, suspected
 from songbag_training.splits.split import Split
 
 SPLIT = Split(("a", "b", "c", "d"), ("x", "y", "x", "y"), ("train", "train", "test", "test"))
@@ -97,3 +97,29 @@ def test_songs_without_a_value_of_the_group_are_counted_and_what_that_means_is_s
     )
     (claimed,) = (line for line in lines if line.startswith("no leak found: "))
     assert claim in claimed
+
+
+@pytest.mark.fault(111)
+@pytest.mark.parametrize(
+    ("kind", "values", "told"),
+    [
+        (pa.string(), ["Unknown", "Unknown", "Mia", None], "'Unknown' (2 songs)"),
+        (pa.string(), ["n/a", "N/A", "n/a", "n/a"], "'n/a' (3 songs)"),
+        (pa.string(), ["-", "unknown", "unknown", "-"], "'-' (2 songs), 'unknown' (2 songs)"),
+        (pa.list_(pa.string()), [["Mia", "none"], ["none", "none"], ["Ole"], None], "'none' (2 songs)"),
+        (pa.large_string(), ["NULL", "NULL", "NULL", " "], "'NULL' (3 songs)"),
+        (pa.string(), ["Unknown", "Mia", "Mia", ""], ""),
+        (pa.string(), ["Unknown Mortal Orchestra", "Unknown Mortal Orchestra", "NAS", "NAS"], ""),
+        (pa.int64(), [0, 0, 1, None], ""),
+        (pa.bool_(), [True, True, False, None], ""),
+        (pa.string(), [None] * 4, ""),
+    ],
+    ids=str,
+)
+def test_texts_that_stand_for_no_value_are_named_with_what_becomes_of_their_songs(
+    kind: pa.DataType, values: list[Any], told: str
+) -> None:
+    songs = pa.table({"song_id": SPLIT.song_ids, "artist": pa.array(values, kind)})
+    notes = list(_value_notes(dataclasses.replace(SPLIT, group=("artist",)), songs))
+    what = f"note: texts in 'artist' that are probably no values: {told}; songs with one stay together as one"
+    assert [note for note in notes if "probably no values" in note] == ([what] if told else [])

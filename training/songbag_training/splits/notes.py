@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from songbag_store.format.index import CONTENT, are_parts
 from songbag_store.words import counted
 from songbag_training.errors import some
+from songbag_training.songs.columns import encoded, is_list, is_text
 from songbag_training.songs.labels import Labels
+from songbag_training.songs.spelling import means_nothing, told
 from songbag_training.splits.copies import CopiedSongs
 from songbag_training.splits.groups import keys_of, likely_groups, torn
 from songbag_training.splits.split import Split
@@ -21,6 +24,8 @@ COPIES = "copies"
 
 _SHOWN = 3
 """Conflicts that a note names."""
+_MOST_GROUPS = 10_000
+"""The groups whose names are looked at, the largest first."""
 
 
 def split_notes(split: Split, labels: Labels, seconds: float | None = None, *, alike: bool = True) -> list[str]:
@@ -127,6 +132,24 @@ def _value_notes(split: Split, songs: pa.Table) -> Iterator[str]:
             has, stands = ("has", "it stands") if n == 1 else ("have", "each of them stands")
             what = f"{n:,} of {counted(songs.num_rows, 'song')} {has} no value in {column!r}: {stands} alone"
             yield f"note: {what}, so songs that belong together may be in two subsets"
+        if empty := _empty_names(songs[column]):
+            what = f"texts in {column!r} that are probably no values: {told(empty)}"
+            yield f"note: {what}; songs with one stay together as one"
+
+
+def _empty_names(column: pa.ChunkedArray) -> dict[str, int]:
+    """Return the texts that probably stand for no value, and their numbers of songs, if these are several."""
+    values = column.combine_chunks()
+    values = pc.list_flatten(values) if is_list(values.type) else values
+    if not is_text(values.type):
+        return {}
+    rows, codes = keys_of(column)
+    names = encoded(values).dictionary
+    # A list may have a name twice.
+    n_songs = np.bincount(np.unique(np.stack([codes, rows]), axis=1)[0], minlength=len(names))
+    largest = np.argsort(-n_songs, kind="stable")[:_MOST_GROUPS]
+    found = zip(names.take(pa.array(largest)).to_pylist(), n_songs[largest].tolist(), strict=True)
+    return {name: n for name, n in found if n > 1 and means_nothing(name)}
 
 
 def leak_notes(split: Split, songs: pa.Table, suspects: Mapping[str, Ints]) -> list[str]:
