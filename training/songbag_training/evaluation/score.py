@@ -34,7 +34,7 @@ class WindowOutputs:
     Attributes
     ----------
     embeddings : float array, shape (N, E)
-        With trees beside the networks, and the statistics of each window behind them.
+        With trees beside the networks, the statistics of each window come behind them.
     logits : float array, shape (N, L)
     """
 
