@@ -11,6 +11,7 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
+from songbag_store.storage.files import file_digest
 from songbag_training import TrainConfig, predict, resume, song_model, train
 from songbag_training.apply.explain import explain
 from songbag_training.apply.vectors import song_vectors
@@ -23,7 +24,9 @@ from songbag_training.models.poolings import POOLINGS
 from songbag_training.runs.run import Run
 from songbag_training.runs.summary import describe, info
 from songbag_training.runs.verification import verify
+from songbag_training.runs.weights import read_tensors, save_tensors
 from songbag_training.songs.task import Task
+from tests.support.documents import edit_document
 
 M, SHARE = 3, 0.3
 TASK = Task(("a", "b", "c"))
@@ -163,19 +166,22 @@ def test_members_begin_with_the_encoder_of_a_run_without_them(
     assert {weight.path.split("/")[0] for weight in made.trainable_weights} == {"head"}
 
 
-def test_trees_that_are_gone_or_changed_are_refused_and_told(trained: tuple[Run, list[str]], tmp_path: Path) -> None:
+def test_trees_that_are_gone_or_changed_are_refused(trained: tuple[Run, list[str]], tmp_path: Path) -> None:
     run, _ = trained
     copy = Path(shutil.copytree(run.folder, tmp_path / "run"))
-    trees = copy / "trees.safetensors"
-    whole = trees.read_bytes()
-    for data in (whole[:-1], whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]):
-        trees.write_bytes(data)
-        with pytest.raises(DamagedRun, match=r"trees\.safetensors"):
+    weights = copy / "weights.safetensors"
+    tensors = read_tensors(weights, None)
+    assert [name for name in tensors if name.startswith("trees/")]
+    for changed in (
+        {name: own for name, own in tensors.items() if not name.startswith("trees/")},
+        tensors | {"trees/left": tensors["trees/left"] * 0},
+    ):
+        save_tensors(weights, changed)
+        assert [one.key for one in verify(copy)] == [weights.name]
+        files = Run.open(copy).facts.files or {}
+        edit_document(copy / "run.json", files=files | {weights.name: file_digest(weights)})
+        with pytest.raises(DamagedRun, match="trees"):
             Run.open(copy).allow_encoder(ENCODER).load_model()
-        assert [one.key for one in verify(copy)] == ["trees.safetensors"]
-    trees.unlink()
-    with pytest.raises(DamagedRun, match=r"trees\.safetensors"):
-        Run.open(copy).allow_encoder(ENCODER).load_scorer()
 
 
 def test_vectors_are_of_the_networks_alone(trained: tuple[Run, list[str]], store: SongStore) -> None:

@@ -107,8 +107,7 @@ def predict(
     Parameters
     ----------
     run : Run, str or pathlib.Path
-        A finished run; only `run.json`, `weights.safetensors` and `trees.safetensors`, if that is there, are
-        needed of its folder.
+        A finished run; only `run.json` and `weights.safetensors` of its folder are needed.
     source : SongStore, Location, str or pathlib.Path
         A store, a folder of audio files, a manifest (CSV, TSV, JSON Lines or Parquet) or an audio file.
     output : str or pathlib.Path, optional

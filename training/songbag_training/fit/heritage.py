@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -17,9 +18,8 @@ from songbag_training.models.layers import EMBEDDING_NAME
 from songbag_training.models.members import member_path, number_of_members
 from songbag_training.runs.checkpoints import NAME, Reached, save_checkpoint
 from songbag_training.runs.overlap import inherit
-from songbag_training.runs.run import TREES, Run
-from songbag_training.runs.weights import opened_tensors, outline_of, save_tensors
-from songbag_training.summaries.trees import Trees
+from songbag_training.runs.run import Run
+from songbag_training.runs.weights import opened_tensors, outline_of
 
 
 def take_over(model: keras.Model, parent: Parent) -> None:
@@ -82,22 +82,14 @@ def freeze(model: keras.Model) -> None:
     model.get_layer("window_network").get_layer(EMBEDDING_NAME).trainable = False
 
 
-def beginning(
-    material: Material, model: keras.Model, trees: Trees | None, progress: Progress
-) -> Callable[[Path], None]:
-    """Return what writes into a new run's folder what the training begins with.
+def beginning(material: Material, model: keras.Model, progress: Progress) -> Callable[[Path], None]:
+    """Return what writes into a new run's folder what the training begins with, if it starts from another run.
 
-    These are the trees that will count beside the networks; and of a training that starts from another run the first
-    checkpoint, so that a resumed training does not need the other run, and what that knows of songs.
+    This is its first checkpoint, so that a resumed training does not need the other run, and what that knows of songs.
     """
-
-    def write(folder: Path) -> None:
-        if trees is not None:
-            save_tensors(folder / TREES, trees.tensors())
-        if material.parent is not None:
-            _begin(material, material.parent, model, progress, folder)
-
-    return write
+    if material.parent is None:
+        return lambda folder: None
+    return partial(_begin, material, material.parent, model, progress)
 
 
 def _begin(material: Material, parent: Parent, model: keras.Model, progress: Progress, folder: Path) -> None:

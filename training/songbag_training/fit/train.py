@@ -40,7 +40,7 @@ from songbag_training.runs.interruption import refuse_others, refuse_unfinished,
 from songbag_training.runs.plan import sweep_of
 from songbag_training.runs.run import Run, RunLike
 from songbag_training.runs.store import open_store
-from songbag_training.runs.weights import load_weights
+from songbag_training.runs.weights import load_weights, save_weights
 from songbag_training.splits.split import SplitLike
 from songbag_training.work import TeamConfig
 
@@ -153,8 +153,7 @@ def train_on(
     task = material.labels.task
     facts = facts_of(material, classes=list(task.classes), task=task.name)
     model = _repeatable_model(material)
-    trees = trees_of(material, is_fold=is_there(folder.parent / CROSS_VALIDATION))
-    run = Run.create(folder, facts, material.split, beginning(material, model, trees, progress))
+    run = Run.create(folder, facts, material.split, beginning(material, model, progress))
     return _complete(run, material, model, checkpoint_s, progress, until, ends)
 
 
@@ -319,10 +318,13 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
     # A model in mixed precision is scored as it will be used: in float32.
     scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
     load_weights(scored, run.weights_path, run.weights_fault)
-    scored = run.with_trees(scored)
-    decide(run, material, scored, progress)
-    scorer, tested = SongScorer(scored, run.facts.song_task), sweep_of(run.folder) is None
     is_fold = is_there(run.folder.parent / CROSS_VALIDATION)
+    trees = trees_of(material, is_fold=is_fold)
+    scored = run.with_trees(scored, trees)
+    decide(run, material, scored, progress)
+    if trees is not None:
+        save_weights(scored, run.weights_path, trees.tensors())
+    scorer, tested = SongScorer(scored, run.facts.song_task), sweep_of(run.folder) is None
     # Costs make a network answer less often right, on purpose.
     has_floor = tested and not config.no_floor and not config.weighs_costs
     if has_floor and (floor := floor_of(material, progress, is_fold=is_fold)) is not None:

@@ -4,7 +4,7 @@
 
     run.json             what was trained, on what, with which songbag, and digests: `RunFacts`. Written last
     weights.safetensors  of the epoch whose validation was best, or of the last
-    trees.safetensors    trees on song summaries that count beside the networks, if there are any
+                         and the trees that count beside the networks, if there are any
     split.parquet        song_id, label, part, copy_group, same_audio
     inherited.parquet    of a run that was started from another one: the songs that the runs before have learned from
     history.csv          one line an epoch
@@ -50,16 +50,13 @@ from songbag_training.splits.split import Split
 from songbag_training.summaries.predictor import Predictor
 from songbag_training.summaries.scorer import SummaryScorer
 from songbag_training.summaries.statistics import summary_names
-from songbag_training.summaries.trees import Trees
+from songbag_training.summaries.trees import TREES, Trees
 
 if TYPE_CHECKING:
     import keras
 
 INHERITED = "inherited.parquet"
 """The songs that the runs before one have learned from, see `songbag_training.runs.overlap`."""
-
-TREES = "trees.safetensors"
-"""Trees that count beside the networks."""
 
 _SPLIT = "split.parquet"
 _WEIGHTS = "weights.safetensors"
@@ -192,7 +189,7 @@ class Run(Shown):
 
     def _begun(self) -> list[str]:
         """Return the files that are there from the beginning and never change."""
-        return [name for name in (_SPLIT, INHERITED, TREES) if is_there(self.folder / name)]
+        return [name for name in (_SPLIT, INHERITED) if is_there(self.folder / name)]
 
     @contextmanager
     def replacing_results(self) -> Iterator[Path]:
@@ -346,30 +343,28 @@ class Run(Shown):
         UsageError
             If the encoder is a function outside songbag that was not allowed (see `allow_encoder`) or is not there.
         """
-        return self.with_trees(self.load_networks())
+        model = self.load_networks()
+        return self.with_trees(model, self._trees() if self.network.tree_share else None)
 
-    def with_trees(self, model: keras.Model) -> keras.Model:
-        """Return the model of the networks with the trees that count beside them; itself if there are none.
-
-        Raises
-        ------
-        DamagedRun
-            If the file of the trees is damaged.
-        """
-        if not (share := self.network.tree_share):
+    def with_trees(self, model: keras.Model, trees: Trees | None) -> keras.Model:
+        """Return the model of the networks with the trees that count beside them; itself if there are none."""
+        share = self.network.tree_share
+        if trees is None or not share:
             return model
         with quiet():
             from songbag_training.summaries.blend import blended
 
-        path, facts, wanted = self.folder / TREES, self.facts, digests(self.facts, TREES)
-        tensors = read_tensors(path, None, "arrays", fault=lambda path: file_fault(path, wanted))
-        task = facts.song_task
+        return blended(model, self.facts.spec, trees, self.facts.song_task, share)
+
+    def _trees(self) -> Trees:
+        """Read the trees that count beside the networks."""
+        path, facts = self.weights_path, self.facts
+        tensors = read_tensors(path, None, fault=self.weights_fault)
+        own = {name: tensor for name, tensor in tensors.items() if name.startswith(TREES)}
         try:
-            n_summaries = len(summary_names(facts.spec, "windows"))
-            trees = Trees.of_tensors(tensors, n_summaries, len(task.classes))
+            return Trees.of_tensors(own, len(summary_names(facts.spec, "windows")), len(facts.classes))
         except ValueError as error:
             raise DamagedRun(str(error), place=str(path), remedy=_REMAKE) from None
-        return blended(model, facts.spec, trees, task, share)
 
     def load_networks(self) -> keras.Model:
         """Build the networks and load their weights, without trees that count beside them.

@@ -28,6 +28,7 @@ from songbag_training.runs.seals import (
     tensors_fault,
     write_sealed_tensors,
 )
+from songbag_training.summaries.trees import TREES
 
 if TYPE_CHECKING:
     import keras
@@ -36,12 +37,13 @@ Outline = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """Shape and type of every tensor by name."""
 
 _SEALED_OR_EARLIER: Fault = partial(tensors_fault, sealed=False)
+_NO_TENSORS: Mapping[str, npt.NDArray[Any]] = MappingProxyType({})
 _NO_FACTS: Mapping[str, str] = MappingProxyType({})
 _REMEDY = "Restore the file from a copy, or train again."
 
 
-def save_weights(model: keras.Model, path: Path) -> None:
-    """Write all weights of a model, normalisation included, in place of those that are there.
+def save_weights(model: keras.Model, path: Path, trees: Mapping[str, npt.NDArray[Any]] = _NO_TENSORS) -> None:
+    """Write all weights of a model, normalisation included, and trees beside it, in place of those that are there.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def save_weights(model: keras.Model, path: Path) -> None:
     tensors = {variable.path: variable.numpy() for variable in model.weights}
     if len(tensors) != len(model.weights):
         raise AssertionError("two weights have one name: name every layer")
-    save_tensors(path, tensors)
+    save_tensors(path, tensors | dict(trees))
 
 
 def save_tensors(path: Path, tensors: dict[str, npt.NDArray[Any]], facts: Mapping[str, str] = _NO_FACTS) -> None:
@@ -164,8 +166,9 @@ def opened_tensors(
 def _difference(file: Any, wanted: Outline) -> str | None:
     """Return how the first tensor differs from what is wanted; None if all are the same."""
     parts = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    held = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in parts.items()}
     coded = {name: (shape, _code(dtype)) for name, (shape, dtype) in wanted.items()}
+    own = {name: part for name, part in parts.items() if name in coded or not name.startswith(TREES)}
+    held = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in own.items()}
     if held == coded:
         return None
     name = min(name for name in held.keys() | coded.keys() if held.get(name) != coded.get(name))

@@ -19,6 +19,9 @@ from songbag_training.types import FloatArray, Floats, Ints, Targets
 Numbers = npt.NDArray[np.int32]
 Tensors = dict[str, npt.NDArray[Any]]
 
+TREES = "trees/"
+"""What the names of the arrays in a file begin with."""
+
 _LEAF = -1
 _AT_ONCE = 500_000
 _SMALL = 10_000_000
@@ -57,7 +60,7 @@ class Trees:
 
     def tensors(self) -> Tensors:
         """Return all arrays by their names in a file."""
-        return {f"trees/{name}": getattr(self, name) for name in _fields()}
+        return {f"{TREES}{name}": getattr(self, name) for name in _fields()}
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, npt.NDArray[Any]], n_summaries: int, n_classes: int) -> Self:
@@ -68,9 +71,9 @@ class Trees:
         ValueError
             If they are not those of trees on so many summaries, for so many classes.
         """
-        if tensors.keys() != {f"trees/{name}" for name in _fields()}:
+        if tensors.keys() != {f"{TREES}{name}" for name in _fields()}:
             raise ValueError("the arrays are not those of trees")
-        trees = cls(**{name: tensors[f"trees/{name}"] for name in _fields()})
+        trees = cls(**{name: tensors[f"{TREES}{name}"] for name in _fields()})
         _check(trees, n_summaries, n_classes)
         return trees
 
