@@ -26,7 +26,7 @@ _BLOCKS = (1 << 20, 1 << 25, (1 << 31) - 1)
 _LARGEST = (1 << 63) - 1
 _MOST_EXACT = 1 << 53
 _CODE = r"^[+-]?0[0-9xX]"  # 007, and 0x1F
-_CODES = r"^[0-9]+[eE][0-9]+$"  # 1E5 and 2E3: whoever means numbers writes a point or a sign in one of them
+_CODES = r"^[0-9]+[eE][0-9]+$"  # 1E5 and 2E3: a column of such texts alone holds codes, not measurements
 _DECIMAL_COMMA = r"^[+-]?(0|[1-9][0-9]*)(,[0-9]+)?$"
 _MANY_DIGITS = r"^[+-]?[0-9]{16,}$"
 

@@ -327,7 +327,7 @@ def _judge(run: Run, material: Material, model: keras.Model, progress: Progress)
     scorer, tested = SongScorer(scored, run.facts.song_task), sweep_of(run.folder) is None
     # Costs make a network answer less often right, on purpose.
     has_floor = tested and not config.no_floor and not config.weighs_costs
-    if has_floor and (floor := floor_of(material, progress, is_fold=is_fold)) is not None:
+    if has_floor and (floor := floor_of(material, progress, is_fold=is_fold, trees=trees)) is not None:
         run.keep_floor(floor)
     return judge_split(run, material.store, scorer, tested=tested).metrics
 

@@ -21,12 +21,13 @@ EMBEDDING_NAME = "encoder"
 """Name of the network from a window to a vector. Weights are stored under it."""
 
 
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class FeatureScaling(keras.layers.Layer):
-    """Scales stored windows to float32 of mean 0 and variance 1 for each coefficient.
+class OfStored(keras.layers.Layer):
+    """A layer that takes windows as stored: int16 in steps, or float32.
 
-    Takes windows as stored, shape (..., C, T): int16 in steps, or float32. Mean and standard deviation, shape (C,), in
-    the features' own unit, are weights that are not trained and begin as 0 and 1.
+    Parameters
+    ----------
+    step : float
+        Unit of windows that are stored as int16.
     """
 
     def __init__(self, step: float = INT16_STEP, **options: Any) -> None:
@@ -38,6 +39,20 @@ class FeatureScaling(keras.layers.Layer):
         """Return the arguments that make this layer."""
         options: dict[str, Any] = super().get_config()
         return options | {"step": self.step}
+
+    def decoded(self, windows: KerasTensor) -> KerasTensor:
+        """Return windows in the unit of the features."""
+        step = self.step if keras.backend.standardize_dtype(windows.dtype) == "int16" else 1.0
+        return ops.cast(windows, self.compute_dtype) * step
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class FeatureScaling(OfStored):
+    """Scales stored windows to float32 of mean 0 and variance 1 for each coefficient.
+
+    Takes windows as stored, shape (..., C, T): int16 in steps, or float32. Mean and standard deviation, shape (C,), in
+    the features' own unit, are weights that are not trained and begin as 0 and 1.
+    """
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the two weights."""
@@ -52,8 +67,7 @@ class FeatureScaling(keras.layers.Layer):
 
     def call(self, windows: KerasTensor) -> KerasTensor:
         """Return float32 windows of the same shape."""
-        step = self.step if keras.backend.standardize_dtype(windows.dtype) == "int16" else 1.0
-        return self.scaled(ops.cast(windows, self.compute_dtype) * step, self.mean, self.std)
+        return self.scaled(self.decoded(windows), self.mean, self.std)
 
     def scaled(self, values: Any, mean: Any, std: Any) -> Any:
         """Scale windows in the features' own unit, by mean and deviation of shape (C,)."""

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from songbag_store.errors import UsageError
-from songbag_store.format.document import parse_document, reason, write_fields
+from songbag_store.format.document import T, parse_document, reason, write_fields
 from songbag_store.loading import quiet
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, write_whole
@@ -50,7 +50,7 @@ from songbag_training.splits.split import Split
 from songbag_training.summaries.predictor import Predictor
 from songbag_training.summaries.scorer import SummaryScorer
 from songbag_training.summaries.statistics import summary_names
-from songbag_training.summaries.trees import TREES, Trees
+from songbag_training.summaries.trees import TREES, Tensors, Trees
 
 if TYPE_CHECKING:
     import keras
@@ -316,12 +316,16 @@ class Run(Shown):
         DamagedRun
             If they are damaged or do not fit `run.json`.
         """
-        path, facts = self.weights_path, self.facts
-        tensors = read_tensors(path, None, "arrays", fault=self.weights_fault)
+        facts = self.facts
+        return self._of_arrays(lambda own: Predictor.of_tensors(own, facts.song_task, facts.spec, facts.baseline))
+
+    def _of_arrays(self, made_of: Callable[[Tensors], T]) -> T:
+        """Return what is made of the arrays in the file of the weights."""
+        tensors = read_tensors(self.weights_path, None, "arrays", fault=self.weights_fault)
         try:
-            return Predictor.of_tensors(tensors, facts.song_task, facts.spec, facts.baseline)
+            return made_of(tensors)
         except ValueError as error:
-            raise DamagedRun(str(error), place=str(path), remedy=_REMAKE) from None
+            raise DamagedRun(str(error), place=str(self.weights_path), remedy=_REMAKE) from None
 
     def build_model(self) -> keras.Model:
         """Build the model from `run.json` alone, with fresh weights and bags of any size."""
@@ -358,13 +362,13 @@ class Run(Shown):
 
     def _trees(self) -> Trees:
         """Read the trees that count beside the networks."""
-        path, facts = self.weights_path, self.facts
-        tensors = read_tensors(path, None, fault=self.weights_fault)
-        own = {name: tensor for name, tensor in tensors.items() if name.startswith(TREES)}
-        try:
+        facts = self.facts
+
+        def made_of(tensors: Tensors) -> Trees:
+            own = {name: tensor for name, tensor in tensors.items() if name.startswith(TREES)}
             return Trees.of_tensors(own, len(summary_names(facts.spec, "windows")), len(facts.classes))
-        except ValueError as error:
-            raise DamagedRun(str(error), place=str(path), remedy=_REMAKE) from None
+
+        return self._of_arrays(made_of)
 
     def load_networks(self) -> keras.Model:
         """Build the networks and load their weights, without trees that count beside them.

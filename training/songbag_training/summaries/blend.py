@@ -14,8 +14,7 @@ import numpy as np
 from keras import KerasTensor, ops
 
 from songbag_store import FeatureSpec
-from songbag_store.format.spec import INT16_STEP
-from songbag_training.models.layers import PACKAGE, FoldWindows, UnfoldWindows
+from songbag_training.models.layers import PACKAGE, FoldWindows, OfStored, UnfoldWindows
 from songbag_training.models.poolings import Pooled, Pooling
 from songbag_training.models.turning import LeavingOut
 from songbag_training.songs.task import Task
@@ -32,30 +31,15 @@ _WINDOWS_AT_ONCE = 1024
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class WindowStatistics(keras.layers.Layer):
+class WindowStatistics(OfStored):
     """The statistics of each stored window, of which summaries are made: (N, C, T) becomes (N, statistics * C).
 
     The same as `songbag_training.summaries.statistics` computes, except for rounding.
-
-    Parameters
-    ----------
-    step : float
-        Unit of windows that are stored as int16.
     """
-
-    def __init__(self, step: float = INT16_STEP, **options: Any) -> None:
-        super().__init__(**({"dtype": "float32"} | options))
-        self.step = step
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the arguments of the constructor."""
-        options: dict[str, Any] = super().get_config()
-        return options | {"step": self.step}
 
     def call(self, windows: KerasTensor) -> KerasTensor:
         """Return the statistics of windows as stored."""
-        step = self.step if keras.backend.standardize_dtype(windows.dtype) == "int16" else 1.0
-        return self.of(ops.cast(windows, "float32") * step)
+        return self.of(self.decoded(windows))
 
     def of(self, values: KerasTensor) -> KerasTensor:
         """Return the statistics of windows in the unit of the features."""

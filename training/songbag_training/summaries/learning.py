@@ -31,6 +31,7 @@ def fit(
     config: BaselineConfig,
     learner: Chosen,
     n_trees: int = N_TREES,
+    trees: Trees | None = None,
 ) -> Predictor:
     """Fit a linear model and trees.
 
@@ -45,10 +46,12 @@ def fit(
     learner : str
         Whose probabilities are to count.
     n_trees : int
+    trees : Trees, optional
+        Those that `trees_on` fitted to the same.
     """
     linear = fit_linear(summaries, targets, task, _weights(task, targets, config), config.seed)
-    trees = trees_on(summaries, targets, task, config, n_trees)
-    return Predictor(task, learner, config.summaries, linear, trees)
+    own = trees or trees_on(summaries, targets, task, config, n_trees)
+    return Predictor(task, learner, config.summaries, linear, own)
 
 
 def trees_on(

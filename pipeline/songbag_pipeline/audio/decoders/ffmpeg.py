@@ -35,7 +35,7 @@ _ERRORS_BEYOND = 0.05
 _HEADERS_BYTES = 1 << 14
 _LONGEST_S = 1e8
 _PADDING_SAMPLES = 5292
-"""What an encoder puts around the music: a number of samples, whatever the rate; HE-AAC has the most."""
+"""The most padding that an encoder adds, that of HE-AAC. It is a number of samples, so at low rates it lasts longer."""
 _LOSSLESS_SLACK_S = 0.12
 _DURATION_OF_FILE = frozenset({"asf"})
 """Containers of which FFmpeg gives each stream the length of the file."""

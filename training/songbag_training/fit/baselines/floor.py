@@ -21,20 +21,22 @@ from songbag_training.summaries.scorer import SummaryScorer
 from songbag_training.summaries.statistics import SongSummaries
 from songbag_training.summaries.trees import Trees
 
-_of_folds: WeakKeyDictionary[SongStore, SongSummaries] = WeakKeyDictionary()
-"""The summaries of the songs that the folds of one cross-validation share, as long as their store is open."""
+_shared_by: WeakKeyDictionary[SongStore, SongSummaries] = WeakKeyDictionary()
+"""The summaries that folds share, and the trees and the floor of one training, as long as their store is open."""
 
 
-def floor_of(material: Material, progress: Progress, *, is_fold: bool = False) -> FloorFacts | None:
+def floor_of(
+    material: Material, progress: Progress, *, is_fold: bool = False, trees: Trees | None = None
+) -> FloorFacts | None:
     """Return what `songbag baseline` reaches with the songs, the split and the seed of a training; None if it cannot.
 
     No random number of the training is drawn, so its weights do not change. With `is_fold`, songs are summed up once
-    for all folds that are trained in this process.
+    for all folds that are trained in this process. `trees` are those of `trees_of`, if there are any.
     """
     store, labels = material.store, material.labels
     try:
         own = _material(material, _options(material), is_fold=is_fold)
-        predictor = predictor_of(own, Silent())
+        predictor = predictor_of(own, Silent(), trees)
         rows = material.split.rows_of("test")
         scores = SummaryScorer(predictor, store.spec, own.known).of_store(store, own.rows(np.array(rows, np.int64)))
         found = [score.of_learners for score in scores]
@@ -69,16 +71,17 @@ def _options(material: Material) -> BaselineConfig:
 
 
 def _material(material: Material, config: BaselineConfig, *, is_fold: bool) -> SummaryMaterial:
-    known = _shared(material, config) if is_fold else SongSummaries(material.store, config.summaries)
+    is_shared = is_fold or material.config.tree_share
+    known = _shared(material, config) if is_shared else SongSummaries(material.store, config.summaries)
     return SummaryMaterial(
         material.store, material.label, material.where, material.labels, material.split, config, known
     )
 
 
 def _shared(material: Material, config: BaselineConfig) -> SongSummaries:
-    """Return the summaries of all songs of a cross-validation, which are those of each of its folds."""
-    known = _of_folds.get(material.store)
+    """Return the summaries of all songs of a training or a cross-validation."""
+    known = _shared_by.get(material.store)
     if known is None or not known.has(material.labels.songs):
         known = SongSummaries.remembered(material.store, material.labels.songs, config.summaries)
-        _of_folds[material.store] = known
+        _shared_by[material.store] = known
     return known

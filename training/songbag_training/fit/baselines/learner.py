@@ -69,8 +69,8 @@ class SummaryMaterial:
         return self.labels.songs.take(pa.array(numbers, pa.int64()))
 
 
-def predictor_of(material: SummaryMaterial, progress: Progress) -> Predictor:
-    """Fit the linear model and the trees, and choose between them on parts of the training songs."""
+def predictor_of(material: SummaryMaterial, progress: Progress, trees: Trees | None = None) -> Predictor:
+    """Fit the linear model and the trees, which may be given; choose between them on parts of the training songs."""
     labels, config, task = material.labels, material.config, material.labels.task
     rows, summaries, targets = _training_songs(material, progress)
     learner = config.learner
@@ -79,7 +79,7 @@ def predictor_of(material: SummaryMaterial, progress: Progress) -> Predictor:
         learner, scores = choose(summaries, targets, task, config, parts)
         told = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
         progress.note(f"parts of the training songs choose {learner}" + (f": right {told}" if told else ""))
-    return fit(summaries, targets, task, config, learner)
+    return fit(summaries, targets, task, config, learner, trees=trees)
 
 
 def fitted_trees(material: SummaryMaterial, progress: Progress) -> Trees:
