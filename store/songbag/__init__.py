@@ -55,7 +55,6 @@ if TYPE_CHECKING:
     from songbag_training.config import (
         BaselineConfig as BaselineConfig,
         PretrainConfig as PretrainConfig,
-        Search as Search,
         TrainConfig as TrainConfig,
     )
     from songbag_training.fit.baselines.baseline import baseline as baseline
@@ -72,6 +71,7 @@ if TYPE_CHECKING:
     from songbag_training.runs.run import Run as Run
     from songbag_training.runs.summary import info as info
     from songbag_training.runs.verification import verify as verify
+    from songbag_training.search import Search as Search
     from songbag_training.songs.bags import BagDataset as BagDataset
     from songbag_training.songs.task import Task as Task
     from songbag_training.splits.division import split as split
@@ -114,7 +114,6 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.config": (
             "BaselineConfig",
             "PretrainConfig",
-            "Search",
             "TrainConfig",
         ),
         "songbag_training.fit.baselines.baseline": ("baseline",),
@@ -132,6 +131,7 @@ __getattr__, __dir__, __all__ = attach(
         "songbag_training.songs.task": ("Task",),
         "songbag_training.splits.division": ("split",),
         "songbag_training.splits.split": ("Split",),
+        "songbag_training.search": ("Search",),
         "songbag_training.sweeps.sweep": ("Sweep", "sweep"),
         "songbag_training.work": ("Cluster", "PredictConfig", "TeamConfig"),
     },

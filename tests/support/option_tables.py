@@ -8,7 +8,8 @@ from pathlib import Path
 from songbag_pipeline import ExtractConfig
 from songbag_store import FeatureSpec
 from songbag_store.format.declaration import Declaration, Declared, declarations
-from songbag_training.config import BaselineConfig, PretrainConfig, Search, TrainConfig
+from songbag_training.config import BaselineConfig, PretrainConfig, TrainConfig
+from songbag_training.search import Search
 from songbag_training.work import Cluster, PredictConfig, TeamConfig
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "options.md"

@@ -9,7 +9,7 @@ import pytest
 
 from songbag_store.errors import UsageError
 from songbag_training import TrainConfig
-from songbag_training.config import Search
+from songbag_training.search import Search
 from songbag_training.sweeps.points import as_search, in_words, points_of
 
 CONFIG = TrainConfig(epochs=4)

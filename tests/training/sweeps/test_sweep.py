@@ -19,13 +19,13 @@ from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_training import TrainConfig
-from songbag_training.config import Search
 from songbag_training.errors import RunError
 from songbag_training.fit.trial import Trial
 from songbag_training.fit.trials import Job, There, versions
 from songbag_training.runs.document import SWEEP
 from songbag_training.runs.plan import SweepPlan
 from songbag_training.runs.verification import verify_folder
+from songbag_training.search import Search
 from songbag_training.splits.deal import choose_split
 from songbag_training.sweeps.sweep import Sweep, sweep
 from songbag_training.work import Cluster

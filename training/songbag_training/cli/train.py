@@ -19,9 +19,10 @@ from songbag_store.storage.location import Location
 from songbag_store.terminal import say
 from songbag_store.words import counted
 from songbag_training.cli.quiet import quiet_start
-from songbag_training.config import AUTO, BaselineConfig, LabelConfig, PretrainConfig, Search, TrainConfig
+from songbag_training.config import AUTO, BaselineConfig, LabelConfig, PretrainConfig, TrainConfig
 from songbag_training.runs.document import CROSS_VALIDATION
 from songbag_training.runs.interruption import refuse_unfinished, telling
+from songbag_training.search import Search
 from songbag_training.work import Cluster, TeamConfig
 
 _MOSTLY_KNOWN_S = 0.5

@@ -24,10 +24,11 @@ from songbag_store.format.document import (
 )
 from songbag_store.storage.files import is_there, write_whole
 from songbag_store.store import StoreLike
-from songbag_training.config import RunConfig, Search, TrainConfig
+from songbag_training.config import RunConfig, TrainConfig
 from songbag_training.errors import RunNotFound
 from songbag_training.runs.document import CROSS_VALIDATION, FORMAT, RUN, SWEEP, parse_run_document, read_run_document
 from songbag_training.runs.facts import ParentFacts
+from songbag_training.search import Search
 
 _METRICS = "metrics.json"
 _FOLDS = "a list of two or more different names"

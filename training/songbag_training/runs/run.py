@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from songbag_store.errors import UsageError
-from songbag_store.format.document import T, parse_document, reason, write_fields
+from songbag_store.format.document import parse_document, reason, write_fields
 from songbag_store.loading import quiet
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there, write_whole
@@ -50,7 +50,7 @@ from songbag_training.splits.split import Split
 from songbag_training.summaries.predictor import Predictor
 from songbag_training.summaries.scorer import SummaryScorer
 from songbag_training.summaries.statistics import summary_names
-from songbag_training.summaries.trees import TREES, Tensors, Trees
+from songbag_training.summaries.trees import Tensors, Trees
 
 if TYPE_CHECKING:
     import keras
@@ -317,13 +317,15 @@ class Run(Shown):
             If they are damaged or do not fit `run.json`.
         """
         facts = self.facts
-        return self._of_arrays(lambda own: Predictor.of_tensors(own, facts.song_task, facts.spec, facts.baseline))
-
-    def _of_arrays(self, made_of: Callable[[Tensors], T]) -> T:
-        """Return what is made of the arrays in the file of the weights."""
         tensors = read_tensors(self.weights_path, None, "arrays", fault=self.weights_fault)
+        with self._fitting():
+            return Predictor.of_tensors(tensors, facts.song_task, facts.spec, facts.baseline)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Say where arrays are that do not fit `run.json`."""
         try:
-            return made_of(tensors)
+            yield
         except ValueError as error:
             raise DamagedRun(str(error), place=str(self.weights_path), remedy=_REMAKE) from None
 
@@ -347,8 +349,13 @@ class Run(Shown):
         UsageError
             If the encoder is a function outside songbag that was not allowed (see `allow_encoder`) or is not there.
         """
-        model = self.load_networks()
-        return self.with_trees(model, self._trees() if self.network.tree_share else None)
+        model, tensors = self._load()
+        if not self.network.tree_share:
+            return model
+        facts = self.facts
+        with self._fitting():
+            trees = Trees.of_tensors(tensors, len(summary_names(facts.spec, "windows")), len(facts.classes))
+        return self.with_trees(model, trees)
 
     def with_trees(self, model: keras.Model, trees: Trees | None) -> keras.Model:
         """Return the model of the networks with the trees that count beside them; itself if there are none."""
@@ -359,16 +366,6 @@ class Run(Shown):
             from songbag_training.summaries.blend import blended
 
         return blended(model, self.facts.spec, trees, self.facts.song_task, share)
-
-    def _trees(self) -> Trees:
-        """Read the trees that count beside the networks."""
-        facts = self.facts
-
-        def made_of(tensors: Tensors) -> Trees:
-            own = {name: tensor for name, tensor in tensors.items() if name.startswith(TREES)}
-            return Trees.of_tensors(own, len(summary_names(facts.spec, "windows")), len(facts.classes))
-
-        return self._of_arrays(made_of)
 
     def load_networks(self) -> keras.Model:
         """Build the networks and load their weights, without trees that count beside them.
@@ -382,6 +379,10 @@ class Run(Shown):
         UsageError
             If the encoder is a function outside songbag that was not allowed (see `allow_encoder`) or is not there.
         """
+        return self._load()[0]
+
+    def _load(self) -> tuple[keras.Model, Tensors]:
+        """Return the networks, and the arrays of the trees beside them; see `load_networks`."""
         self.require_encoder()
         path = self.weights_path
         try:
@@ -390,8 +391,7 @@ class Run(Shown):
             model = self.build_model()
         except ModelError as error:
             raise DamagedRun(f"describes no model ({error.what})", place=str(self.folder / RUN)) from error
-        load_weights(model, path, self.weights_fault)
-        return model
+        return model, load_weights(model, path, self.weights_fault)
 
     def split(self) -> Split:
         """Read the split.

@@ -82,8 +82,10 @@ def outline_of(variables: Mapping[str, Any]) -> Outline:
     return {name: (tuple(one.shape), np.dtype(str(one.dtype))) for name, one in variables.items()}
 
 
-def load_weights(model: keras.Model, path: Path, fault: Fault = _SEALED_OR_EARLIER) -> None:
+def load_weights(model: keras.Model, path: Path, fault: Fault = _SEALED_OR_EARLIER) -> dict[str, npt.NDArray[Any]]:
     """Read the weights of a model, after checking that the file holds exactly those, in shape and type.
+
+    Returns the arrays of the trees beside it, by name, if there are any.
 
     Parameters
     ----------
@@ -97,8 +99,10 @@ def load_weights(model: keras.Model, path: Path, fault: Fault = _SEALED_OR_EARLI
         If it does not, is damaged or holds numbers that are not finite; the model is then unchanged.
     """
     variables = {weight.path: weight for weight in model.weights}
-    for name, tensor in read_tensors(path, outline_of(variables), fault=fault).items():
-        variables[name].assign(tensor)
+    tensors = read_tensors(path, outline_of(variables), fault=fault)
+    for name, variable in variables.items():
+        variable.assign(tensors.pop(name))
+    return tensors
 
 
 def read_tensors(
@@ -108,7 +112,7 @@ def read_tensors(
     remedy: str = _REMEDY,
     fault: Fault = _SEALED_OR_EARLIER,
 ) -> dict[str, npt.NDArray[Any]]:
-    """Read all tensors of a safetensors file; see `opened_tensors` and `load_weights`. If none are wanted, all are.
+    """Read all tensors of a safetensors file; see `opened_tensors` and `load_weights`.
 
     Raises
     ------
@@ -118,7 +122,7 @@ def read_tensors(
     with opened_tensors(path, wanted, content, remedy) as file:
         if what := fault(path):
             raise DamagedRun(what, place=str(path), remedy=remedy)
-        tensors = {name: file.get_tensor(name) for name in wanted or file.keys()}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise DamagedRun(f"the {content} {name!r} are not all finite numbers", place=str(path), remedy=remedy)

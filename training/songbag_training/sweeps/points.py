@@ -15,8 +15,9 @@ import numpy as np
 from songbag_store.errors import UsageError
 from songbag_store.format.declaration import Declaration, declarations
 from songbag_store.words import counted, did_you_mean
-from songbag_training.config import Search, TrainConfig
+from songbag_training.config import TrainConfig
 from songbag_training.runs.plan import Settings
+from songbag_training.search import Search
 
 MOST_POINTS = 10_000
 

@@ -22,13 +22,14 @@ from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there
 from songbag_store.store import StoreLike
 from songbag_training.comparison.listing import runs
-from songbag_training.config import Search, TrainConfig
+from songbag_training.config import TrainConfig
 from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.runs.attempt import attempt
 from songbag_training.runs.document import SWEEP
 from songbag_training.runs.interruption import refuse_unfinished, telling
 from songbag_training.runs.plan import SweepPlan, open_as_begun
 from songbag_training.runs.run import RunLike
+from songbag_training.search import Search
 from songbag_training.splits.copies import Copies
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike
