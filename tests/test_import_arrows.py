@@ -26,7 +26,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "writer",
         "store",
         "bags",
-        "inside",
         "windows",
         "sql",
         "commits",

@@ -19,11 +19,11 @@ from songbag_store.format.array import decode
 from songbag_store.format.facts import TagFacts
 from songbag_store.format.index import PLACE_COLUMNS
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.inside import Inside, Names
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.location import Location
 from songbag_store.storage.storage import KeyExists, Storage
 from songbag_store.types import FloatWindows
+from songbag_store.windows.inside import Inside, Names
 from songbag_store.words import MOST_COMPARED, did_you_mean, question
 
 if TYPE_CHECKING:

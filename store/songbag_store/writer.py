@@ -16,10 +16,10 @@ from songbag_store.errors import SpecMismatch, StoreError, StoreNotFound
 from songbag_store.format.index import REPLACES, join_rows
 from songbag_store.format.sealed import Rows
 from songbag_store.format.spec import FeatureSpec
-from songbag_store.inside import Inside
 from songbag_store.storage.location import Location, LocationLike
 from songbag_store.storage.storage import probe
 from songbag_store.store import SongStore
+from songbag_store.windows.inside import Inside
 
 SpecChoice = Callable[[FeatureSpec | None], FeatureSpec]
 """Takes the spec of the store that is there, or None; returns the spec that it must have."""

@@ -1,3 +1,3 @@
 """The windows of songs: fragments are written and read; shards and caches."""
 
-__all__ = ["cache", "memory", "reader", "spans", "spill", "writer"]
+__all__ = ["cache", "inside", "memory", "reader", "spans", "spill", "writer"]
