@@ -45,10 +45,29 @@ class Contest:
 
     def start(self, peer: Peer) -> Contestant:
         """Start a contestant's process, or a new one in the same folder."""
+        self._begin(peer)
+        self._running[peer.name].wait_until_ready()
+        return self._running[peer.name]
+
+    def _begin(self, peer: Peer) -> None:
         if peer.name in self._running:
             self._running.pop(peer.name).close()
         self._running[peer.name] = Contestant(peer, self.folder(peer), **self._options)
-        return self._running[peer.name]
+
+    def _start_all(self) -> None:
+        """Start those that do not run; all load their libraries at once."""
+        begun = [peer for peer in self._peers if peer.name not in self._running]
+        self._attempt(begun, self._begin)
+        self._attempt(begun, lambda peer: self._running[peer.name].wait_until_ready())
+
+    def _attempt(self, peers: Sequence[Peer], act: Callable[[Peer], object]) -> None:
+        for peer in peers:
+            if peer.name in self.missing:
+                continue
+            try:
+                act(peer)
+            except CannotRun as error:
+                self.missing[peer.name] = str(error)
 
     def folder(self, peer: Peer) -> Path:
         """Return where a contestant keeps its files."""
@@ -56,14 +75,8 @@ class Contest:
 
     def each(self, act: Callable[[Peer, Contestant, Values], object]) -> None:
         """Do something with each in turn, first of all start it. Who fails is missing from then on."""
-        for peer in self._peers:
-            if peer.name in self.missing:
-                continue
-            try:
-                contestant = self._running.get(peer.name) or self.start(peer)
-                act(peer, contestant, self.values[peer.name])
-            except CannotRun as error:
-                self.missing[peer.name] = str(error)
+        self._start_all()
+        self._attempt(self._peers, lambda peer: act(peer, self._running[peer.name], self.values[peer.name]))
 
     def close(self) -> None:
         """End all processes."""

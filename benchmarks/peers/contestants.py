@@ -62,7 +62,7 @@ class Answer:
 
 
 class Contestant:
-    """A peer's process. It is stopped but for its turns: the threads of some never rest."""
+    """A peer's process. Once it is ready, it is stopped but for its turns: the threads of some never rest."""
 
     def __init__(self, peer: Peer, folder: Path, *, one_core: bool = False, **options: Any) -> None:
         self.peer, self.peak = peer, 0
@@ -86,11 +86,18 @@ class Contestant:
     def ask(self, do: str, *arguments: Any) -> Answer:
         """Let it run one method, alone."""
         assert self._process.stdin
-        assert self._process.stdout
         self._signal(signal.SIGCONT)
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps({"do": do, "with": arguments}).encode() + b"\n")
             self._process.stdin.flush()
+        return self._answer(do)
+
+    def wait_until_ready(self) -> None:
+        """Wait until it has loaded its libraries; it may do so while others load theirs."""
+        self._answer("begin")
+
+    def _answer(self, do: str) -> Answer:
+        assert self._process.stdout
         late = threading.Timer(LIMIT_S, self.kill)
         late.start()
         began = time.monotonic()

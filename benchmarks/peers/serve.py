@@ -3,8 +3,9 @@
     python -m benchmarks.peers.serve MODULE:CLASS FOLDER OPTIONS
 
 A call is a line of JSON on standard input, ``{"do": "epoch", "with": [3]}``: the method and its arguments. The answer
-is a line of JSON: what the method returned, the seconds it took and the processor's seconds, or the error. What the
-libraries print goes to standard error. Nothing here needs more than NumPy.
+is a line of JSON: what the method returned, the seconds it took and the processor's seconds, or the error. A first
+answer, to no call, says that the contestant is ready. What the libraries print goes to standard error. Nothing here
+needs more than NumPy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import os
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measuring import processor_s
 
@@ -28,19 +31,25 @@ def main() -> None:
     place, folder, options = sys.argv[1:]
     module, name = place.split(":")
     contestant = None
-    for line in sys.stdin:
-        call = json.loads(line)
+
+    def answer(do: Callable[[], Any]) -> None:
+        clock, processor = time.perf_counter(), processor_s()
         try:
-            if contestant is None:
-                contestant = getattr(importlib.import_module(module), name)(Path(folder), **json.loads(options))
-            clock, processor = time.perf_counter(), processor_s()
-            value = getattr(contestant, call["do"])(*call["with"])
-            took = {"wall_s": time.perf_counter() - clock, "processor_s": processor_s() - processor}
-            answer = {"value": value, **took}
+            said = {"value": do()}
         except Exception as error:
             traceback.print_exc()
-            answer = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
-        print(json.dumps(answer), file=answers, flush=True)
+            said = {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        took = {"wall_s": time.perf_counter() - clock, "processor_s": processor_s() - processor}
+        print(json.dumps(said | took), file=answers, flush=True)
+
+    def begin() -> None:
+        nonlocal contestant
+        contestant = getattr(importlib.import_module(module), name)(Path(folder), **json.loads(options))
+
+    answer(begin)
+    for line in sys.stdin:
+        call = json.loads(line)
+        answer(lambda call=call: getattr(contestant, call["do"])(*call["with"]))
     # Threads and workers of some libraries outlive a normal end.
     os._exit(0)
 
