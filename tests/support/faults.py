@@ -59,8 +59,9 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         90: ("A decoder refuses a file.", "Another one tries it; a song fails only if all refuse it."),
         91: (
-            "The sample rate, the channels or the layout change on the way.",
-            "The stream is followed to its end, which is noted in `audio_note`.",
+            "Recordings were joined in a file, or the sample rate, the channels or the layout change on the way.",
+            "It is followed to its end, which is noted in `audio_note` if something changes; where the header says "
+            "that the first recording ends, that is the song, and the rest is noted.",
         ),
         92: (
             "Tags, zeros or something else stand in front of the audio.",

@@ -18,6 +18,7 @@ SEARCHED_BYTES = 16 << 20
 
 _HEAD_BYTES = 1 << 16
 _MAGIC_BYTES = 2048
+_ID3V1_BYTES = 128
 _MOST_TAGS = 100
 _FRAMES_AT_START = 2
 _FRAMES_ANYWHERE = 6
@@ -43,16 +44,45 @@ def sniff(file: BufferedReader) -> AudioFormat:
         ``empty-file``, ``no-audio`` if there are only tags, or ``not-audio``.
     """
     n_bytes = os.fstat(file.fileno()).st_size
-    tag = start = 0
-    head = _read(file, 0, _HEAD_BYTES)
-    if not head:
+    if not n_bytes:
         raise SongError("empty-file", "the file is empty")
+    found, tag, start = behind_tags(file, 0, SEARCHED_BYTES)
+    if found is not None:
+        return found
+    what = foreign(_read(file, start, _HEAD_BYTES))
+    if what is not None and start == 0:
+        raise SongError("not-audio", f"the file is {what}")
+    return _searched(file, tag, start, n_bytes)
+
+
+def behind_tags(file: BufferedReader, start: int, within: int) -> tuple[AudioFormat | None, int, int]:
+    """Return what begins at a place, behind tags and zeros if there are some.
+
+    Parameters
+    ----------
+    file : file
+        An open file.
+    start : int
+        The place.
+    within : int
+        How far to look for the end of zeros, from the begin of the last tag on.
+
+    Returns
+    -------
+    form : AudioFormat or None
+        None if no known format follows directly.
+    tag, end : int
+        Where the last tag begins, and where tags and zeros end.
+    """
+    n_bytes = os.fstat(file.fileno()).st_size
+    tag = start
     for _ in range(_MOST_TAGS):
+        head = _read(file, start, _HEAD_BYTES)
         found = _directly(head, start, n_bytes)
         if found is not None:
-            return found
+            return found, tag, start
         tag_bytes = _tag_bytes(head)
-        zeros = _leading_zeros(file, start, tag + SEARCHED_BYTES) if head[:1] == b"\0" else 0
+        zeros = _leading_zeros(file, start, tag + within) if head[:1] == b"\0" else 0
         if not tag_bytes and not zeros:
             break
         if tag_bytes:
@@ -61,13 +91,9 @@ def sniff(file: BufferedReader) -> AudioFormat:
         for place in range(max(start, start + zeros - 3), start + zeros):
             found = _directly(_read(file, place, _MAGIC_BYTES), place, n_bytes)
             if found is not None:
-                return found
+                return found, tag, place
         start += tag_bytes + zeros
-        head = _read(file, start, _HEAD_BYTES)
-    what = foreign(head)
-    if what is not None and start == 0:
-        raise SongError("not-audio", f"the file is {what}")
-    return _searched(file, tag, start, n_bytes)
+    return None, tag, start
 
 
 def id3_places(file: BufferedReader, end: int) -> Iterator[int]:
@@ -110,7 +136,9 @@ def _searched(file: BufferedReader, tag: int, start: int, n_bytes: int) -> Audio
 
 
 def _tag_bytes(head: bytes) -> int:
-    """Return the length of the ID3v2 or APEv2 tag that begins here; 0 if none does."""
+    """Return the length of the tag that begins here (ID3v1, ID3v2 or APEv2); 0 if none does."""
+    if head[:3] == b"TAG" and len(head) >= _ID3V1_BYTES:
+        return _ID3V1_BYTES
     if head[:3] == b"ID3" and len(head) >= 10:
         return seven_bits(head[6:10]) + (20 if head[5] & 0x10 else 10)  # header and footer: ID3v2.4, section 3.1
     if head[:8] == b"APETAGEX" and len(head) >= 32:

@@ -49,7 +49,7 @@ _BEFORE_S = 4.0
 @contextmanager
 def open_ffmpeg(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
     """Open with FFmpeg as the format that was recognised: no playlist, no other file, no network."""
-    whole = FilePart(file, form.start)
+    whole = FilePart(file, form.start, form.end)
     starts = link_starts(whole, form.container)
     links = [FilePart(file, form.start + a, form.start + b) for a, b in pairwise([*starts, whole.n_bytes])]
     with _opened(links[0], form) as (container, stream):
