@@ -98,6 +98,7 @@ def decode(
         if form.skipped:
             recording.notes.append(f"the first {form.start:,} bytes are no audio and were left out")
         recording.notes += filter(None, [note])
+        recording.start_s = excerpt.start_s
         yield recording, _mixed(recording, blocks(recording, excerpt.start_s), excerpt, meter)
 
 
