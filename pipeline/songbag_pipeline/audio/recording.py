@@ -151,7 +151,7 @@ class Recording:
         """What a user should know who wonders about the features."""
         times = f", and {counted(self._n_changes - 1, 'time')} more" if self._n_changes > 1 else ""
         changes = [f"the stream changes: {self._change}{times}"] if self._n_changes else []
-        at = f"{self._missed_s:.3f} s could not be decoded and are silent, the first at {self._missed_at_s:.1f} s"
+        at = f"{self._missed_s:.3f} s are missing or damaged, and silent here, the first at {self._missed_at_s:.1f} s"
         missed = [at] if self._missed_s else []
         return "; ".join(self.notes + missed + changes) or None
 
@@ -178,7 +178,7 @@ class Recording:
         self._change = self._change or f"from {self.decoded_s:.1f} s on, {sample_rate_hz} Hz and {channels} channel(s)"
 
     def miss(self, n_frames: int) -> None:
-        """Note that the next frames, at the rate of the last block, are silence because they could not be decoded."""
+        """Note that the next frames, at the rate of the last block, are silence because they are missing or damaged."""
         missing_s = n_frames / self.block_rate_hz
         self._missing_s += missing_s
         if self.decoded_s + missing_s > self.start_s:

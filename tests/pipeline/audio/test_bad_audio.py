@@ -94,7 +94,7 @@ def test_audio_of_a_damaged_flac_is_read_where_it_is_not_damaged_and_silent_ther
     assert not samples[differs].any()
     facts, _ = read(tmp_path / "x.flac")
     begin_s, silent_s = differs[0] / 22050, (differs[-1] + 1 - differs[0]) / 22050
-    assert facts.audio_note == f"{silent_s:.3f} s could not be decoded and are silent, the first at {begin_s:.1f} s"
+    assert facts.audio_note == f"{silent_s:.3f} s are missing or damaged, and silent here, the first at {begin_s:.1f} s"
     assert (facts.duration_s, facts.truncated) == (20.0, False)
 
 

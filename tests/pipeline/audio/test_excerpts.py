@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import struct
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -219,6 +220,43 @@ def test_a_part_behind_a_gap_has_the_samples_of_the_whole(tmp_path: Path, name: 
         np.testing.assert_array_equal(own, whole[round(start_s * rate_hz) :][:rate_hz], f"{start_s}")
 
 
+def box(kind: bytes, *content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + sum(map(len, content)), kind) + b"".join(content)
+
+
+def with_edits(data: bytes, *edits: tuple[int, int]) -> bytes:
+    """An MP4 with one track, of which stretches are played: their lengths in milliseconds, and their first samples."""
+    stretches = [struct.pack(">IiI", length_ms, first, 0x10000) for length_ms, first in edits]
+    edited = box(b"edts", box(b"elst", bytes(4), struct.pack(">I", len(edits)), *stretches))
+    moov, trak = data.index(b"moov") - 4, data.index(b"trak") - 4
+    head = data.index(b"mdia") - 4
+    track_bytes = int.from_bytes(data[trak : trak + 4])
+    rest = data[trak + track_bytes :]
+    track = box(b"trak", data[trak + 8 : data.index(b"tkhd") + 88], edited, data[head : trak + track_bytes])
+    return data[:moov] + box(b"moov", data[moov + 8 : trak], track, rest)
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [(29_886, 5000)],
+        [(10_000, 0), (10_000, 15 * RATE_HZ)],
+        [(10_000, 0), (2000, -1), (10_000, 10 * RATE_HZ)],
+        [(10_000, 0), (10_000, 0)],
+    ],
+    ids=["a later begin", "a cut", "silence within", "twice"],
+)
+def test_a_part_of_an_edited_mp4_has_the_samples_of_the_whole(tmp_path: Path, edits: list[tuple[int, int]]) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(with_edits(long("alac"), *edits))
+    whole = read_audio(str(path), sample_rate_hz=RATE_HZ)
+    assert len(whole) == pytest.approx(sum(length_ms for length_ms, _ in edits) * RATE_HZ / 1000, abs=8192)
+    for start_s in (2.0, 8.5, 11.5, 14.2, 18.3):
+        own = read_audio(str(path), sample_rate_hz=RATE_HZ, start_s=start_s, end_s=start_s + 1)
+        np.testing.assert_array_equal(own, whole[round(start_s * RATE_HZ) :][:RATE_HZ], f"{start_s}")
+
+
 @pytest.mark.parametrize("name", ["flac, a quarter cut out", "flac, damaged", "mp3, damaged", "alac, damaged"])
 def test_what_is_missing_is_silent_and_what_lies_behind_keeps_its_time(tmp_path: Path, name: str) -> None:
     (tmp_path / "x").write_bytes(long(name.split(",")[0]))
@@ -228,7 +266,7 @@ def test_what_is_missing_is_silent_and_what_lies_behind_keeps_its_time(tmp_path:
     np.testing.assert_array_equal(whole[20 * RATE_HZ :], expected[20 * RATE_HZ :])
     for start_s, noted in ((0.0, True), (20.0, False)):
         facts, _ = read(tmp_path / "x", excerpt=Excerpt(start_s=start_s, end_s=25.0))
-        assert ("could not be decoded and are silent" in (facts.audio_note or "")) is noted
+        assert ("are missing or damaged, and silent here" in (facts.audio_note or "")) is noted
 
 
 @pytest.mark.fault(91)

@@ -19,7 +19,7 @@ from songbag_pipeline.audio.decoders.ends import (
     lacks_bytes,
 )
 from songbag_pipeline.audio.decoders.joiner import Joiner
-from songbag_pipeline.audio.decoders.links import is_unbroken, link_starts
+from songbag_pipeline.audio.decoders.links import is_edited, is_unbroken, link_starts
 from songbag_pipeline.audio.decoders.timeline import Timeline
 from songbag_pipeline.audio.files import FilePart, RegularFile
 from songbag_pipeline.audio.formats import AudioFormat
@@ -213,7 +213,7 @@ def _sought(links: list[FilePart], form: AudioFormat, codec: str, start_s: float
     if start_s < 2 * _BEFORE_S or len(links) > 1 or codec not in _FORGETTING.get(form.container, ()):
         yield None
         return
-    if form.container == "ogg" and not is_unbroken(links[0]):
+    if is_edited(links[0]) if form.container == "mov" else not is_unbroken(links[0]):
         yield None
         return
     part = links[0].again()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from functools import lru_cache
 
+from songbag_pipeline.audio.chunks import chunks
 from songbag_pipeline.audio.files import FilePart, file_identity
 from songbag_pipeline.audio.flac_frames import flac_headers
 
@@ -14,6 +16,7 @@ _READ_AT_ONCE = 1 << 20
 _HEADER = 27
 _LONGEST_HEADER = _HEADER + 255
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_EDITS = re.compile(b"elst")
 _FIRST_PAGE = 2
 _BLOCK_HEADER_BYTES = 32
 _FIRST_OF_ITS_FRAMES = 0x800
@@ -32,6 +35,18 @@ def _ogg_starts(part: FilePart) -> Iterator[int]:
         before, is_first = is_first, flags & _FIRST_PAGE
         if is_first and not before:
             yield place
+
+
+def is_edited(part: FilePart) -> bool:
+    """Return whether an MP4 is put together of several stretches of its samples (ISO 14496-12, 8.6.6).
+
+    FFmpeg gives the times at which packets begin, but of a stretch only what is wanted of its first and last packet.
+    """
+    for chunk in chunks(part, "mov"):
+        if chunk.kind == b"moov" and chunk.end is not None:
+            table = part.read_at(chunk.end - chunk.content, chunk.content)
+            return any(int.from_bytes(table[found.end() + 4 : found.end() + 8]) > 1 for found in _EDITS.finditer(table))
+    return False
 
 
 def is_unbroken(part: FilePart) -> bool:
