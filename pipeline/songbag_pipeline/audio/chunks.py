@@ -57,7 +57,6 @@ _FORM = dataclasses.replace(_RIFF, order="big")
 _OBJECTS = _Layout(0, slice(0, 16), slice(16, 24), "little", counts_header=True)
 _LAYOUTS = {
     "wav": _RIFF,
-    "avi": _RIFF,
     "aiff": _FORM,
     "iff": _FORM,
     "caf": _Layout(8, slice(0, 4), slice(4, 12), "big"),

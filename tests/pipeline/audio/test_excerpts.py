@@ -181,6 +181,13 @@ def long(name: str) -> bytes:
     return make(chirp(30.0, rate_hz, 2), rate_hz, *kind)
 
 
+def first_mp3_frame() -> int:
+    """Where the first frame with music begins; the one before it counts the frames."""
+    data = long("mp3")
+    tag = data.index(b"Info") if b"Info" in data[:4096] else data.index(b"Xing")
+    return data.index(b"\xff\xfb", tag)
+
+
 WRITERS: dict[str, tuple[Callable[..., bytes], str, str]] = {
     "flac": (sound_file, "FLAC", "PCM_16"),
     "vorbis": (sound_file, "OGG", "VORBIS"),
@@ -204,6 +211,7 @@ GAPS: dict[str, Callable[[], bytes]] = {
     "opus, damaged": lambda: overwritten(long("opus"), places("opus")[10] + 400, 100),
     "mp3, frames cut out": lambda: without("mp3", 0.3, 2),
     "mp3, damaged": lambda: overwritten(long("mp3"), places("mp3")[10] + 4, 32),
+    "mp3, first frame damaged": lambda: overwritten(long("mp3"), first_mp3_frame() + 4, 32),
     "alac, damaged": lambda: overwritten(long("alac"), len(long("alac")) // 3, 3000),
 }
 

@@ -247,7 +247,7 @@ def _packets(place: _Place, recording: Recording, joiner: Joiner) -> Generator[C
     """
     packets = errors = left_out = 0
     last, whole = None, True
-    timeline = Timeline(recording, place.container, place.stream)
+    timeline = Timeline(recording, place.container, place.stream, is_beginning=place.sample == 0)
     part, demuxed = place.part, place.container.demux(place.stream)
     yield from joiner.add_all(place.ahead)
     while True:
@@ -259,8 +259,6 @@ def _packets(place: _Place, recording: Recording, joiner: Joiner) -> Generator[C
             packet, whole = None, False  # a file that is cut off
         if packet is None:
             break
-        if not packets:
-            timeline.begin(packet)
         packets += 1
         last = packet if packet.size else last
         try:

@@ -20,27 +20,21 @@ _LONGEST_S = 3600
 
 
 class Timeline:
-    """Puts silence where samples are missing between the frames of a stream."""
+    """Puts silence where samples are missing between the frames of a stream, or before the first one."""
 
-    def __init__(self, recording: Recording, container: Any, stream: Any) -> None:
+    def __init__(self, recording: Recording, container: Any, stream: Any, *, is_beginning: bool) -> None:
         self._recording = recording
         name, codec = container.format.name.split(",")[0], stream.codec_context
         self._rate_hz = codec.sample_rate
         ticks = Fraction(1, self._rate_hz) / stream.time_base
         counted = codec.name in _COUNTED.get(name, ()) and ticks.denominator == 1
         self._ticks = ticks.numerator if counted else 0
-        self._begins_first = name == "flac"
-        self._next: int | None = None
+        self._next: int | None = stream.start_time if is_beginning else None
 
     @property
     def is_known(self) -> bool:
         """Whether the times of frames are exact, so that nothing goes unnoticed that is missing."""
         return self._ticks > 0
-
-    def begin(self, packet: Any) -> None:
-        """Take the first packet of the stream, which may be damaged."""
-        if self._begins_first:  # elsewhere an encoder's samples before the music are left out of the first frame
-            self._next = packet.pts
 
     def filled(self, frames: Iterable[Any], joiner: Joiner) -> Iterator[Channels]:
         """Join frames to blocks."""
