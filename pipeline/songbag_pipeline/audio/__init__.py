@@ -14,5 +14,4 @@ __all__ = [
     "sniff",
     "sync",
     "tags",
-    "trailer",
 ]

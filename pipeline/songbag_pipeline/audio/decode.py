@@ -14,8 +14,7 @@ from songbag_pipeline.audio.files import RegularFile
 from songbag_pipeline.audio.formats import AudioFormat, Decoder
 from songbag_pipeline.audio.meter import Meter
 from songbag_pipeline.audio.recording import WHOLE, Channels, Excerpt, Recording, Undecodable, cut, mono
-from songbag_pipeline.audio.sniff import sniff
-from songbag_pipeline.audio.trailer import first_alone
+from songbag_pipeline.audio.sniff import first_alone, sniff
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.types import FloatArray
 
