@@ -30,6 +30,7 @@ def encoded(
     default: int | None = None,
     layout: str = "",
     options: Mapping[str, str] | None = None,
+    container_options: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the bytes of a file.
 
@@ -45,12 +46,12 @@ def encoded(
         Which stream alone is flagged as the default.
     layout : str
         Of the channels; by default FFmpeg's usual one.
-    options : mapping of str to str, optional
-        Of the encoder.
+    options, container_options : mapping of str to str, optional
+        Of the encoder, and of the writer of the container.
     """
     file = io.BytesIO()
     tracks = [samples, *more]
-    with av.open(file, "w", format=form) as container:
+    with av.open(file, "w", format=form, options=dict(container_options or {})) as container:
         streams = [_stream(container, track, rate_hz, codec, layout, options) for track in tracks]
         for number, stream in enumerate(streams):
             if default is not None:

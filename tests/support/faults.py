@@ -26,7 +26,10 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         6: ("A FLAC is cut off.", "What is there is used; the song is flagged as truncated."),
         7: ("An M4A is cut off.", "The song fails, or is flagged as truncated if its table survived."),
         8: ("Some bytes inside an MP3 or WAV are damaged.", "The song is used; formats without checksums cannot tell."),
-        9: ("A FLAC or M4A is damaged.", "A few damaged packets are left out; with many the song fails: `corrupt`."),
+        9: (
+            "A FLAC or M4A is damaged.",
+            "A few damaged packets are silent or left out, which is noted; with many the song fails: `corrupt`.",
+        ),
         10: ("An Ogg file has no whole packet.", "The song fails: `no-audio`."),
         11: ("Text or a web page is named like audio.", "The song fails: `not-audio`."),
         12: ("A file has the suffix of another format.", "It is read by its content."),
@@ -59,8 +62,9 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         90: ("A decoder refuses a file.", "Another one tries it; a song fails only if all refuse it."),
         91: (
-            "The sample rate, the channels or the layout change on the way.",
-            "The stream is followed to its end, which is noted in `audio_note`.",
+            "Recordings were joined in a file, or the sample rate, the channels or the layout change on the way.",
+            "It is followed to its end, which is noted in `audio_note` if something changes; where the header says "
+            "that the first recording ends, that is the song, and the rest is noted.",
         ),
         92: (
             "Tags, zeros or something else stand in front of the audio.",

@@ -1,6 +1,7 @@
 """Audio files as streams of mono samples."""
 
 __all__ = [
+    "chunks",
     "decode",
     "files",
     "flac_frames",

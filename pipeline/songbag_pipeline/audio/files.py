@@ -71,17 +71,17 @@ class FilePart(io.RawIOBase):
 
     Attributes
     ----------
-    n_bytes : int
-        Its length.
+    descriptor, start, n_bytes : int
+        The descriptor of the file, where the part begins in it, and its length.
     """
 
     def __init__(self, file: RegularFile, start: int, end: int | None = None) -> None:
-        self._file, self._descriptor, self._start, self._at = file, file.fileno(), start, 0
-        self.n_bytes = max(0, (os.fstat(self._descriptor).st_size if end is None else end) - start)
+        self._file, self.descriptor, self.start, self._at = file, file.fileno(), start, 0
+        self.n_bytes = max(0, (os.fstat(self.descriptor).st_size if end is None else end) - start)
 
     def again(self) -> FilePart:
         """Return the same part with a position of its own."""
-        return FilePart(self._file, self._start, self._start + self.n_bytes)
+        return FilePart(self._file, self.start, self.start + self.n_bytes)
 
     def readable(self) -> bool:
         return True
@@ -91,7 +91,7 @@ class FilePart(io.RawIOBase):
 
     def read_at(self, n_bytes: int, at: int) -> bytes:
         """Return at most so many bytes from a place in the part."""
-        return os.pread(self._descriptor, max(0, min(n_bytes, self.n_bytes - at)), self._start + at)
+        return os.pread(self.descriptor, max(0, min(n_bytes, self.n_bytes - at)), self.start + at)
 
     def read(self, size: int = -1, /) -> bytes:
         data = self.read_at(self.n_bytes if size < 0 else size, self._at)

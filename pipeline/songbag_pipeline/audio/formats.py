@@ -24,6 +24,8 @@ class AudioFormat:
         Where the audio begins behind tags and padding, in bytes.
     skipped : int
         Bytes in front of it that are neither.
+    end : int or None
+        Where it ends, in bytes, if something else is behind it that decoders must not see.
     """
 
     name: str
@@ -31,6 +33,7 @@ class AudioFormat:
     container: str = ""
     start: int = 0
     skipped: int = 0
+    end: int | None = None
 
 
 _LIBSNDFILE_FIRST: tuple[Decoder, ...] = ("libsndfile", "ffmpeg")

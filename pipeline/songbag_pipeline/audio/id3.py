@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Callable, Iterator
 
-from songbag_pipeline.audio.files import RegularFile
+from songbag_pipeline.audio.chunks import chunks
+from songbag_pipeline.audio.files import FilePart, RegularFile
+from songbag_pipeline.audio.formats import AudioFormat
 
 _HEADER_BYTES = 10
 _MOST_FRAMES = 1000
-_MOST_CHUNKS = 1000
 _MOST_BYTES = 16 << 20
 _TEXT_BYTES = 4096
 _NAME = re.compile(rb"[A-Z][A-Z0-9]{2,3}")
 _CODINGS = ("latin-1", "utf-16", "utf-16-be", "utf-8")
-_CHUNKS = {"wav": "<I", "aiff": ">I"}
 _DSF_POINTER = 20
 _LARGEST_PLACE = (1 << 62) - 1
 
@@ -31,19 +30,14 @@ def seven_bits(data: bytes) -> int:
     return number
 
 
-def places_inside(file: RegularFile, start: int, name: str) -> Iterator[int]:
-    """Yield where ID3 tags begin inside a WAV, AIFF or DSF that begins at a place."""
-    if name == "dsf":
-        yield start + (int.from_bytes(file.read_at(8, start + _DSF_POINTER), "little") & _LARGEST_PLACE)
-    at = start + 12
-    for _ in range(_MOST_CHUNKS if name in _CHUNKS else 0):
-        head = file.read_at(8, at)
-        if len(head) < 8:
-            return
-        if head[:3].lower() == b"id3":
-            yield at + 8
-        (n_bytes,) = struct.unpack(_CHUNKS[name], head[4:])
-        at += 8 + n_bytes + n_bytes % 2
+def places_inside(file: RegularFile, form: AudioFormat) -> Iterator[int]:
+    """Yield where ID3 tags are inside a WAV, AIFF or DSF."""
+    if form.container == "dsf":
+        pointer = int.from_bytes(file.read_at(8, form.start + _DSF_POINTER), "little")
+        yield form.start + (pointer & _LARGEST_PLACE)
+    for chunk in chunks(FilePart(file, form.start), form.container) if form.container in ("wav", "aiff") else ():
+        if chunk.kind[:3].lower() == b"id3":
+            yield form.start + chunk.content
 
 
 def genre_text(file: RegularFile, start: int) -> str | None:

@@ -95,6 +95,8 @@ class Recording:
         Sample rate of the last block; another one than the header's if it changes within the recording.
     slack_s : float
         How much of the length in the header may be what an encoder puts around the music.
+    start_s : float
+        Where what is wanted of it begins.
     notes : list of str
         What decoders left out or chose.
     """
@@ -107,9 +109,13 @@ class Recording:
     integers: bool = False
     block_rate_hz: int = 0
     slack_s: float = 0.0
+    start_s: float = 0.0
     notes: list[str] = dataclasses.field(default_factory=list)
     _change: str = ""
     _n_changes: int = 0
+    _missing_s: float = 0.0
+    _missed_s: float = 0.0
+    _missed_at_s: float = 0.0
     _decoded: _Count = dataclasses.field(init=False)
     _kept: _Count = dataclasses.field(init=False)
 
@@ -145,7 +151,9 @@ class Recording:
         """What a user should know who wonders about the features."""
         times = f", and {counted(self._n_changes - 1, 'time')} more" if self._n_changes > 1 else ""
         changes = [f"the stream changes: {self._change}{times}"] if self._n_changes else []
-        return "; ".join(self.notes + changes) or None
+        at = f"{self._missed_s:.3f} s are missing or damaged, and silent here, the first at {self._missed_at_s:.1f} s"
+        missed = [at] if self._missed_s else []
+        return "; ".join(self.notes + missed + changes) or None
 
     def check(self, sample_rate_hz: int, channels: int) -> None:
         """Refuse what no recording has.
@@ -168,6 +176,14 @@ class Recording:
         self.check(sample_rate_hz, channels)
         self._n_changes += 1
         self._change = self._change or f"from {self.decoded_s:.1f} s on, {sample_rate_hz} Hz and {channels} channel(s)"
+
+    def miss(self, n_frames: int) -> None:
+        """Note that the next frames, at the rate of the last block, are silence because they are missing or damaged."""
+        missing_s = n_frames / self.block_rate_hz
+        self._missing_s += missing_s
+        if self.decoded_s + missing_s > self.start_s:
+            self._missed_at_s = self._missed_at_s if self._missed_s else self.decoded_s
+            self._missed_s += missing_s
 
     def declare_more(self, n_frames: int | None, rate_hz: int) -> None:
         """Add the length of the next of several recordings in one file."""
@@ -227,7 +243,7 @@ class Recording:
 
     def ended(self, noted: bool) -> None:
         """Note the end of the stream: truncated if the decoder says so, or more than 1 % is missing."""
-        self.truncated = noted or falls_short(self.decoded_s + self.slack_s, self.declared_s or 0)
+        self.truncated = noted or falls_short(self.decoded_s - self._missing_s + self.slack_s, self.declared_s or 0)
 
     def corrupt(self, reason: str) -> Undecodable:
         """Return the error for a recording that cannot be decoded from here on."""

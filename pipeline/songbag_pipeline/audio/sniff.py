@@ -1,4 +1,4 @@
-"""The format of a file, by its content: its name may be wrong, and tags or padding may stand in front of it."""
+"""The format of a file by its content: its name may be wrong, and something may stand in front of it or behind it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from io import BufferedReader
 
+from songbag_pipeline.audio.chunks import chunks
+from songbag_pipeline.audio.files import FilePart, RegularFile
 from songbag_pipeline.audio.formats import AudioFormat, by_magic, foreign
 from songbag_pipeline.audio.id3 import seven_bits
 from songbag_pipeline.audio.sync import SYNC, run_at
@@ -18,6 +20,7 @@ SEARCHED_BYTES = 16 << 20
 
 _HEAD_BYTES = 1 << 16
 _MAGIC_BYTES = 2048
+_ID3V1_BYTES = 128
 _MOST_TAGS = 100
 _FRAMES_AT_START = 2
 _FRAMES_ANYWHERE = 6
@@ -29,6 +32,15 @@ _BEGIN = re.compile(
     rb"|riff\x2e\x91\xcf\x11|\.snd\0\0.{6}\0\0\0[\x01-\x1b]|G.{187}G.{187}G.{187}G.{187}G|" + SYNC,
     re.DOTALL,
 )
+_SHORT_BYTES = 16
+_ZEROS_WITHIN = 1 << 16
+_MUCH = 0.01
+"""Share of a file above which bytes behind its end are noted although nothing says what they are."""
+_OF_SAMPLES = ("wav", "aiff", "iff", "au", "caf", "w64")
+"""Containers whose samples all lie before the end of the chunk that has them."""
+_SOUND = (b"data", b"SSND", b"BODY", b"mdat", b"\x36\x26\xb2\x75")
+"""What the kinds of chunks with the sound begin with; the last is that of ASF."""
+_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3\2", b"ID3\3", b"ID3\4")
 
 
 def sniff(file: BufferedReader) -> AudioFormat:
@@ -43,16 +55,45 @@ def sniff(file: BufferedReader) -> AudioFormat:
         ``empty-file``, ``no-audio`` if there are only tags, or ``not-audio``.
     """
     n_bytes = os.fstat(file.fileno()).st_size
-    tag = start = 0
-    head = _read(file, 0, _HEAD_BYTES)
-    if not head:
+    if not n_bytes:
         raise SongError("empty-file", "the file is empty")
+    found, tag, start = _behind_tags(file, 0, SEARCHED_BYTES)
+    if found is not None:
+        return found
+    what = foreign(_read(file, start, _HEAD_BYTES))
+    if what is not None and start == 0:
+        raise SongError("not-audio", f"the file is {what}")
+    return _searched(file, tag, start, n_bytes)
+
+
+def _behind_tags(file: BufferedReader, start: int, within: int) -> tuple[AudioFormat | None, int, int]:
+    """Return what begins at a place, behind tags and zeros if there are some.
+
+    Parameters
+    ----------
+    file : file
+        An open file.
+    start : int
+        The place.
+    within : int
+        How far to look for the end of zeros, from the begin of the last tag on.
+
+    Returns
+    -------
+    form : AudioFormat or None
+        None if no known format follows directly.
+    tag, end : int
+        Where the last tag begins, and where tags and zeros end.
+    """
+    n_bytes = os.fstat(file.fileno()).st_size
+    tag = start
     for _ in range(_MOST_TAGS):
+        head = _read(file, start, _HEAD_BYTES)
         found = _directly(head, start, n_bytes)
         if found is not None:
-            return found
+            return found, tag, start
         tag_bytes = _tag_bytes(head)
-        zeros = _leading_zeros(file, start, tag + SEARCHED_BYTES) if head[:1] == b"\0" else 0
+        zeros = _leading_zeros(file, start, tag + within) if head[:1] == b"\0" else 0
         if not tag_bytes and not zeros:
             break
         if tag_bytes:
@@ -61,13 +102,54 @@ def sniff(file: BufferedReader) -> AudioFormat:
         for place in range(max(start, start + zeros - 3), start + zeros):
             found = _directly(_read(file, place, _MAGIC_BYTES), place, n_bytes)
             if found is not None:
-                return found
+                return found, tag, place
         start += tag_bytes + zeros
-        head = _read(file, start, _HEAD_BYTES)
-    what = foreign(head)
-    if what is not None and start == 0:
-        raise SongError("not-audio", f"the file is {what}")
-    return _searched(file, tag, start, n_bytes)
+    return None, tag, start
+
+
+def first_alone(file: RegularFile, form: AudioFormat) -> tuple[AudioFormat, str | None]:
+    """Return a format that ends where the first recording of a file ends, and a note on what is behind it.
+
+    Decoders and players stop there without a word. Noted are another recording, and many bytes that the header does not
+    count. Tags, zeros, and chunks that the length in the header leaves out are neither. At most 64 KiB are read.
+    """
+    part = FilePart(file, form.start)
+    end = _end(part, form.container)
+    if end is None or end >= part.n_bytes:
+        return form, None
+    found, _, rest = _behind_tags(file, form.start + end, _ZEROS_WITHIN)
+    if found is not None and (found.container != "mov" or _begins(part, found.start - form.start)):
+        note = f"another recording, from byte {found.start:,} on, was left out"
+        return dataclasses.replace(form, end=found.start), note
+    n_bytes = form.start + part.n_bytes - rest
+    is_zero = not any(part.read_at(_SHORT_BYTES, rest - form.start))
+    if form.container in _OF_SAMPLES and n_bytes > _MUCH * part.n_bytes and not is_zero:
+        return form, f"the last {n_bytes:,} bytes lie behind the end that the header gives, and were left out"
+    return form, None
+
+
+def _end(part: FilePart, container: str) -> int | None:
+    """Return where the recording ends; None if it reaches to the end of the file, or does not say."""
+    if container == "au":
+        begin, n_bytes = (int.from_bytes(part.read_at(4, at)) for at in (4, 8))
+        return begin + n_bytes if n_bytes else None
+    has_sound = False
+    for chunk in chunks(part, container):
+        if has_sound and (_begins(part, chunk.at) or part.read_at(_SHORT_BYTES, chunk.at).startswith(_TAGS)):
+            return chunk.at
+        if chunk.end is None or chunk.end > part.n_bytes:
+            is_named = len(chunk.kind) > 4 or (chunk.kind.isascii() and chunk.kind.decode().isprintable())
+            return chunk.at if has_sound and not (is_named and any(chunk.kind)) else None
+        has_sound = has_sound or chunk.kind.startswith(_SOUND)
+    return None
+
+
+def _begins(part: FilePart, at: int) -> bool:
+    """Return whether a recording begins at a place behind the first one."""
+    head = part.read_at(_SHORT_BYTES, at)
+    form = by_magic(head, part.n_bytes - at)
+    # Of an MP4, any box may be the first, but only one names the format.
+    return form is not None and (form.container != "mov" or head[4:8] == b"ftyp")
 
 
 def id3_places(file: BufferedReader, end: int) -> Iterator[int]:
@@ -110,7 +192,9 @@ def _searched(file: BufferedReader, tag: int, start: int, n_bytes: int) -> Audio
 
 
 def _tag_bytes(head: bytes) -> int:
-    """Return the length of the ID3v2 or APEv2 tag that begins here; 0 if none does."""
+    """Return the length of the tag that begins here (ID3v1, ID3v2 or APEv2); 0 if none does."""
+    if head[:3] == b"TAG" and len(head) >= _ID3V1_BYTES:
+        return _ID3V1_BYTES
     if head[:3] == b"ID3" and len(head) >= 10:
         return seven_bits(head[6:10]) + (20 if head[5] & 0x10 else 10)  # header and footer: ID3v2.4, section 3.1
     if head[:8] == b"APETAGEX" and len(head) >= 32:

@@ -49,7 +49,7 @@ def read_tags(path: str) -> Tags:
             has_own = has_own or (start == form.start and form.name in _WITH_COMMENTS and "genre" in tags)
         if "genre" not in tags or has_own:
             return tags
-        genre = _numbered_genre(file, [*places, *places_inside(file, form.start, form.name)])
+        genre = _numbered_genre(file, [*places, *places_inside(file, form)])
         return tags | {"genre": genre} if genre else tags
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -83,9 +84,29 @@ def test_an_m4a_with_many_damaged_packets_is_corrupt(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(9)
-def test_audio_of_a_damaged_flac_is_read_where_it_is_not_damaged(tmp_path: Path) -> None:
+def test_audio_of_a_damaged_flac_is_read_where_it_is_not_damaged_and_silent_there(tmp_path: Path) -> None:
+    broken_flac(tmp_path / "x.flac", holes=0)
+    whole = read_audio(str(tmp_path / "x.flac"))
     broken_flac(tmp_path / "x.flac", holes=1)
-    assert 19 * 22050 < len(read_audio(str(tmp_path / "x.flac"))) < 20 * 22050
+    samples = read_audio(str(tmp_path / "x.flac"))
+    differs = np.flatnonzero(samples != whole)
+    assert 0 < differs[-1] - differs[0] < 2 * 4096
+    assert not samples[differs].any()
+    facts, _ = read(tmp_path / "x.flac")
+    begin_s, silent_s = differs[0] / 22050, (differs[-1] + 1 - differs[0]) / 22050
+    assert facts.audio_note == f"{silent_s:.3f} s are missing or damaged, and silent here, the first at {begin_s:.1f} s"
+    assert (facts.duration_s, facts.truncated) == (20.0, False)
+
+
+@pytest.mark.fault(9)
+def test_packets_of_an_m4a_that_are_left_out_are_noted(tmp_path: Path) -> None:
+    path = write_aac(tmp_path / "x.m4a", chirp(20.0, 44100, 2))
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + len(data) // 2
+    data[start : start + 600] = b"\xff" * 600
+    path.write_bytes(data)
+    facts, _ = read(path)
+    assert re.fullmatch(r"\d packets? of 8\d\d could not be decoded and were left out", facts.audio_note or "")
 
 
 @pytest.mark.fault(8)

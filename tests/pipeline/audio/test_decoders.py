@@ -82,6 +82,14 @@ NOT_COMPARED = {
 """Subtypes that two decoders need not read alike, or that `soundfile.read` cannot seek in."""
 
 
+def test_a_caf_of_alac_is_read_to_its_last_sample_whoever_wrote_it(tmp_path: Path) -> None:
+    samples = chirp(2.0, 44100, 2)
+    for data in (encoded(samples, 44100, "alac", "caf"), sound_file(samples, 44100, "CAF", "ALAC_16")):
+        (tmp_path / "x.caf").write_bytes(data)
+        mixed = read_audio(str(tmp_path / "x.caf"), sample_rate_hz=44100)
+        np.testing.assert_allclose(mixed, samples.mean(axis=1), atol=1e-4)
+
+
 @pytest.mark.parametrize("codec", ["pcm_s16le", "pcm_mulaw", "pcm_alaw", "pcm_u8"])
 def test_the_headers_of_the_blocks_of_a_voc_are_no_samples(tmp_path: Path, codec: str) -> None:
     samples = np.full((50_000, 2), 0.25, np.float32)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
+import struct
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +153,128 @@ def test_a_part_of_joined_recordings_has_the_samples_of_the_whole(tmp_path: Path
     for start_s in (0.5, 2.0, 3.5, 4.5, length_s - 3.0, length_s - 1.5):
         own = read_audio(str(path), sample_rate_hz=RATE_HZ, start_s=start_s, end_s=start_s + 1)
         np.testing.assert_array_equal(own, whole[round(start_s * RATE_HZ) :][:RATE_HZ], f"{start_s}")
+
+
+def without(name: str, first: float, n_places: int, shift: int = 0) -> bytes:
+    """Half a minute without what lies between two pages or frames, or between bytes a little behind their begins."""
+    data, begins = long(name), places(name)
+    number = int(first * len(begins))
+    return data[: begins[number] + shift] + data[begins[number + n_places] + shift // 2 :]
+
+
+def places(name: str) -> list[int]:
+    """Where pages or frames begin in half a minute of sound."""
+    data = long(name)
+    mark = {"flac": music_of(data)[:4] if name == "flac" else b"", "mp3": b"\xff\xfb\x90"}.get(name, b"OggS")
+    return [match.start() for match in re.finditer(re.escape(mark), data)]
+
+
+def overwritten(data: bytes, start: int, n_bytes: int) -> bytes:
+    return data[:start] + bytes(255 - byte for byte in data[start : start + n_bytes]) + data[start + n_bytes :]
+
+
+@cache
+def long(name: str) -> bytes:
+    """Half a minute of sound."""
+    rate_hz = 48000 if name == "opus" else RATE_HZ
+    make, *kind = WRITERS[name]
+    return make(chirp(30.0, rate_hz, 2), rate_hz, *kind)
+
+
+def first_mp3_frame() -> int:
+    """Where the first frame with music begins; the one before it counts the frames."""
+    data = long("mp3")
+    tag = data.index(b"Info") if b"Info" in data[:4096] else data.index(b"Xing")
+    return data.index(b"\xff\xfb", tag)
+
+
+WRITERS: dict[str, tuple[Callable[..., bytes], str, str]] = {
+    "flac": (sound_file, "FLAC", "PCM_16"),
+    "vorbis": (sound_file, "OGG", "VORBIS"),
+    "opus": (sound_file, "OGG", "OPUS"),
+    "mp3": (encoded, "libmp3lame", "mp3"),
+    "alac": (encoded, "alac", "ipod"),
+}
+
+
+GAPS: dict[str, Callable[[], bytes]] = {
+    "flac, frames cut out": lambda: without("flac", 0.3, 5),
+    "flac, a quarter cut out": lambda: without("flac", 0.3, 80),
+    "flac, bytes cut out": lambda: without("flac", 0.3, 3, 1000),
+    "flac, damaged": lambda: overwritten(long("flac"), places("flac")[100] + 400, 300),
+    "flac, first frame damaged": lambda: overwritten(long("flac"), places("flac")[0] + 400, 300),
+    "vorbis, pages cut out": lambda: without("vorbis", 0.3, 3),
+    "vorbis, bytes cut out": lambda: without("vorbis", 0.3, 2, 600),
+    "vorbis, a page twice": lambda: without("vorbis", 0.3, -2),
+    "vorbis, damaged": lambda: overwritten(long("vorbis"), places("vorbis")[25] + 400, 100),
+    "opus, pages cut out": lambda: without("opus", 0.3, 3),
+    "opus, damaged": lambda: overwritten(long("opus"), places("opus")[10] + 400, 100),
+    "mp3, frames cut out": lambda: without("mp3", 0.3, 2),
+    "mp3, damaged": lambda: overwritten(long("mp3"), places("mp3")[10] + 4, 32),
+    "mp3, first frame damaged": lambda: overwritten(long("mp3"), first_mp3_frame() + 4, 32),
+    "alac, damaged": lambda: overwritten(long("alac"), len(long("alac")) // 3, 3000),
+}
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize("name", GAPS)
+def test_a_part_behind_a_gap_has_the_samples_of_the_whole(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(GAPS[name]())
+    rate_hz = 48000 if name.startswith("opus") else RATE_HZ
+    whole = read_audio(str(path), sample_rate_hz=rate_hz)
+    for start_s in (2.0, 8.5, 10.0, 12.5, 16.0, 21.5, 25.0):
+        own = read_audio(str(path), sample_rate_hz=rate_hz, start_s=start_s, end_s=start_s + 1)
+        np.testing.assert_array_equal(own, whole[round(start_s * rate_hz) :][:rate_hz], f"{start_s}")
+
+
+def box(kind: bytes, *content: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + sum(map(len, content)), kind) + b"".join(content)
+
+
+def with_edits(data: bytes, *edits: tuple[int, int]) -> bytes:
+    """An MP4 with one track, of which stretches are played: their lengths in milliseconds, and their first samples."""
+    stretches = [struct.pack(">IiI", length_ms, first, 0x10000) for length_ms, first in edits]
+    edited = box(b"edts", box(b"elst", bytes(4), struct.pack(">I", len(edits)), *stretches))
+    moov, trak = data.index(b"moov") - 4, data.index(b"trak") - 4
+    head = data.index(b"mdia") - 4
+    track_bytes = int.from_bytes(data[trak : trak + 4])
+    rest = data[trak + track_bytes :]
+    track = box(b"trak", data[trak + 8 : data.index(b"tkhd") + 88], edited, data[head : trak + track_bytes])
+    return data[:moov] + box(b"moov", data[moov + 8 : trak], track, rest)
+
+
+@pytest.mark.fault(99)
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [(29_886, 5000)],
+        [(10_000, 0), (10_000, 15 * RATE_HZ)],
+        [(10_000, 0), (2000, -1), (10_000, 10 * RATE_HZ)],
+        [(10_000, 0), (10_000, 0)],
+    ],
+    ids=["a later begin", "a cut", "silence within", "twice"],
+)
+def test_a_part_of_an_edited_mp4_has_the_samples_of_the_whole(tmp_path: Path, edits: list[tuple[int, int]]) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(with_edits(long("alac"), *edits))
+    whole = read_audio(str(path), sample_rate_hz=RATE_HZ)
+    assert len(whole) == pytest.approx(sum(length_ms for length_ms, _ in edits) * RATE_HZ / 1000, abs=8192)
+    for start_s in (2.0, 8.5, 11.5, 14.2, 18.3):
+        own = read_audio(str(path), sample_rate_hz=RATE_HZ, start_s=start_s, end_s=start_s + 1)
+        np.testing.assert_array_equal(own, whole[round(start_s * RATE_HZ) :][:RATE_HZ], f"{start_s}")
+
+
+@pytest.mark.parametrize("name", ["flac, a quarter cut out", "flac, damaged", "mp3, damaged", "alac, damaged"])
+def test_what_is_missing_is_silent_and_what_lies_behind_keeps_its_time(tmp_path: Path, name: str) -> None:
+    (tmp_path / "x").write_bytes(long(name.split(",")[0]))
+    expected = read_audio(str(tmp_path / "x"), sample_rate_hz=RATE_HZ)
+    (tmp_path / "x").write_bytes(GAPS[name]())
+    whole = read_audio(str(tmp_path / "x"), sample_rate_hz=RATE_HZ)
+    np.testing.assert_array_equal(whole[20 * RATE_HZ :], expected[20 * RATE_HZ :])
+    for start_s, noted in ((0.0, True), (20.0, False)):
+        facts, _ = read(tmp_path / "x", excerpt=Excerpt(start_s=start_s, end_s=25.0))
+        assert ("are missing or damaged, and silent here" in (facts.audio_note or "")) is noted
 
 
 @pytest.mark.fault(91)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 
+from songbag_pipeline.audio.chunks import chunks
 from songbag_pipeline.audio.files import FilePart
 from songbag_pipeline.audio.recording import falls_short
 from songbag_pipeline.audio.sync import frame_length
@@ -14,7 +15,6 @@ _HEADER_BYTES = 64
 _SIZE_WITHIN = 1 << 16
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _FLV_SIZE = b"\0\x08filesize\0"
-_MOST_CHUNKS = 1000
 _FRAMES_ALONE = frozenset({"aac", "ac3", "dts", "eac3", "mp3", "mpeg", "mpegts", "amr"})
 _UNCOUNTED = _FRAMES_ALONE | {"voc"}
 
@@ -72,16 +72,12 @@ def _riff_end(part: FilePart) -> int | None:
 
 def _chunks_end(part: FilePart) -> int | None:
     """Return where the samples of a CAF file end; None if it does not say (Apple's CAF specification 1.0)."""
-    start = 8
-    for _ in range(_MOST_CHUNKS):
-        head = part.read_at(12, start)
-        if len(head) < 12:
-            return start
-        kind, n_bytes = struct.unpack(">4sq", head)
-        if kind == b"data" or n_bytes < 0:
-            return None if n_bytes < 0 else start + 12 + n_bytes
-        start += 12 + n_bytes
-    return None
+    end = None
+    for chunk in chunks(part, "caf"):
+        end = chunk.end
+        if chunk.kind == b"data":
+            break
+    return end
 
 
 def _segment_end(part: FilePart) -> int | None:

@@ -19,10 +19,12 @@ from songbag_pipeline.audio.decoders.ends import (
     lacks_bytes,
 )
 from songbag_pipeline.audio.decoders.joiner import Joiner
-from songbag_pipeline.audio.decoders.links import link_starts
+from songbag_pipeline.audio.decoders.links import is_edited, is_unbroken, link_starts
+from songbag_pipeline.audio.decoders.timeline import Timeline
 from songbag_pipeline.audio.files import FilePart, RegularFile
 from songbag_pipeline.audio.formats import AudioFormat
 from songbag_pipeline.audio.recording import Blocks, Channels, Recording, Undecodable
+from songbag_store.words import counted
 
 CHECKED = {"err_detect": "crccheck+explode"}
 """Options of a decoder: without them FFmpeg returns a FLAC frame with a wrong checksum as noise."""
@@ -49,12 +51,12 @@ _BEFORE_S = 4.0
 @contextmanager
 def open_ffmpeg(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
     """Open with FFmpeg as the format that was recognised: no playlist, no other file, no network."""
-    whole = FilePart(file, form.start)
+    whole = FilePart(file, form.start, form.end)
     starts = link_starts(whole, form.container)
     links = [FilePart(file, form.start + a, form.start + b) for a, b in pairwise([*starts, whole.n_bytes])]
     with _opened(links[0], form) as (container, stream):
-        counted = counts_its_length(links[0], form.container)
-        declared = _declared_frames(container, stream, form) if counted else None
+        has_length = counts_its_length(links[0], form.container)
+        declared = _declared_frames(container, stream, form) if has_length else None
         codec = stream.codec_context
         recording = Recording(form.name, codec.sample_rate, _plain_layout(codec), declared, slack_s=_slack_s(codec))
         recording.notes += _note(container, stream)
@@ -211,6 +213,9 @@ def _sought(links: list[FilePart], form: AudioFormat, codec: str, start_s: float
     if start_s < 2 * _BEFORE_S or len(links) > 1 or codec not in _FORGETTING.get(form.container, ()):
         yield None
         return
+    if is_edited(links[0]) if form.container == "mov" else not is_unbroken(links[0]):
+        yield None
+        return
     part = links[0].again()
     with _opened(part, form) as (container, stream):
         _plain_layout(stream.codec_context)
@@ -237,10 +242,12 @@ def _seek(part: FilePart, container: Any, stream: Any, start_s: float) -> _Place
 def _packets(place: _Place, recording: Recording, joiner: Joiner) -> Generator[Channels, None, tuple[bytes, bool]]:
     """Decode packet by packet; return the last, and whether the end could be read and decoded.
 
-    A few packets that cannot be decoded are left out; many are an error.
+    A few packets that cannot be decoded are silence, or left out where frames do not say when they begin; many are an
+    error.
     """
-    packets = errors = 0
+    packets = errors = left_out = 0
     last, whole = None, True
+    timeline = Timeline(recording, place.container, place.stream, is_beginning=place.sample == 0)
     part, demuxed = place.part, place.container.demux(place.stream)
     yield from joiner.add_all(place.ahead)
     while True:
@@ -264,8 +271,12 @@ def _packets(place: _Place, recording: Recording, joiner: Joiner) -> Generator[C
             whole = False
             continue
         whole = whole or packet.size > 0
-        yield from joiner.add_all(frames)
+        # What cannot be decoded behind the last frame may be a tag.
+        left_out = errors if frames else left_out
+        yield from timeline.filled(frames, joiner) if timeline.is_known else joiner.add_all(frames)
     yield from joiner.rest()
+    if left_out and not timeline.is_known:
+        recording.notes.append(f"{counted(left_out, 'packet')} of {packets:,} could not be decoded and were left out")
     if errors > max(1, packets * _ERRORS_BEYOND):
         # What these packets last, another decoder must give too.
         whole_s = recording.decoded_s / max(1, packets - errors) * packets * (1 - _ERRORS_BEYOND)

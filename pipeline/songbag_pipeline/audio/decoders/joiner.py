@@ -9,7 +9,7 @@ import av
 import numpy as np
 from av.audio.plane import AudioPlane
 
-from songbag_pipeline.audio.recording import BLOCK_FRAMES, Channels, Recording
+from songbag_pipeline.audio.recording import BLOCK_FRAMES, Channels, Recording, scale_of
 
 _SAMPLES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _FEWEST_FRAMES = 1024
@@ -39,6 +39,17 @@ class Joiner:
             self._fifo.write(frame)
             if self._fifo.samples >= self._block_frames:
                 yield self._block()
+
+    def add_silence(self, n_samples: int, like: av.AudioFrame) -> Iterator[Channels]:
+        """Add silence where samples are missing before a frame."""
+        kind = like.format.name, like.layout.nb_channels, like.sample_rate
+        yield from self._begin(kind) if kind != self._kind else self.rest()
+        self._recording.block_rate_hz = like.sample_rate
+        self._recording.miss(n_samples)
+        dtype = np.dtype(_SAMPLES[like.format.packed.name])
+        silence = np.full(self._block_frames, scale_of(dtype).middle, dtype)
+        for start in range(0, n_samples, len(silence)):
+            yield [silence[: n_samples - start]] * like.layout.nb_channels
 
     def rest(self) -> Iterator[Channels]:
         """Yield the samples that are left, if any."""

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 import soundfile
 
+from songbag_pipeline.audio.chunks import chunks
 from songbag_pipeline.audio.files import FilePart, RegularFile
 from songbag_pipeline.audio.formats import AudioFormat
 from songbag_pipeline.audio.recording import BLOCK_FRAMES, Blocks, Channels, Recording, Undecodable, falls_short
@@ -35,8 +36,10 @@ class _Sequential(soundfile.SoundFile):  # type: ignore[misc]  # soundfile ships
 def open_libsndfile(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
     """Open a file with libsndfile; see `songbag_pipeline.audio.decode.decode`."""
     os.lseek(file.fileno(), 0, os.SEEK_SET)
+    end = _end_of_samples(FilePart(file, form.start), form.container) or form.end
     try:
-        sound = _Sequential(FilePart(file, form.start) if form.start else file.fileno(), closefd=False)
+        is_all = form.start == 0 and end is None
+        sound = _Sequential(file.fileno() if is_all else FilePart(file, form.start, end), closefd=False)
     except soundfile.LibsndfileError as error:
         raise _header_error(form, error.error_string.rstrip(".")) from error
     with sound:
@@ -44,7 +47,15 @@ def open_libsndfile(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Reco
         recording = Recording(form.name, sound.samplerate, sound.channels, declared)
         if sound.subtype.startswith("MPEG"):
             recording.slack_s = _PADDING_SAMPLES / max(1, sound.samplerate)
-        yield recording, partial(_blocks, sound)
+        yield recording, partial(_blocks, sound, end is not None)
+
+
+def _end_of_samples(part: FilePart, container: str) -> int | None:
+    """Return where the samples of a W64 or 8SVX end, if something follows: libsndfile would play it."""
+    kinds = {"w64": b"data", "iff": b"BODY"}
+    found = chunks(part, container) if container in kinds else ()
+    end = next((chunk.end for chunk in found if chunk.kind[:4] == kinds[container]), None)
+    return part.start + end if end is not None and end < part.n_bytes else None
 
 
 def _header_error(form: AudioFormat, reason: str) -> Undecodable:
@@ -65,7 +76,7 @@ def _seek(sound: soundfile.SoundFile, recording: Recording, start_s: float) -> N
                 recording.begin_at(sound.seek(wanted))
 
 
-def _blocks(sound: soundfile.SoundFile, recording: Recording, start_s: float) -> Iterator[Channels]:
+def _blocks(sound: soundfile.SoundFile, is_whole: bool, recording: Recording, start_s: float) -> Iterator[Channels]:
     _seek(sound, recording, start_s)
     # Fewer frames if there are many channels: 64 channels must not take 64 times the memory.
     frames = max(1024, BLOCK_FRAMES * 2 // max(2, recording.channels))
@@ -86,7 +97,7 @@ def _blocks(sound: soundfile.SoundFile, recording: Recording, start_s: float) ->
     if recording.decoded_frames == 0 and recording.source_format == "wav":
         # A recorder that was interrupted may leave a length of 0, which libsndfile believes.
         raise Undecodable("no-audio", "the header gives a length of 0")
-    _end(recording, sound.extra_info)
+    _end(recording, "" if is_whole else sound.extra_info)
 
 
 # The length of the samples of a WAV, AIFF or AU file, and of a whole RF64 or W64.
