@@ -17,7 +17,7 @@ from tests.support.audio import chirp, write
 from tests.support.command import foreign, songbag
 from tests.support.long import LONG
 from tests.support.notebook import NOTEBOOK
-from tests.support.pages import ROOT, arguments, blocks, demo_sections, printed
+from tests.support.pages import ROOT, arguments, blocks, demo_sections, printed, with_one_network
 from tests.support.patience import PATIENCE_S
 
 README = (ROOT / "README.md").read_text()
@@ -25,8 +25,8 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.parametrize("code", [code for _, code in blocks(README, "python")], ids=lambda code: code.split()[1])
 def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_path: Path, code: str) -> None:
-    """With a few songs of each genre."""
-    (tmp_path / "block.py").write_text(code)
+    """With a few songs of each genre and, in the short form, one network."""
+    (tmp_path / "block.py").write_text(code if LONG else with_one_network(code))
     (tmp_path / "store").symlink_to(demo / "store")
     for song in demo.glob("songs/*/0[1345]-*"):
         (tmp_path / "songs" / song.parent.name).mkdir(parents=True, exist_ok=True)
@@ -94,10 +94,11 @@ def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Pa
 
 
 def _short(block: str) -> str:
-    """Return a block whose trainings have small bags and no baseline; none of them is told of on a page."""
+    """Return a block whose trainings have one network, small bags and no baseline; no page tells of these."""
     block = re.sub(r"(\$ songbag train .*--label .* --epochs \d+)$", r"\1 --bag-size 2", block, flags=re.MULTILINE)
     block = re.sub(r"(\$ songbag train .*--label .*)$", r"\1 --no-floor", block, flags=re.MULTILINE)
-    return block.replace("songbag.TrainConfig(epochs=", "songbag.TrainConfig(no_floor=True, bag_size=2, epochs=")
+    block = block.replace("songbag.TrainConfig(epochs=", "songbag.TrainConfig(no_floor=True, bag_size=2, epochs=")
+    return with_one_network(block)
 
 
 def test_every_command_is_in_the_readme() -> None:
@@ -134,11 +135,11 @@ def own_music(tmp_path: Path) -> Path:
 
 
 def test_the_tutorial_is_followed_word_by_word(own_music: Path) -> None:
-    """The short form has one epoch, one worker and no cross-validation, which the page of evaluation runs."""
+    """The short form has one network, epoch and worker, and no cross-validation: the page of evaluation runs one."""
     typed = blocks(TUTORIAL, "console")
     if not LONG:
         typed = [(kind, block) for kind, block in typed if not block.startswith("$ songbag cross-validate")]
-    quick = [(kind, block.replace("--epochs 20", "--epochs 1")) for kind, block in typed]
+    quick = [(kind, with_one_network(block.replace("--epochs 20", "--epochs 1"))) for kind, block in typed]
     quick[0] = ("console", quick[0][1].replace("my-store\n", "my-store --workers 1\n", 1))
     for (_, block), text in zip(typed, printed(typed if LONG else quick, own_music), strict=True):
         command, *shown = block.splitlines()
@@ -147,12 +148,13 @@ def test_the_tutorial_is_followed_word_by_word(own_music: Path) -> None:
 
 
 def test_the_notebook_runs_and_holds_what_it_shows(demo: Path, tmp_path: Path) -> None:
-    """With one epoch; `python -m tests.support.notebook` runs all of it."""
+    """With one network and one epoch; `python -m tests.support.notebook` runs all of it."""
     cells = [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == "code"]
     outputs = [output for cell in cells for output in cell["outputs"]]
     assert {output["output_type"] for output in outputs} >= {"execute_result", "display_data"}
     assert "error" not in {output["output_type"] for output in outputs}
     (tmp_path / "store").symlink_to(demo / "store")
     code = "\n".join("".join(cell["source"]) for cell in cells).replace("epochs=10", "epochs=1")
+    code = with_one_network(code)
     printed([("python", f"import matplotlib\nmatplotlib.use('agg')\n{code}")], tmp_path)
     assert (tmp_path / "notebook-run" / "predictions.parquet").is_file()

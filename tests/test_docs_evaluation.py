@@ -6,16 +6,19 @@ import re
 import shutil
 from pathlib import Path
 
-from tests.support.pages import ROOT, arguments, blocks, printed
+from tests.support.long import LONG
+from tests.support.pages import ROOT, arguments, blocks, printed, with_one_network
 
 PAGE = (ROOT / "docs" / "how-to" / "training" / "evaluation.md").read_text()
 REVIEW = (ROOT / "docs" / "how-to" / "training" / "review.md").read_text()
 
 
 def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, tmp_path: Path) -> None:
+    """With one network, in the short form."""
     shutil.copytree(demo / "run", tmp_path / "run")
     shutil.copytree(demo / "store", tmp_path / "store")
     found = [*blocks(PAGE, "console"), *blocks(REVIEW, "console", "python")]
+    found = found if LONG else [(kind, with_one_network(block)) for kind, block in found]
     texts = {}
     for (kind, block), text in zip(found, printed(found, tmp_path), strict=True):
         if kind == "python":

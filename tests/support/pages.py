@@ -24,6 +24,13 @@ def blocks(text: str, *kinds: str) -> list[tuple[str, str]]:
     return re.findall(rf"^```({'|'.join(kinds)})\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
+def with_one_network(block: str) -> str:
+    """Return a block whose trainings have one network: where songs are few, the default is several."""
+    begun = r"^(\$ songbag (?:train|cross-validate|sweep))(?= )(?!.* --(?:resume|from|members)\b)(?=.* --label )"
+    block = re.sub(begun, r"\1 --members 1", block, flags=re.MULTILINE)
+    return block.replace("songbag.TrainConfig(", "songbag.TrainConfig(members=1, ")
+
+
 def arguments(command: str) -> list[str]:
     """Return the words that follow ``songbag`` in a line such as ``$ songbag info store``."""
     program, *words = shlex.split(command.removeprefix("$ "))
