@@ -23,6 +23,7 @@ from songbag_store.windows.memory import ChunkMemory
 from songbag_store.windows.process import ProcessRule, ReadingProcess, WaitingShare
 from songbag_store.windows.reader import FragmentReader
 from songbag_store.windows.spans import Spans
+from tests.support.patience import PATIENCE_S
 from tests.support.stores import MakeStore, sixteenths
 
 SPEC = FeatureSpec(window_s=0.5, n_mels=40)
@@ -338,7 +339,7 @@ def test_processes_end_with_the_one_they_read_for_even_if_that_is_killed(store: 
     assert done.returncode == -signal.SIGKILL, done.stderr
     children = [Path(f"/proc/{one}") for one in done.stdout.split()]
     assert len(children) == 2
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while any(one.exists() and "Z" not in (one / "stat").read_text().split()[2] for one in children):
         assert time.monotonic() < deadline
         time.sleep(0.02)
