@@ -53,7 +53,7 @@ PEERS = (
     ),
 )
 
-SIZES = {"full": (200, 3), "quick": (20, 1), "tiny": (10, 1)}
+SIZES = {"full": (200, 3), "quick": (10, 1), "tiny": (10, 1)}
 """Songs and rounds."""
 
 _DIFFERENT = 4

@@ -48,7 +48,7 @@ PEERS = (
     ),
 )
 
-SIZES = {"full": (500, 3, 60), "quick": (64, 2, 8), "tiny": (64, 1, 8)}
+SIZES = {"full": (500, 3, 60), "quick": (64, 1, 4), "tiny": (64, 1, 8)}
 """Songs in the store, rounds, and audio files of the second training."""
 
 _FILE_S = 30
