@@ -82,6 +82,8 @@ def _directions(values: Floats, seed: int) -> Floats:
         known = variances > _SMALLEST_SHARE * max(variances[-1], 1e-300)
         variances = variances[known]
         turn = values.T @ of_songs[:, known] / np.sqrt(variances * n)
+        if not known.any():  # songs that are all alike: only how common the classes are can be learned
+            variances, turn = np.zeros(1), np.zeros((n_summaries, 1))
     else:
         variances, turn = np.linalg.eigh(values.T @ values / n)
     return np.asarray(turn / np.sqrt(np.maximum(variances, 0.0) + 1.0))
