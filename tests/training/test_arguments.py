@@ -48,7 +48,7 @@ def test_a_set_of_values_is_in_one_order() -> None:
 
 @pytest.mark.parametrize("search", ["pooling=mean,max", [("pooling", "mean")], None])
 def test_a_search_of_another_type_says_what_it_must_be(search: Any) -> None:
-    with pytest.raises(UsageError, match="search: is of type .* but must be a mapping"):
+    with pytest.raises(UsageError, match=r"search: is of type .* but must be a mapping"):
         as_search(search)
 
 

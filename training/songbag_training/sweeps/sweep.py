@@ -33,7 +33,7 @@ from songbag_training.runs.run import RunLike
 from songbag_training.splits.copies import Copies
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike
-from songbag_training.sweeps.contest import Contest
+from songbag_training.sweeps.contest import Contest, require_possible
 from songbag_training.sweeps.points import as_search, points_of
 from songbag_training.usual import NONE
 from songbag_training.work import Cluster
@@ -194,6 +194,9 @@ def sweep(
             points=points,
             parent=parent.recorded if parent else None,
         )
+        if begun is None:
+            _require_validation(made)
+            require_possible(plan, choice)
         plan = _begin(folder, begun, plan, made)
         with attempt(folder):
             done = Contest(folder, opened.remembering(cluster.memory_bytes), plan, choice, progress).hold(cluster)
@@ -226,12 +229,16 @@ def _suiting(
     return point | {name: getattr(whole, name) for name in (*NONE, "encoder") if name in named}
 
 
+def _require_validation(split: Split) -> None:
+    """Refuse a split by which points cannot be compared."""
+    if not split.is_folds and not split.counts()["validation"]:
+        what, remedy = "has no validation songs, by which points are compared", "Give another split."
+        raise UsageError(what, place="split", remedy=remedy)
+
+
 def _begin(folder: Path, begun: SweepPlan | None, asked: SweepPlan, split: Split) -> SweepPlan:
     """Begin in a new folder; refuse to go on with another sweep than the one there."""
     if begun is None:
-        if not split.is_folds and not split.counts()["validation"]:
-            what, remedy = "has no validation songs, by which points are compared", "Give another split."
-            raise UsageError(what, place="split", remedy=remedy)
         claim_folder(folder)
         split.write(folder / _SPLIT)
         plan = dataclasses.replace(asked, files={_SPLIT: file_digest(folder / _SPLIT)})
