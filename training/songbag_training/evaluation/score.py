@@ -69,33 +69,26 @@ class SongScorer:
         self._whole, self._networks = pooling, pooling.networks
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
         # One graph for chunks of every length, because some chunks are shorter than others.
-        # Not a lambda: TensorFlow would warn that its code becomes another graph each time.
-        self._network: Callable[[Any], Any] = tf.function(
-            functools.partial(network, training=False), input_signature=[tf.TensorSpec(shape, kind)], autograph=False
-        )
+        self._network = _graph(functools.partial(network, training=False), [tf.TensorSpec(shape, kind)])
         # All windows of a song at once, because a pooling cannot be combined from those of chunks.
         signature = [tf.TensorSpec((1, None, output.shape[-1]), output.dtype) for output in network.outputs]
-        self._pooling: Callable[..., Any] = tf.function(
-            lambda embeddings, logits: pooling(embeddings, logits, tf.ones(tf.shape(logits)[:2])),
-            input_signature=signature,
-            autograph=False,
+        self._pooling = _graph(
+            lambda embeddings, logits: pooling(embeddings, logits, tf.ones(tf.shape(logits)[:2])), signature
         )
         self._kind = self._networks.kind if isinstance(self._networks, MembersPooling) else kind_of(self._networks)
         self._has_learners = isinstance(self._networks, MembersPooling) or self._is_blend
-        self._by_member: Callable[..., Any] = tf.function(
+        self._by_member = _graph(
             lambda embeddings, logits: self._networks.by_member(
                 embeddings[..., : self.width], logits, tf.ones(tf.shape(logits)[:2])
             ),
-            input_signature=signature,
-            autograph=False,
+            signature,
         )
         # Traced only if songs are pooled without some of their windows. A row of the mask for each time.
-        self._some_pooled: Callable[..., Any] = tf.function(
+        self._some_pooled = _graph(
             lambda embeddings, logits, mask: pooling(
                 *(tf.repeat(values, tf.shape(mask)[0], axis=0) for values in (embeddings, logits)), mask
             )[0],
-            input_signature=[*signature, tf.TensorSpec((None, None), tf.float32)],
-            autograph=False,
+            [*signature, tf.TensorSpec((None, None), tf.float32)],
         )
 
     @property
@@ -231,6 +224,14 @@ class SongScorer:
             return self.without(outputs, windows[:, None] == np.arange(len(outputs.logits)))
 
         return turning(self.task, self._kind, members, answer, without)
+
+
+def _graph(function: Callable[..., Any], signature: Sequence[tf.TensorSpec]) -> Callable[..., Any]:
+    """Return a function as a graph, which is traced once."""
+    # TensorFlow counts how often the code of a function is traced, and would warn after five scorers in one process.
+    # It sees no code in a partial.
+    graph: Callable[..., Any] = tf.function(functools.partial(function), input_signature=signature, autograph=False)
+    return graph
 
 
 def _behind_encoder(network: keras.Model) -> keras.Model:
