@@ -70,6 +70,15 @@ def test_songs_that_are_all_alike_teach_how_common_the_classes_are(task: Task, n
         np.testing.assert_allclose(own[:, 1], 0.75, atol=0.02, err_msg=name)
 
 
+def test_few_songs_of_many_classes_are_fitted_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    """Such as artists with two songs each, of which the parts that choose a learner have one or two."""
+    task, classes = Task(tuple(f"artist {number:02}" for number in range(40))), np.repeat(np.arange(40), 2)
+    values = np.random.default_rng(0).normal(size=(80, F)).astype(np.float32)
+    fit(values, classes, task, CONFIG, "mean", 5)
+    choose(values, classes, task, CONFIG, np.arange(80) % 3)
+    assert not [str(one.message) for one in recwarn]
+
+
 def broken(tensors: Tensors, name: str) -> Tensors:
     own = {key: value.copy() for key, value in tensors.items()}
     if name == "a loop":
