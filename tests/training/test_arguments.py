@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from songbag_training.config import Search, TrainConfig
 from songbag_training.runs.run import Run
 from songbag_training.sweeps.points import as_search, points_of
 from tests.support import labelled
+from tests.support.clusters import importable
+from tests.support.patience import PATIENCE_S
 
 
 def test_numbers_of_numpy_are_options() -> None:
@@ -98,3 +103,18 @@ def test_numbers_that_are_not_whole_are_refused_by_name(store: SongStore, run: R
         with pytest.raises(UsageError, match=r"k: is .* but must be a whole number from 1"):
             songbag.review(run, store, k=k)
     assert songbag.split(store, "label", folds=np.int64(3), progress=Silent()).is_folds
+
+
+@pytest.mark.parametrize("call", ["review({run!r}, {store!r})", "similar({store!r}, 'folk/00', run={run!r})"])
+def test_a_function_that_loads_tensorflow_late_shows_none_of_its_lines(call: str, run: Run, store: SongStore) -> None:
+    asked = call.format(run=str(run.folder), store=store.address)
+    done = subprocess.run(
+        [sys.executable, "-c", f"import songbag; songbag.{asked}"],
+        env=os.environ | importable() | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    said = [line for line in done.stderr.splitlines() if "song" not in line]
+    assert (done.returncode, said) == (0, [])

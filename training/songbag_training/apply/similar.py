@@ -13,6 +13,7 @@ from songbag_store.format.declaration import require_whole
 from songbag_store.likeness.nearest import Neighbours, nearest_songs
 from songbag_store.likeness.points import SongPoints
 from songbag_store.likeness.search import require_search
+from songbag_store.loading import quiet
 from songbag_store.progress import Progress, shown_on
 from songbag_store.store import StoreLike
 from songbag_training.runs.store import require_song
@@ -120,7 +121,7 @@ def find_similar(
 
 def _by_run(store: SongStore, run: Any, encoder: str | None, progress: Progress) -> SongPoints:
     """Return the song vectors of a run as points."""
-    # TensorFlow is loaded only for this.
-    from songbag_training.apply.vectors import song_vectors
+    with quiet():  # TensorFlow is loaded only for this
+        from songbag_training.apply.vectors import song_vectors
 
     return SongPoints.of_vectors(*song_vectors(run, store, encoder, progress))
