@@ -10,6 +10,7 @@ from songbag_pipeline.run.summary import Summary
 from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec
 from songbag_store.errors import require_extra
+from songbag_store.format.declaration import require_options
 from songbag_store.machine import require_linux
 from songbag_store.progress import Progress, first_notes, shown_on
 from songbag_store.storage.location import Location, LocationLike
@@ -68,6 +69,7 @@ def extract(
     Interrupted
         After SIGINT or SIGTERM, when what was finished is committed.
     """
+    require_options(config, "config", ExtractConfig)
     require_linux("extract")
     require_extra("pipeline", "distributed", place="extract")
     work = Work.of(source, Location.of(store).absolute(), spec, config)

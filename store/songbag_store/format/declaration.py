@@ -137,6 +137,7 @@ class Declaration:
         ValueError
             If it is of another type or breaks the rule; True is not a number.
         """
+        value = plain_number(value)
         if value is None and type(None) in self.types:
             return None
         if self.repeated:
@@ -154,6 +155,21 @@ class Declaration:
         if not fits or (self.rule and not self.rule.holds(value)):
             raise ValueError(self.wanted)
         return value
+
+
+def plain_number(value: object) -> Any:
+    """Return the number, truth value or text that a scalar of NumPy stands for; anything else as it is.
+
+    So the values of an array, or of a table of pandas, are options too.
+    """
+    # NumPy is not loaded for this: most commands begin without it.
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value  # type: ignore[attr-defined]
+
+
+def require_whole(value: object, low: int, place: str) -> None:
+    """Refuse what is no whole number from `low` on."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < low:  # type: ignore[operator]
+        raise UsageError(f"is {value!r} but must be a whole number from {low}", place=place)
 
 
 @cache
@@ -185,6 +201,14 @@ def _declarations(cls: Any) -> dict[str, Declaration]:
         f.name: dataclasses.replace(f.metadata["declaration"], name=f.name, hint=hints[f.name], default=f.default)
         for f in dataclasses.fields(cls)
     }
+
+
+def require_options(given: object, place: str, *kinds: type[Declared]) -> None:
+    """Refuse what are no options of one of these classes, such as a dict of them."""
+    if not isinstance(given, kinds):
+        names = [f"songbag.{kind.__name__}" for kind in kinds]
+        what = f"is of type {type(given).__name__!r} but must be a {' or a '.join(names)}"
+        raise UsageError(what, place=place, remedy=f"Write {names[0]}(...) with the options in the brackets.")
 
 
 class Declared:

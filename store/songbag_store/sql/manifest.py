@@ -170,7 +170,13 @@ def _are_row_numbers(column: pa.ChunkedArray) -> bool:
 
 def _plain(path: Path, table: pa.Table) -> pa.Table:
     """Cast every column to the plain types of an index; refuse bytes."""
-    return table.cast(pa.schema([pa.field(f.name, _plain_type(path, f.name, f.type)) for f in table.schema]))
+    schema = pa.schema([pa.field(f.name, _plain_type(path, f.name, f.type)) for f in table.schema])
+    for position, wanted in enumerate(schema):
+        if "list_view" in str(table.schema.field(position).type):
+            # pyarrow 26 casts these to lists whose offsets end too early.
+            plain = pa.array(table.column(position).to_pylist(), wanted.type)
+            table = table.set_column(position, wanted, plain)
+    return table.cast(schema)
 
 
 def _plain_type(path: Path, name: str, kind: pa.DataType) -> pa.DataType:

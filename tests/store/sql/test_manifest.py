@@ -217,13 +217,17 @@ def test_nested_columns_become_plain_ones(tmp_path: Path) -> None:
         "pair": pa.array([[1, 2]], pa.list_(pa.int64(), 2)),
         "facts": pa.array([{"names": ["x"]}], pa.struct([("names", pa.large_list(pa.large_string()))])),
         "map": pa.array([[("k", 1)]], pa.map_(pa.string(), pa.int64())),
+        "tags": pa.array([["x", None, "y"]], pa.list_view(pa.string())),
+        "more": pa.array([{"tags": [1, 2]}], pa.struct([("tags", pa.large_list_view(pa.int64()))])),
         "__index_level_0__": pa.array([7]),
     }
     pq.write_table(pa.table(columns), tmp_path / "list.parquet")
     table = Manifest.load(tmp_path / "list.parquet").table
-    assert table.column_names == ["path", "pair", "facts", "map"]
+    assert table.column_names == ["path", "pair", "facts", "map", "tags", "more"]
     assert table.schema.field("pair").type == pa.list_(pa.int64())
     assert table.schema.field("facts").type == pa.struct([("names", pa.list_(pa.string()))])
+    assert table.schema.field("tags").type == pa.list_(pa.string())
+    assert table.select(["tags", "more"]).to_pylist() == [{"tags": ["x", None, "y"], "more": {"tags": [1, 2]}}]
 
 
 @pytest.mark.parametrize("kind", [pa.int64(), pa.uint8(), pa.dictionary(pa.int8(), pa.int32())])

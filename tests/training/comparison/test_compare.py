@@ -153,3 +153,25 @@ def test_cross_validations_are_compared_with_each_other_and_with_runs(
     assert [(row["run"], row["songs"]) for row in rows] == [("two", len(fewer)), ("run", len(songs_tested(run)))]
     assert rows[0]["difference"] == pytest.approx(-1 / len(fewer))
     assert [row["song_id"] for row in found.table("songs", arrow=True).to_pylist()] == ["rock/01"]
+
+
+def test_of_songs_with_several_classes_only_those_that_both_learned_count(run: Run, tmp_path: Path) -> None:
+    ids = run.split().song_ids[:12]
+
+    def learned(name: str, classes: list[str], n_wrong: int) -> Path:
+        labels = {song: [own for at, own in enumerate(classes) if number >> at & 1] for number, song in enumerate(ids)}
+        shares = {song: [0.9 if own in labels[song] else 0.1 for own in classes] for song in ids}
+        shares |= {song: [1 - shares[song][0], *shares[song][1:]] for song in ids[:n_wrong]}
+        return judging(run, tmp_path / name, labels, shares, task="multi-label", classes=classes)
+
+    first = learned("first", ["brass", "drums", "voice"], 0)
+    found = songbag.compare(first, learned("second", ["brass", "bells"], 3))
+    assert "Only the 1 class that both learned counts; one of the two does not know 'drums', 'voice', 'bells'." in (
+        found.notes
+    )
+    rows = {row["metric"]: row for row in found.table("metrics", arrow=True).to_pylist()}
+    assert rows["accuracy"]["difference"] == pytest.approx(-3 / 12)
+    assert rows["roc_auc"]["reference"] == 1.0
+    assert found.table("classes", arrow=True)["class"].to_pylist() == ["brass"]
+    with pytest.raises(UsageError, match=r"no class was learned by both.*'brass', 'drums', 'voice', 'bells'"):
+        songbag.compare(first, learned("third", ["bells", "strings"], 0))

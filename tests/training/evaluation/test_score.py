@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import keras
@@ -33,6 +34,23 @@ def test_a_song_is_scored_as_by_the_model_on_all_its_windows_at_once(store: Song
         np.testing.assert_allclose(score.probabilities, TASK.probabilities(logits)[0], atol=1e-6)
         np.testing.assert_allclose(score.weights, 1 / len(windows), atol=1e-6)
         np.testing.assert_allclose(score.window_probabilities.sum(axis=1), 1)
+
+
+def test_many_scorers_in_one_process_are_no_reason_for_a_warning(
+    store: SongStore, model: keras.Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as those of `songbag.explain` for one song after the other."""
+    songs = store.songs(where="label = 'jazz'", arrow=True).slice(0, 1)
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(caplog.handler)
+    try:
+        for _ in range(8):
+            scorer = SongScorer(model, Task(("folk", "jazz", "rock")))
+            (found,) = list(scorer.scored(stored_pieces(store, songs, 4)))
+            scorer.without(found[1], np.eye(len(found[0].weights), dtype=np.bool_))
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "retracing" not in caplog.text
 
 
 @pytest.mark.parametrize("chunk_windows", [1, 3, 7, 50])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import pytest
 import songbag
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.document import write_fields
 from songbag_store.progress import Lines
 from songbag_store.sql.output import write_table
-from songbag_training.errors import RunNotFound
+from songbag_training.errors import DamagedRun, RunNotFound
 from songbag_training.evaluation.doubt import doubtful, doubtful_members
 from songbag_training.review.review import find_review
 from songbag_training.review.unlabelled import LeastCertain, are_unlabelled, farthest_first, margin
@@ -198,7 +200,7 @@ def test_what_is_no_cross_validation_is_told_what_to_give(run: Run, own: SongSto
         songbag.review(run)
     with pytest.raises(RunNotFound, match="no run"):
         songbag.review(own.address)
-    with pytest.raises(UsageError, match="must be 1 or more"):
+    with pytest.raises(UsageError, match="must be a whole number from 1"):
         songbag.review(run, own, k=0)
 
 
@@ -240,6 +242,32 @@ def test_a_run_names_unlabelled_songs_with_an_empty_label(run: Run, own: SongSto
     again, n = songbag.relabel(store, tmp_path / "next.csv")
     assert (n, again.snapshot) == (8, store.snapshot)
     assert songbag.review(run, own, arrow=True).num_rows == 0
+
+
+def test_how_probable_the_prediction_is_is_told_also_if_costs_predict_another_class(
+    run: Run, own: SongStore, tmp_path: Path
+) -> None:
+    shutil.copytree(run.folder, tmp_path / "run")
+    costs = [[0.0, 1.0, 1.0]] * 3  # to say the first class costs nothing
+    facts = dataclasses.replace(run.facts, files=None, costs=costs)
+    (tmp_path / "run" / "run.json").write_bytes(write_fields(facts))
+    none = pa.table({"song_id": ["folk/00", "rock/00"], "label": pa.nulls(2, pa.string())})
+    write_table(none, "parquet", tmp_path / "none.parquet")
+    store, _ = songbag.relabel(own, tmp_path / "none.parquet")
+    table = songbag.review(tmp_path / "run", store).set_index("song_id")
+    wanted = songbag.predict(run, store).set_index("song_id")
+    assert set(table["review_likely"]) == {"folk"}
+    for song in ("folk/00", "rock/00"):
+        assert table["review_p_likely"][song] == pytest.approx(wanted["p_folk"][song], abs=1e-6)
+
+
+def test_a_cross_validation_without_its_first_fold_is_damaged(run: Run, store: SongStore, tmp_path: Path) -> None:
+    labels = labels_of(store)
+    folds = judging(run, tmp_path / "folds", labels, shares_of(run.facts.classes, labels))
+    (folds / "fold-1" / "run.json").unlink()
+    for ask in (songbag.review, lambda folder: songbag.compare(folder, folder)):
+        with pytest.raises(DamagedRun, match=r"fold-1/run.json: is missing"):
+            ask(folds)
 
 
 def test_a_column_that_the_store_does_not_have_is_filled_in(tmp_path: Path) -> None:

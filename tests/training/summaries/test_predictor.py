@@ -58,6 +58,27 @@ def test_a_predictor_is_the_same_after_its_arrays_were_read_and_for_the_same_see
     }
 
 
+@pytest.mark.parametrize("task", TASKS, ids=["two", "many", "several"])
+@pytest.mark.parametrize("n_summaries", [F, 4])
+def test_songs_that_are_all_alike_teach_how_common_the_classes_are(task: Task, n_summaries: int) -> None:
+    """Silence, or a constant feature of one's own: no summary tells one song from another."""
+    classes = np.array([0, 1, 1, 1] * 6)
+    targets: Targets = np.eye(len(task.classes), dtype=np.float32)[classes] if task.several else classes
+    values = np.full((len(classes), n_summaries), 3.0, np.float32)
+    shares = fit(values, targets, task, CONFIG, "mean", 5).of_learners(values)
+    for name, own in shares.items():
+        np.testing.assert_allclose(own[:, 1], 0.75, atol=0.02, err_msg=name)
+
+
+def test_few_songs_of_many_classes_are_fitted_without_a_word(recwarn: pytest.WarningsRecorder) -> None:
+    """Such as artists with two songs each, of which the parts that choose a learner have one or two."""
+    task, classes = Task(tuple(f"artist {number:02}" for number in range(40))), np.repeat(np.arange(40), 2)
+    values = np.random.default_rng(0).normal(size=(80, F)).astype(np.float32)
+    fit(values, classes, task, CONFIG, "mean", 5)
+    choose(values, classes, task, CONFIG, np.arange(80) % 3)
+    assert not [str(one.message) for one in recwarn]
+
+
 def broken(tensors: Tensors, name: str) -> Tensors:
     own = {key: value.copy() for key, value in tensors.items()}
     if name == "a loop":

@@ -127,6 +127,26 @@ def test_two_points_are_compared_on_their_validation_songs(done: Sweep) -> None:
     assert (row["part"], row["songs"], row["value"]) == ("validation", validated["n"], validated["accuracy"])
 
 
+def test_what_no_training_could_do_is_refused_before_there_is_a_folder(
+    store: SongStore, tagged: SongStore, tmp_path: Path
+) -> None:
+    def refused(of: SongStore, said: str, search: Any = RATES, folds: int | None = None, **options: Any) -> None:
+        config = dataclasses.replace(CONFIG, **options)
+        with pytest.raises(UsageError, match=said):
+            sweep(of, "label", tmp_path / "sweep", search, config, folds=folds, progress=Silent())
+        assert not (tmp_path / "sweep").exists()
+
+    refused(store, "'jaz' is none of the classes", thresholds="cost:rock>jaz=5")
+    refused(store, "f1 is for two classes", search={"thresholds": ["none", "f1"]})
+    refused(tagged, "balanced-accuracy is not defined", monitor="balanced-accuracy")
+    refused(tagged, "balanced-accuracy is not defined", monitor="balanced-accuracy", folds=2)
+    refused(store, "'nowhere' is not there", callbacks=("nowhere:nothing",))
+    config = dataclasses.replace(CONFIG, monitor="balanced-accuracy")
+    with pytest.raises(UsageError, match="balanced-accuracy is not defined"):
+        songbag.cross_validate(tagged, "label", tmp_path / "folds", config, folds=2, progress=Silent())
+    assert not (tmp_path / "folds").exists()
+
+
 def test_the_same_call_does_nothing_again_and_another_is_refused(done: Sweep, store: SongStore) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.folder.rglob("*") if path.name != "report.html"}
     again = sweep(store, "label", done.folder, SEARCH, CONFIG, progress=Silent())

@@ -9,9 +9,11 @@ import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import require_whole
 from songbag_store.likeness.nearest import Neighbours, nearest_songs
 from songbag_store.likeness.points import SongPoints
 from songbag_store.likeness.search import require_search
+from songbag_store.loading import quiet
 from songbag_store.progress import Progress, shown_on
 from songbag_store.store import StoreLike
 from songbag_training.runs.store import require_song
@@ -93,8 +95,7 @@ def find_similar(
     progress: Progress,
 ) -> pa.Table | Neighbours:
     """Return the nearest songs as a table, or those of every song as they come; see `similar`."""
-    if k < 1:
-        raise UsageError(f"is {k} but must be 1 or more", place="k")
+    require_whole(k, 1, "k")
     if run is None and encoder is not None:
         raise UsageError("there is no run whose encoder it could be", place="encoder", remedy="Give `run` too.")
     opened = SongStore.open(store)
@@ -120,7 +121,7 @@ def find_similar(
 
 def _by_run(store: SongStore, run: Any, encoder: str | None, progress: Progress) -> SongPoints:
     """Return the song vectors of a run as points."""
-    # TensorFlow is loaded only for this.
-    from songbag_training.apply.vectors import song_vectors
+    with quiet():  # TensorFlow is loaded only for this
+        from songbag_training.apply.vectors import song_vectors
 
     return SongPoints.of_vectors(*song_vectors(run, store, encoder, progress))

@@ -97,9 +97,9 @@ class Judged:
             plan = Plan.open(folder)
             if not is_there(folder / _PREDICTIONS):
                 table = _of_validation(folder, len(plan.folds))
-                return cls(name, folder, RunFacts.read(folder / "fold-1"), table, _split(folder), "validation")
+                return cls(name, folder, _first_fold(folder), table, _split(folder), "validation")
             table = _predictions(folder, digests(plan, _PREDICTIONS))
-            return cls(name, folder, RunFacts.read(folder / "fold-1"), table, _split(folder))
+            return cls(name, folder, _first_fold(folder), table, _split(folder))
         if not is_there(folder / RUN):
             remedy = "Give the folders of runs or cross-validations; `songbag runs DIR` lists them."
             raise RunNotFound("there is no run here (no run.json)", place=str(folder), remedy=remedy)
@@ -177,6 +177,16 @@ class Judged:
     def songs(self) -> frozenset[str]:
         """All songs that it knew, in whichever part."""
         return frozenset(self.split.song_ids)
+
+
+def _first_fold(folder: Path) -> RunFacts:
+    """Return the facts of the first fold of a cross-validation."""
+    fold = folder / "fold-1"
+    try:
+        return RunFacts.read(fold)
+    except (FileNotFoundError, NotADirectoryError):
+        remedy = "Restore it from a copy; or the same `songbag cross-validate` trains this fold again."
+        raise DamagedRun("is missing", place=str(fold / RUN), remedy=remedy) from None
 
 
 def _split(folder: Path) -> Split:

@@ -14,6 +14,7 @@ from songbag_store.format.index import CONTENT
 from songbag_store.storage.location import Location
 from songbag_store.words import counted
 from songbag_training.comparison.judged import Judged
+from songbag_training.errors import some
 from songbag_training.evaluation.intervals import Intervals, paired_intervals
 from songbag_training.evaluation.metrics import song_metrics
 from songbag_training.songs.task import Task, classes_of
@@ -70,10 +71,7 @@ class Pair:
         kept = [song for song in both if song not in left_out]
         if not kept:
             raise UsageError("no song has a class that both learned", place="compare", remedy="; ".join(notes))
-        first, second = reference.facts.classes, other.facts.classes
-        classes = (
-            [name for name in first if name in second] if reference.several else list(dict.fromkeys(first + second))
-        )
+        classes = _classes_to_judge(reference, other, notes)
         task = Task.named("multi-label" if reference.several else "single-label", classes)
         units, more = _units(reference, other, kept)
         return cls(reference, other, task, kept, [labels[song] for song in kept], units, (*notes, *more))
@@ -186,6 +184,22 @@ def bonett_price(gained: int, lost: int, n: int) -> list[float]:
     reach = _Z * np.sqrt((first + second - (first - second) ** 2) / (n + 2))
     ends: list[float] = np.clip([first - second - reach, first - second + reach], -1.0, 1.0).tolist()
     return ends
+
+
+def _classes_to_judge(reference: Judged, other: Judged, notes: list[str]) -> list[str]:
+    """Return the classes that count: of songs with several, those that both learned; say in the notes which are not."""
+    every = list(dict.fromkeys([*reference.facts.classes, *other.facts.classes]))
+    if not reference.several:
+        return every
+    common = [name for name in every if name in reference.facts.classes and name in other.facts.classes]
+    alone = [name for name in every if name not in common]
+    if not common:
+        what = f"no class was learned by both: {reference.name} and {other.name} have none of {some(every)} in common"
+        raise UsageError(what, place="compare", remedy=" ".join(notes))
+    if alone:
+        what = counted(len(common), "class that both learned counts", "classes that both learned count")
+        notes.append(f"Only the {what}; one of the two does not know {some(alone)}.")
+    return common
 
 
 def _classes(run: Judged, song: str) -> tuple[str, ...]:

@@ -102,7 +102,7 @@ def song_metrics(
         counts += outcomes(task.members(own), answered).sum(axis=0)
         gaps += calibration_gaps(*answers(task, own, shares))
         loss += float(task.losses(own, shares).sum())
-    ranked = range(1 if task.n_logits == 1 else 0, n_classes)
+    ranked = task.ranked
     whole: slice | Ints = slice(None) if rows is None else rows
     members = (_has(task, true, number)[whole] for number in ranked)
     ranking = ranking_metrics(members, (probabilities[:, number][whole] for number in ranked))

@@ -69,6 +69,6 @@ class WindowMetrics:
         """Return the metrics of all windows so far, and their number as `n`."""
         members = np.repeat([False, True], _SCORE_BINS)
         scores = np.tile(np.arange(_SCORE_BINS, dtype=np.float64), 2)
-        weights = [own.reshape(-1).astype(np.float64) for own in self._ranks[1 if self._task.n_logits == 1 else 0 :]]
+        weights = [own.reshape(-1).astype(np.float64) for own in self._ranks[self._task.ranked.start :]]
         ranking = ranking_metrics(repeat(members), repeat(scores), weights)
         return summed_metrics(self._task, self._n, self._counts, self._gaps, self._loss, ranking)

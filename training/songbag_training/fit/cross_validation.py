@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import require_options
 from songbag_store.loading import quiet
 from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.storage.files import claim_folder, file_digest, is_there
@@ -26,7 +27,7 @@ from songbag_store.store import StoreLike
 from songbag_store.words import counted
 from songbag_training.config import CHOOSING, BaselineConfig, RunConfig, TrainConfig, is_plug_in
 from songbag_training.fit.baselines.learner import learn_folds
-from songbag_training.fit.material import check_thresholds
+from songbag_training.fit.material import check_monitor, check_thresholds
 from songbag_training.fit.pooled import CrossValidation, sum_up
 from songbag_training.lineage.parent import Parent, encoder_of
 from songbag_training.runs.attempt import attempt
@@ -116,6 +117,7 @@ def cross_validate(
     UsageError
         If the folder holds something else, or options contradict each other.
     """
+    require_options(config, "config", TrainConfig, BaselineConfig)
     progress, folder = progress or shown_on(sys.stdout), Path(output)
     refuse_unfinished(folder, store, but=CROSS_VALIDATION)
     _refuse_point(folder)
@@ -147,6 +149,9 @@ def cross_validate(
             config = config.settled(opened.spec, len(made.song_ids), members=parent.n_members if parent else None)
         check_thresholds(config, labels.task)
         trainings = [fold_split(made, name, labels, label, config) for name in made.names]
+        if isinstance(config, TrainConfig):
+            for training in trainings:
+                check_monitor(config, labels, training)
         plan = Plan(
             store_uuid=opened.uuid,
             snapshot=opened.snapshot,
@@ -158,13 +163,13 @@ def cross_validate(
             parent=parent.recorded if parent else None,
         )
         if isinstance(config, TrainConfig):
-            _require_parts(config)
+            require_parts(config)
         _begin(folder, begun, plan, made, store)
         with attempt(folder):
             return _train_folds(folder, opened, plan, choice, trainings, cluster, progress)
 
 
-def _require_parts(config: TrainConfig) -> None:
+def require_parts(config: TrainConfig) -> None:
     """Refuse a log that is not installed, and own parts that cannot be loaded, before any work."""
     with quiet():  # they load TensorFlow, which a baseline does not need
         from songbag_training.parts.parts import load_callbacks
@@ -279,7 +284,8 @@ def resume_cross_validation(
     with quiet():
         from songbag_training.parts.parts import Parts
 
-    Parts(optimizer, schedule, tuple(callbacks)).require(plan.network, str(output))
+    allowed = Parts.of({"optimizer": optimizer, "schedule": schedule, "callbacks": callbacks})
+    allowed.require(plan.network, str(output))
     return cross_validate(
         store,
         plan.label,

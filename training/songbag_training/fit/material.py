@@ -121,7 +121,7 @@ def prepare(
     labels, chosen = choice.labels, choice.split
     if not resumed:
         config = config.settled(store.spec, len(chosen.song_ids), members=parent.n_members if parent else None)
-    _check_monitor(config, labels, chosen)
+    check_monitor(config, labels, chosen)
     ids = labels.songs["song_id"].take(chosen.rows_of("train"))
     scaling = scaling_statistics(store, ids) if parent is None else None
     return Material(
@@ -173,7 +173,7 @@ def _require_validation(config: RunConfig, split: Split) -> None:
             raise UsageError(what, place=option, remedy="Leave the option out, or give another split.")
 
 
-def _check_monitor(config: TrainConfig, labels: Labels, split: Split) -> None:
+def check_monitor(config: TrainConfig, labels: Labels, split: Split) -> None:
     """Refuse to monitor a metric that the task, or these validation songs, do not have."""
     if config.monitor == "loss":
         return

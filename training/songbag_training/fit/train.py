@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from songbag_store.format.declaration import require_options
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
@@ -124,6 +125,7 @@ def train(
     >>> run = train("my-store", "genre", "runs/first", TrainConfig(epochs=30))
     >>> predict(run, "new-songs/")
     """
+    require_options(config, "config", TrainConfig)
     progress, folder = progress or shown_on(sys.stdout), Path(output)
     refuse_unfinished(folder, store)
     with telling(folder, store, progress):
@@ -207,7 +209,7 @@ def resume(
     """
     progress, run = progress or shown_on(sys.stdout), Run.open_unfinished(output)
     with telling(run.folder, store or run.facts.store_location, progress):
-        parts = Parts(optimizer, schedule, tuple(callbacks))
+        parts = Parts.of({"optimizer": optimizer, "schedule": schedule, "callbacks": callbacks})
         return go_on(run, store, encoder, progress, parts=parts, epochs=epochs, team=team, checkpoint_s=checkpoint_s)
 
 

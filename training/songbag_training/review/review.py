@@ -9,7 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import require_whole
 from songbag_store.format.index import OWN_COLUMNS
+from songbag_store.loading import quiet
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import SongStore, StoreLike
@@ -108,8 +110,8 @@ def find_review(
     progress: Progress,
 ) -> pa.Table:
     """Return the table of `review`; `flat` if it goes into a CSV, which holds no lists."""
-    if k is not None and k < 1:
-        raise UsageError(f"is {k} but must be 1 or more", place="k")
+    if k is not None:
+        require_whole(k, 1, "k")
     folder = Path(run) if isinstance(run, str | Path) else run.folder
     if is_of_folds(run):
         facts = RunFacts.read(folder / "fold-1") if is_there(folder / "fold-1" / RUN) else None
@@ -120,12 +122,12 @@ def find_review(
         what = "this is a run, which has judged too few songs to doubt their labels"
         remedy = "Give a cross-validation, whose folds judge every song; or give a store too, for songs to label next."
         raise UsageError(what, place=str(folder), remedy=remedy)
-    # TensorFlow is loaded only for this.
-    from songbag_training.review.unlabelled import worth_labelling
     from songbag_training.runs.run import Run
 
     opened = Run.open(run).allow_encoder(encoder)
     _refuse_label(opened.facts.label)
+    with quiet():  # TensorFlow is loaded only for this
+        from songbag_training.review.unlabelled import worth_labelling
     assert store is not None  # nothing is there, or it is a run
     return worth_labelling(opened, SongStore.open(store), k or K, where, flat, progress)
 

@@ -83,7 +83,9 @@ def worth_labelling(run: Run, store: SongStore, k: int, where: str | None, flat:
     chosen = farthest_first(found.vectors, k).tolist()
     ids = pa.array([found.song_ids[row] for row in chosen], pa.string())
     shares = np.array([found.shares[row] for row in chosen], np.float64).reshape(-1, len(task.classes))
-    sure = np.maximum(shares, 1 - shares).min(axis=1) if task.several else shares.max(axis=1)
+    # Of what is predicted, which by thresholds or costs need not be the most probable answer.
+    sure = task.confidences(shares)
+    sure = sure.min(axis=1) if task.several else sure
     said = task.labels(task.predicted(shares)) if chosen else pa.array([], task.label_type)
     made = {
         "song_id": ids,

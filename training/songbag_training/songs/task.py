@@ -105,6 +105,12 @@ class Task:
         return not self.several and self.n_logits > 1
 
     @property
+    def ranked(self) -> range:
+        """Numbers of the classes that rankings are told of: all; of two that exclude each other the second alone."""
+        n = len(self.classes)
+        return range(1 if n == 2 and not self.several else 0, n)
+
+    @property
     def label_type(self) -> pa.DataType:
         """Type of a column of labels."""
         return pa.list_(pa.string()) if self.several else pa.string()

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import require_whole
 from songbag_store.likeness.alike import are_comparable
 from songbag_store.progress import Progress
 from songbag_store.words import counted
@@ -113,6 +114,8 @@ def _check_folds(labels: Labels, folds: int | None, fold_column: str | None) -> 
     if folds is not None and fold_column is not None:
         what = f"{counted(folds, 'fold is', 'folds are')} asked for, and the folds of the column {fold_column!r} given"
         raise UsageError(what, place="folds", remedy="Leave out one of the two.")
+    if folds is not None:
+        require_whole(folds, 0, "folds")
     if folds is not None and folds < 2:
         what = counted(folds, "fold divides", "folds divide")
         raise UsageError(f"{what} nothing", place="folds", remedy="Give 2 or more.")
@@ -168,6 +171,8 @@ def choose_split(
         If there are no songs or no such column, folds or columns to group by are given beside the saved split, or the
         split is of the other kind.
     """
+    # One column alone would otherwise be taken for its letters.
+    group = (group,) if isinstance(group, str) else group
     saved = None if split is None else Split.read(split)
     beside = {"folds": folds, "fold_column": fold_column, "group": group or None}
     given = ", ".join(f"`{name}`" for name, value in beside.items() if value is not None)

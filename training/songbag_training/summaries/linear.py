@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 
 import numpy as np
 
 from songbag_training.songs.task import Task
+from songbag_training.summaries.silence import silence
 from songbag_training.types import FloatArray, Floats, Ints, Targets
 
 _PENALTY = 0.1
@@ -82,6 +82,8 @@ def _directions(values: Floats, seed: int) -> Floats:
         known = variances > _SMALLEST_SHARE * max(variances[-1], 1e-300)
         variances = variances[known]
         turn = values.T @ of_songs[:, known] / np.sqrt(variances * n)
+        if not known.any():  # songs that are all alike: only how common the classes are can be learned
+            variances, turn = np.zeros(1), np.zeros((n_summaries, 1))
     else:
         variances, turn = np.linalg.eigh(values.T @ values / n)
     return np.asarray(turn / np.sqrt(np.maximum(variances, 0.0) + 1.0))
@@ -125,12 +127,9 @@ def _one_of(values: Floats, targets: Ints, weights: Floats | None) -> tuple[Floa
 
 
 def _fitted(values: Floats, targets: Ints, weights: Floats | None) -> tuple[Floats, Floats]:
-    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=_PENALTY, max_iter=_MOST_STEPS, tol=_TOLERANCE)
-    with warnings.catch_warnings():
-        # The last steps change no prediction.
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with silence():
         model.fit(values, targets, weights)
     return np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)

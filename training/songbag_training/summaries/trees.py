@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from songbag_store.machine import n_cores
 from songbag_training.songs.task import Task
+from songbag_training.summaries.silence import silence
 from songbag_training.types import FloatArray, Floats, Ints, Targets
 
 Numbers = npt.NDArray[np.int32]
@@ -177,7 +178,8 @@ def forest_of(summaries: FloatArray, targets: Targets, weights: Floats | None, n
 
     threads = 1 if summaries.size * n_trees < _SMALL else n_cores()
     forest = ExtraTreesClassifier(n_trees, max_features="sqrt", random_state=seed, n_jobs=threads)
-    forest.fit(summaries, targets.astype(np.int64), sample_weight=weights)
+    with silence():
+        forest.fit(summaries, targets.astype(np.int64), sample_weight=weights)
     return forest
 
 

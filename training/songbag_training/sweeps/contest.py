@@ -14,7 +14,8 @@ from songbag_store.storage.files import file_digest, is_there
 from songbag_store.words import counted
 from songbag_training.errors import RunError
 from songbag_training.evaluation.headline import shown_name
-from songbag_training.fit.cross_validation import fold_split, fold_trials
+from songbag_training.fit.cross_validation import fold_split, fold_trials, require_parts
+from songbag_training.fit.material import check_monitor, check_thresholds
 from songbag_training.fit.pooled import sum_up
 from songbag_training.fit.train import tell_held_out
 from songbag_training.fit.trial import Trial
@@ -26,6 +27,7 @@ from songbag_training.runs.history import History, read_rows
 from songbag_training.runs.plan import Plan, SweepPlan, judged_by, point_name, validation_value
 from songbag_training.runs.run import Run
 from songbag_training.splits.deal import Choice
+from songbag_training.splits.split import Split
 from songbag_training.sweeps.points import in_words
 from songbag_training.work import Cluster
 
@@ -62,11 +64,7 @@ class Contest:
         self._failed: dict[int, Exception] = {}
         self._told: set[int] = set()
         self._values: dict[int, float] = {}
-        made, config = choice.split, plan.config
-        self._splits = [made]
-        if plan.folds:
-            cut = [fold_split(made, name, choice.labels, plan.label, config, validates=True) for name in plan.folds]
-            self._splits = cut
+        self._splits = splits_of(plan, choice)
 
     def hold(self, cluster: Cluster) -> Outcome:
         """Do what is left to do."""
@@ -239,6 +237,29 @@ class Contest:
 
     def _is_trained(self, number: int) -> bool:
         return all(trial.is_done(self._folder) for trial in self._trials(number))
+
+
+def splits_of(plan: SweepPlan, choice: Choice) -> list[Split]:
+    """Return the split of each training of a point: one, or that of each fold with its validation songs."""
+    made, labels = choice.split, choice.labels
+    if not plan.folds:
+        return [made]
+    return [fold_split(made, name, labels, plan.label, plan.config, validates=True) for name in plan.folds]
+
+
+def require_possible(plan: SweepPlan, choice: Choice) -> None:
+    """Refuse what no training of a sweep could do, and thresholds that are not those of the classes, before any work.
+
+    Raises
+    ------
+    UsageError
+        As a training would.
+    """
+    for point in plan.points:
+        check_thresholds(plan.config_of(point), choice.labels.task)
+    for split in splits_of(plan, choice):
+        check_monitor(plan.config, choice.labels, split)
+    require_parts(plan.config)
 
 
 class _Epochs(Silent):

@@ -7,13 +7,13 @@ import dataclasses
 import io
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Set
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from songbag_store.errors import UsageError
-from songbag_store.format.declaration import Declaration, declarations
+from songbag_store.format.declaration import Declaration, declarations, plain_number
 from songbag_store.words import counted, did_you_mean
 from songbag_training.config import TrainConfig
 from songbag_training.runs.plan import Settings
@@ -52,7 +52,7 @@ class Range:
 Values = list[Any] | Range
 
 
-def as_search(search: Search | Mapping[str, Any]) -> Search:
+def as_search(search: object) -> Search:
     """Return what a user gives as a search, in one spelling; a mapping of options to their values is the grid of these.
 
     Raises
@@ -60,6 +60,9 @@ def as_search(search: Search | Mapping[str, Any]) -> Search:
     UsageError
         See `points_of`.
     """
+    if not isinstance(search, Search | Mapping):
+        what = f"is of type {type(search).__name__!r} but must be a mapping of options to their values"
+        raise UsageError(what, place="search", remedy='Write {"pooling": ["mean", "max"]}, or a songbag.Search(...).')
     if not isinstance(search, Search):
         search = Search(set=tuple(f"{name}={_line(given)}" for name, given in search.items()))
     return dataclasses.replace(search, set=tuple(f"{name}={_line(own)}" for name, own in _values_of(search).items()))
@@ -72,10 +75,17 @@ def _line(given: object) -> str:
     if isinstance(given, Range):
         return f"{given.low!r}..{given.high!r}"
     written = io.StringIO()
-    values = given if isinstance(given, Sequence) else [given]
+    values = [plain_number(one) for one in given] if _is_several(given) else [plain_number(given)]
     texts = [repr(value) if isinstance(value, float) else _text(value) for value in values]
+    # A set has another order in each process, and the same call must find its points again.
+    texts = sorted(texts) if isinstance(given, Set) else texts
     csv.writer(written, lineterminator="").writerow(texts)
     return written.getvalue()
+
+
+def _is_several(given: object) -> TypeGuard[Iterable[object]]:
+    """Return whether an object is several values; an array without dimensions says that it is one, and is none."""
+    return isinstance(given, Iterable) and getattr(given, "shape", None) != ()
 
 
 def points_of(search: Search, config: TrainConfig) -> list[Settings]:

@@ -17,6 +17,7 @@ from typing import Any, TypedDict, Unpack
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import require_options
 from songbag_store.progress import Progress, shown_on
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there
@@ -33,7 +34,7 @@ from songbag_training.search import Search
 from songbag_training.splits.copies import Copies
 from songbag_training.splits.deal import choose_split
 from songbag_training.splits.split import Split, SplitLike
-from songbag_training.sweeps.contest import Contest
+from songbag_training.sweeps.contest import Contest, require_possible
 from songbag_training.sweeps.points import as_search, points_of
 from songbag_training.usual import NONE
 from songbag_training.work import Cluster
@@ -149,9 +150,10 @@ def sweep(
     Examples
     --------
     >>> done = songbag.sweep("my-store", "genre", "my-sweep", {"learning_rate": [1e-3, 3e-3]})
-    >>> songbag.compare(*done.table()["name"][:2])
+    >>> songbag.compare(*(done.folder / name for name in done.table()["name"][:2]))
     """
     folds, fold_column, split, group = _known(**dealt)
+    require_options(config, "config", TrainConfig)
     progress, folder, search = progress or shown_on(sys.stdout), Path(output), as_search(search)
     points = points_of(search, config)
     refuse_unfinished(folder, store)
@@ -193,6 +195,9 @@ def sweep(
             points=points,
             parent=parent.recorded if parent else None,
         )
+        if begun is None:
+            _require_validation(made)
+            require_possible(plan, choice)
         plan = _begin(folder, begun, plan, made)
         with attempt(folder):
             done = Contest(folder, opened.remembering(cluster.memory_bytes), plan, choice, progress).hold(cluster)
@@ -225,12 +230,16 @@ def _suiting(
     return point | {name: getattr(whole, name) for name in (*NONE, "encoder") if name in named}
 
 
+def _require_validation(split: Split) -> None:
+    """Refuse a split by which points cannot be compared."""
+    if not split.is_folds and not split.counts()["validation"]:
+        what, remedy = "has no validation songs, by which points are compared", "Give another split."
+        raise UsageError(what, place="split", remedy=remedy)
+
+
 def _begin(folder: Path, begun: SweepPlan | None, asked: SweepPlan, split: Split) -> SweepPlan:
     """Begin in a new folder; refuse to go on with another sweep than the one there."""
     if begun is None:
-        if not split.is_folds and not split.counts()["validation"]:
-            what, remedy = "has no validation songs, by which points are compared", "Give another split."
-            raise UsageError(what, place="split", remedy=remedy)
         claim_folder(folder)
         split.write(folder / _SPLIT)
         plan = dataclasses.replace(asked, files={_SPLIT: file_digest(folder / _SPLIT)})
