@@ -110,6 +110,7 @@ def test_a_group_whose_python_is_not_there_is_missing_with_the_reason(
 def test_a_contestant_that_fails_hangs_or_dies_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contestant = Contestant(Peer(name="none", place="serve:Path"), tmp_path / "none")
     try:
+        contestant.wait_until_ready()
         assert contestant.ask("exists").value is True
         with pytest.raises(CannotRun, match="AttributeError: 'PosixPath' object has no attribute 'epoch'"):
             contestant.ask("epoch")
