@@ -147,7 +147,7 @@ def verify_store(store: Location, full: bool) -> None:
     hit = {song_id for damage in damages for song_id in damage.song_ids}
     say(f"{counted(len(damages), 'object')} damaged, {counted(len(hit), 'song')} hit.")
     if hit:
-        command = f"songbag repair {store.address}{' --full' * full}"
+        command = f"songbag repair {shlex.quote(store.address)}{' --full' * full}"
         say(f"Restore the objects from a copy, or take the songs out: {command}")
     raise typer.Exit(1)
 
