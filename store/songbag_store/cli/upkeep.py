@@ -36,6 +36,11 @@ def relabel_store(store: Location, labels: Path | None, segments: Path | None = 
     else:
         n_songs = after.inside.state.content.n_rows
         say(f"{n_matched:,} of {counted(n_songs, 'song')} matched; snapshot {after.snapshot} of {store.address}.")
+    if segments is not None:
+        from songbag_store.upkeep.segments import beyond_text
+
+        if note := beyond_text(after.inside.state.columns(["song_id", "duration_s", "segments"])):
+            say(f"note: {note}", file=sys.stderr)
 
 
 @commands.command()
