@@ -27,7 +27,8 @@ from songbag_store.stop import StopRequest
 from songbag_store.terminal import say
 
 Sql = Annotated[
-    str | None, typer.Argument(metavar="[SQL]", help='One SELECT over songs, failures or "index"; none: a prompt.')
+    str | None,
+    typer.Argument(metavar="[SQL]", help='One SELECT over songs, failures, window_labels or "index"; none: a prompt.'),
 ]
 
 app = typer.Typer(
