@@ -139,6 +139,7 @@ class Declaration:
         """
         if value is None and type(None) in self.types:
             return None
+        value = plain_number(value)
         if self.repeated:
             # One text alone would otherwise be taken for its letters.
             value = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else value
@@ -154,6 +155,25 @@ class Declaration:
         if not fits or (self.rule and not self.rule.holds(value)):
             raise ValueError(self.wanted)
         return value
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number of NumPy's, which no type check of Python's takes for a whole one, as one of Python's."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
+
+
+def whole_number(value: object, place: str, low: int) -> int:
+    """Return the whole number that a user gave for an argument, also if it is one of NumPy's.
+
+    Raises
+    ------
+    UsageError
+        If it is none, or below `low`.
+    """
+    number = plain_number(value)
+    if type(number) is not int or number < low:
+        raise UsageError(f"is {value!r:.80} but must be a whole number from {low}", place=place)
+    return number
 
 
 @cache

@@ -198,7 +198,7 @@ def test_what_is_no_cross_validation_is_told_what_to_give(run: Run, own: SongSto
         songbag.review(run)
     with pytest.raises(RunNotFound, match="no run"):
         songbag.review(own.address)
-    with pytest.raises(UsageError, match="must be 1 or more"):
+    with pytest.raises(UsageError, match="must be a whole number from 1"):
         songbag.review(run, own, k=0)
 
 

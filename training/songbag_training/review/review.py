@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import whole_number
 from songbag_store.format.index import OWN_COLUMNS
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
@@ -108,8 +109,7 @@ def find_review(
     progress: Progress,
 ) -> pa.Table:
     """Return the table of `review`; `flat` if it goes into a CSV, which holds no lists."""
-    if k is not None and k < 1:
-        raise UsageError(f"is {k} but must be 1 or more", place="k")
+    k = None if k is None else whole_number(k, "k", 1)
     folder = Path(run) if isinstance(run, str | Path) else run.folder
     if is_of_folds(run):
         facts = RunFacts.read(folder / "fold-1") if is_there(folder / "fold-1" / RUN) else None
