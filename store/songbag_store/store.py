@@ -20,10 +20,10 @@ from songbag_store.format.facts import TagFacts
 from songbag_store.format.index import PLACE_COLUMNS
 from songbag_store.format.spec import FeatureSpec
 from songbag_store.sql.shown import Shown
-from songbag_store.storage.location import Location
+from songbag_store.storage.location import Location, snapshot_number
 from songbag_store.storage.storage import KeyExists, Storage
 from songbag_store.types import FloatWindows
-from songbag_store.windows.inside import Inside, Names
+from songbag_store.windows.inside import Inside, Names, given_texts
 from songbag_store.words import MOST_COMPARED, did_you_mean, question
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class SongStore(Shown):
 
     def at(self, snapshot: int | None = None) -> SongStore:
         """Return this store at another snapshot, by default at the newest."""
-        state = read_snapshot(self.inside.storage, self.uuid, snapshot)
+        state = read_snapshot(self.inside.storage, self.uuid, snapshot_number(snapshot))
         return SongStore(self.location, dataclasses.replace(self.inside, state=state))
 
     def remembering(self, limit_bytes: int) -> SongStore:
@@ -136,7 +136,8 @@ class SongStore(Shown):
         columns : sequence of str, optional
             Only these, which takes less time and memory.
         """
-        table = self.inside.state.index if columns is None else self.inside.state.columns(list(columns))
+        names = self.inside.columns(columns)
+        table = self.inside.state.index if names is None else self.inside.state.columns(names)
         return table if arrow else table.to_pandas()
 
     @overload
@@ -165,10 +166,14 @@ class SongStore(Shown):
             If `where` is not an expression.
         SongNotFound
             If there are no features of one of `ids`.
+        UsageError
+            If the index has no such column.
         """
-        # Songs are chosen by their ids, so this column is read too.
-        read = columns if columns is None or ids is None else list(dict.fromkeys([*columns, "song_id"]))
         inside, index = self.inside, self.inside.state.content
+        columns, ids = inside.columns(columns), None if ids is None else given_texts(ids, "ids")
+        # Songs are chosen by their ids, so this column is read too; and a query has one column at least.
+        more = ["song_id"] if ids is not None or not columns else []
+        read = None if columns is None else list(dict.fromkeys([*columns, *more]))
         if where is None:
             table = inside.songs(read)
         else:
@@ -180,7 +185,7 @@ class SongStore(Shown):
             if rows.null_count:
                 raise self._without(ids[rows.to_pylist().index(None)])
             table = table.take(rows)
-            table = table if columns is None else table.select(columns)
+        table = table if columns is None else table.select(columns)
         return table if arrow else table.to_pandas()
 
     @overload
@@ -220,17 +225,28 @@ class SongStore(Shown):
         DamagedStore
             If they are not what was written.
         """
-        for _, windows in self.iter_windows([song_id]):
-            return windows
-        raise self._without(song_id)
+        ((_, windows),) = self.iter_windows([song_id])
+        return windows
 
     def iter_windows(self, songs: Iterable[str] | None = None) -> Iterator[tuple[str, FloatWindows]]:
-        """Yield song id and windows of some songs, or of all, one song in memory at a time."""
+        """Yield song id and windows of some songs, or of all, one song in memory at a time.
+
+        Each song comes once, in the order of the index.
+
+        Raises
+        ------
+        SongNotFound
+            If the snapshot has no features of one of the songs; before the first.
+        """
         from songbag_store.windows.spans import Spans
 
         table = self.inside.places
         if songs is not None:
-            table = table.filter(pc.is_in(table["song_id"], value_set=pa.array(list(songs), pa.string())))
+            ids = pa.array(given_texts(songs, "songs"), pa.string())
+            absent = pc.index(pc.is_in(ids, value_set=table["song_id"].combine_chunks()), False).as_py()
+            if absent >= 0:
+                raise self._without(ids[absent].as_py())
+            table = table.filter(pc.is_in(table["song_id"], value_set=ids))
         for span in Spans.of(table):
             yield span.song_id, decode(self.inside.reader.read_all([span])[0], self.spec)
 

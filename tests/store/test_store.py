@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from songbag_store import FeatureSpec, SongStore
@@ -18,6 +21,7 @@ from songbag_store.errors import (
     UsageError,
 )
 from songbag_store.format.document import parse_document
+from songbag_store.storage.location import Location
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support.documents import edit_document
 from tests.support.stores import MakeStore, fill, sixteenths
@@ -53,6 +57,49 @@ def test_windows_of_all_songs_can_be_walked_through(store: SongStore) -> None:
 def test_a_song_that_is_not_there_is_named(store: SongStore) -> None:
     with pytest.raises(SongNotFound, match="'zz'"):
         store.windows("zz")
+    for given in (["a", "zz"], np.array(["a", "zz"]), pa.array(["a", "zz"]), pd.Series(["a", "zz"], index=[7, 8])):
+        with pytest.raises(SongNotFound, match="no song 'zz'"):
+            store.songs(ids=given)  # type: ignore[call-overload]
+        with pytest.raises(SongNotFound, match="no song 'zz'"):
+            next(store.iter_windows(given))
+
+
+@pytest.mark.parametrize("given", ["a", ["a", None], [1], 5])
+def test_song_ids_that_are_no_list_of_texts_are_wrong_usage(store: SongStore, given: Any) -> None:
+    with pytest.raises(UsageError, match=r"no list|no text"):
+        store.songs(ids=given)
+    with pytest.raises(UsageError, match=r"no list|no text"):
+        next(store.iter_windows(given))
+
+
+def test_columns_are_those_of_the_index(store: SongStore) -> None:
+    for where in (None, "true"):
+        assert store.songs(where, columns=[]).shape == (3, 0)
+        assert store.songs(where, columns=["genre"], ids=["c"])["genre"].tolist() == ["rock"]
+        with pytest.raises(UsageError, match=r"no column 'gerne'.*\n.*'genre'"):
+            store.songs(where, columns=["gerne"])
+    for given, said in (("genre", "no list"), (["x"], "no column 'x'")):
+        with pytest.raises(UsageError, match=said):
+            store.index(given)
+
+
+def test_a_place_is_a_text_or_a_path_and_a_snapshot_a_whole_number(store: SongStore) -> None:
+    for place in (PurePosixPath(store.address), os.fsencode(store.address), Location(Path(store.address))):  # type: ignore[arg-type]
+        assert SongStore.open(place).uuid == store.uuid  # type: ignore[arg-type]
+    for wrong in (None, 5, [store.address]):
+        with pytest.raises(UsageError, match="is given as"):
+            SongStore.open(wrong)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="is given as"):
+            Location(wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="NUL"):
+        SongStore.open(f"{store.address}\0")
+    number = store.at(np.int64(1)).snapshot  # type: ignore[arg-type]
+    assert (type(number), number) == (int, 1)
+    for snapshot in ("1", 1.0, True):
+        with pytest.raises(UsageError, match="must be a whole number"):
+            store.at(snapshot)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="must be a whole number"):
+            SongStore.open(store.address, snapshot=snapshot)  # type: ignore[arg-type]
 
 
 def test_a_reader_keeps_its_snapshot_while_others_commit(store: SongStore, rng: np.random.Generator) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
@@ -132,7 +133,7 @@ def _report(summary: Summary, store: str) -> list[str]:
     end = f"{counted(summary.n_stored, 'song')} stored, {summary.n_failed:,} failed"
     end += f"; snapshot {summary.snapshot} of {store}."
     if summary.n_failed:
-        end += f" Why: songbag failures {store}"
+        end += f" Why: songbag failures {shlex.quote(store)}"
     return [*lines, end]
 
 

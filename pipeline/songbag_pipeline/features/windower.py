@@ -11,7 +11,7 @@ from songbag_pipeline.features.kernel import KernelWindower
 from songbag_pipeline.features.own import own_features
 from songbag_pipeline.types import Blocks, FloatArray
 from songbag_store import FeatureSpec
-from songbag_store.errors import SpecError
+from songbag_store.errors import SpecError, UsageError
 from songbag_store.format.array import encode
 from songbag_store.format.spec import EMBEDDING, IN_DB, OWN
 
@@ -71,12 +71,22 @@ def window_features(samples: FloatArray, spec: FeatureSpec) -> FloatArray:
         ``N = 1 + (S - window_samples) // window_hop_samples``; the tail that does not fill a window is dropped, and a
         song shorter than one window has none.
 
+    Raises
+    ------
+    UsageError
+        If the samples are no decimal numbers, or have channels.
+
     Examples
     --------
     >>> window_features(np.zeros(60 * 22050, np.float32), FeatureSpec()).shape
     (23, 13, 216)
     """
-    return windower(spec).push(samples)
+    given = np.asarray(samples)
+    if given.ndim != 1 or given.dtype.kind != "f":
+        what = f"are {given.dtype} of shape {given.shape} and no mono audio in [-1, 1]"
+        remedy = "Give the mean of the channels, as decimal numbers, such as `songbag.read_audio` gives."
+        raise UsageError(what, place="samples", remedy=remedy)
+    return windower(spec).push(given.astype(np.float32, copy=False))
 
 
 class BlockWindower:

@@ -104,7 +104,7 @@ def _compiled(pattern: str) -> tuple[bool, re.Pattern[str]]:
     """Return whether a pattern is for whole paths, and its regular expression."""
     text = unicodedata.normalize("NFC", pattern.removeprefix("./"))
     whole = "/" in text.rstrip("/")
-    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", text.strip("/"))
+    parts = re.split(r"(\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\])", text.strip("/"))
     return whole, re.compile("".join(map(_part, parts)), re.DOTALL)
 
 
@@ -112,7 +112,17 @@ def _part(part: str) -> str:
     wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     if part in wild:
         return wild[part]
-    if part.startswith("[") and part.endswith("]") and len(part) > 2:
-        inside = part[1:-1].replace("\\", r"\\").replace("[", r"\[")
-        return f"[^/{inside[1:]}]" if inside.startswith("!") else f"[{inside}]"
+    if part.startswith("[") and part.endswith("]") and part not in ("[]", "[!]"):
+        return _set(part[1:-1])
     return re.escape(part)
+
+
+def _set(inside: str) -> str:
+    """Return the regular expression for what stands between brackets; a range that ends before it begins is empty."""
+    others = inside.startswith("!")
+    found = re.findall(r"(.)-(.)|(.)", inside[others:], re.DOTALL)
+    ranges = [(low or one, high or one) for low, high, one in found]
+    chosen = "".join(f"{re.escape(low)}-{re.escape(high)}" for low, high in ranges if low <= high)
+    if others:
+        return f"[^/{chosen}]"
+    return f"(?!/)[{chosen}]" if chosen else "(?!)"

@@ -18,6 +18,7 @@ from songbag_pipeline.sources.selection import Selection
 from songbag_store.errors import UsageError
 from songbag_store.sql.form import PACKED_SUFFIXES, PLAYLIST_SUFFIXES, TABLE_SUFFIXES, refuse_packed
 from songbag_store.storage.location import Location, LocationLike
+from songbag_store.terminal import plain_text
 
 _NO_SONGS = PACKED_SUFFIXES | PLAYLIST_SUFFIXES | TABLE_SUFFIXES
 
@@ -77,7 +78,24 @@ def _is_file(location: Location) -> bool:
         raise SourceError(what, place=address, remedy=remedy) from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise SourceError("it is neither a folder nor a regular file", place=address, remedy="Check the path.")
+    _refuse_not_utf8(address)
     return stat.S_ISREG(mode)
+
+
+def _refuse_not_utf8(address: str) -> None:
+    """Refuse a source whose path is not UTF-8: the index keeps the paths of its songs as text.
+
+    Raises
+    ------
+    SourceError
+        With the name that is not.
+    """
+    for name in os.path.abspath(address).split("/"):
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            what = f"its path is not UTF-8, in {plain_text(name)!r}"
+            raise SourceError(what, place=address, remedy="Rename that file or folder.") from None
 
 
 def _is_song(location: Location) -> bool:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 
 from songbag_store.bags.lots import draw_songs, draw_windows, in_order, stretch_starts
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import whole_number
 from songbag_store.format.index import is_ascending
 from songbag_store.types import Ints, StoredWindows
 from songbag_store.windows.reader import FragmentReader, Pending
@@ -265,8 +266,8 @@ class Bags:
 
 
 def _check(bag_size: int, batch_size: int, shard: tuple[int, int], n_songs: int) -> None:
-    if bag_size < 1 or batch_size < 1:
-        raise UsageError("bag_size and batch_size must be at least 1", place="bags")
+    for name, size in (("bag_size", bag_size), ("batch_size", batch_size)):
+        whole_number(size, name, 1)
     index, count = shard
     if not 0 <= index < count:
         raise UsageError(f"there is no shard {index} of {count}", place="bags", remedy="Count the hosts from 0.")

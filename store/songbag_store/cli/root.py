@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 import traceback
 from importlib import metadata
@@ -26,7 +27,8 @@ from songbag_store.stop import StopRequest
 from songbag_store.terminal import say
 
 Sql = Annotated[
-    str | None, typer.Argument(metavar="[SQL]", help='One SELECT over songs, failures or "index"; none: a prompt.')
+    str | None,
+    typer.Argument(metavar="[SQL]", help='One SELECT over songs, failures, window_labels or "index"; none: a prompt.'),
 ]
 
 app = typer.Typer(
@@ -95,7 +97,9 @@ def _in_order(store: str, sql: str | None) -> tuple[str, str | None]:
     if not is_statement(store) or Path(store).exists():
         return store, sql
     if sql is None:
-        raise UsageError("is missing", place="store", remedy=f"It comes before the SQL: songbag query STORE {store!r}")
+        raise UsageError(
+            "is missing", place="store", remedy=f"It comes before the SQL: songbag query STORE {shlex.quote(store)}"
+        )
     if is_statement(sql):
         raise UsageError(
             "is SQL, as the second argument is", place="store", remedy="Give the store first, then one SQL."

@@ -36,6 +36,11 @@ def relabel_store(store: Location, labels: Path | None, segments: Path | None = 
     else:
         n_songs = after.inside.state.content.n_rows
         say(f"{n_matched:,} of {counted(n_songs, 'song')} matched; snapshot {after.snapshot} of {store.address}.")
+    if segments is not None:
+        from songbag_store.upkeep.segments import beyond_text
+
+        if note := beyond_text(after.inside.state.columns(["song_id", "duration_s", "segments"])):
+            say(f"note: {note}", file=sys.stderr)
 
 
 @commands.command()
@@ -147,7 +152,7 @@ def verify_store(store: Location, full: bool) -> None:
     hit = {song_id for damage in damages for song_id in damage.song_ids}
     say(f"{counted(len(damages), 'object')} damaged, {counted(len(hit), 'song')} hit.")
     if hit:
-        command = f"songbag repair {store.address}{' --full' * full}"
+        command = f"songbag repair {shlex.quote(store.address)}{' --full' * full}"
         say(f"Restore the objects from a copy, or take the songs out: {command}")
     raise typer.Exit(1)
 

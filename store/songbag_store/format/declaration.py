@@ -157,19 +157,23 @@ class Declaration:
         return value
 
 
-def plain_number(value: object) -> Any:
-    """Return the number, truth value or text that a scalar of NumPy stands for; anything else as it is.
+def plain_number(value: Any) -> Any:
+    """Return a number of NumPy's, which no type check of Python's takes for a whole one, as one of Python's."""
+    return value.item() if getattr(value, "shape", None) == () and hasattr(value, "item") else value
 
-    So the values of an array, or of a table of pandas, are options too.
+
+def whole_number(value: object, place: str, low: int) -> int:
+    """Return the whole number that a user gave for an argument, also if it is one of NumPy's.
+
+    Raises
+    ------
+    UsageError
+        If it is none, or below `low`.
     """
-    # NumPy is not loaded for this: most commands begin without it.
-    return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value  # type: ignore[attr-defined]
-
-
-def require_whole(value: object, low: int, place: str) -> None:
-    """Refuse what is no whole number from `low` on."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value < low:  # type: ignore[operator]
-        raise UsageError(f"is {value!r} but must be a whole number from {low}", place=place)
+    number = plain_number(value)
+    if type(number) is not int or number < low:
+        raise UsageError(f"is {value!r:.80} but must be a whole number from {low}", place=place)
+    return number
 
 
 @cache

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
 from songbag_store.errors import SpecError, UsageError
-from songbag_store.format.declaration import Declared, Rule, above, at_least, between, declared
+from songbag_store.format.declaration import Declared, Rule, above, at_least, between, declared, plain_number
 from songbag_store.format.extractor import Extractor, load_extractor, option_texts
 
 Kind: TypeAlias = str
@@ -189,8 +189,19 @@ class FeatureSpec(Declared):
         >>> FeatureSpec.custom("my_features:chroma", options={"bins": 12}, window_s=2.0).window_shape
         (12, 1)
         """
-        texts = tuple(f"{key}={json.dumps(value)}" for key, value in (options or {}).items())
-        return cls(**numbers | {"extractor_options": texts} | features_of(extractor))
+        if not isinstance(options or {}, Mapping):
+            raise SpecError(f"is {options!r:.80} and no mapping", place="options", remedy="Give {'name': value}.")
+        try:
+            texts = tuple(f"{key}={json.dumps(value, default=_json)}" for key, value in (options or {}).items())
+        except (TypeError, ValueError) as error:
+            remedy = "Give texts, numbers, true or false, None, or lists and dicts of these."
+            raise SpecError(f"they are not JSON values ({error})", place="options", remedy=remedy) from None
+        found = features_of(extractor)
+        for name in numbers.keys() & found.keys():
+            if plain_number(numbers[name]) != found[name]:
+                what = f"is {numbers[name]!r}, and {extractor!r} declares {found[name]!r}"
+                raise SpecError(what, place=name, remedy="Leave it out.")
+        return cls(**numbers | {"extractor_options": texts} | found)
 
     def __post_init__(self) -> None:
         given: object = self.encoding
@@ -324,6 +335,14 @@ class FeatureSpec(Declared):
         numbers = {name: value for name, value in self.to_dict().items() if name not in left_out}
         numbers |= {"window_samples": self.window_samples, "window_hop_samples": self.window_hop_samples}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+
+
+def _json(value: object) -> Any:
+    """Return what JSON has no word for, such as a number of NumPy's, as what it has a word for."""
+    plain = plain_number(value)
+    if plain is value:
+        raise TypeError(f"one is of type {type(value).__name__}")
+    return plain
 
 
 def features_of(text: str, folders: Sequence[str] = ()) -> dict[str, Any]:

@@ -29,7 +29,7 @@ _COPIES = 8
 
 _LONG_ROW = "Ask for less of it, for instance for left(text, 1000), or for the first values of a list: values[:1000]."
 _IN_A_FILE = "Ask for less, or have it written to a file, which takes little memory: `songbag query ... -o x.parquet`."
-_ASK = 'Ask only for `songs`, `failures` and "index"; write results with `output`.'
+_ASK = 'Ask only for `songs`, `failures`, `window_labels` and "index"; write results with `output`.'
 _REFUSALS = {
     "INTERRUPT Error": ("took too long and was stopped", "Ask for less at once."),
     # What DuckDB's Python package raises when it is interrupted before the first row.
@@ -218,7 +218,7 @@ def explained(error: Exception, memory_bytes: int) -> QueryError:
         if text.startswith(begin):
             return QueryError(what.format(bytes_text(memory_bytes)), place="query", remedy=remedy)
     what = " ".join(text.split("\n\nLINE")[0].split()).rstrip(".")
-    remedy = 'The views are `songs`, `failures` and "index"; `describe songs` lists their columns.'
+    remedy = 'The views are `songs`, `failures`, `window_labels` and "index"; `describe songs` lists columns.'
     return QueryError(what, place="query", remedy=remedy)
 
 

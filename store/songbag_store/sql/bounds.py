@@ -62,12 +62,16 @@ class Bounds:
 
     def ids(self, paths: pa.ChunkedArray) -> pa.ChunkedArray:
         """Return the ids of songs that have none: the path, and for a part of a file ``path#start-end``."""
-        songs = pa.table({"path": paths, START: self.starts, END: self.ends})
-        if not pc.any(are_parts(songs), min_count=0).as_py():
-            return paths
-        pieces = (piece.to_pydict() for piece in songs.to_batches(_ROWS_AT_ONCE))
-        ids = ([_id(*song) for song in zip(*piece.values(), strict=True)] for piece in pieces)
-        return pa.chunked_array([pa.array(own, pa.string()) for own in ids])
+        return part_ids(pa.table({"path": paths, START: self.starts, END: self.ends}))
+
+
+def part_ids(songs: pa.Table) -> pa.ChunkedArray:
+    """Return for each row its `path`, and for a part of a file ``path#start-end``; rows of an index may lack bounds."""
+    if not pc.any(are_parts(songs), min_count=0).as_py():
+        return songs["path"]
+    pieces = (piece.to_pydict() for piece in songs.select(["path", START, END]).to_batches(_ROWS_AT_ONCE))
+    ids = ([_id(*song) for song in zip(*piece.values(), strict=True)] for piece in pieces)
+    return pa.chunked_array([pa.array(own, pa.string()) for own in ids])
 
 
 def _columns(manifest: Manifest) -> dict[str, str]:

@@ -7,6 +7,9 @@ import pyarrow as pa
 from songbag_store.format.index import SEGMENTS, SEGMENTS_TYPE
 from songbag_store.format.spec import FeatureSpec
 
+SHARE_DIGITS = 9
+"""Decimals of a share: so the halves of a window are equal, though 0.96 + 0.48 is not 1.44 in binary."""
+
 _NONE = """
 create view window_labels as select null::varchar as song_id, null::bigint as "window", null::double as start_s,
     null::double as end_s, null::varchar as label, null::double as share where false
@@ -25,10 +28,12 @@ with segment as (
     )) as windows("window")
 )
 select song_id, "window", begin_s as start_s, begin_s + {window_s} as end_s, label,
-    least(1.0, sum(least(segment_end_s, begin_s + length_s) - greatest(segment_start_s, begin_s)) / any_value(length_s))
-        as share
+    round(least(
+        1.0, sum(least(segment_end_s, begin_s + length_s) - greatest(segment_start_s, begin_s)) / any_value(length_s)
+    ), {digits}) as share
 from piece where least(segment_end_s, begin_s + length_s) > greatest(segment_start_s, begin_s)
 group by song_id, "window", begin_s, label
+having share > 0
 """
 
 
@@ -38,4 +43,5 @@ def window_labels_view(schema: pa.Schema, spec: FeatureSpec | None) -> str:
     if spec is None or position < 0 or not schema.field(position).type.equals(SEGMENTS_TYPE):
         return _NONE
     times = {"window_s": spec.window_samples, "hop_s": spec.window_hop_samples}
-    return _OF_SEGMENTS.format(**{name: f"{n / spec.sample_rate_hz!r}::double" for name, n in times.items()})
+    texts = {name: f"{n / spec.sample_rate_hz!r}::double" for name, n in times.items()}
+    return _OF_SEGMENTS.format(**texts, digits=SHARE_DIGITS)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
 from urllib.parse import unquote
 
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import whole_number
 from songbag_store.machine import require_unix
 
 if TYPE_CHECKING:
@@ -50,14 +51,15 @@ class Location:
 
     def __post_init__(self) -> None:
         # Notebooks have no type checker, and often pass a path; no shell resolves their ``~``.
-        object.__setattr__(self, "address", plain_address(str(self.address)))
+        object.__setattr__(self, "address", plain_address(place_text(self.address)))
+        object.__setattr__(self, "snapshot", snapshot_number(self.snapshot))
 
     @classmethod
     def of(cls, place: LocationLike, snapshot: int | None = None) -> Location:
         """Return the location that a user gave in any form, with `snapshot` if that is given."""
-        if isinstance(place, (str, Path)):
-            return cls(str(place), snapshot=snapshot)
-        location = place if isinstance(place, Location) else place.location
+        location = place if isinstance(place, Location) else getattr(place, "location", None)
+        if not isinstance(location, Location):
+            return cls(place_text(place), snapshot=snapshot)
         return location if snapshot is None else dataclasses.replace(location, snapshot=snapshot)
 
     @classmethod
@@ -103,6 +105,8 @@ class Location:
             On Windows.
         """
         require_unix(self.address)
+        if "\0" in self.address:
+            raise UsageError("holds a NUL character", place=self.address, remedy="Check the path.")
         if self.is_remote:
             from songbag_store.storage.objects import ObjectStorage
 
@@ -122,6 +126,31 @@ class Located(Protocol):
 
 LocationLike: TypeAlias = Location | Located | str | Path
 """The forms in which a user may give a location."""
+
+
+def place_text(place: object, argument: str = "address") -> str:
+    """Return what a user gave as a place as text: a text, a path of any kind, or bytes.
+
+    Raises
+    ------
+    UsageError
+        If it is none of these.
+    """
+    if not isinstance(place, (str, bytes, os.PathLike)):
+        remedy = "Give a folder, a file or an address as text or as a path."
+        raise UsageError(f"is given as {type(place).__name__}", place=argument, remedy=remedy)
+    return os.fsdecode(place)
+
+
+def snapshot_number(snapshot: object) -> int | None:
+    """Return the number of a snapshot, or None for the newest; NumPy's whole numbers are taken as Python's.
+
+    Raises
+    ------
+    UsageError
+        If it is no whole number.
+    """
+    return None if snapshot is None else whole_number(snapshot, "snapshot", 0)
 
 
 def plain_address(address: str) -> str:

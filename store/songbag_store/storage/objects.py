@@ -259,7 +259,7 @@ def _parse(address: str) -> tuple[str, str, str]:
     prefix = prefix.strip("/")
     if scheme not in _BACKENDS:
         remedy = f"Give a folder, or an address that begins with {', '.join(f'{known}://' for known in _BACKENDS)}."
-        raise UsageError(f"{scheme}:// is not a kind of place for a store", place=address, remedy=remedy)
+        raise UsageError(f"{scheme}:// is not a kind of place that songbag knows", place=address, remedy=remedy)
     if not bucket or any(part in ("", ".", "..") for part in prefix.split("/") if prefix):
         raise UsageError("is not an address of the form s3://bucket/prefix", place=address)
     if not _BUCKET.fullmatch(bucket) or any(ord(c) < 32 or ord(c) == 127 for c in prefix):

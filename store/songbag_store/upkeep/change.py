@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
 from songbag_store.format.index import OWN_COLUMNS, REPLACES, are_parts, index_schema, user_fields
-from songbag_store.sql.bounds import Bounds
+from songbag_store.sql.bounds import Bounds, part_ids
 from songbag_store.sql.likely_bounds import refuse_likely
 from songbag_store.sql.manifest import Manifest
-from songbag_store.storage.location import absolute_path, plain_address
+from songbag_store.storage.location import absolute_path, place_text, plain_address
 from songbag_store.store import SongStore, StoreLike
 from songbag_store.upkeep.segments import read_segments
 from songbag_store.words import counted
@@ -107,9 +107,9 @@ def relabel(
     if segments is None:
         fields = user_fields(opened.inside.state.content.schema)
         texts = [field.name for field in fields if pa.types.is_string(field.type)]
-        given = read_labels(Path(plain_address(str(labels))), texts)
+        given = read_labels(Path(plain_address(place_text(labels, "labels"))), texts)
     else:
-        given = read_segments(Path(plain_address(str(segments))))
+        given = read_segments(Path(plain_address(place_text(segments, "segments"))))
 
     def change(base: Snapshot) -> tuple[pa.Table, frozenset[str]] | None:
         relabelled = _joined(base.index, given)
@@ -149,10 +149,13 @@ def _rows_of_labels(index: pa.Table, labels: Manifest) -> pa.ChunkedArray:
         base = os.path.dirname(os.path.abspath(labels.path))
         files = pa.chunked_array([[absolute_path(path, base) for path in keys.to_pylist()]], pa.string())
         labels.refuse_duplicates(files, "path")
-        by_path = pc.index_in(index["path"], value_set=files.combine_chunks())
+        by_path, by_part = (
+            pc.index_in(own, value_set=files.combine_chunks()) for own in (index["path"], part_ids(index))
+        )
         by_id = pc.index_in(index["song_id"], value_set=keys.combine_chunks())
         # A part has the labels of its own row, if there is one, and else those of its file.
-        position = pc.if_else(are_parts(index), pc.coalesce(by_id, by_path), pc.coalesce(by_path, by_id))
+        of_part = pc.coalesce(by_part, by_id, by_path)
+        position = pc.if_else(are_parts(index), of_part, pc.coalesce(by_path, by_id))
         what = "the store has no song with the path {!r}"
     known = np.zeros(len(keys), bool)
     known[position.drop_null().to_numpy()] = True

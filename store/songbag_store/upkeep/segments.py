@@ -14,6 +14,8 @@ from songbag_store.format.index import END, SEGMENTS, SEGMENTS_TYPE, START
 from songbag_store.sql.bounds import Bounds
 from songbag_store.sql.likely_bounds import refuse_likely
 from songbag_store.sql.manifest import Manifest
+from songbag_store.terminal import plain_text
+from songbag_store.words import counted
 
 _NEEDED = "It takes song_id, start_s, end_s and label: a row for each stretch of a song, in seconds of the song."
 
@@ -56,6 +58,31 @@ def read_segments(path: Path) -> Manifest:
     made = pa.array([_joined(own) for own in found.values()], SEGMENTS_TYPE)
     table = pa.table({"song_id": pa.chunked_array([pa.array(list(found), pa.string())]), SEGMENTS: made})
     return dataclasses.replace(given, table=table, place_of=lambda row: given.place_of(rows[row]))
+
+
+def beyond_text(index: pa.Table) -> str:
+    """Return a note on segments that begin behind the end of their song, and label nothing; empty if there are none.
+
+    Parameters
+    ----------
+    index : pyarrow.Table
+        With `song_id`, `duration_s` and `segments`.
+    """
+    songs = index.filter(pc.and_(pc.is_valid(index[SEGMENTS]), pc.is_valid(index["duration_s"])))
+    rows = songs.select(["song_id", "duration_s", SEGMENTS]).to_pylist()
+    found = [
+        f"{plain_text(row['song_id'])}, at {one[START]:g} s of {row['duration_s']:g} s"
+        for row in rows
+        for one in row[SEGMENTS]
+        if one[START] >= row["duration_s"]
+    ]
+    if not found:
+        return ""
+    n_all = sum(len(row[SEGMENTS]) for row in rows)
+    one = len(found) == 1
+    begin = f"{len(found):,} of {counted(n_all, 'segment')} of the store "
+    begin += "begins behind the end of its song, and labels" if one else "begin behind the end of their song, and label"
+    return f"{begin} nothing (the first: {found[0]}); bounds are in seconds"
 
 
 def _labels(given: Manifest) -> pa.ChunkedArray:

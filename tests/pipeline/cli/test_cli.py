@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -37,10 +38,11 @@ def test_options_decide_the_spec_and_a_later_run_takes_it_from_the_store(tmp_pat
 def test_failures_are_counted_in_the_last_line_and_explained_by_a_command(tmp_path: Path) -> None:
     write(tmp_path / "songs" / "x.wav", chirp(6.0))
     (tmp_path / "songs" / "bad.mp3").write_bytes(b"")
-    done = songbag("extract", tmp_path / "songs", tmp_path / "store")
+    done = songbag("extract", tmp_path / "songs", tmp_path / "my store")
     assert done.returncode == 0
     assert "1 song stored, 1 failed" in done.stdout.splitlines()[-1]
-    told = songbag_here("failures", tmp_path / "store").stdout
+    asked = shlex.split(done.stdout.splitlines()[-1].partition("songbag ")[2])
+    told = songbag_here(*asked).stdout
     assert "empty-file (1): The file has no bytes" in told
     assert "bad.mp3: the file is empty" in told
 

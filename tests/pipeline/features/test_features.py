@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 from songbag_pipeline import read_audio, window_features
 from songbag_pipeline.features.kernel import KernelWindower, mel_filters
 from songbag_store import FeatureSpec
+from songbag_store.errors import UsageError
 from tests.support.audio import AUDIO, chirp, write
 
 SPEC = FeatureSpec()
@@ -66,6 +67,14 @@ def test_every_window_of_a_real_recording_agrees_with_librosa_from_the_file_on(p
 
 def test_a_minute_gives_23_windows() -> None:
     assert window_features(np.zeros(60 * 22050, np.float32), SPEC).shape == (23, 13, 216)
+
+
+def test_samples_are_decimal_numbers_of_one_channel() -> None:
+    samples = np.zeros(6 * 22050)
+    assert window_features(samples, SPEC).shape == window_features(samples.tolist(), SPEC).shape  # type: ignore[arg-type]
+    for wrong in (samples[:, None], samples[None], samples.astype(np.int16), samples.astype(complex)):
+        with pytest.raises(UsageError, match="no mono audio"):
+            window_features(wrong, SPEC)
 
 
 def test_the_mel_filters_are_slaneys() -> None:

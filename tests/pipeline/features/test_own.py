@@ -66,6 +66,22 @@ def test_what_is_no_extractor_is_refused_by_name(name: str, says: str) -> None:
         FeatureSpec.custom(name)
 
 
+def test_options_are_json_values_and_numbers_of_numpy() -> None:
+    given = FeatureSpec.custom(f"{NAME}:levels", options={"power": np.int64(3)}, window_s=0.5)
+    assert given.fingerprint == LEVELS.fingerprint
+    for wrong in ({"power": {1, 2}}, {"power": Path("x")}, {"power": np.ones(2)}, ["power=3"]):
+        with pytest.raises(SpecError, match=r"no mapping|not JSON values"):
+            FeatureSpec.custom(f"{NAME}:levels", options=wrong)  # type: ignore[arg-type]
+
+
+def test_a_number_that_the_extractor_declares_is_not_left_out_in_silence() -> None:
+    rate = LEVELS.sample_rate_hz
+    assert FeatureSpec.custom(f"{NAME}:levels", sample_rate_hz=rate).sample_rate_hz == rate
+    for name, value in (("sample_rate_hz", rate + 1), ("kind", "mfcc"), ("own_step", 0.5)):
+        with pytest.raises(SpecError, match=f"{name}: is {value!r}, and '{NAME}:levels' declares"):
+            FeatureSpec.custom(f"{NAME}:levels", **{name: value})
+
+
 DECLARED = """
 import numpy as np, songbag
 

@@ -86,6 +86,16 @@ def test_a_name_that_is_not_utf8_is_left_out_with_a_reason(tmp_path: Path) -> No
 
 
 @pytest.mark.fault(29)
+def test_a_source_whose_path_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    touch(folder, "1.mp3", "list.csv", os.fsdecode(b"2\xe9.mp3"))
+    (folder / "list.csv").write_text("path\n1.mp3\n")
+    for name in ("", "1.mp3", "list.csv", os.fsdecode(b"2\xe9.mp3")):
+        with pytest.raises(SourceError, match="its path is not UTF-8"):
+            read_source(folder / name)
+
+
+@pytest.mark.fault(29)
 def test_composed_and_decomposed_accents_are_two_songs_and_warned_of(tmp_path: Path) -> None:
     touch(tmp_path, "caf\u00e9.mp3", "cafe\u0301.mp3")
     source = read_source(tmp_path)

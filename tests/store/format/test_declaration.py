@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -139,3 +140,14 @@ def test_a_value_that_does_not_fit_is_refused_in_words(name: str, value: object,
 
 def test_whole_numbers_become_floats_where_floats_are_wanted() -> None:
     assert isinstance(Things(width_s=2).width_s, float)
+
+
+def test_numbers_of_numpy_are_taken_as_those_of_python() -> None:
+    made = Things(n_sides=np.int64(4), width_s=np.float32(0.5), loud=np.bool_(True))  # type: ignore[arg-type]
+    assert made == Things(n_sides=4, width_s=0.5, loud=True)
+    assert {type(value) for value in (made.n_sides, made.width_s, made.loud)} == {int, float, bool}
+    assert type(Things(width_s=np.float64(0.5)).width_s) is float
+    assert FeatureSpec(n_mfcc=np.int16(20)).fingerprint == FeatureSpec(n_mfcc=20).fingerprint  # type: ignore[arg-type]
+    for wrong in (np.array([4]), np.float64(4), np.str_("4")):
+        with pytest.raises(UsageError, match="a whole number from 3 to 12"):
+            Things(n_sides=wrong)  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ def test_segments_become_a_column_and_a_table_of_windows(store: SongStore, tmp_p
     labelled = after.sql('select * from window_labels order by "window", label')
     assert labelled.columns.tolist() == ["song_id", "window", "start_s", "end_s", "label", "share"]
     assert labelled["window"].tolist() == [0, 1, 2]
-    assert labelled["share"].round(9).tolist() == [0.8, 1.0, 0.5]
+    assert labelled["share"].tolist() == [0.8, 1.0, 0.5]
     assert (labelled["end_s"] - labelled["start_s"] == SPEC.window_s).all()
     assert relabel(after, segments=tmp_path / "table.csv")[0].snapshot == after.snapshot
     assert diff(after, 1, arrow=True).column("column").to_pylist() == ["segments"] * 2
@@ -88,6 +88,12 @@ def test_labels_and_segments_are_not_taken_together(store: SongStore, tmp_path: 
             relabel(store, **given)
 
 
+def test_a_table_that_is_no_file_is_refused(store: SongStore) -> None:
+    for given in ({"labels": store.songs()}, {"segments": 5}):
+        with pytest.raises(UsageError, match=r"is given as (DataFrame|int)"):
+            relabel(store, **given)  # type: ignore[arg-type]
+
+
 def test_numbers_are_labels_and_offset_and_duration_are_bounds(store: SongStore, tmp_path: Path) -> None:
     after, _ = relabel(store, segments=table(tmp_path, [("a/00", 0, 1, 7)], "song_id offset duration label"))
     assert after.sql("select distinct label from window_labels")["label"].tolist() == ["7"]
@@ -109,6 +115,16 @@ def test_a_manifest_of_parts_that_was_extracted_labels_its_songs(store: SongStor
     whole = [("long.wav", None, None, "w"), ("long.wav", 0, 2.5, "p")]
     after, _ = relabel(other, table(tmp_path, whole, "path start_s end_s mood"))
     assert after.songs(arrow=True)["mood"].to_pylist() == ["w", "p", "w"]
+    # Also if the songs have ids of their own, or the table gives the same path in other words.
+    for number, song in enumerate(songs):
+        song["song_id"] = f"take {number}"
+    other = write_store(tmp_path / "third", songs)
+    rows = [("../third/../long.wav", 0, 2.5, "p"), (str(tmp_path / "long.wav"), 2.5, None, "q")]
+    (tmp_path / "notes").mkdir()
+    after, n_songs = relabel(other, table(tmp_path / "notes", rows, "path start_s end_s mood"))
+    assert (n_songs, after.songs(arrow=True)["mood"].to_pylist()) == (2, [None, "p", "q"])
+    with pytest.raises(UsageError, match=r"no song with the path '.*long\.wav#0-2'"):
+        relabel(other, table(tmp_path, [("long.wav", 0, 2, "p")], "path start_s end_s mood"))
 
 
 @pytest.mark.fault(99)
@@ -125,6 +141,17 @@ def test_the_command_takes_segments_and_queries_find_them(store: SongStore, tmp_
     assert (done.returncode, done.stdout) == (0, f"1 of 4 songs matched; snapshot 2 of {store.address}.\n")
     songbag_here("query", store.address, "select count(*) n from window_labels", "-o", tmp_path / "n.csv")
     assert (tmp_path / "n.csv").read_text() == '"n"\n4\n'
+    assert done.stderr == ""
     refused = songbag_here("relabel", store.address, path, "--segments", path)
     assert refused.returncode == 2
     assert "takes LABELS, or --segments or --from-tags in their place" in refused.stderr
+
+
+def test_segments_that_begin_behind_the_end_of_their_song_are_noted(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "store", [song | {"duration_s": 3.0} for song in songs_of_classes({"a": 2})])
+    rows = [("a/00", 0, 1000, "x"), ("a/00", 1000, 2000, "y"), ("a/01", 3, 4, "x"), ("a/01", 2.9, 4, "x")]
+    told = songbag_here("relabel", store.address, "--segments", table(tmp_path, rows)).stderr
+    begin = "note: 1 of 3 segments of the store begins behind the end of its song, and labels nothing (the first: "
+    assert told == f"{begin}a/00, at 1000 s of 3 s); bounds are in seconds\n"
+    rows = [("a/00", 0, 1, "x"), ("a/01", 1, 2, "x")]
+    assert songbag_here("relabel", store.address, "--segments", table(tmp_path, rows)).stderr == ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +223,10 @@ def test_verify_and_repair_as_commands_exit_with_1_and_0(store: SongStore) -> No
     assert (mended.returncode, "2 songs left" in mended.stdout) == (0, True)
     assert songbag("verify", store.address).returncode == 0
     assert songbag("verify", store.address, "--snapshot", "2").returncode == 1
+
+
+def test_the_command_that_repairs_can_be_typed_as_it_is_shown(store: SongStore) -> None:
+    shard(store, 1).unlink()
+    moved = Path(store.address).rename(Path(store.address).parent / "my $tore")
+    found = songbag("verify", moved)
+    assert shlex.split(found.stdout.splitlines()[-1])[-3:] == ["songbag", "repair", str(moved)]

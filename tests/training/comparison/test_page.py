@@ -86,4 +86,6 @@ def test_it_says_what_differs_and_refuses_what_cannot_be_compared(
         songbag.report([], tmp_path / "none.html")
     with pytest.raises(UsageError, match="page of one run"):
         songbag.report(folders, tmp_path / "none.html", embed_audio=1)
+    with pytest.raises(UsageError, match="page of one run"):
+        songbag.report(store, tmp_path / "none.html", embed_audio=1)
     assert not (tmp_path / "none.html").exists()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from songbag_store import SongStore
+from songbag_store import FeatureSpec, SongStore
+from songbag_store.format.index import SEGMENTS_TYPE, index_schema
+from songbag_store.sql.query import asking
 from songbag_store.upkeep.change import relabel
 from songbag_training import evaluate
 from songbag_training.evaluation.display import format_metrics
@@ -30,6 +34,23 @@ def test_a_window_is_of_the_label_that_covers_most_of_it() -> None:
     for several, n_rows in ((False, 0), (True, 4)):
         rows, targets = window_targets(Task(("a", "b"), several), {}, 4)
         assert (len(rows), len(targets)) == (n_rows, n_rows)
+
+
+def test_halves_of_a_window_are_equal_whatever_binary_numbers_make_of_their_bounds() -> None:
+    spec = FeatureSpec(sample_rate_hz=16000, window_s=0.96, window_hop_s=0.48)
+    bounds = [float(f"{0.48 * number:.2f}") for number in range(202)]
+    segments = [
+        {"start_s": start, "end_s": end, "label": "ab"[number % 2]}
+        for number, (start, end) in enumerate(itertools.pairwise(bounds))
+    ]
+    shares = window_shares(segments, 200, None, spec)
+    assert {*shares["a"].tolist(), *shares["b"].tolist()} == {0.5}
+    assert len(window_targets(Task(("a", "b"), False), shares, 200)[0]) == 0
+    assert window_targets(Task(("a", "b"), True), shares, 200)[1].all()
+    song = [{"song_id": "x", "status": "ok", "n_windows": 200, "duration_s": 96.48, "segments": segments}]
+    rows = pa.Table.from_pylist(song, schema=index_schema([pa.field("segments", SEGMENTS_TYPE)]))
+    with asking(rows, "select distinct share from window_labels", spec=spec) as answer:
+        assert answer.table()["share"].to_pylist() == [0.5]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import whole_number
 from songbag_store.loading import quiet
 from songbag_store.pages.collection import collection_page
 from songbag_store.pages.page import Page, require_pages, write_page
@@ -89,17 +90,16 @@ def report(
         If one of several places is no finished run.
     """
     require_pages("report")
-    if embed_audio < 0:
-        raise UsageError(f"is {embed_audio}, not a number from 0", place="embed_audio")
+    embed_audio = whole_number(embed_audio, "embed_audio", 0)
     several = list(place) if isinstance(place, Sequence) and not isinstance(place, str) else [place]
     folder = sealed_folder(several[0]) if len(several) == 1 else None
     if run is not None and (len(several) != 1 or folder is not None):
         raise UsageError("is for the map of a store", place="run", remedy="Leave it out.")
     if run is None and encoder is not None:
         raise UsageError("there is no run whose encoder it could be", place="encoder", remedy="Give `run` too.")
+    if embed_audio and folder is None:
+        raise UsageError("is for the page of one run", place="embed_audio", remedy="Leave it out.")
     if len(several) != 1:
-        if embed_audio:
-            raise UsageError("is for the page of one run", place="embed_audio", remedy="Leave it out.")
         path = Path(output) if output is not None else Path(NAME)
         page = comparison_page([_run_folder(one) for one in several])
     else:

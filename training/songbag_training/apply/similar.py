@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
-from songbag_store.format.declaration import require_whole
+from songbag_store.format.declaration import whole_number
 from songbag_store.likeness.nearest import Neighbours, nearest_songs
 from songbag_store.likeness.points import SongPoints
 from songbag_store.likeness.search import require_search
@@ -95,7 +95,7 @@ def find_similar(
     progress: Progress,
 ) -> pa.Table | Neighbours:
     """Return the nearest songs as a table, or those of every song as they come; see `similar`."""
-    require_whole(k, 1, "k")
+    k = whole_number(k, "k", 1)
     if run is None and encoder is not None:
         raise UsageError("there is no run whose encoder it could be", place="encoder", remedy="Give `run` too.")
     opened = SongStore.open(store)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +53,7 @@ def embed(
         return
     if done.n_known:
         say(f"{known} there already.")
-    why = f" Why: songbag failures {output}" if done.n_failed else ""
+    why = f" Why: songbag failures {shlex.quote(str(output))}" if done.n_failed else ""
     say(f"{counted(done.n_songs, 'song')} embedded, {done.n_failed:,} failed; s{snapshot}{why}")
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from songbag_store import FeatureSpec
 from songbag_store.format.index import SEGMENTS, SEGMENTS_TYPE
+from songbag_store.sql.window_labels import SHARE_DIGITS
 from songbag_training.evaluation.window_metrics import WindowMetrics
 from songbag_training.songs.task import Task
 from songbag_training.types import Floats, Ints, Label, Metrics, Targets
@@ -77,7 +78,7 @@ def window_shares(
     for segment in segments:
         common = np.minimum(segment["end_s"], starts + length_s) - np.maximum(segment["start_s"], starts)
         shares[segment["label"]] += np.maximum(common, 0.0) / length_s
-    return {label: np.minimum(share, 1.0) for label, share in shares.items()}
+    return {label: np.minimum(share.round(SHARE_DIGITS), 1.0) for label, share in shares.items()}
 
 
 def window_targets(task: Task, shares: Mapping[str, Floats], n_windows: int) -> tuple[Ints, Targets]:

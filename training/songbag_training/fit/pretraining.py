@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -253,5 +254,5 @@ def _complete(run: Run, material: Material, model: keras.Model, checkpoint_s: fl
         row = rows[best - 1]
         told = f"of the songs kept aside {row['val_accuracy']:.0%} were told apart (loss {row['val_loss']:.3f}), {told}"
     progress.note(told)
-    progress.note(f"go on with: songbag train STORE --label L --from {run.folder}")
+    progress.note(f"go on with: songbag train STORE --label L --from {shlex.quote(str(run.folder))}")
     return run

@@ -117,8 +117,8 @@ def _audio(store: SongStore, songs: list[ShownSong], embed_audio: int, missing: 
                 room -= len(inside) * 3 // 4
                 n_embedded += 1
             own["audio"] = inside or address
-            if row.get(START) is not None:
-                own |= {"from": row[START], "to": row.get(END)}
+            if row.get(START) is not None or row.get(END) is not None:
+                own |= {"from": row[START] or 0.0, "to": row[END]}
         found[song.song_id] = own
     if n_embedded < min(embed_audio, len(songs)):
         text = f"The audio of {n_embedded} of the first {counted(embed_audio, 'song')} is in this page"

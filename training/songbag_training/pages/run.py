@@ -155,4 +155,4 @@ def add_page(folder: Path, progress: Progress) -> None:
         write_page(run_page(folder), folder / NAME)
     except (SongbagError, OSError) as error:
         why = error.what if isinstance(error, SongbagError) else error.strerror
-        progress.note(f"note: the run has no page ({why}); `songbag report {folder}` makes it")
+        progress.note(f"note: the run has no page ({why}); `songbag report {shlex.quote(str(folder))}` makes it")

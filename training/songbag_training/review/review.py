@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from songbag_store.errors import UsageError
-from songbag_store.format.declaration import require_whole
+from songbag_store.format.declaration import whole_number
 from songbag_store.format.index import OWN_COLUMNS
 from songbag_store.loading import quiet
 from songbag_store.progress import Progress, shown_on
@@ -110,8 +110,7 @@ def find_review(
     progress: Progress,
 ) -> pa.Table:
     """Return the table of `review`; `flat` if it goes into a CSV, which holds no lists."""
-    if k is not None:
-        require_whole(k, 1, "k")
+    k = None if k is None else whole_number(k, "k", 1)
     folder = Path(run) if isinstance(run, str | Path) else run.folder
     if is_of_folds(run):
         facts = RunFacts.read(folder / "fold-1") if is_there(folder / "fold-1" / RUN) else None

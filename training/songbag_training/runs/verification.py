@@ -6,6 +6,7 @@ It needs neither Keras nor TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -153,7 +154,11 @@ def remedy(folder: Path, damages: list[Damage]) -> str:
     written_again = [folder / one.key for one in damages if Path(one.key).name in _RESULTS]
     sentences = ["Restore them from a copy, or train again."] if len(written_again) < len(damages) else []
     for owner in sorted({path.parent for path in written_again}):
-        command = f"`songbag evaluate {owner}`" if is_there(owner / RUN) else "The same `songbag cross-validate`"
+        command = (
+            f"`songbag evaluate {shlex.quote(str(owner))}`"
+            if is_there(owner / RUN)
+            else "The same `songbag cross-validate`"
+        )
         sentences.append(f"{command} writes metrics and predictions again.")
     return "\n".join(sentences)
 

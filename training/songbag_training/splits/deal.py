@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
-from songbag_store.format.declaration import require_whole
+from songbag_store.format.declaration import whole_number
 from songbag_store.likeness.alike import are_comparable
 from songbag_store.progress import Progress
 from songbag_store.words import counted
@@ -115,7 +115,7 @@ def _check_folds(labels: Labels, folds: int | None, fold_column: str | None) -> 
         what = f"{counted(folds, 'fold is', 'folds are')} asked for, and the folds of the column {fold_column!r} given"
         raise UsageError(what, place="folds", remedy="Leave out one of the two.")
     if folds is not None:
-        require_whole(folds, 0, "folds")
+        folds = whole_number(folds, "folds", 0)
     if folds is not None and folds < 2:
         what = counted(folds, "fold divides", "folds divide")
         raise UsageError(f"{what} nothing", place="folds", remedy="Give 2 or more.")
