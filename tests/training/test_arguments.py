@@ -16,8 +16,9 @@ import songbag
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
 from songbag_store.progress import Silent
-from songbag_training.config import Search, TrainConfig
+from songbag_training.config import TrainConfig
 from songbag_training.runs.run import Run
+from songbag_training.search import Search
 from songbag_training.sweeps.points import as_search, points_of
 from tests.support import labelled
 from tests.support.clusters import importable
