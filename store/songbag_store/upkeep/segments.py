@@ -68,21 +68,19 @@ def beyond_text(index: pa.Table) -> str:
     index : pyarrow.Table
         With `song_id`, `duration_s` and `segments`.
     """
-    songs = index.filter(pc.and_(pc.is_valid(index[SEGMENTS]), pc.is_valid(index["duration_s"])))
-    rows = songs.select(["song_id", "duration_s", SEGMENTS]).to_pylist()
-    found = [
-        f"{plain_text(row['song_id'])}, at {one[START]:g} s of {row['duration_s']:g} s"
-        for row in rows
-        for one in row[SEGMENTS]
-        if one[START] >= row["duration_s"]
-    ]
-    if not found:
+    segments = index[SEGMENTS].combine_chunks()
+    songs, starts = pc.list_parent_indices(segments), pc.struct_field(pc.list_flatten(segments), START)
+    durations = index["duration_s"].take(songs).combine_chunks()
+    beyond = pc.indices_nonzero(pc.fill_null(pc.greater_equal(starts, durations), False))
+    if not len(beyond):
         return ""
-    n_all = sum(len(row[SEGMENTS]) for row in rows)
-    one = len(found) == 1
-    begin = f"{len(found):,} of {counted(n_all, 'segment')} of the store "
+    first = beyond[0].as_py()
+    name = plain_text(index["song_id"][songs[first].as_py()].as_py())
+    one = len(beyond) == 1
+    begin = f"{len(beyond):,} of {counted(len(starts), 'segment')} of the store "
     begin += "begins behind the end of its song, and labels" if one else "begin behind the end of their song, and label"
-    return f"{begin} nothing (the first: {found[0]}); bounds are in seconds"
+    where = f"{name}, at {starts[first].as_py():g} s of {durations[first].as_py():g} s"
+    return f"{begin} nothing (the first: {where}); bounds are in seconds"
 
 
 def _labels(given: Manifest) -> pa.ChunkedArray:
