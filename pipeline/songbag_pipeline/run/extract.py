@@ -10,6 +10,7 @@ from songbag_pipeline.run.summary import Summary
 from songbag_pipeline.run.work import Work
 from songbag_store import FeatureSpec
 from songbag_store.errors import require_extra
+from songbag_store.format.declaration import require_kind
 from songbag_store.machine import require_linux
 from songbag_store.progress import Progress, first_notes, shown_on
 from songbag_store.storage.location import Location, LocationLike
@@ -70,6 +71,9 @@ def extract(
     """
     require_linux("extract")
     require_extra("pipeline", "distributed", place="extract")
+    require_kind(config, "config", ExtractConfig)
+    if spec is not None and not callable(spec):
+        require_kind(spec, "spec", FeatureSpec)
     work = Work.of(source, Location.of(store).absolute(), spec, config)
     shown = progress or shown_on(sys.stderr)
     for note in first_notes(work.summary.warnings):

@@ -176,6 +176,19 @@ def whole_number(value: object, place: str, low: int) -> int:
     return number
 
 
+def require_kind(given: object, place: str, *kinds: type) -> None:
+    """Refuse an argument that is none of some classes, such as a dict in the place of a `TrainConfig`.
+
+    Raises
+    ------
+    UsageError
+        With the classes.
+    """
+    if not isinstance(given, kinds):
+        names = " or ".join(f"songbag.{kind.__name__}(...)" for kind in kinds)
+        raise UsageError(f"is given as {type(given).__name__}", place=place, remedy=f"Give a {names}.")
+
+
 @cache
 def _types(hint: Any) -> tuple[Any, ...]:
     """Return the types of a hint; a table of a thousand runs asks for them a hundred thousand times."""

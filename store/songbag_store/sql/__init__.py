@@ -1,3 +1,14 @@
 """Queries over the index, and tables in and out."""
 
-__all__ = ["bounds", "drawing", "form", "likely_bounds", "manifest", "output", "query", "shown", "texts"]
+__all__ = [
+    "bounds",
+    "drawing",
+    "form",
+    "likely_bounds",
+    "manifest",
+    "output",
+    "query",
+    "shown",
+    "texts",
+    "window_labels",
+]

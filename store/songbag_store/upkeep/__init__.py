@@ -1,3 +1,15 @@
 """The care of a store: relabel, remove, compact, gc, verify, repair, and what is in it."""
 
-__all__ = ["change", "classes", "compact", "difference", "garbage", "notes", "pins", "sound", "summary", "verify"]
+__all__ = [
+    "change",
+    "classes",
+    "compact",
+    "difference",
+    "garbage",
+    "notes",
+    "pins",
+    "segments",
+    "sound",
+    "summary",
+    "verify",
+]

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from songbag_store import SongStore
 from songbag_store.errors import Interrupted, UsageError
+from songbag_store.format.declaration import require_kind
 from songbag_store.format.extractor import require_named
 from songbag_store.progress import Progress, shown_on, stretch
 from songbag_store.sql.output import writing_table
@@ -149,6 +150,7 @@ def predict(
     Interrupted
         After SIGINT or SIGTERM, when what was finished is kept.
     """
+    require_kind(config, "config", PredictConfig)
     target, explained = (None if one is None else Path(one) for one in (output, windows))
     for path in filter(None, (target, explained)):
         require_output(path, ".csv", ".parquet")

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import require_kind
 from songbag_store.loading import quiet
 from songbag_store.progress import Indented, Progress, shown_on
 from songbag_store.storage.files import claim_folder, file_digest, is_there
@@ -116,6 +117,7 @@ def cross_validate(
     UsageError
         If the folder holds something else, or options contradict each other.
     """
+    require_kind(config, "config", TrainConfig, BaselineConfig)
     progress, folder = progress or shown_on(sys.stdout), Path(output)
     refuse_unfinished(folder, store, but=CROSS_VALIDATION)
     _refuse_point(folder)

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import require_kind
 from songbag_store.format.index import CONTENT, END, PLACE_COLUMNS, START
 from songbag_store.progress import Progress, shown_on
 from songbag_store.store import StoreLike
@@ -100,6 +101,7 @@ def pretrain(
     >>> pretrain("my-store", "my-encoder")
     >>> train("my-store", "genre", "my-run", from_run="my-encoder")
     """
+    require_kind(config, "config", PretrainConfig)
     progress, folder = progress or shown_on(sys.stdout), Path(output)
     refuse_unfinished(folder, store)
     with telling(folder, store, progress):

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from songbag_store.format.declaration import require_kind
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import is_there
 from songbag_store.store import StoreLike
@@ -124,6 +125,7 @@ def train(
     >>> run = train("my-store", "genre", "runs/first", TrainConfig(epochs=30))
     >>> predict(run, "new-songs/")
     """
+    require_kind(config, "config", TrainConfig)
     progress, folder = progress or shown_on(sys.stdout), Path(output)
     refuse_unfinished(folder, store)
     with telling(folder, store, progress):

@@ -17,6 +17,7 @@ from typing import Any, TypedDict, Unpack
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.declaration import require_kind
 from songbag_store.progress import Progress, shown_on
 from songbag_store.sql.shown import Shown
 from songbag_store.storage.files import claim_folder, file_digest, is_there
@@ -151,6 +152,7 @@ def sweep(
     >>> done = songbag.sweep("my-store", "genre", "my-sweep", {"learning_rate": [1e-3, 3e-3]})
     >>> songbag.compare(*done.table()["name"][:2])
     """
+    require_kind(config, "config", TrainConfig)
     folds, fold_column, split, group = _known(**dealt)
     progress, folder, search = progress or shown_on(sys.stdout), Path(output), as_search(search)
     points = points_of(search, config)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from songbag_store import SongStore
+from songbag_store.format.declaration import require_kind
 from songbag_store.progress import Progress, shown_on
 from songbag_store.storage.files import claim_folder, is_there
 from songbag_store.store import StoreLike
@@ -93,6 +94,7 @@ def baseline(
     >>> run = baseline("my-store", "genre", "runs/floor")
     >>> run.metrics["test"]["song"]["accuracy"], run.metrics["test"]["learners"]["trees"]["accuracy"]
     """
+    require_kind(config, "config", BaselineConfig)
     progress, folder = progress or shown_on(sys.stdout), Path(output)
     given = None if split is None else Split.read(split)
     if folds is not None or fold_column is not None or (given is not None and given.is_folds):
