@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 
@@ -20,6 +21,7 @@ import songbag_training
 from songbag_store.cli import root
 from songbag_store.errors import MissingExtra
 from songbag_training.sweeps.sweep import Dealt
+from tests.support.audio import chirp, write
 
 FUNCTIONS = (
     *(
@@ -138,3 +140,39 @@ def test_python_m_songbag_is_the_command() -> None:
         [sys.executable, "-m", "songbag", "--help"], capture_output=True, text=True, timeout=1800, check=False
     )
     assert (done.returncode, "cross-validate" in done.stdout) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("call", "place"),
+    [
+        (lambda store, out: songbag.extract(store, out, config={"workers": 1}), "config"),
+        (lambda store, out: songbag.extract(store, out, "chroma"), "spec"),
+        (lambda store, out: songbag.window_features([0.0], {"window_s": 1}), "spec"),
+        (lambda store, out: next(songbag.features_of(store, {"window_s": 1})), "spec"),
+        (lambda store, out: songbag.train(store, "genre", out, {"epochs": 1}), "config"),
+        (lambda store, out: songbag.train(store, "genre", out, songbag.BaselineConfig()), "config"),
+        (lambda store, out: songbag.cross_validate(store, "genre", out, {"epochs": 1}), "config"),
+        (lambda store, out: songbag.sweep(store, "genre", out, {"epochs": [1]}, {"epochs": 1}), "config"),
+        (lambda store, out: songbag.baseline(store, "genre", out, songbag.TrainConfig()), "config"),
+        (lambda store, out: songbag.pretrain(store, out, {"epochs": 1}), "config"),
+        (lambda store, out: songbag.predict(out, store, config={"workers": 1}), "config"),
+        (lambda store, out: songbag.info(None), "address"),
+        (lambda store, out: songbag.report(None), "address"),
+        (lambda store, out: songbag.verify(None), "address"),
+    ],
+)
+def test_what_is_no_spec_no_config_and_no_place_is_refused_by_its_type(call: Any, place: str, tmp_path: Path) -> None:
+    with pytest.raises(songbag.SongbagError) as refused:
+        call(str(tmp_path / "store"), tmp_path / "new")
+    assert (refused.value.place, refused.value.what[:12]) == (place, "is given as ")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_audio_is_read_by_numbers_of_numpy_and_by_an_address(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.wav", chirp(1.0))
+    given: dict[str, Any] = {"sample_rate_hz": np.int64(8000), "start_s": np.float32(0.25), "end_s": np.float64(0.5)}
+    assert songbag.read_audio(path.as_uri(), **given).shape == (2001,)
+    for name, wrong in (("sample_rate_hz", 0), ("sample_rate_hz", "8000"), ("start_s", None), ("end_s", "1")):
+        with pytest.raises(songbag.SongbagError) as refused:
+            songbag.read_audio(path, **{name: wrong})  # type: ignore[arg-type]
+        assert refused.value.place == name

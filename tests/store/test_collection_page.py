@@ -15,6 +15,7 @@ import pytest
 from songbag_store.pages import songs as page_songs
 from songbag_store.pages.collection import collection_page
 from songbag_store.pages.page import Page, write_page
+from songbag_store.pages.pieces import Chart, plain
 from tests.support.browser import complaints, opened_browser
 from tests.support.labelled import songs_of_classes, tagged_songs, write_store
 
@@ -60,6 +61,17 @@ def test_it_says_what_is_in_the_store(page: Page) -> None:
         assert said in text
     causes = next(block for block in page.sections[-1].blocks if getattr(block, "key", "") == "causes")
     assert [column.values for column in causes.columns][:2] == [["corrupt"], [3]]  # type: ignore[attr-defined]
+
+
+def test_bars_of_songs_that_are_all_alike_have_a_width(tmp_path: Path) -> None:
+    facts = {"duration_s": 123456.0, "highest_hz": 11025.0, "sample_peak": 0.5, "silent_share": 0.0}
+    page = of(tmp_path, [one | facts for one in songs_of_classes({"a": 4})])
+    charts = [block for section in page.sections for block in section.blocks if isinstance(block, Chart)]
+    histograms = [chart.layers[0].columns for chart in charts if chart.key.startswith("number-")]
+    assert len(histograms) == len(facts)
+    for columns in histograms:
+        left, right, top = (plain(columns[name]) for name in ("left", "right", "top"))
+        assert [end > begin for begin, end, n in zip(left, right, top, strict=True) if n] == [True]
 
 
 def test_names_of_strangers_are_no_markup(page: Page) -> None:

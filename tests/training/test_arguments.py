@@ -54,7 +54,7 @@ def test_a_set_of_values_is_in_one_order() -> None:
 
 @pytest.mark.parametrize("search", ["pooling=mean,max", [("pooling", "mean")], None])
 def test_a_search_of_another_type_says_what_it_must_be(search: Any) -> None:
-    with pytest.raises(UsageError, match=r"search: is of type .* but must be a mapping"):
+    with pytest.raises(UsageError, match=r"search: is given as .* but must be a mapping"):
         as_search(search)
 
 
@@ -78,7 +78,7 @@ def asked(function: Callable[..., Any], *arguments: Any) -> Callable[[Path], Any
 def test_options_of_another_type_are_refused_before_anything_is_opened(
     call: Callable[[Path], Any], wanted: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match=rf"config: is of type '\w+' but must be a {wanted}\."):
+    with pytest.raises(UsageError, match=rf"config: is given as \w+ but must be a {wanted}\."):
         call(tmp_path)
     assert not list(tmp_path.iterdir())
 

@@ -13,6 +13,7 @@ from songbag_pipeline.types import Blocks, FloatArray
 from songbag_store import FeatureSpec
 from songbag_store.errors import SpecError, UsageError
 from songbag_store.format.array import encode
+from songbag_store.format.declaration import require_options
 from songbag_store.format.spec import EMBEDDING, IN_DB, OWN
 
 _BLOCK_BYTES = 8 << 20
@@ -45,6 +46,7 @@ def windower(spec: FeatureSpec) -> Windower:
     SpecError
         If they are embeddings, which are not computed of audio.
     """
+    require_options(spec, "spec", FeatureSpec)
     if spec.kind == EMBEDDING:
         remedy = (
             "Compute the features that the run was trained on; `songbag embed` makes embeddings of a store of them."

@@ -72,6 +72,8 @@ def extract(
     require_options(config, "config", ExtractConfig)
     require_linux("extract")
     require_extra("pipeline", "distributed", place="extract")
+    if spec is not None and not callable(spec):
+        require_options(spec, "spec", FeatureSpec)
     work = Work.of(source, Location.of(store).absolute(), spec, config)
     shown = progress or shown_on(sys.stderr)
     for note in first_notes(work.summary.warnings):

@@ -17,9 +17,10 @@ from songbag_pipeline.sources.excerpts import excerpt_of, excerpts_of
 from songbag_pipeline.sources.source import read_source
 from songbag_pipeline.types import FloatArray
 from songbag_store import FeatureSpec
+from songbag_store.format.declaration import plain_number, require_options, whole_number
 from songbag_store.machine import require_linux
 from songbag_store.progress import Progress, first_notes, shown_on
-from songbag_store.storage.location import LocationLike
+from songbag_store.storage.location import LocationLike, place_text, plain_address
 from songbag_store.types import StoredWindows
 from songbag_store.windows.spill import WindowSpill
 
@@ -67,6 +68,7 @@ def features_of(source: LocationLike, spec: FeatureSpec, *, progress: Progress |
     SongsMissing
         If it is a manifest, and none of its files is there.
     """
+    require_options(spec, "spec", FeatureSpec)
     found = read_source(source)
     found.refuse_nowhere()
     shown = progress or shown_on(sys.stdout)
@@ -119,11 +121,13 @@ def read_audio(
         If the part has no length, or begins before the file.
     """
     require_linux("songbag.read_audio")
-    excerpt = excerpt_of(start_s, end_s, max_duration_s)
+    rate = whole_number(sample_rate_hz, "sample_rate_hz", 1)
+    excerpt = excerpt_of(*map(plain_number, (start_s, end_s, max_duration_s)))
+    path = plain_address(place_text(path, "path"))
     file = os.memfd_create("songbag-samples")
     try:
         with contained_reader(Containment()) as reader:
-            facts = reader.read_samples(os.path.abspath(path), sample_rate_hz, excerpt, file)
+            facts = reader.read_samples(os.path.abspath(path), rate, excerpt, file)
         if facts.status != "ok":
             raise SongError(facts.error_code or "internal-error", facts.error or "", place=str(path))
         n_bytes = os.fstat(file).st_size

@@ -26,6 +26,9 @@ def excerpt_of(start_s: float, end_s: float | None, longest_s: float | None) -> 
     UsageError
         If it has no length, or begins before the file.
     """
+    for place, value in (("start_s", start_s), ("end_s", end_s), ("max_duration_s", longest_s)):
+        if not (isinstance(value, (int, float)) or (value is None and place != "start_s")) or isinstance(value, bool):
+            raise UsageError(f"is {value!r:.80}", place=place, remedy="Give seconds as a number.")
     if not (math.isfinite(start_s) and start_s >= 0):
         raise UsageError(f"is {start_s}", place="start_s", remedy="Give seconds from the begin of the file.")
     if end_s is not None and not (math.isfinite(end_s) and end_s > start_s):

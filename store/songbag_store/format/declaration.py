@@ -211,7 +211,7 @@ def require_options(given: object, place: str, *kinds: type[Declared]) -> None:
     """Refuse what are no options of one of these classes, such as a dict of them."""
     if not isinstance(given, kinds):
         names = [f"songbag.{kind.__name__}" for kind in kinds]
-        what = f"is of type {type(given).__name__!r} but must be a {' or a '.join(names)}"
+        what = f"is given as {type(given).__name__} but must be a {' or a '.join(names)}"
         raise UsageError(what, place=place, remedy=f"Write {names[0]}(...) with the options in the brackets.")
 
 

@@ -17,6 +17,8 @@ from songbag_store.store import SongStore
 from songbag_store.words import counted
 
 _BINS = 30
+_NARROWEST = 0.03
+"""Least range of a histogram, as a share of its largest number."""
 _MOST_BARS = 24
 _NUMBERS = {
     "duration_s": ("Length of the songs", "seconds"),
@@ -73,7 +75,10 @@ def _histogram(key: str, words: str, unit: str, values: npt.NDArray[np.float32])
     high = float(np.quantile(own, 0.99))
     high = float(own.max()) if own.max() <= 1.5 * high else high
     cut = int((own > high).sum())
-    counts, ends = np.histogram(own[own <= high], bins=_BINS)
+    low = float(own.min())
+    # A page has five digits of a number: bars of a narrower range would have no width.
+    narrow = max(0.0, _NARROWEST * max(abs(low), abs(high)) - (high - low)) / 2
+    counts, ends = np.histogram(own[own <= high], bins=_BINS, range=(low - narrow, high + narrow))
     if cut:
         words += f" {counted(cut, 'song')} above {_shown(high)} not drawn."
     columns = {

@@ -204,6 +204,8 @@ def explain(
     --------
     >>> songbag.explain("my-run", "album/song.mp3", "clip.flac").table()
     """
+    if class_name is not None:
+        class_name = str(class_name)  # classes are texts, also those of a column of whole numbers
     if not (math.isfinite(seconds) and 0 < seconds <= MOST_SECONDS):
         raise UsageError(f"is {seconds:g} but must be above 0 and at most {MOST_SECONDS:g}", place="seconds")
     if output is not None:

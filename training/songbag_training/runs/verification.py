@@ -114,9 +114,10 @@ def sealed_folder(place: StoreLike | RunLike) -> Path | None:
     """
     if isinstance(place, SongStore):
         return None
-    if not isinstance(place, Location | str | Path):
-        return place.folder
-    location = Location.of(place)
+    own = getattr(place, "folder", None)
+    if isinstance(own, Path):
+        return own
+    location = Location.of(cast(StoreLike, place))
     folder = Path(location.address)
     if location.is_remote or is_there(folder / IDENTITY):
         return None

@@ -61,7 +61,7 @@ def as_search(search: object) -> Search:
         See `points_of`.
     """
     if not isinstance(search, Search | Mapping):
-        what = f"is of type {type(search).__name__!r} but must be a mapping of options to their values"
+        what = f"is given as {type(search).__name__} but must be a mapping of options to their values"
         raise UsageError(what, place="search", remedy='Write {"pooling": ["mean", "max"]}, or a songbag.Search(...).')
     if not isinstance(search, Search):
         search = Search(set=tuple(f"{name}={_line(given)}" for name, given in search.items()))
