@@ -94,8 +94,16 @@ def _opened(part: FilePart, form: AudioFormat) -> Iterator[tuple[Any, Any]]:
         if not stream.codec_context.sample_rate:
             raise Undecodable("unreadable-header", f"the {form.name} header gives no sample rate")
         stream.codec_context.thread_count = 1
-        stream.codec_context.options = CHECKED if stream.codec_context.name in _CHECKED_CODECS else {}
+        stream.codec_context.options = _options(stream.codec_context.name, form)
         yield container, stream
+
+
+def _options(codec: str, form: AudioFormat) -> dict[str, str]:
+    """Return the options of a decoder."""
+    if codec == "alac" and form.container == "caf":
+        # The last frame is as long as it says; FFmpeg leaves out of it what the file counts as padding once more.
+        return {"flags2": "+skip_manual"}
+    return CHECKED if codec in _CHECKED_CODECS else {}
 
 
 def _next_link(
