@@ -36,7 +36,7 @@ songbag beside what one would use instead. `make bench-report` writes this page 
 benchmarks/results, and from nothing else. To repeat it on your machine:
 
     make bench-install    # the peers, in environments of their own (some 9 GB)
-    make bench            # under 60 minutes; make bench-quick: smaller sizes, under 5
+    make bench            # make bench-quick: smaller sizes, some minutes
     make bench-report
 
 All contestants of a table take turns in one run; those that wait are stopped. A number is the median of the rounds,

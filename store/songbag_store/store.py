@@ -242,11 +242,12 @@ class SongStore(Shown):
 
         table = self.inside.places
         if songs is not None:
-            ids = pa.array(given_texts(songs, "songs"), pa.string())
-            absent = pc.index(pc.is_in(ids, value_set=table["song_id"].combine_chunks()), False).as_py()
-            if absent >= 0:
-                raise self._without(ids[absent].as_py())
-            table = table.filter(pc.is_in(table["song_id"], value_set=ids))
+            wanted = given_texts(songs, "songs")
+            table = table.filter(pc.is_in(table["song_id"], value_set=pa.array(wanted, pa.string())))
+            # The names that were found are few: looking each up among all songs would take long in a large store.
+            if table.num_rows < len(found := dict.fromkeys(wanted)):
+                known = set(table["song_id"].to_pylist())
+                raise self._without(next(name for name in found if name not in known))
         for span in Spans.of(table):
             yield span.song_id, decode(self.inside.reader.read_all([span])[0], self.spec)
 

@@ -17,6 +17,8 @@ _HEADER = 27
 _LONGEST_HEADER = _HEADER + 255
 _BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _EDITS = re.compile(b"elst")
+_LARGEST_TABLE = 64 << 20
+"""Most bytes of the table of an MP4 that are read at once."""
 _FIRST_PAGE = 2
 _BLOCK_HEADER_BYTES = 32
 _FIRST_OF_ITS_FRAMES = 0x800
@@ -44,6 +46,8 @@ def is_edited(part: FilePart) -> bool:
     """
     for chunk in chunks(part, "mov"):
         if chunk.kind == b"moov" and chunk.end is not None:
+            if chunk.end - chunk.content > _LARGEST_TABLE:
+                return True  # not looked at: it is then decoded from its beginning
             table = part.read_at(chunk.end - chunk.content, chunk.content)
             return any(int.from_bytes(table[found.end() + 4 : found.end() + 8]) > 1 for found in _EDITS.finditer(table))
     return False
