@@ -1,21 +1,24 @@
-"""Predicting audio that is in no store: songs a second with one and with two workers, and the peak of memory.
+"""Predicting audio that is in no store: songs a second on one core and on two, and the peak of memory.
 
     python benchmarks/predict.py [--songs 120] [--rounds 3]
 
 makes stereo songs of a minute (FLAC), trains the reference network for one epoch on twelve of them, and runs
-`songbag predict` on all with 1 and 2 workers in turn. The start of Python, TensorFlow and the workers is taken off by
-the same commands with a fifth of the songs: the speed is that of the others.
+`songbag predict` on all of them in turn with the cores that it may use: one, two, and two with one worker, beside which
+the model has the second core. The start of Python, TensorFlow and the workers is taken off by the same commands with a
+fifth of the songs: the speed is that of the others.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -26,6 +29,8 @@ from songbag_store.progress import Silent
 from songbag_training import TrainConfig, train
 
 _SONG_S = 60.0
+# A name, how many cores, and options.
+_WAYS = (("one core", 1, ()), ("two cores", 2, ()), ("two cores, one worker", 2, ("--workers", "1")))
 
 
 def songs_in(folder: Path, count: int) -> Path:
@@ -52,12 +57,16 @@ def family(process: subprocess.Popen[bytes]) -> Iterator[psutil.Process]:
     yield from own.children(recursive=True)
 
 
-def measured(run: Path, source: Path, output: Path, workers: int) -> tuple[float, float, float]:
-    """Predict; return seconds, and the peaks of memory in MB of the command and of all it started."""
-    command = [sys.executable, "-m", "songbag", "predict", str(run), str(source), "-o", str(output)]
+def measured(
+    run: Path, source: Path, output: Path, n_cores: int, options: tuple[str, ...]
+) -> tuple[float, float, float]:
+    """Predict on some cores; return seconds, and the peaks of memory in MB of the command and of all it started."""
+    command = [sys.executable, "-m", "songbag", "predict", str(run), str(source), "-o", str(output), *options]
+    cores = sorted(os.sched_getaffinity(0))[:n_cores]
     began = time.perf_counter()
     own, most = 0.0, 0.0
-    process = subprocess.Popen([*command, "--workers", str(workers)], stdout=subprocess.DEVNULL)
+    pinned = partial(os.sched_setaffinity, 0, cores)
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, preexec_fn=pinned)
     while process.poll() is None:
         try:
             sizes = [one.memory_info().rss / 1e6 for one in family(process)]
@@ -72,10 +81,10 @@ def measured(run: Path, source: Path, output: Path, workers: int) -> tuple[float
 
 def main() -> None:
     """Measure and print."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--songs", type=int, default=120)
-    options.add_argument("--rounds", type=int, default=3)
-    chosen = options.parse_args()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--songs", type=int, default=120)
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         songs = songs_in(work / "songs", chosen.songs)
@@ -84,16 +93,17 @@ def main() -> None:
         # Above the twenty minutes that the calling process computes by itself.
         n_few = max(24, chosen.songs // 5)
         few.write_text("path\n" + "".join(f"{path}\n" for path in paths[:n_few]))
-        run, speeds = trained(songs, work), dict[int, list[float]]()
+        run, speeds = trained(songs, work), dict[str, list[float]]()
         for _ in range(chosen.rounds):
-            for workers in (1, 2):
-                short, _, _ = measured(run, few, work / "few.parquet", workers)
-                whole, own, others = measured(run, songs, work / "all.parquet", workers)
-                speeds.setdefault(workers, []).append((chosen.songs - n_few) / (whole - short))
-                print(f"{workers} workers: {speeds[workers][-1]:.2f} songs/s; all {chosen.songs} songs {whole:.1f} s;")
+            for way, n_cores, options in _WAYS:
+                short, _, _ = measured(run, few, work / "few.parquet", n_cores, options)
+                whole, own, others = measured(run, songs, work / "all.parquet", n_cores, options)
+                speeds.setdefault(way, []).append((chosen.songs - n_few) / (whole - short))
+                print(f"{way}: {speeds[way][-1]:.2f} songs/s; all {chosen.songs} songs {whole:.1f} s;")
                 print(f"  peak memory: {own:,.0f} MB with the model, {others:,.0f} MB of its workers together")
-    one, two = (statistics.median(speeds[workers]) for workers in (1, 2))
-    print(f"medians: {one:.2f} and {two:.2f} songs/s; two workers are {two / one:.2f} times as fast")
+    medians = {way: statistics.median(found) for way, found in speeds.items()}
+    for way, speed in medians.items():
+        print(f"{way}: median {speed:.2f} songs/s, {speed / medians['one core']:.2f} times one core")
 
 
 if __name__ == "__main__":

@@ -100,10 +100,10 @@ def find_similar(
         raise UsageError("there is no run whose encoder it could be", place="encoder", remedy="Give `run` too.")
     opened = SongStore.open(store)
     chosen = None if where is None else opened.songs(where, columns=["song_id"], arrow=True)["song_id"]
-    if song is not None:
-        require_song(opened, song)
-    else:
+    if song is None:
         require_search(opened.inside.songs(["n_windows"]).num_rows if chosen is None else len(chosen))
+    elif run is not None:
+        require_song(opened, song)  # before every window is read
     if run is None:
         songs = SongPoints.read(opened.inside.state.content, opened.spec)
     else:
@@ -112,6 +112,7 @@ def find_similar(
     if song is None:
         return Neighbours(others, k, progress)
     if songs.row(song) is None:
+        require_song(opened, song)
         what = f"the index has no sums of song {song!r}, or they are not finite"
         raise UsageError(
             what, place=opened.address, remedy="Extract it again, or give a `run`, which reads its windows."
