@@ -53,16 +53,17 @@ def distributions(store: SongStore) -> list[Block]:
     for name, (title, unit) in _NUMBERS.items():
         values = np.concatenate(numbers[name]) if numbers[name] else np.empty(0, np.float32)
         if len(values):
-            charts.append(_histogram(name, f"{title}: {_spread(values)}", unit, values))
+            charts.append(_histogram(name, f"{title}: {_spread(values, unit)}", unit, values))
     for name, title in _KINDS.items():
         if kinds[name]:
             charts.append(bars(name, title, dict(kinds[name].most_common())))
     return charts or [Words("The index knows nothing of the songs' files.")]
 
 
-def _spread(values: npt.NDArray[np.float32]) -> str:
+def _spread(values: npt.NDArray[np.float32], unit: str) -> str:
     low, middle, high = np.quantile(values.astype(np.float64), [0, 0.5, 1])
-    return f"{_shown(low)} to {_shown(high)}, half of the {counted(len(values), 'song')} up to {_shown(middle)}."
+    of = "" if unit == "share" else f" {unit}"
+    return f"{_shown(low)} to {_shown(high)}{of}, half of the {counted(len(values), 'song')} up to {_shown(middle)}."
 
 
 def _shown(number: float) -> str:
@@ -88,7 +89,8 @@ def _histogram(key: str, words: str, unit: str, values: npt.NDArray[np.float32])
         "top": counts.tolist(),
     }
     tips = (("from", "@left{0,0.[00]}"), ("to", "@right{0,0.[00]}"), ("songs", "@top{0,0}"))
-    return Chart(f"number-{key}", words, [Layer("bars", columns, tips=tips)], x=Axis(unit), y=Axis("songs"), height=210)
+    layers = [Layer("bars", columns, tips=tips)]
+    return Chart(f"number-{key}", words, layers, x=Axis(unit), y=Axis("songs", counts=True), height=210)
 
 
 def bars(key: str, words: str, counts: Mapping[str, int]) -> Chart:
@@ -107,7 +109,8 @@ def bars(key: str, words: str, counts: Mapping[str, int]) -> Chart:
     layer = Layer("bars", columns, tips=(("", "@name"), ("songs", "@right{0,0}")))
     most = max(n for _, n in shown)
     axis = Axis("", (len(shown) - 0.4, -0.6), [name for name, _ in shown])
-    return Chart(f"kind-{key}", words, [layer], x=Axis("songs", (0, 1.05 * most)), y=axis, height=70 + 26 * len(shown))
+    songs, height = Axis("songs", (0, 1.05 * most), counts=True), 70 + 26 * len(shown)
+    return Chart(f"kind-{key}", words, [layer], x=songs, y=axis, height=height)
 
 
 def same_files(store: SongStore) -> int:

@@ -37,6 +37,7 @@ const songbag = (() => {
       major_tick_line_color: null, minor_tick_line_color: null, axis_label_text_font_style: "normal",
       axis_label_text_font_size: "12px", major_label_text_font_size: "11px", axis_label_text_font: "system-ui, sans-serif",
       major_label_text_font: "system-ui, sans-serif" });
+    if (own.counts) model.ticker.min_interval = 1;
     if (own.names) {
       const short = (name) => (name.length > 22 ? name.slice(0, 21) + "…" : name);
       model.setv({ ticker: new Bokeh.FixedTicker({ ticks: own.names.map((_, at) => at) }),

@@ -103,11 +103,14 @@ class Axis:
         Lowest and highest value shown; by default all.
     names : sequence of str, optional
         What stands at 0, 1, 2, ... instead of numbers.
+    counts : bool
+        Whether it counts something: only whole numbers are marked.
     """
 
     label: str = ""
     ends: tuple[float, float] | None = None
     names: Sequence[str] | None = None
+    counts: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

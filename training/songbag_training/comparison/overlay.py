@@ -80,7 +80,7 @@ def curves(folders: Sequence[Path], look: Look, missing: Missing) -> list[Block]
             layers += [_curve(look, at, history, name, most) for name in there]
         if layers:
             dashed = ": of validation songs, and dashed of training songs" if len(names) > 1 else ""
-            blocks.append(Chart(f"curve-{number}", f"{words}{dashed}.", layers, Axis("epoch")))
+            blocks.append(Chart(f"curve-{number}", f"{words}{dashed}.", layers, Axis("epoch", counts=True)))
     return blocks
 
 

@@ -94,7 +94,7 @@ def curves(histories: Mapping[str, Mapping[str, list[float | None]]], best_epoch
         if layers:
             if best_epoch and len(histories) == 1:
                 words += f"; the weights are those of epoch {best_epoch}"
-            blocks.append(Chart(f"curve-{number}", f"{words}.", layers, Axis("epoch"), height=240))
+            blocks.append(Chart(f"curve-{number}", f"{words}.", layers, Axis("epoch", counts=True), height=240))
     return blocks
 
 
@@ -185,7 +185,7 @@ def calibration(songs: Songs) -> list[Block]:
         colour=-1,
     )
     words = "How often answers are right, by how sure they are. Below the dashed line the model is too sure."
-    x_axis, counts = Axis("confidence", (0, 1.02)), Axis("", (0, most * 1.1))
+    x_axis, counts = Axis("confidence", (0, 1.02)), Axis("", (0, most * 1.1), counts=True)
     return [
         Chart("calibration", words, layers, x_axis, Axis("right", (0, 1.04)), 300),
         Chart("answers", "How many answers there are of each confidence.", [bars], x_axis, counts, 130),
@@ -218,7 +218,8 @@ def balance(songs: Songs, task: Task) -> list[Block]:
     words = "Songs of each class in each split."
     if len(order) > len(shown):
         words += f" The {len(shown)} largest of {counted(len(order), 'class')} are shown."
-    return [Chart("balance", words, layers, Axis("songs", (0, max(left, default=1.0) * 1.04 or 1.0)), y, height)]
+    songs = Axis("songs", (0, max(left, default=1.0) * 1.04 or 1.0), counts=True)
+    return [Chart("balance", words, layers, songs, y, height)]
 
 
 def leaks(metrics: Mapping[str, Any], copies: tuple[int, list[list[str]]] | None) -> list[Block]:
