@@ -10,6 +10,7 @@ import pytest
 
 from songbag_pipeline import extract, features_of, window_features
 from songbag_pipeline.errors import SongError
+from songbag_pipeline.features.own import _checked
 from songbag_pipeline.songs.containment import try_features
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecError, SpecMismatch
@@ -80,6 +81,13 @@ def test_a_number_that_the_extractor_declares_is_not_left_out_in_silence() -> No
     for name, value in (("sample_rate_hz", rate + 1), ("kind", "mfcc"), ("own_step", 0.5)):
         with pytest.raises(SpecError, match=f"{name}: is {value!r}, and '{NAME}:levels' declares"):
             FeatureSpec.custom(f"{NAME}:levels", **{name: value})
+    with pytest.raises(SpecError, match=f"n_mfcc: decides nothing for features of {NAME}:levels"):
+        FeatureSpec.custom(f"{NAME}:levels", n_mfcc=20)
+
+
+def test_an_array_whose_mask_hides_nothing_is_an_array() -> None:
+    checked = _checked(np.ma.ones((1, 2, 1)), 1, LEVELS)
+    assert type(checked) is np.ndarray
 
 
 DECLARED = """
@@ -177,6 +185,8 @@ FAULTS = {
     "nothing": ("extractor-shape", "gave no array of numbers"),
     "text": ("extractor-shape", "gave no array of numbers"),
     "nan": ("extractor-not-finite", "NaN"),
+    "masked": ("extractor-not-finite", "masked"),
+    "masked list": ("extractor-not-finite", "masked"),
     "memory": ("extractor-memory", "memory"),
     "surrogate": ("extractor-error", "raised ValueError: cannot read \\udcff\\udc80"),
     "long": ("extractor-error", r"raised ValueError: a\x00b\x1b[31mxxx"),
