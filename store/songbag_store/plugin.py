@@ -29,9 +29,15 @@ def load_named(name: str, error: type[SongbagError], *, place: str, folders: Seq
     module = _module(module_name, error, place, [*folders, os.getcwd()])
     found = getattr(module, own_name, None)
     if not callable(found):
-        what = f"the module {module_name!r} has no function {own_name!r}"
-        raise error(what, place=place, remedy="Name it as module:function.")
+        what = f"the module {module_name!r} has no function {own_name!r}{in_file(module)}"
+        raise error(what, place=place, remedy="Name it as module:function. If that is another module, rename yours.")
     return module, found
+
+
+def in_file(module: Any) -> str:
+    """Return where a module lies, for a message: another one of its name may have been found first."""
+    file = getattr(module, "__file__", None)
+    return f" (it is {message_text(file)})" if isinstance(file, str) else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import tempfile
 from collections.abc import Mapping
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -118,3 +120,27 @@ def _pieces(stream: Any, track: Audio, rate_hz: int) -> list[Any]:
     for piece in pieces:
         piece.pts = None
     return pieces
+
+
+def at_other_times(data: bytes, n_samples: int) -> bytes:
+    """Return an Ogg file of which the pages from the middle on say that they are later, or earlier, than they are."""
+    begins = [match.start() for match in re.finditer(b"OggS", data)]
+    middle = begins[len(begins) // 2]
+    pages = [data[:middle]]
+    for begin, end in pairwise([*(at for at in begins if at >= middle), len(data)]):
+        page = bytearray(data[begin:end])
+        page[6:14] = (int.from_bytes(page[6:14], "little") + n_samples).to_bytes(8, "little")
+        page[22:26] = bytes(4)
+        page[22:26] = _ogg_checksum(page).to_bytes(4, "little")
+        pages.append(bytes(page))
+    return b"".join(pages)
+
+
+def _ogg_checksum(page: bytes | bytearray) -> int:
+    """Return the checksum of a page, bit by bit (RFC 3533, section 6)."""
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ (0x04C11DB7 if checksum & 1 << 31 else 0)) & 0xFFFFFFFF
+    return checksum

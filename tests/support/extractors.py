@@ -64,6 +64,9 @@ def faulty(windows: FloatArray, fault: str) -> Any:
         return Mute()
     if fault == "crash":
         os.abort()
+    masked = np.ma.array(values, mask=np.arange(len(values))[:, None, None] == 0)
+    if fault in ("masked", "masked list"):
+        return masked if fault == "masked" else [list(one) for one in masked]
     return {"shape": values[:, 0], "nan": values * np.nan, "nothing": None, "text": "no array"}[fault]
 
 

@@ -98,7 +98,7 @@ FAULTS: dict[str, dict[int, tuple[str, str]]] = {
         ),
         97: (
             "A table, a playlist or a packed file is given as the source.",
-            "TSV and JSON Lines are read; the others are refused with what to do, and nothing is made.",
+            "TSV and JSON are read; the others are refused with what to do, and nothing is made.",
         ),
         98: ("No song could be stored.", "The exit code is 1."),
         99: (

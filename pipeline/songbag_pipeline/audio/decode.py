@@ -14,7 +14,8 @@ from songbag_pipeline.audio.files import RegularFile
 from songbag_pipeline.audio.formats import AudioFormat, Decoder
 from songbag_pipeline.audio.meter import Meter
 from songbag_pipeline.audio.recording import WHOLE, Channels, Excerpt, Recording, Undecodable, cut, mono
-from songbag_pipeline.audio.sniff import first_alone, sniff
+from songbag_pipeline.audio.rest.first import first_alone
+from songbag_pipeline.audio.sniff import sniff
 from songbag_pipeline.errors import SongError
 from songbag_pipeline.types import FloatArray
 
@@ -91,12 +92,12 @@ def decode(
     SongError
         If the file cannot be used.
     """
-    form, note = first_alone(file, form)
+    form, notes = first_alone(file, form)
     with _OPENERS[decoder](file, form) as (recording, blocks):
         recording.check(recording.sample_rate_hz, recording.channels)
         if form.skipped:
             recording.notes.append(f"the first {form.start:,} bytes are no audio and were left out")
-        recording.notes += filter(None, [note])
+        recording.notes += notes
         recording.start_s = excerpt.start_s
         yield recording, _mixed(recording, blocks(recording, excerpt.start_s), excerpt, meter)
 

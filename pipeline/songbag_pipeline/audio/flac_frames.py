@@ -77,6 +77,18 @@ class FlacFrames(Frames):
                 low, self._number = middle + at, number
         return Place(low, self._number * self._block)
 
+    def reach(self, file: BufferedReader, end: int) -> bool:
+        """Return whether a frame begins so near a place that it may be the last one before it."""
+        largest = int.from_bytes(self.extradata[7:10]) or _NEAR_BYTES
+        # The last frame is shorter than the others, and may have another mark; so the one before it is enough.
+        near = 2 * largest + _LONGEST_HEADER
+        data = os.pread(file.fileno(), min(near, end - self.first), max(self.first, end - near))
+        at = len(data)
+        while (at := data.rfind(self._mark, 0, at + 2)) >= 0:
+            if _number(data[at : at + _LONGEST_HEADER]) is not None:
+                return True
+        return len(data) < near
+
     def _next_numbered(self, data: bytes, n_before: int) -> tuple[int, int]:
         """Return place and number of the first frame that begins in data; -1 if none does."""
         at = data.find(self._mark)

@@ -2,9 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from io import BufferedReader
 from typing import NamedTuple
+
+
+def end_of_frames(file: BufferedReader, end: int | None = None) -> int:
+    """Return where the frames end: before tags at the end of the file (ID3v1, and APEv2 by its footer).
+
+    Parameters
+    ----------
+    file : file
+        An open file.
+    end : int, optional
+        Where the part that matters ends; by default with the file.
+    """
+    end = os.fstat(file.fileno()).st_size if end is None else end
+    if os.pread(file.fileno(), 3, max(0, end - 128)) == b"TAG":
+        end -= 128
+    footer = os.pread(file.fileno(), 32, max(0, end - 32))
+    if footer[:8] == b"APETAGEX":
+        header_bytes = 32 if footer[23] & 0x80 else 0
+        end -= int.from_bytes(footer[12:16], "little") + header_bytes
+    return max(0, end)
 
 
 class Place(NamedTuple):

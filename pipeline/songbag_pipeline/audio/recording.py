@@ -116,6 +116,7 @@ class Recording:
     _missing_s: float = 0.0
     _missed_s: float = 0.0
     _missed_at_s: float = 0.0
+    _repeated_s: float = 0.0
     _decoded: _Count = dataclasses.field(init=False)
     _kept: _Count = dataclasses.field(init=False)
 
@@ -153,7 +154,9 @@ class Recording:
         changes = [f"the stream changes: {self._change}{times}"] if self._n_changes else []
         at = f"{self._missed_s:.3f} s are missing or damaged, and silent here, the first at {self._missed_at_s:.1f} s"
         missed = [at] if self._missed_s else []
-        return "; ".join(self.notes + missed + changes) or None
+        more = f"{self._repeated_s:.3f} s are in the file once more, or out of their order, and were left out"
+        repeated = [more] if self._repeated_s else []
+        return "; ".join(self.notes + missed + repeated + changes) or None
 
     def check(self, sample_rate_hz: int, channels: int) -> None:
         """Refuse what no recording has.
@@ -184,6 +187,10 @@ class Recording:
         if self.decoded_s + missing_s > self.start_s:
             self._missed_at_s = self._missed_at_s if self._missed_s else self.decoded_s
             self._missed_s += missing_s
+
+    def repeat(self, n_frames: int) -> None:
+        """Note that so many frames, at the rate of the last block, were left out because they had been there before."""
+        self._repeated_s += n_frames / self.block_rate_hz
 
     def declare_more(self, n_frames: int | None, rate_hz: int) -> None:
         """Add the length of the next of several recordings in one file."""

@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterator
 from io import BufferedReader
 
-from songbag_pipeline.audio.chunks import chunks
-from songbag_pipeline.audio.files import FilePart, RegularFile
 from songbag_pipeline.audio.formats import AudioFormat, by_magic, foreign
 from songbag_pipeline.audio.id3 import seven_bits
 from songbag_pipeline.audio.sync import SYNC, run_at
@@ -23,24 +21,15 @@ _MAGIC_BYTES = 2048
 _ID3V1_BYTES = 128
 _MOST_TAGS = 100
 _FRAMES_AT_START = 2
-_FRAMES_ANYWHERE = 6
+FRAMES_ANYWHERE = 6
 """Frames in a row that are no chance, wherever they are found."""
-# Begins that are so long that they are no chance either.
-_BEGIN = re.compile(
+BEGIN = re.compile(
     rb"(?:RIF[FX]|RF64|BW64)....WAVE|fLaC[\0\x80]\0\0\x22|OggS\0\x02|FORM....AIF[FC]|\0\0\0.ftyp[a-zA-Z0-9]|caff\0\x01"
     rb"|wvpk....[\x02-\x10]\x04|TTA1[\x01-\x03]\0|\x30\x26\xb2\x75\x8e\x66\xcf\x11|\x1aE\xdf\xa3[\x80-\xff]\x42"
     rb"|riff\x2e\x91\xcf\x11|\.snd\0\0.{6}\0\0\0[\x01-\x1b]|G.{187}G.{187}G.{187}G.{187}G|" + SYNC,
     re.DOTALL,
 )
-_SHORT_BYTES = 16
-_ZEROS_WITHIN = 1 << 16
-_MUCH = 0.01
-"""Share of a file above which bytes behind its end are noted although nothing says what they are."""
-_OF_SAMPLES = ("wav", "aiff", "iff", "au", "caf", "w64")
-"""Containers whose samples all lie before the end of the chunk that has them."""
-_SOUND = (b"data", b"SSND", b"BODY", b"mdat", b"\x36\x26\xb2\x75")
-"""What the kinds of chunks with the sound begin with; the last is that of ASF."""
-_TAGS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3\2", b"ID3\3", b"ID3\4")
+"""Begins that are so long that they are no chance either."""
 
 
 def sniff(file: BufferedReader) -> AudioFormat:
@@ -57,7 +46,7 @@ def sniff(file: BufferedReader) -> AudioFormat:
     n_bytes = os.fstat(file.fileno()).st_size
     if not n_bytes:
         raise SongError("empty-file", "the file is empty")
-    found, tag, start = _behind_tags(file, 0, SEARCHED_BYTES)
+    found, tag, start = behind_tags(file, 0, SEARCHED_BYTES)
     if found is not None:
         return found
     what = foreign(_read(file, start, _HEAD_BYTES))
@@ -66,7 +55,7 @@ def sniff(file: BufferedReader) -> AudioFormat:
     return _searched(file, tag, start, n_bytes)
 
 
-def _behind_tags(file: BufferedReader, start: int, within: int) -> tuple[AudioFormat | None, int, int]:
+def behind_tags(file: BufferedReader, start: int, within: int) -> tuple[AudioFormat | None, int, int]:
     """Return what begins at a place, behind tags and zeros if there are some.
 
     Parameters
@@ -92,64 +81,19 @@ def _behind_tags(file: BufferedReader, start: int, within: int) -> tuple[AudioFo
         found = _directly(head, start, n_bytes)
         if found is not None:
             return found, tag, start
-        tag_bytes = _tag_bytes(head)
+        n_tag = tag_bytes(head)
         zeros = _leading_zeros(file, start, tag + within) if head[:1] == b"\0" else 0
-        if not tag_bytes and not zeros:
+        if not n_tag and not zeros:
             break
-        if tag_bytes:
+        if n_tag:
             tag = start
         # A format may begin with up to three zeros.
         for place in range(max(start, start + zeros - 3), start + zeros):
             found = _directly(_read(file, place, _MAGIC_BYTES), place, n_bytes)
             if found is not None:
                 return found, tag, place
-        start += tag_bytes + zeros
+        start += n_tag + zeros
     return None, tag, start
-
-
-def first_alone(file: RegularFile, form: AudioFormat) -> tuple[AudioFormat, str | None]:
-    """Return a format that ends where the first recording of a file ends, and a note on what is behind it.
-
-    Decoders and players stop there without a word. Noted are another recording, and many bytes that the header does not
-    count. Tags, zeros, and chunks that the length in the header leaves out are neither. At most 64 KiB are read.
-    """
-    part = FilePart(file, form.start)
-    end = _end(part, form.container)
-    if end is None or end >= part.n_bytes:
-        return form, None
-    found, _, rest = _behind_tags(file, form.start + end, _ZEROS_WITHIN)
-    if found is not None and (found.container != "mov" or _begins(part, found.start - form.start)):
-        note = f"another recording, from byte {found.start:,} on, was left out"
-        return dataclasses.replace(form, end=found.start), note
-    n_bytes = form.start + part.n_bytes - rest
-    is_zero = not any(part.read_at(_SHORT_BYTES, rest - form.start))
-    if form.container in _OF_SAMPLES and n_bytes > _MUCH * part.n_bytes and not is_zero:
-        return form, f"the last {n_bytes:,} bytes lie behind the end that the header gives, and were left out"
-    return form, None
-
-
-def _end(part: FilePart, container: str) -> int | None:
-    """Return where the recording ends; None if it reaches to the end of the file, or does not say."""
-    if container == "au":
-        begin, n_bytes = (int.from_bytes(part.read_at(4, at)) for at in (4, 8))
-        return begin + n_bytes if n_bytes else None
-    has_sound = False
-    for chunk in chunks(part, container):
-        if has_sound and (_begins(part, chunk.at) or part.read_at(_SHORT_BYTES, chunk.at).startswith(_TAGS)):
-            return chunk.at
-        if chunk.end is None or chunk.end > part.n_bytes:
-            is_named = len(chunk.kind) > 4 or (chunk.kind.isascii() and chunk.kind.decode().isprintable())
-            return chunk.at if has_sound and not (is_named and any(chunk.kind)) else None
-        has_sound = has_sound or chunk.kind.startswith(_SOUND)
-    return None
-
-
-def _begins(part: FilePart, at: int) -> bool:
-    """Return whether a recording begins at a place behind the first one."""
-    head = part.read_at(_SHORT_BYTES, at)
-    form = by_magic(head, part.n_bytes - at)
-    # Of an MP4, any box may be the first, but only one names the format.
-    return form is not None and (form.container != "mov" or head[4:8] == b"ftyp")
 
 
 def id3_places(file: BufferedReader, end: int) -> Iterator[int]:
@@ -159,7 +103,7 @@ def id3_places(file: BufferedReader, end: int) -> Iterator[int]:
         head = _read(file, start, _MAGIC_BYTES) if start < end else b""
         if head[:3] == b"ID3":
             yield start
-        skipped = _tag_bytes(head) or (_leading_zeros(file, start, end) if head[:1] == b"\0" else 0)
+        skipped = tag_bytes(head) or (_leading_zeros(file, start, end) if head[:1] == b"\0" else 0)
         if not skipped:
             return
         start += skipped
@@ -175,14 +119,14 @@ def _directly(head: bytes, start: int, n_bytes: int) -> AudioFormat | None:
 def _searched(file: BufferedReader, tag: int, start: int, n_bytes: int) -> AudioFormat:
     """Return the first format that begins anywhere: a tag may give a wrong length."""
     data = _read(file, tag, SEARCHED_BYTES + _HEAD_BYTES)
-    for match in _BEGIN.finditer(data, 0, SEARCHED_BYTES):
+    for match in BEGIN.finditer(data, 0, SEARCHED_BYTES):
         at = match.start()
         found = by_magic(data[at : at + _MAGIC_BYTES], n_bytes - tag - at)
-        found = found or run_at(data, at, _FRAMES_ANYWHERE)
+        found = found or run_at(data, at, FRAMES_ANYWHERE)
         if found is not None:
             return dataclasses.replace(found, start=tag + at, skipped=max(0, tag + at - start))
     seen = data[:SEARCHED_BYTES]
-    if _tag_bytes(seen) and not seen[start - tag :].strip(b"\0"):
+    if tag_bytes(seen) and not seen[start - tag :].strip(b"\0"):
         raise SongError("no-audio", "the file holds a tag and nothing else")
     if not seen.strip(b"\0"):
         place = "file holds" if n_bytes - tag <= SEARCHED_BYTES else f"first {SEARCHED_BYTES >> 20} MiB hold"
@@ -191,7 +135,7 @@ def _searched(file: BufferedReader, tag: int, start: int, n_bytes: int) -> Audio
     raise SongError("not-audio", f"the content is no audio known here (it begins with {begin!r})")
 
 
-def _tag_bytes(head: bytes) -> int:
+def tag_bytes(head: bytes) -> int:
     """Return the length of the tag that begins here (ID3v1, ID3v2 or APEv2); 0 if none does."""
     if head[:3] == b"TAG" and len(head) >= _ID3V1_BYTES:
         return _ID3V1_BYTES

@@ -124,7 +124,7 @@ def _track(text: str) -> int | None:
 
 
 _TAGS: Mapping[str, tuple[tuple[str, ...], Callable[[str], str | int | None]]] = {
-    "artist": (("artist", "album_artist", "albumartist", "performer", "author"), str),
+    "artist": (("artist", "album_artist", "albumartist", "album artist", "performer", "author"), str),
     "album": (("album",), str),
     "title": (("title",), str),
     "genre": (("genre",), str),

@@ -93,12 +93,13 @@ def extract(
 
 def _spec(given: Given[FeatureSpec], stored: FeatureSpec | None) -> FeatureSpec:
     """Return the spec of an existing store with the given options on top, or the spec of a new one."""
-    if stored is None:
-        return given.make()
-    if stored.extractor is not None and "extractor" not in given.fields:
+    before = {} if stored is None else stored.to_dict()
+    if stored is not None and stored.extractor is not None and "extractor" not in given.fields:
         raise unasked(stored.extractor)
     # If the window is given, the hop is half of it unless it is given too.
-    return given.make(**(stored.to_dict() | ({"window_hop_s": None} if "window_s" in given.fields else {})))
+    spec = given.make(**(before | ({"window_hop_s": None} if "window_s" in given.fields else {})))
+    spec.refuse_unused(given.fields)
+    return spec
 
 
 def _refuse_other_rate(given: Given[FeatureSpec], named: dict[str, Any]) -> None:

@@ -58,9 +58,14 @@ def _called(call: WindowFeatures, windows: FloatArray) -> Any:
 def _checked(found: Any, n_windows: int, spec: FeatureSpec) -> FloatArray:
     """Return what an extractor gave as float32, if it is what it declares."""
     try:
+        if _has_masked(found):
+            # Under a mask lies anything, often what was there before.
+            raise SongError("extractor-not-finite", "the extractor gave masked values")
         values = np.asarray(found)
         if values.dtype.kind not in "biuf":
             raise TypeError(f"values of type {values.dtype}")
+    except SongError:
+        raise
     except Exception as error:  # an object from outside may raise anything when it is asked for its numbers
         raise SongError("extractor-shape", f"the extractor gave no array of numbers ({first_line(error)})") from error
     wanted = n_windows, *spec.window_shape
@@ -71,3 +76,10 @@ def _checked(found: Any, n_windows: int, spec: FeatureSpec) -> FloatArray:
     if not np.isfinite(features).all():
         raise SongError("extractor-not-finite", "the extractor gave NaN or infinite values")
     return features
+
+
+def _has_masked(found: Any) -> bool:
+    """Return whether a value is masked in an array, or in one of several arrays in lists."""
+    if isinstance(found, (list, tuple)):
+        return any(_has_masked(one) for one in found if isinstance(one, (list, tuple, np.ma.MaskedArray)))
+    return isinstance(found, np.ma.MaskedArray) and bool(np.ma.is_masked(found))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import dataclasses
+import hashlib
 import json
 import os
 import socket
@@ -317,6 +318,11 @@ def try_features(spec: FeatureSpec, folders: Sequence[str] = (), modules: Mappin
         If the numbers of the spec do not suit what computes its features.
     """
     containment = Containment().for_spec(spec, folders, modules)
+    file = f"{(spec.extractor or '').partition(':')[0].rpartition('.')[2]}.py"
+    if file in modules and hashlib.sha256(modules[file]).hexdigest() != spec.extractor_sha256:
+        what = f"the module of {spec.extractor!r} is another one here than {file}, which is sent to the workers"
+        remedy = "If another module of that name is found first, rename the file; if it was changed, make a new store."
+        raise SpecError(what, place="upload", remedy=remedy)
     if containment.spec is not None:
         with ContainedReader(containment) as reader:
             reader.start()

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from songbag_store.cli.options import At, Form, Output, Store, chosen_writer, with_location
+from songbag_store.progress import Lines
 from songbag_store.storage.location import Location
 from songbag_store.terminal import say
 from songbag_store.words import counted
@@ -30,17 +31,15 @@ def relabel_store(store: Location, labels: Path | None, segments: Path | None = 
     from songbag_store.upkeep.change import relabel as run
 
     opened = SongStore.open(store)
-    after, n_matched = run(opened, labels, segments=segments)
+    notes: list[str] = []
+    after, n_matched = run(opened, labels, segments=segments, progress=Lines(notes.append))
     if after.snapshot == opened.snapshot:
         say(f"{counted(n_matched, 'song')} matched; the store has these values already. Snapshot {after.snapshot}.")
     else:
         n_songs = after.inside.state.content.n_rows
         say(f"{n_matched:,} of {counted(n_songs, 'song')} matched; snapshot {after.snapshot} of {store.address}.")
-    if segments is not None:
-        from songbag_store.upkeep.segments import beyond_text
-
-        if note := beyond_text(after.inside.state.columns(["song_id", "duration_s", "segments"])):
-            say(f"note: {note}", file=sys.stderr)
+    for note in notes:
+        say(f"note: {note}", file=sys.stderr)
 
 
 @commands.command()

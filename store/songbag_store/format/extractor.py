@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from songbag_store.errors import SpecError
-from songbag_store.plugin import load_named
+from songbag_store.plugin import in_file, load_named
 
 if TYPE_CHECKING:
     from songbag_store.types import FloatWindows
@@ -116,7 +116,8 @@ def load_extractor(name: str, folders: Sequence[str] = ()) -> Extractor:
     declared = getattr(found, DECLARED, None)
     if not isinstance(declared, Extractor) or declared.call is not found:
         remedy = "Put @songbag.extractor(sample_rate_hz=..., shape=(C, T), version=...) above it."
-        raise SpecError("it does not declare what it takes and gives", place=place, remedy=remedy)
+        what = f"it does not declare what it takes and gives{in_file(module)}"
+        raise SpecError(what, place=place, remedy=f"{remedy} If that is another module, rename yours.")
     source = inspect.getsourcefile(module) or getattr(module, "__file__", None)
     if source is None:
         raise SpecError("its module has no file", place=place, remedy="Write it into a file, MODULE.py.")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, Self, TypeAlias
 
@@ -91,7 +91,7 @@ class FeatureSpec(Declared):
         512, "Distance of two frames, at most the length of one.", rule=at_least(1), unit="samples"
     )
     n_mels: int = _option(128, "Mel bands (Slaney's scale and norm) up to half the sample rate.", rule=at_least(1))
-    n_mfcc: int = _option(13, "Coefficients that are kept, at most one for each mel band; logmel ignores it.")
+    n_mfcc: int = _option(13, "Coefficients of MFCC that are kept, at most one for each mel band.")
     deltas: int = declared(
         0,
         "Orders of time derivative (Savitzky-Golay over 9 frames) that are added as channels. Of `--features`.",
@@ -201,7 +201,9 @@ class FeatureSpec(Declared):
             if plain_number(numbers[name]) != found[name]:
                 what = f"is {numbers[name]!r}, and {extractor!r} declares {found[name]!r}"
                 raise SpecError(what, place=name, remedy="Leave it out.")
-        return cls(**numbers | {"extractor_options": texts} | found)
+        spec = cls(**numbers | {"extractor_options": texts} | found)
+        spec.refuse_unused(numbers)
+        return spec
 
     def __post_init__(self) -> None:
         given: object = self.encoding
@@ -322,16 +324,32 @@ class FeatureSpec(Declared):
         return f"{what}{deltas}, {self.sample_rate_hz:,} Hz, {frames}, {self.encoding}"
 
     @property
+    def unused(self) -> frozenset[str]:
+        """The fields of other kinds, which decide nothing for this one."""
+        fields = {"n_mfcc"} if self.kind != "mfcc" else set()
+        fields |= {"n_mels", "top_db"} if self.kind not in IN_DB else set()
+        return frozenset(fields | ({"n_fft", "hop_length"} if self.kind in (OWN, EMBEDDING) else set()))
+
+    def refuse_unused(self, given: Collection[str]) -> None:
+        """Refuse fields that were given and decide nothing.
+
+        Raises
+        ------
+        SpecError
+            With the first of them.
+        """
+        for name in sorted(self.unused & set(given)):
+            what = f"decides nothing for features of {self.extractor or self.kind}"
+            raise SpecError(what, place=name, remedy="Leave it out.")
+
+    @property
     def _encoding_in_words(self) -> str:
         return f"int16 in steps of {self.step:g}" if self.encoding == "int16" else self.encoding
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 over the resolved numbers: equal exactly where the feature bytes are."""
-        left_out = {"window_s", "window_hop_s"} | ({"n_mfcc"} if self.kind != "mfcc" else set())
-        left_out |= {"n_mels", "top_db"} if self.kind not in IN_DB else set()
-        left_out |= {"n_fft", "hop_length"} if self.kind in (OWN, EMBEDDING) else set()
-        left_out |= {"own_step"} if self.encoding == "float32" else set()
+        left_out = {"window_s", "window_hop_s"} | self.unused | ({"own_step"} if self.encoding == "float32" else set())
         numbers = {name: value for name, value in self.to_dict().items() if name not in left_out}
         numbers |= {"window_samples": self.window_samples, "window_hop_samples": self.window_hop_samples}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()

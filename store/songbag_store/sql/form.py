@@ -11,7 +11,7 @@ from songbag_store.sql.encoding import encoding_of, fault
 from songbag_store.storage.files import require_regular
 
 Form = Literal["parquet", "lines", "delimited"]
-"""Parquet; a JSON object on each line; CSV and its kin."""
+"""Parquet; JSON objects, one on each line or in a list; CSV and its kin."""
 
 TABLE_SUFFIXES = frozenset({".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".tab", ".tsv"})
 """Suffixes of the forms of table that can be read."""
@@ -31,6 +31,8 @@ PLAYLIST_SUFFIXES = frozenset(
 _HEAD_BYTES = 1 << 12
 _JSON_SUFFIXES = {".json", ".jsonl", ".ndjson"}
 _FIRST_OF_MANY = re.compile(r"\{[^\n]*[^}\s][ \t\r]*\n|\{\s*\n")  # an object that does not end in its first line
+_OBJECTS = re.compile(r"\{|\[\s*\{")
+_EMPTY_LIST = re.compile(r"\[\s*\]\s*")
 _WORKBOOKS = {".ods", ".xls", ".xlsx", ".xlsm", ".numbers"}
 _PACKED = (
     (b"PK\x03\x04", "a ZIP archive"),
@@ -58,7 +60,7 @@ def form_of(path: Path) -> Form:
     Raises
     ------
     UsageError
-        If it is something else, with what to do: an archive, a playlist, a JSON document, no text, or no file.
+        If it is something else, with what to do: an archive, a playlist, another JSON document, no text, or no file.
     """
     head = refuse_packed(path)
     suffix = path.suffix.lower()
@@ -74,10 +76,14 @@ def form_of(path: Path) -> Form:
         raise _playlist(path, suffix)
     if start.lower().startswith(_MARKUP):
         raise _playlist(path, suffix) if "<playlist" in start.lower() else _markup(path)
-    if suffix in _JSON_SUFFIXES and (start.startswith("[") or _FIRST_OF_MANY.match(start)):
-        remedy = "Write one object a line, for instance with jq: jq -c '.[]' list.json > list.jsonl"
-        raise fault(path, "it is one JSON document, and a table has an object on each line", remedy)
-    return "lines" if start.startswith("{") or suffix in _JSON_SUFFIXES else "delimited"
+    if suffix in _JSON_SUFFIXES and _FIRST_OF_MANY.match(start):
+        remedy = (
+            "Write a list of objects, or one object a line, for instance with jq: jq -c '.songs[]' in.json > out.jsonl"
+        )
+        raise fault(path, "it is one JSON object, and a table has an object for each row", remedy)
+    if _EMPTY_LIST.fullmatch(start):
+        raise fault(path, "it is an empty list: no row is in it")
+    return "lines" if _OBJECTS.match(start) or suffix in _JSON_SUFFIXES else "delimited"
 
 
 def refuse_packed(path: Path) -> bytes:

@@ -1,18 +1,22 @@
-"""A JSON object on each line, as speech toolkits write their manifests."""
+"""JSON objects: one on each line, as speech toolkits write their manifests, or a list of them, as `-o` writes it."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pyarrow as pa
 
+from songbag_store.errors import UsageError
 from songbag_store.sql.encoding import check_text, encoding_of, fault, shown
 
 _ROWS_AT_ONCE = 1 << 13
+_SEEN = 100
+_NO_SPACE = re.compile(r"\S")
 _ONE_TYPE = "Give the values of a column one type."
 
 Row = tuple[int, dict[str, Any]]
@@ -20,12 +24,12 @@ Row = tuple[int, dict[str, Any]]
 
 
 def read_lines(path: Path) -> pa.Table:
-    """Read a table; a column that a line lacks is null there. A song_id that is a whole number becomes text.
+    """Read a table; a column that an object lacks is null there. A song_id that is a whole number becomes text.
 
     Raises
     ------
     UsageError
-        If a line is no object, or a column holds values of several types; with the line.
+        If there is something else than an object, or a column holds values of several types; with the line.
     """
     with path.open("rb") as file:
         encoding = encoding_of(file.read(4))
@@ -47,27 +51,62 @@ def line_of_object(path: Path, row: int) -> int:
     """Return the line of a row."""
     with path.open("rb") as file:
         encoding = encoding_of(file.read(4))
-    return next(line for number, (line, _) in enumerate(_texts(path, encoding)) if number == row)
-
-
-def _texts(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
-    with path.open(encoding=encoding) as file:
-        yield from ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    return next(line for number, (line, _) in enumerate(_rows(path, encoding)) if number == row)
 
 
 def _rows(path: Path, encoding: str) -> Iterator[Row]:
     decoder = json.JSONDecoder(parse_int=_whole, object_pairs_hook=_once)
-    for number, text in _texts(path, encoding):
+    with path.open(encoding=encoding) as file:
+        first = next((character for character in iter(lambda: file.read(1), "") if not character.isspace()), "")
+        file.seek(0)
+        values = _listed(path, file.read(), decoder) if first == "[" else _on_lines(path, file, decoder)
+        for number, text, value in values:
+            if not isinstance(value, dict) or not value:
+                raise fault(path, f"line {number} is no JSON object with columns: {shown(text.strip())}")
+            if type(value.get("song_id")) is int:
+                value["song_id"] = str(value["song_id"])
+            yield number, value
+
+
+def _on_lines(path: Path, file: TextIO, decoder: json.JSONDecoder) -> Iterator[tuple[int, str, Any]]:
+    """Yield line, text and value of each line that has something."""
+    for number, text in enumerate(file, 1):
+        if text.strip():
+            try:
+                yield number, text, decoder.decode(text)
+            except (ValueError, RecursionError) as error:
+                raise _unreadable(path, number, error, text) from error
+
+
+def _listed(path: Path, text: str, decoder: json.JSONDecoder) -> Iterator[tuple[int, str, Any]]:
+    """Yield line, text and value of each element of a list."""
+    at, seen, line = _beyond_space(text, text.index("[") + 1), 0, 1
+    more = text[at : at + 1] != "]"
+    while more:
+        line, seen = line + text.count("\n", seen, at), at
         try:
-            value = decoder.decode(text)
+            value, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            raise fault(path, f"line {number} is no JSON object that can be read ({reason}): {shown(text)}") from error
-        if not isinstance(value, dict) or not value:
-            raise fault(path, f"line {number} is no JSON object with columns: {shown(text.strip())}")
-        if type(value.get("song_id")) is int:
-            value["song_id"] = str(value["song_id"])
-        yield number, value
+            raise _unreadable(path, line, error, text[at : at + _SEEN].partition("\n")[0]) from error
+        yield line, text[at : at + _SEEN], value
+        at = _beyond_space(text, end)
+        more = text[at : at + 1] == ","
+        at = _beyond_space(text, at + 1) if more else at
+    if text[at : at + 1] != "]":
+        raise fault(path, f"the list does not go on, nor end, behind line {line}: {shown(text[at : at + _SEEN])}")
+    if behind := text[at + 1 :].strip():
+        raise fault(path, f"there is something behind the end of the list: {shown(behind)}")
+
+
+def _beyond_space(text: str, at: int) -> int:
+    """Return the place of the next character that is no space."""
+    found = _NO_SPACE.search(text, at)
+    return found.start() if found else len(text)
+
+
+def _unreadable(path: Path, line: int, error: Exception, text: str) -> UsageError:
+    reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+    return fault(path, f"line {line} is no JSON object that can be read ({reason}): {shown(text)}")
 
 
 def _whole(text: str) -> int:

@@ -8,7 +8,6 @@ __all__ = [
     "garbage",
     "notes",
     "pins",
-    "segments",
     "sound",
     "summary",
     "verify",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 
@@ -13,13 +14,14 @@ import pyarrow.compute as pc
 
 from songbag_store.commits.snapshots import Snapshot
 from songbag_store.errors import UsageError
-from songbag_store.format.index import OWN_COLUMNS, REPLACES, are_parts, index_schema, user_fields
+from songbag_store.format.index import OWN_COLUMNS, REPLACES, SEGMENTS, are_parts, index_schema, user_fields
+from songbag_store.progress import Progress, shown_on
 from songbag_store.sql.bounds import Bounds, part_ids
 from songbag_store.sql.likely_bounds import refuse_likely
 from songbag_store.sql.manifest import Manifest
 from songbag_store.storage.location import absolute_path, place_text, plain_address
 from songbag_store.store import SongStore, StoreLike
-from songbag_store.upkeep.segments import read_segments
+from songbag_store.upkeep.segments import beyond_text, read_segments
 from songbag_store.words import counted
 from songbag_store.writer import commit_change
 
@@ -65,7 +67,11 @@ def read_labels(path: Path, texts: Collection[str] = ()) -> Manifest:
 
 
 def relabel(
-    store: StoreLike, labels: str | Path | None = None, *, segments: str | Path | None = None
+    store: StoreLike,
+    labels: str | Path | None = None,
+    *,
+    segments: str | Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[SongStore, int]:
     """Join the columns of a file to the index by song id, or by path where it has no song ids, and commit.
 
@@ -86,6 +92,8 @@ def relabel(
         In place of labels: such a file with `song_id`, `start_s`, `end_s` and `label`, a row for each stretch of a
         song, in seconds from the begin of the song. It gives the songs in it the column `segments`, which
         `window_labels` of a query is made of. A row with a `song_id` alone says that the song has none.
+    progress : Progress, optional
+        Where to note segments that begin behind the end of their song, and label nothing; by default standard error.
 
     Returns
     -------
@@ -117,7 +125,10 @@ def relabel(
 
     names = ", ".join(name for name in given.table.column_names if name not in ("song_id", "path"))
     note = f"relabel {counted(given.table.num_rows, 'song')}: {names}"
-    return commit_change(opened, change, note=note), given.table.num_rows
+    after = commit_change(opened, change, note=note)
+    if segments is not None and (told := beyond_text(after.inside.state.columns(["song_id", "duration_s", SEGMENTS]))):
+        (progress or shown_on(sys.stderr)).note(told)
+    return after, given.table.num_rows
 
 
 def _joined(index: pa.Table, labels: Manifest) -> pa.Table:

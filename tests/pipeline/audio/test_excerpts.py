@@ -26,7 +26,7 @@ from songbag_pipeline.songs.direct import read_audio
 from songbag_store import FeatureSpec
 from songbag_store.errors import UsageError
 from tests.support.audio import Audio, chirp, encode, sparse_wav, write, write_aac
-from tests.support.encoders import encoded, sound_file
+from tests.support.encoders import at_other_times, encoded, sound_file
 from tests.support.song_reader import read
 
 RATE_HZ, LENGTH_S = 44100, 9.0
@@ -206,6 +206,11 @@ GAPS: dict[str, Callable[[], bytes]] = {
     "vorbis, pages cut out": lambda: without("vorbis", 0.3, 3),
     "vorbis, bytes cut out": lambda: without("vorbis", 0.3, 2, 600),
     "vorbis, a page twice": lambda: without("vorbis", 0.3, -2),
+    "vorbis, times jump": lambda: at_other_times(long("vorbis"), 3 * RATE_HZ),
+    "vorbis, times jump a little": lambda: at_other_times(long("vorbis"), 64),
+    "vorbis, times jump back": lambda: at_other_times(long("vorbis"), -3 * RATE_HZ),
+    "opus, times jump": lambda: at_other_times(long("opus"), 3 * 48000),
+    "flac, frames twice": lambda: without("flac", 0.3, -7),
     "vorbis, damaged": lambda: overwritten(long("vorbis"), places("vorbis")[25] + 400, 100),
     "opus, pages cut out": lambda: without("opus", 0.3, 3),
     "opus, damaged": lambda: overwritten(long("opus"), places("opus")[10] + 400, 100),
@@ -275,6 +280,17 @@ def test_what_is_missing_is_silent_and_what_lies_behind_keeps_its_time(tmp_path:
     for start_s, noted in ((0.0, True), (20.0, False)):
         facts, _ = read(tmp_path / "x", excerpt=Excerpt(start_s=start_s, end_s=25.0))
         assert ("are missing or damaged, and silent here" in (facts.audio_note or "")) is noted
+
+
+@pytest.mark.fault(9)
+def test_frames_of_a_flac_that_are_there_twice_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(long("flac"))
+    expected = read_audio(str(tmp_path / "x"))
+    for n_frames in (1, 20):
+        (tmp_path / "x").write_bytes(without("flac", 0.3, -n_frames))
+        np.testing.assert_array_equal(read_audio(str(tmp_path / "x")), expected)
+        note = f"{n_frames * 4096 / RATE_HZ:.3f} s are in the file once more, or out of their order, and were left out"
+        assert read(tmp_path / "x")[0].audio_note == note
 
 
 @pytest.mark.fault(91)

@@ -10,7 +10,7 @@ import pytest
 from songbag_pipeline.songs.facts import SongFacts
 from tests.support.audio import chirp
 from tests.support.broken_audio import cut
-from tests.support.encoders import encoded, with_video
+from tests.support.encoders import at_other_times, encoded, sound_file, with_video
 from tests.support.song_reader import read
 
 SHORT, LONG = chirp(1.0, 48000, 2), chirp(3.0, 48000, 2)
@@ -94,3 +94,14 @@ def test_what_an_encoder_adds_is_not_missing_at_any_rate(tmp_path: Path, codec: 
     for duration_s in (0.6, 3.0):
         facts = facts_of(tmp_path, encoded(chirp(duration_s, rate_hz), rate_hz, codec, form))
         assert not facts.truncated, (facts.duration_s, facts.declared_duration_s)
+
+
+@pytest.mark.fault(5)
+def test_times_that_jump_in_an_ogg_are_noted(tmp_path: Path) -> None:
+    for codec, jump, way in (("VORBIS", 144_000, "forward"), ("OPUS", 48_000, "forward"), ("VORBIS", -9600, "back")):
+        whole = sound_file(chirp(12.0, 48000, 2), 48000, "OGG", codec)
+        assert facts_of(tmp_path, whole).audio_note is None
+        facts = facts_of(tmp_path, at_other_times(whole, jump))
+        assert facts.duration_s == pytest.approx(12.0, abs=0.1)
+        begin = f"the times in the file jump {way}, by {abs(jump) / 48_000:.1f}"
+        assert (facts.audio_note or "").startswith(begin), (codec, facts.audio_note)

@@ -185,3 +185,8 @@ def test_broken_tags_are_none_and_what_is_no_audio_is_an_error(tmp_path: Path) -
         tags(tmp_path, b"words and nothing else")
     with pytest.raises(SongError, match="no such file"):
         read_tags(str(tmp_path / "nowhere.mp3"))
+
+
+def test_the_artist_of_the_album_stands_for_one_that_is_missing() -> None:
+    for name in ("album_artist", "ALBUMARTIST", "ALBUM ARTIST"):
+        assert tags_of([{name: "Björk", "artist": " "}]) == {"artist": "Björk"}

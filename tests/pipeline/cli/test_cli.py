@@ -145,6 +145,28 @@ def test_a_spec_that_cannot_be_is_wrong_usage(tmp_path: Path) -> None:
     assert (done.returncode, "--n-mels: is 2000" in done.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("features", "option", "value", "kind"),
+    [
+        ("tests.support.extractors:levels", "--n-mfcc", "20", "tests.support.extractors:levels"),
+        ("tests.support.extractors:levels", "--n-mels", "128", "tests.support.extractors:levels"),
+        ("tests.support.extractors:levels", "--n-fft", "2048", "tests.support.extractors:levels"),
+        ("tests.support.extractors:levels", "--hop-length", "256", "tests.support.extractors:levels"),
+        ("chroma+tempogram", "--n-mfcc", "13", "chroma+tempogram"),
+        ("contrast", "--n-mels", "64", "contrast"),
+        ("logmel+delta", "--n-mfcc", "20", "logmel"),
+    ],
+)
+def test_an_option_of_other_features_is_not_left_out_in_silence(
+    tmp_path: Path, features: str, option: str, value: str, kind: str
+) -> None:
+    write(tmp_path / "songs" / "x.wav", chirp(6.0))
+    done = songbag_here("extract", tmp_path / "songs", tmp_path / "store", "--features", features, option, value)
+    assert done.returncode == 2
+    assert f"{option}: decides nothing for features of {kind}" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
 def test_the_report_is_grammatical_for_nothing_new() -> None:
     from songbag_pipeline.cli.commands import _report
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from songbag_pipeline import extract, features_of, window_features
+from songbag_pipeline import ExtractConfig, extract, features_of, window_features
 from songbag_pipeline.errors import SongError
+from songbag_pipeline.features.own import _checked
 from songbag_pipeline.songs.containment import try_features
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.errors import SpecError, SpecMismatch
@@ -58,7 +60,7 @@ def test_the_spec_holds_all_that_decides_the_numbers() -> None:
         (f"{NAME}:undeclared", "does not declare what it takes and gives"),
         (f"{NAME}:LOUD", "has no function 'LOUD'"),
         (":levels", "cannot be imported"),
-        ("os:getcwd", "does not declare"),
+        ("statistics:mean", rf"does not declare what it takes and gives \(it is {statistics.__file__}\)"),
     ],
 )
 def test_what_is_no_extractor_is_refused_by_name(name: str, says: str) -> None:
@@ -80,6 +82,27 @@ def test_a_number_that_the_extractor_declares_is_not_left_out_in_silence() -> No
     for name, value in (("sample_rate_hz", rate + 1), ("kind", "mfcc"), ("own_step", 0.5)):
         with pytest.raises(SpecError, match=f"{name}: is {value!r}, and '{NAME}:levels' declares"):
             FeatureSpec.custom(f"{NAME}:levels", **{name: value})
+    with pytest.raises(SpecError, match=f"n_mfcc: decides nothing for features of {NAME}:levels"):
+        FeatureSpec.custom(f"{NAME}:levels", n_mfcc=20)
+
+
+def test_a_module_that_is_sent_is_not_another_one_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is installed is found first, here and on the workers."""
+    for folder, added in (("installed", 5), ("code", 1)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "twice_there.py").write_text(MODULE.format(added=added))
+    monkeypatch.syspath_prepend(str(tmp_path / "installed"))
+    spec = FeatureSpec.custom("twice_there:mean", window_s=0.5)
+    upload = (str(tmp_path / "code" / "twice_there.py"),)
+    write(tmp_path / "songs" / "a.wav", chirp(1.0, 8000), 8000)
+    with pytest.raises(SpecError, match=r"upload: .*is another one here than twice_there\.py"):
+        extract(tmp_path / "songs", tmp_path / "store", spec, ExtractConfig(upload=upload))
+    assert not (tmp_path / "store").exists()
+
+
+def test_an_array_whose_mask_hides_nothing_is_an_array() -> None:
+    checked = _checked(np.ma.ones((1, 2, 1)), 1, LEVELS)
+    assert type(checked) is np.ndarray
 
 
 DECLARED = """
@@ -177,6 +200,8 @@ FAULTS = {
     "nothing": ("extractor-shape", "gave no array of numbers"),
     "text": ("extractor-shape", "gave no array of numbers"),
     "nan": ("extractor-not-finite", "NaN"),
+    "masked": ("extractor-not-finite", "masked"),
+    "masked list": ("extractor-not-finite", "masked"),
     "memory": ("extractor-memory", "memory"),
     "surrogate": ("extractor-error", "raised ValueError: cannot read \\udcff\\udc80"),
     "long": ("extractor-error", r"raised ValueError: a\x00b\x1b[31mxxx"),
@@ -213,8 +238,6 @@ def test_a_store_names_its_extractor_and_takes_no_other(
     tmp_path: Path, standing_cluster: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The module lies in a package, where the workers cannot import it: it is sent to them."""
-    from songbag_pipeline import ExtractConfig
-
     songs = tmp_path / "songs"
     songs.mkdir()
     write(songs / "a.wav", chirp(1.0, 8000), 8000)

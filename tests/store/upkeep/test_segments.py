@@ -10,6 +10,7 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.progress import Lines
 from songbag_store.sql.query import asking
 from songbag_store.upkeep.change import relabel, remove
 from songbag_store.upkeep.difference import diff
@@ -147,11 +148,18 @@ def test_the_command_takes_segments_and_queries_find_them(store: SongStore, tmp_
     assert "takes LABELS, or --segments or --from-tags in their place" in refused.stderr
 
 
-def test_segments_that_begin_behind_the_end_of_their_song_are_noted(tmp_path: Path) -> None:
+def test_segments_that_begin_behind_the_end_of_their_song_are_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = write_store(tmp_path / "store", [song | {"duration_s": 3.0} for song in songs_of_classes({"a": 2})])
     rows = [("a/00", 0, 1000, "x"), ("a/00", 1000, 2000, "y"), ("a/01", 3, 4, "x"), ("a/01", 2.9, 4, "x")]
     told = songbag_here("relabel", store.address, "--segments", table(tmp_path, rows)).stderr
     begin = "note: 1 of 3 segments of the store begins behind the end of its song, and labels nothing (the first: "
     assert told == f"{begin}a/00, at 1000 s of 3 s); bounds are in seconds\n"
+    lines: list[str] = []
+    relabel(store, segments=table(tmp_path, rows), progress=Lines(lines.append))
+    assert "".join(f"note: {line}\n" for line in lines) == told
+    relabel(store, segments=table(tmp_path, rows))
+    assert capsys.readouterr().err == told.removeprefix("note: ")
     rows = [("a/00", 0, 1, "x"), ("a/01", 1, 2, "x")]
     assert songbag_here("relabel", store.address, "--segments", table(tmp_path, rows)).stderr == ""

@@ -132,7 +132,7 @@ def test_the_file_goes_back_into_the_store_as_it_is(run: Run, own: SongStore, tm
         ("rock/01", "rock", "jazz"),
     ]
     assert (rows[0]["review_p_given"], rows[0]["review_p_likely"]) == (0.05, 0.9)
-    for name in ("fix.csv", "fix.parquet"):
+    for name in ("fix.csv", "fix.json", "fix.parquet"):
         write_table(songbag.review(folds, wrong, arrow=True), name.split(".")[1], tmp_path / name)  # type: ignore[arg-type]
         fixed, n = songbag.relabel(SongStore.open(own.address), tmp_path / name)
         assert (n, labels_of(fixed)) == (2, labels)

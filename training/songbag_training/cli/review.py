@@ -34,7 +34,7 @@ def review(
 ) -> None:
     """List labels that are probably wrong, of a cross-validation; or songs to label next, of a run and a store.
 
-    `relabel` takes the file as it is.
+    `relabel` takes the file as it is: CSV, JSON or Parquet.
     """
     from songbag_store.sql.output import chosen_format, write_table
     from songbag_training.review.review import find_review, is_of_folds

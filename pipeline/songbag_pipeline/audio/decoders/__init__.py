@@ -1,3 +1,3 @@
 """The decoders: libsndfile, FFmpeg through PyAV, and FFmpeg frame by frame."""
 
-__all__ = ["ffmpeg", "frames", "libsndfile"]
+__all__ = ["ends", "ffmpeg", "frames", "libsndfile"]

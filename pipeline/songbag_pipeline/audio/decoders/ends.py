@@ -32,12 +32,17 @@ def counts_its_length(part: FilePart, container: str) -> bool:
     return container not in _UNCOUNTED
 
 
+def declared_end(part: FilePart, container: str) -> int | None:
+    """Return where a Matroska, CAF, AVI or FLV ends by its header; None if it does not say, or is another container."""
+    ends = {"matroska": _segment_end, "caf": _chunks_end, "avi": _riff_end, "flv": _flv_end}
+    return ends[container](part) if container in ends else None
+
+
 def ends_early(part: FilePart, container: str) -> bool:
     """Return whether the container shows that the end of the file is missing."""
     if container == "ogg":
         return _lacks_last_page(part)
-    ends = {"matroska": _segment_end, "caf": _chunks_end, "avi": _riff_end}
-    end = ends[container](part) if container in ends else None
+    end = None if container == "flv" else declared_end(part, container)
     return end is not None and part.n_bytes < end
 
 
@@ -51,10 +56,7 @@ def lacks_bytes(part: FilePart, container: str) -> bool:
     head = part.read_at(_SIZE_WITHIN, 0)
     if container == "asf" and (at := head.find(_ASF_PROPERTIES)) >= 0:  # ASF specification 1.2, section 3.2
         return falls_short(part.n_bytes, int.from_bytes(head[at + 40 : at + 48], "little"))
-    if container == "flv" and (at := head.find(_FLV_SIZE)) >= 0:
-        number = head[at + len(_FLV_SIZE) :][:8]
-        return len(number) == 8 and falls_short(part.n_bytes, struct.unpack(">d", number)[0])
-    return False
+    return container == "flv" and falls_short(part.n_bytes, _flv_end(part) or 0)
 
 
 def _lacks_last_page(part: FilePart) -> bool:
@@ -68,6 +70,15 @@ def _riff_end(part: FilePart) -> int | None:
     """Return where the first RIFF chunk of an AVI ends; None if it does not say."""
     n_bytes = int.from_bytes(part.read_at(4, 4), "little")
     return None if n_bytes in (0, 0xFFFFFFFF) else 8 + n_bytes
+
+
+def _flv_end(part: FilePart) -> int | None:
+    """Return the size that many programs write into an FLV; None if there is none."""
+    head = part.read_at(_SIZE_WITHIN, 0)
+    at = head.find(_FLV_SIZE)
+    number = head[at + len(_FLV_SIZE) :][:8] if at >= 0 else b""
+    size = struct.unpack(">d", number)[0] if len(number) == 8 else 0
+    return int(size) if 0 < size < 1 << 62 else None
 
 
 def _chunks_end(part: FilePart) -> int | None:

@@ -19,7 +19,8 @@ from songbag_pipeline.audio.decoders.ends import (
     lacks_bytes,
 )
 from songbag_pipeline.audio.decoders.joiner import Joiner
-from songbag_pipeline.audio.decoders.links import is_edited, is_unbroken, link_starts
+from songbag_pipeline.audio.decoders.links import is_edited, link_starts
+from songbag_pipeline.audio.decoders.pages import is_unbroken
 from songbag_pipeline.audio.decoders.timeline import Timeline
 from songbag_pipeline.audio.files import FilePart, RegularFile
 from songbag_pipeline.audio.formats import AudioFormat
@@ -46,6 +47,8 @@ _FORGETTING = {"ogg": ("vorbis", "opus"), "mov": ("alac",)}
 """Codecs, by container, whose decoders give the same samples `_BEFORE_S` later, wherever they begin. Others do not
 forget: the noise that a decoder of AAC makes up depends on all that it made up before."""
 _BEFORE_S = 4.0
+_JUMP_S = 0.05
+"""Less is how encoders count what they put around the music."""
 
 
 @contextmanager
@@ -247,6 +250,14 @@ def _seek(part: FilePart, container: Any, stream: Any, start_s: float) -> _Place
     return None
 
 
+def _jump(ahead_s: float) -> list[str]:
+    """Return a note if the times of a stream are not those of its samples: some are missing, or the times jump."""
+    if abs(ahead_s) < _JUMP_S:
+        return []
+    way = "forward" if ahead_s > 0 else "back"
+    return [f"the times in the file jump {way}, by {abs(ahead_s):.3f} s in all, and the samples go on without a gap"]
+
+
 def _packets(place: _Place, recording: Recording, joiner: Joiner) -> Generator[Channels, None, tuple[bytes, bool]]:
     """Decode packet by packet; return the last, and whether the end could be read and decoded.
 
@@ -255,6 +266,9 @@ def _packets(place: _Place, recording: Recording, joiner: Joiner) -> Generator[C
     """
     packets = errors = left_out = 0
     last, whole = None, True
+    first: int | None = None
+    end: tuple[int | None, int] = (None, 0)
+    before_s, has_times = recording.decoded_s, place.sample == 0 and place.container.format.name == "ogg"
     timeline = Timeline(recording, place.container, place.stream, is_beginning=place.sample == 0)
     part, demuxed = place.part, place.container.demux(place.stream)
     yield from joiner.add_all(place.ahead)
@@ -281,8 +295,14 @@ def _packets(place: _Place, recording: Recording, joiner: Joiner) -> Generator[C
         whole = whole or packet.size > 0
         # What cannot be decoded behind the last frame may be a tag.
         left_out = errors if frames else left_out
+        if frames and has_times:  # which the joiner removes
+            first = frames[0].pts if first is None else first
+            end = frames[-1].pts, frames[-1].samples
         yield from timeline.filled(frames, joiner) if timeline.is_known else joiner.add_all(frames)
     yield from joiner.rest()
+    if first is not None and end[0] is not None:
+        by_times_s = float((end[0] - first) * place.stream.time_base) + end[1] / recording.block_rate_hz
+        recording.notes += _jump(by_times_s - recording.decoded_s + before_s)
     if left_out and not timeline.is_known:
         recording.notes.append(f"{counted(left_out, 'packet')} of {packets:,} could not be decoded and were left out")
     if errors > max(1, packets * _ERRORS_BEYOND):

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from io import BufferedReader
 from typing import Any
 
 import av
@@ -21,7 +20,7 @@ from songbag_pipeline.audio.decoders.joiner import Joiner
 from songbag_pipeline.audio.files import RegularFile
 from songbag_pipeline.audio.flac_frames import FlacFrames
 from songbag_pipeline.audio.formats import AudioFormat
-from songbag_pipeline.audio.frames import Frames, Place
+from songbag_pipeline.audio.frames import Frames, Place, end_of_frames
 from songbag_pipeline.audio.mpeg_frames import Mp3Frames
 from songbag_pipeline.audio.recording import Blocks, Channels, Recording, Undecodable, cut
 from songbag_pipeline.errors import SongError
@@ -34,25 +33,25 @@ _LARGEST_FRAME_BYTES = 4 << 20
 def open_frames(file: RegularFile, form: AudioFormat) -> Iterator[tuple[Recording, Blocks]]:
     """Open an MP3 or FLAC file; see `songbag_pipeline.audio.decode.decode`."""
     kind = FlacFrames if form.name == "flac" else Mp3Frames
-    frames = kind.read(file, form.start)
-    if frames is None or not frames.are_countable(file, _end(file)):
+    frames, end = kind.read(file, form.start), end_of_frames(file, form.end)
+    if frames is None or not frames.are_countable(file, end):
         raise Undecodable("unreadable-header", f"the {form.name} file has no frames that can be counted")
     recording = Recording(form.name, frames.sample_rate_hz, frames.channels, frames.declared_frames)
     recording.slack_s = frames.slack_samples / frames.sample_rate_hz
     recording.integers = form.name == "flac"
-    yield recording, partial(_music, file, frames)
+    yield recording, partial(_music, file, end, frames)
 
 
-def _music(file: RegularFile, frames: Frames, recording: Recording, start_s: float) -> Iterator[Channels]:
+def _music(file: RegularFile, end: int, frames: Frames, recording: Recording, start_s: float) -> Iterator[Channels]:
     """Leave out the samples that an encoder put before and after the music."""
     place = Place(frames.first, 0)
     if start_s:
         # Where that fails, decoding from the beginning finds what is wrong.
         with suppress(ValueError):
-            place = frames.place(file, frames.start + round(start_s * frames.sample_rate_hz), _end(file))
+            place = frames.place(file, frames.start + round(start_s * frames.sample_rate_hz), end)
     seen = place.sample
     recording.begin_at(max(0, seen - frames.start))
-    for block in _decoded(file, frames, recording, place):
+    for block in _decoded(file, end, frames, recording, place):
         kept = cut(block, max(0, frames.start - seen), None if frames.stop is None else max(0, frames.stop - seen))
         seen += len(block[0])
         if frames.n_samples is not None and seen > frames.n_samples:
@@ -61,7 +60,7 @@ def _music(file: RegularFile, frames: Frames, recording: Recording, start_s: flo
             yield kept
 
 
-def _decoded(file: RegularFile, frames: Frames, recording: Recording, place: Place) -> Iterator[Channels]:
+def _decoded(file: RegularFile, end: int, frames: Frames, recording: Recording, place: Place) -> Iterator[Channels]:
     codec: Any = av.CodecContext.create(frames.codec, "r")
     codec.thread_count = 1
     # Planar channels are mixed twice as fast as interleaved ones.
@@ -69,7 +68,7 @@ def _decoded(file: RegularFile, frames: Frames, recording: Recording, place: Pla
     if frames.extradata:
         codec.extradata = frames.extradata
     joiner, rest = Joiner(recording), b""
-    at, end = place.at, _end(file)
+    at = place.at
     for begin, length in place.before:
         with suppress(av.FFmpegError, ValueError):  # the first ones lack what was before them
             codec.decode(av.Packet(os.pread(file.fileno(), length, begin)))
@@ -109,15 +108,3 @@ def _last(codec: Any, frames: Frames, joiner: Joiner, rest: bytes) -> Iterator[C
                 raise
     yield from joiner.add_all(codec.decode(None))
     yield from joiner.rest()
-
-
-def _end(file: BufferedReader) -> int:
-    """Return where the frames end: before tags at the end of the file (ID3v1, and APEv2 by its footer)."""
-    end = os.fstat(file.fileno()).st_size
-    if os.pread(file.fileno(), 3, max(0, end - 128)) == b"TAG":
-        end -= 128
-    footer = os.pread(file.fileno(), 32, max(0, end - 32))
-    if footer[:8] == b"APETAGEX":
-        header_bytes = 32 if footer[23] & 0x80 else 0
-        end -= int.from_bytes(footer[12:16], "little") + header_bytes
-    return max(0, end)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import zlib
 from collections.abc import Iterator
-from functools import lru_cache
 
 from songbag_pipeline.audio.chunks import chunks
-from songbag_pipeline.audio.files import FilePart, file_identity
+from songbag_pipeline.audio.files import FilePart
 from songbag_pipeline.audio.flac_frames import flac_headers
 
 _READ_AT_ONCE = 1 << 20
 _HEADER = 27
-_LONGEST_HEADER = _HEADER + 255
-_BITS_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _EDITS = re.compile(b"elst")
 _LARGEST_TABLE = 64 << 20
 """Most bytes of the table of an MP4 that are read at once."""
@@ -51,42 +46,6 @@ def is_edited(part: FilePart) -> bool:
             table = part.read_at(chunk.end - chunk.content, chunk.content)
             return any(int.from_bytes(table[found.end() + 4 : found.end() + 8]) > 1 for found in _EDITS.finditer(table))
     return False
-
-
-def is_unbroken(part: FilePart) -> bool:
-    """Return whether no page of an Ogg file is missing, damaged or there twice.
-
-    FFmpeg leaves damaged pages out. Behind such a place, the times in the file are not those of the whole's samples.
-    """
-    return _is_unbroken(part.descriptor, part.start, part.n_bytes, file_identity(os.fstat(part.descriptor)))
-
-
-@lru_cache(maxsize=16)
-def _is_unbroken(descriptor: int, start: int, length: int, identity: tuple[int, ...]) -> bool:
-    """Check the pages of a part of a file; remembered for the next part of the song, because all are read."""
-    numbers: dict[bytes, int] = {}
-    at, end = start, start + length
-    while head := os.pread(descriptor, min(_LONGEST_HEADER, end - at), at):
-        body = _HEADER + (head[_HEADER - 1] if len(head) >= _HEADER else 0)
-        n_bytes = body + sum(head[_HEADER:body])
-        if at + n_bytes > end and head.startswith(b"OggS"):
-            return True  # cut off: up to here it is whole
-        page = os.pread(descriptor, n_bytes, at)
-        stream, number = page[14:18], int.from_bytes(page[18:22], "little")
-        if not head.startswith(b"OggS") or number != numbers.get(stream, number - 1) + 1 or not _is_sound(page):
-            return False
-        numbers[stream], at = number, at + n_bytes
-    return True
-
-
-def _is_sound(page: bytes) -> bool:
-    """Return whether the checksum of a page is right (RFC 3533, section 6).
-
-    zlib has the same polynomial, but takes the bits of each byte in the other order, and inverts begin and end.
-    """
-    unsigned = page[:22] + bytes(4) + page[26:]
-    checksum = zlib.crc32(unsigned.translate(_BITS_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return checksum.to_bytes(4).translate(_BITS_REVERSED) == page[22:26]
 
 
 def _ogg_pages(part: FilePart) -> Iterator[tuple[int, int]]:

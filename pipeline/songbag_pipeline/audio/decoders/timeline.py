@@ -17,10 +17,15 @@ reference decoder of FLAC does the same: it writes silence for frames that are m
 """
 _LONGEST_S = 3600
 """A longer gap is no gap, but a wrong number."""
+_REPEATED_S = 10.0
+"""How far back a frame may go that is there once more; one that goes further back begins another recording."""
 
 
 class Timeline:
-    """Puts silence where samples are missing between the frames of a stream, or before the first one."""
+    """Puts silence where samples are missing between the frames of a stream, or before the first one.
+
+    Frames of FLAC that are there once more, or too late, are left out.
+    """
 
     def __init__(self, recording: Recording, container: Any, stream: Any, *, is_beginning: bool) -> None:
         self._recording = recording
@@ -29,7 +34,9 @@ class Timeline:
         ticks = Fraction(1, self._rate_hz) / stream.time_base
         counted = codec.name in _COUNTED.get(name, ()) and ticks.denominator == 1
         self._ticks = ticks.numerator if counted else 0
+        self._is_numbered = counted and codec.name == "flac"
         self._next: int | None = stream.start_time if is_beginning else None
+        self._usual = 0
 
     @property
     def is_known(self) -> bool:
@@ -39,9 +46,22 @@ class Timeline:
     def filled(self, frames: Iterable[Any], joiner: Joiner) -> Iterator[Channels]:
         """Join frames to blocks."""
         for frame in frames:
+            if self._is_repeated(frame):
+                self._recording.repeat(frame.samples)
+                continue
             if missing := self._missing_before(frame):
                 yield from joiner.add_silence(missing, frame)
             yield from joiner.add_all([frame])
+
+    def _is_repeated(self, frame: Any) -> bool:
+        """Return whether all samples of a frame have their place before the end of the frame before it."""
+        self._usual = self._usual or frame.samples
+        if not self._is_numbered or frame.pts is None or self._next is None or frame.sample_rate != self._rate_hz:
+            return False
+        if frame.samples != self._usual:  # of a shorter last one, FFmpeg may give a wrong time
+            return False
+        ahead = (self._next - frame.pts) // self._ticks
+        return bool(frame.samples <= ahead <= _REPEATED_S * self._rate_hz)
 
     def _missing_before(self, frame: Any) -> int:
         """Return how many samples are missing between the frame before this one and this one."""

@@ -1,0 +1,3 @@
+"""What lies behind the recording that a file begins with."""
+
+__all__ = ["first"]
