@@ -23,6 +23,7 @@ from tests.support.patience import PATIENCE_S
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("code", [code for _, code in blocks(README, "python")], ids=lambda code: code.split()[1])
 def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_path: Path, code: str) -> None:
     """With a few songs of each genre and, in the short form, a small training."""
@@ -99,6 +100,7 @@ PAGES: dict[str, dict[str, tuple[str, ...]]] = {
 """Pages whose blocks run one after the other in one folder, by what they do, and the kinds of blocks that are run."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kinds", PAGES.values(), ids=PAGES)
 def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(
     demo: Path, quick_run: Path, tmp_path: Path, kinds: dict[str, tuple[str, ...]]
@@ -160,6 +162,7 @@ def own_music(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_tutorial_is_followed_word_by_word(own_music: Path) -> None:
     """The short form has one network, epoch and worker, and no cross-validation: the page of evaluation runs one."""
     typed = blocks(TUTORIAL, "console")
