@@ -17,7 +17,7 @@ from songbag_store import FeatureSpec, SongStore
 from songbag_store.commits.parts import read_part
 from songbag_store.writer import commit_parts, open_for_writing
 from tests.support import objects
-from tests.support.command import foreign, songbag
+from tests.support.command import foreign, songbag, songbag_here
 from tests.support.once import made_once
 from tests.support.stores import MakeStore, Windows, fill
 
@@ -85,6 +85,18 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder.parent / "demo.txt").write_text(done.stdout)
 
     return made_once(tmp_path_factory, "demo", make)
+
+
+@pytest.fixture(scope="session")
+def quick_run(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on the demo's store with one network, for what would load the three of the demo's run and their trees."""
+
+    def make(folder: Path) -> None:
+        options = ("--members", "1", "--epochs", "1", "--bag-size", "2", "--no-floor")
+        done = songbag_here("train", demo / "store", "--label", "label", "-o", folder, *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    return made_once(tmp_path_factory, "quick-run", make)
 
 
 @pytest.fixture(scope="session")

@@ -23,10 +23,11 @@ from tests.support.patience import PATIENCE_S
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("code", [code for _, code in blocks(README, "python")], ids=lambda code: code.split()[1])
 def test_a_python_block_of_the_readme_runs_in_the_demo_folder(demo: Path, tmp_path: Path, code: str) -> None:
-    """With a few songs of each genre and, in the short form, one network."""
-    (tmp_path / "block.py").write_text(code if LONG else with_one_network(code))
+    """With a few songs of each genre and, in the short form, a small training."""
+    (tmp_path / "block.py").write_text(code if LONG else _short(code))
     (tmp_path / "store").symlink_to(demo / "store")
     for song in demo.glob("songs/*/0[1345]-*"):
         (tmp_path / "songs" / song.parent.name).mkdir(parents=True, exist_ok=True)
@@ -68,20 +69,46 @@ def volatile(line: str) -> bool:
     return is_confusion_row or any(word in line for word in words)
 
 
-def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Path, tmp_path: Path) -> None:
-    """The commands of some pages are those of the demo. In the short form trainings read little of a song."""
-    for name in ("songs", "store", "run"):
-        (tmp_path / name).symlink_to(demo / name)
-    kinds = {"reference/models": ("python", "console"), "how-to/training/export": ("python",)}
-    kinds |= {f"how-to/training/{name}": ("python", "console") for name in ("own-encoder", "grouped-split", "resume")}
-    kinds |= {f"how-to/songs/{name}": ("python", "console") for name in ("labels", "plain-tools", "upgrading")}
-    kinds |= {"how-to/training/prediction": ("python",), "how-to/training/training": ("python",)}
-    kinds |= {"how-to/songs/segments": ("python",), "reference/command-line": ("console",)}
-    kinds |= {"how-to/training/embeddings": ("console", "python"), "how-to/songs/similar": ("console", "python")}
-    kinds |= {"how-to/training/explain": ("console", "python"), "how-to/training/pages": ("console",)}
-    kinds |= {"how-to/training/baseline": ("console", "python")}
-    kinds |= {"how-to/training/many-trainings": ("console", "python")}
-    kinds |= {"how-to/training/warm-start": ("console", "python")}
+BOTH = ("python", "console")
+PAGES: dict[str, dict[str, tuple[str, ...]]] = {
+    "use": {
+        "reference/models": BOTH,
+        "how-to/training/export": ("python",),
+        "how-to/training/prediction": ("python",),
+        "how-to/training/explain": BOTH,
+        "how-to/training/pages": ("console",),
+        "how-to/songs/labels": BOTH,
+        "how-to/songs/plain-tools": BOTH,
+        "how-to/songs/upgrading": BOTH,
+        "how-to/songs/segments": ("python",),
+    },
+    "train": {
+        "how-to/training/own-encoder": BOTH,
+        "how-to/training/grouped-split": BOTH,
+        "how-to/training/resume": BOTH,
+        "how-to/training/training": ("python",),
+        "how-to/training/embeddings": BOTH,
+        "how-to/songs/similar": BOTH,
+    },
+    "compare": {
+        "how-to/training/baseline": BOTH,
+        "how-to/training/many-trainings": BOTH,
+        "how-to/training/warm-start": BOTH,
+        "reference/command-line": ("console",),
+    },
+}
+"""Pages whose blocks run one after the other in one folder, by what they do, and the kinds of blocks that are run."""
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kinds", PAGES.values(), ids=PAGES)
+def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(
+    demo: Path, quick_run: Path, tmp_path: Path, kinds: dict[str, tuple[str, ...]]
+) -> None:
+    """The commands of some pages are those of the demo. In the short form networks are few and small."""
+    made = {"songs": demo / "songs", "store": demo / "store", "run": demo / "run" if LONG else quick_run}
+    for name, folder in made.items():
+        (tmp_path / name).symlink_to(folder)
     pages = [blocks((ROOT / "docs" / f"{name}.md").read_text(), *kind) for name, kind in kinds.items()]
     assert all(pages)
     found = [(kind, block if LONG else _short(block)) for page in pages for kind, block in page]
@@ -95,9 +122,10 @@ def test_the_blocks_of_pages_run_one_after_the_other_in_the_demo_folder(demo: Pa
 
 def _short(block: str) -> str:
     """Return a block whose trainings have one network, small bags and no baseline; no page tells of these."""
-    block = re.sub(r"(\$ songbag train .*--label .* --epochs \d+)$", r"\1 --bag-size 2", block, flags=re.MULTILINE)
-    block = re.sub(r"(\$ songbag train .*--label .*)$", r"\1 --no-floor", block, flags=re.MULTILINE)
-    block = block.replace("songbag.TrainConfig(epochs=", "songbag.TrainConfig(no_floor=True, bag_size=2, epochs=")
+    begun = r"^(\$ songbag (?:train|sweep))(?= )(?!.* --resume\b)(?=.* --label )"
+    block = re.sub(begun, r"\1 --no-floor", block, flags=re.MULTILINE)
+    block = re.sub(rf"{begun}(?!.* --bag-size )", r"\1 --bag-size 2", block, flags=re.MULTILINE)
+    block = block.replace("songbag.TrainConfig(", "songbag.TrainConfig(no_floor=True, bag_size=2, ")
     return with_one_network(block)
 
 
@@ -134,12 +162,13 @@ def own_music(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.long
 def test_the_tutorial_is_followed_word_by_word(own_music: Path) -> None:
     """The short form has one network, epoch and worker, and no cross-validation: the page of evaluation runs one."""
     typed = blocks(TUTORIAL, "console")
     if not LONG:
         typed = [(kind, block) for kind, block in typed if not block.startswith("$ songbag cross-validate")]
-    quick = [(kind, with_one_network(block.replace("--epochs 20", "--epochs 1"))) for kind, block in typed]
+    quick = [(kind, _short(block.replace("--epochs 20", "--epochs 1"))) for kind, block in typed]
     quick[0] = ("console", quick[0][1].replace("my-store\n", "my-store --workers 1\n", 1))
     for (_, block), text in zip(typed, printed(typed if LONG else quick, own_music), strict=True):
         command, *shown = block.splitlines()

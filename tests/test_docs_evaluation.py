@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.support.long import LONG
 from tests.support.pages import ROOT, arguments, blocks, printed, with_one_network
 
@@ -13,9 +15,10 @@ PAGE = (ROOT / "docs" / "how-to" / "training" / "evaluation.md").read_text()
 REVIEW = (ROOT / "docs" / "how-to" / "training" / "review.md").read_text()
 
 
-def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, tmp_path: Path) -> None:
+@pytest.mark.long
+def test_the_commands_of_the_page_run_and_leave_what_it_says(demo: Path, quick_run: Path, tmp_path: Path) -> None:
     """With one network, in the short form."""
-    shutil.copytree(demo / "run", tmp_path / "run")
+    shutil.copytree(demo / "run" if LONG else quick_run, tmp_path / "run")
     shutil.copytree(demo / "store", tmp_path / "store")
     found = [*blocks(PAGE, "console"), *blocks(REVIEW, "console", "python")]
     found = found if LONG else [(kind, with_one_network(block)) for kind, block in found]

@@ -12,6 +12,8 @@ import pytest
 from songbag_store import FeatureSpec, SongStore
 from songbag_store.progress import Silent
 from songbag_training import TrainConfig, train
+from songbag_training.evaluation.predictions import Scorer
+from songbag_training.runs.document import RUN
 from songbag_training.runs.run import Run
 from tests.support import labelled
 from tests.support.labelled import Song
@@ -62,3 +64,23 @@ def run(tmp_path_factory: pytest.TempPathFactory, store: SongStore, quick: Train
         train(store, "label", folder, config=quick, progress=Silent())
 
     return Run.open(made_once(tmp_path_factory, "run-on-classes", make))
+
+
+@pytest.fixture(scope="session")
+def loaded() -> dict[bytes, Scorer]:
+    """What `loaded_once` has loaded, by the bytes it was loaded from."""
+    return {}
+
+
+@pytest.fixture
+def loaded_once(loaded: dict[bytes, Scorer], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load runs of the same bytes once for all tests that ask for this: to build and trace a network takes a second."""
+    load = Run.load_scorer
+
+    def load_scorer(run: Run) -> Scorer:
+        own = (run.folder / RUN).read_bytes() + run.weights_path.read_bytes()
+        if own not in loaded:
+            loaded[own] = load(run)
+        return loaded[own]
+
+    monkeypatch.setattr(Run, "load_scorer", load_scorer)

@@ -109,7 +109,7 @@ def _fresh_names(folder: Path) -> tuple[str, str]:
 
 def _steps(run: str, predictions: str) -> dict[str, list[str]]:
     """Return what each command of the demo shows, in order, and its words; every path is relative to the folder."""
-    trained = ["--label", "label", "-o", run, "--epochs", "20"]
+    trained = ["--label", "label", "-o", run, "--epochs", "10"]
     extract = ["extract", "songs", "store", "--label-from-folder"]
     return {
         "Decode every song once and keep its windowed MFCC; the folder's name is the label.": extract,

@@ -31,6 +31,8 @@ from songbag_training.runs.run import Run
 from tests.support.audio import chirp, write
 from tests.support.command import songbag
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture
 def music(tmp_path: Path) -> Path:

@@ -27,12 +27,13 @@ from songbag_store.storage.location import Location
 from songbag_training import PredictConfig, predict
 from songbag_training.apply import predict as module
 from songbag_training.cli import commands
-from songbag_training.evaluation.predictions import Scorer
 from songbag_training.partial.parts import PredictedParts, open_parts
 from songbag_training.runs.run import Run
 from tests.support.audio import chirp, write
 from tests.support.long import LONG
 from tests.support.patience import PATIENCE_S
+
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
 class Died(BaseException):
@@ -48,19 +49,6 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(folder / ".hidden.wav", chirp(1.0, seed=9))
     (folder / "broken.wav").write_bytes(b"RIFF")
     return folder
-
-
-@pytest.fixture(autouse=True)
-def loaded_once(run: Run, monkeypatch: pytest.MonkeyPatch, loaded: list[Scorer]) -> None:
-    """Load the model once for all these tests."""
-    if not loaded:
-        loaded.append(run.load_scorer())
-    monkeypatch.setattr(Run, "load_scorer", lambda _: loaded[0])
-
-
-@pytest.fixture(scope="module")
-def loaded() -> list[Scorer]:
-    return []
 
 
 @pytest.fixture

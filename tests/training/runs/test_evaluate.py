@@ -18,6 +18,8 @@ from songbag_training import evaluate
 from songbag_training.errors import LabelError
 from songbag_training.runs.run import Run
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture
 def copy(run: Run, tmp_path: Path) -> Run:
