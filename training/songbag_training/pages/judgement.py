@@ -218,8 +218,8 @@ def balance(songs: Songs, task: Task) -> list[Block]:
     words = "Songs of each class in each split."
     if len(order) > len(shown):
         words += f" The {len(shown)} largest of {counted(len(order), 'class')} are shown."
-    songs = Axis("songs", (0, max(left, default=1.0) * 1.04 or 1.0), counts=True)
-    return [Chart("balance", words, layers, songs, y, height)]
+    axis = Axis("songs", (0, max(left, default=1.0) * 1.04 or 1.0), counts=True)
+    return [Chart("balance", words, layers, axis, y, height)]
 
 
 def leaks(metrics: Mapping[str, Any], copies: tuple[int, list[list[str]]] | None) -> list[Block]:
