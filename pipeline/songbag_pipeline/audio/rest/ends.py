@@ -19,6 +19,8 @@ _ONE_SOUND = (b"data", b"SSND", b"BODY")
 """The kinds of chunks of which there may be one: the samples of a WAV or CAF, an AIFF, and an 8SVX."""
 _SOUND = (*_ONE_SOUND, b"mdat", b"\x36\x26\xb2\x75")
 """What the kinds of chunks with the sound begin with; the last is that of ASF."""
+_LARGEST_TABLE = 16 << 20
+"""More bytes than the table of a TTA of a month."""
 _FLV_TAGS = (b"\x08", b"\x09", b"\x12")
 _LARGE_BLOCK = 1 << 18
 """More bytes than blocks of WavPack usually have."""
@@ -82,7 +84,7 @@ def _end_of_tta(part: FilePart) -> int | None:
     head = part.read_at(22, 0)
     rate_hz, n_samples = (int.from_bytes(head[at : at + 4], "little") for at in (10, 14))
     n_frames = -(-n_samples // max(1, 256 * rate_hz // 245))
-    if 4 * n_frames > part.n_bytes:
+    if 4 * n_frames > min(part.n_bytes, _LARGEST_TABLE):
         return None
     table = part.read_at(4 * n_frames, 22)
     sizes = (int.from_bytes(table[at : at + 4], "little") for at in range(0, len(table), 4))
