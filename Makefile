@@ -1,8 +1,8 @@
 # Two commands do everything on a fresh machine with git, make and Python 3.11 or newer:
 #   make demo   install songbag into .venv and run the whole path on a synthetic collection
 #   make test   install it with its tools and run linters, type checks and tests
-# And more: make docs builds the site of the documentation. make bench-install, make bench (an hour) or bench-quick (five
-# minutes), and make bench-report measure songbag beside its peers. ESC10=FOLDER adds the time to a score on ESC-10.
+# And more: make docs builds the site of the documentation. make bench-install, make bench or bench-quick (small
+# numbers), and make bench-report measure songbag beside its peers. ESC10=FOLDER adds the time to a score on ESC-10.
 
 PYTHON ?= python3
 VENV := .venv
