@@ -107,6 +107,14 @@ def measure(store: SongStore, setting: Setting, *, rounds: int = 3) -> Epochs:
     return Epochs(medians["store"], medians["memory"], busy.share)
 
 
+def _measured(store: SongStore, setting: Setting) -> str:
+    """Return the row of a setting; one that cannot be compiled, or does not fit, does not end the others."""
+    try:
+        return str(measure(store, setting))
+    except tf.errors.OpError as error:
+        return f"fails: {type(error).__name__} | | |"
+
+
 def _model(store: SongStore, setting: Setting) -> keras.Model:
     scaling = scaling_statistics(store, store.songs(arrow=True)["song_id"])
     with precision(setting.mixed):
@@ -189,7 +197,7 @@ def main() -> None:
             if started - began + longest_s > 60 * arguments.minutes:
                 left_out.append(str(setting))
                 continue
-            print(f"| {setting} | {measure(store, setting)} |", flush=True)
+            print(f"| {setting} | {_measured(store, setting)} |", flush=True)
             longest_s = max(longest_s, time.monotonic() - started)
             keras.backend.clear_session()
     if left_out:
