@@ -228,10 +228,12 @@ class Declared:
 
     def __post_init__(self) -> None:
         for name, declaration in declarations(type(self)).items():
+            value = getattr(self, name)
+            if value is declaration.default:
+                continue
             try:
-                object.__setattr__(self, name, declaration.parse(getattr(self, name)))
+                object.__setattr__(self, name, declaration.parse(value))
             except ValueError as error:
-                value = getattr(self, name)
                 meant = did_you_mean(value, declaration.words) if isinstance(value, str) else ""
                 self._require(False, name, str(error), meant)
         self._check()

@@ -24,6 +24,9 @@ def runs(
     output: Output = None,
 ) -> None:
     """List every run and cross-validation below a folder: state, metrics, and the settings that differ."""
+    from songbag_store.compat import arrow_without_pandas
+
+    arrow_without_pandas()
     from songbag_store.sql.output import chosen_format, write_table
     from songbag_training.comparison.listing import drawn, ordered, rows_of, table_of
 
