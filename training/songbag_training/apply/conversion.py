@@ -89,7 +89,8 @@ def _save_one_function(model: keras.Model, folder: str) -> None:
     """Write a model as a SavedModel of one function: Keras's own has functions of every layer, which take as long."""
 
     def run(**bags: tf.Tensor) -> dict[str, tf.Tensor]:
-        return model(bags, training=False)
+        outputs: dict[str, tf.Tensor] = model(bags, training=False)
+        return outputs
 
     bags = {name: tf.TensorSpec(one.shape, one.dtype, name) for name, one in model.input.items()}
     module = tf.Module()
