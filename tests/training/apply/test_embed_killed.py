@@ -40,7 +40,7 @@ def begun(arguments: list[str], sign: Path) -> subprocess.Popen[bytes]:
 def test_a_killed_embed_is_finished_by_the_same_command(
     run: Run, make_store: Any, songs_of_classes: Any, tmp_path: Path
 ) -> None:
-    source = make_store(tmp_path / "store", songs_of_classes({"a": 1500, "b": 1500}))
+    source = make_store(tmp_path / "store", songs_of_classes({"a": 800, "b": 800}))
     whole = embed(run, source, tmp_path / "whole", songs=tmp_path / "whole.parquet", progress=Silent()).store
     assert whole is not None
     out, vectors = tmp_path / "embedded", tmp_path / "vectors.parquet"

@@ -157,7 +157,7 @@ def test_odd_class_names_are_kept_as_they_are(tmp_path: Path, make_store: Any, s
     for number, song in enumerate(songs):
         song["song_id"] = str(number)
     store = make_store(tmp_path / "store", songs)
-    config = TrainConfig(epochs=1, bag_size=2, encoder="reference", no_floor=True)
+    config = TrainConfig(epochs=1, bag_size=2, encoder="dense", no_floor=True)
     run = train(store, "label", tmp_path / "run", config=config, progress=Silent())
     predict(run, store, tmp_path / "out.csv")
     assert pd.read_csv(tmp_path / "out.csv").columns.tolist()[3:-2] == [f"p_{name}" for name in sorted(names)]

@@ -22,7 +22,7 @@ def _run(*arguments: object) -> str:
 
 def test_the_three_commands_work_one_after_the_other(store: SongStore, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    options = ("--epochs", 1, "--bag-size", 2, "--encoder", "reference", "--seed", 4, "--no-floor")
+    options = ("--epochs", 1, "--bag-size", 2, "--encoder", "dense", "--seed", 4, "--no-floor")
     options += ("--pooling", "gated-attention", "--class-weight", "balanced", "--label-smoothing", 0.1)
     output = _run("train", store.address, "--label", "label", "-o", run, *options)
     assert "held-out accuracy" in output

@@ -169,7 +169,7 @@ def test_tensorflow_is_not_loaded(floor: Run, store: SongStore, tmp_path: Path) 
 
 def test_a_training_ends_with_its_floor_which_an_evaluation_keeps(store: SongStore, floor: Run, tmp_path: Path) -> None:
     lines: list[str] = []
-    config = TrainConfig(epochs=1, bag_size=2, batch_size=32, encoder="reference")
+    config = TrainConfig(epochs=1, bag_size=2, batch_size=32, encoder="dense")
     run = train(store, "label", tmp_path / "run", config, progress=Lines(lines.append))
     own, of_baseline = run.metrics["test"], floor.metrics["test"]["learners"]
     assert own["floor"] == {"learner": floor.facts.baseline.learner} | {

@@ -27,7 +27,7 @@ from tests.support.documents import edit_document
 from tests.support.labelled import TAGS
 from tests.support.long import LONG
 
-TINY = TrainConfig(epochs=2, bag_size=2, batch_size=16, encoder="reference", no_floor=True)
+TINY = TrainConfig(epochs=2, bag_size=2, batch_size=16, encoder="dense", no_floor=True)
 F1 = dataclasses.replace(TINY, thresholds="f1", calibrate=True)
 COSTS = dataclasses.replace(TINY, thresholds="cost:folk>jazz=9,folk>rock=9,rock>jazz=3")
 

@@ -24,7 +24,7 @@ from songbag_training.splits.division import split
 from songbag_training.splits.split import Split
 from tests.support.labelled import songs_of_classes, write_store
 
-TINY = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="reference", no_floor=True)
+TINY = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="dense", no_floor=True)
 BOTH = {"a": "a", "b": "b|a", "c": "c | b", "d": "d"}
 
 

@@ -71,7 +71,7 @@ def test_commands_that_share_a_cache_read_every_shard_of_a_bucket_once(
     fragment = fill(store, songs, {"label": ["a", "b"] * 10})
     commit_parts(store, {fragment: adopt_part(store.inside.storage, store.uuid, SPEC, fragment)})
     run = tmp_path / "run"
-    training = ["--label", "label", "-o", run, "--epochs", 2, "--bag-size", 2, "--encoder", "reference"]
+    training = ["--label", "label", "-o", run, "--epochs", 2, "--bag-size", 2, "--encoder", "dense"]
     fetched: list[int] = []
     with FaultyProxy(s3_endpoint) as proxy:
         options = [f"--storage-option={key}={value}" for key, value in objects.options(proxy.url).items()]

@@ -25,7 +25,7 @@ from tests.support import parts
 from tests.support.long import LONG
 
 HERE = "tests.support.parts:"
-CONFIG = TrainConfig(epochs=2, bag_size=2, batch_size=8, encoder="reference", no_floor=True, mixup=0.0, **parts.OWN)
+CONFIG = TrainConfig(epochs=2, bag_size=2, batch_size=8, encoder="dense", no_floor=True, mixup=0.0, **parts.OWN)
 
 
 def test_a_callback_that_fails_leaves_the_checkpoint_before_and_the_training_goes_on(

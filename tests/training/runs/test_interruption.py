@@ -122,7 +122,7 @@ class Stopping(Silent):
 
 
 def test_a_cross_validation_says_what_is_kept_and_goes_on_without_its_options(store: SongStore, tmp_path: Path) -> None:
-    config = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="reference", no_floor=True)
+    config = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="dense", no_floor=True)
     folder, stopping = tmp_path / "cv", Stopping()
     with pytest.raises(SystemExit):
         cross_validate(store, "label", folder, config, folds=2, progress=stopping)

@@ -97,7 +97,7 @@ def test_mistakes_are_told_in_words() -> None:
 
 
 def test_a_calibrated_run_predicts_with_its_temperature(tmp_path: Path, store: SongStore) -> None:
-    config = TrainConfig(epochs=2, bag_size=4, batch_size=16, pooling="lse", encoder="reference", no_floor=True)
+    config = TrainConfig(epochs=2, bag_size=4, batch_size=16, pooling="lse", encoder="dense", no_floor=True)
     plain = train(store, "label", tmp_path / "plain", config=config, progress=Silent())
     said: list[str] = []
     config = dataclasses.replace(config, calibrate=True)

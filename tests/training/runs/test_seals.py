@@ -66,7 +66,7 @@ def copy(run: Run, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory, store: SongStore) -> Path:
     """Return a run that was interrupted in its second epoch: with a checkpoint, and weights of the first."""
-    config = TrainConfig(epochs=2, bag_size=2, batch_size=8, encoder="reference", no_floor=True)
+    config = TrainConfig(epochs=2, bag_size=2, batch_size=8, encoder="dense", no_floor=True)
     folder = tmp_path_factory.mktemp("stopped") / "run"
     with pytest.raises(_Killed):
         train(store, "label", folder, config=config, checkpoint_s=0, progress=Stopping())

@@ -27,7 +27,7 @@ from songbag_training.splits.split import CopyGroups, Split
 from tests.support.documents import edit_document
 from tests.support.labelled import Song
 
-TINY = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="reference", no_floor=True)
+TINY = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="dense", no_floor=True)
 
 
 def _copy(song: Song, **changes: Any) -> Song:

@@ -17,7 +17,7 @@ from songbag_training.errors import LabelError, LeakError, SplitMismatch
 from songbag_training.fit.cross_validation import cross_validate
 from songbag_training.splits.split import Split
 
-TINY = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="reference", no_floor=True)
+TINY = TrainConfig(epochs=1, bag_size=2, batch_size=16, encoder="dense", no_floor=True)
 
 
 def _refused(folder: Path, store: SongStore, kind: type[Exception], message: str, **options: Any) -> None:

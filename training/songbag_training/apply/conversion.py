@@ -73,7 +73,7 @@ def _write(model: keras.Model, form: ExportFormat, path: Path) -> None:
 
 def _write_tflite(model: keras.Model, path: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="songbag-") as folder:
-        model.export(folder, format="tf_saved_model", verbose=False)
+        _save_one_function(model, folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         # Few programs have the operations of TensorFlow itself.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
@@ -83,6 +83,20 @@ def _write_tflite(model: keras.Model, path: Path) -> None:
         except Exception as error:  # of a type that TensorFlow does not name
             raise _Refused(_OPERATION.findall(str(error))) from error
     path.write_bytes(data)
+
+
+def _save_one_function(model: keras.Model, folder: str) -> None:
+    """Write a model as a SavedModel of one function: Keras's own has functions of every layer, which take as long."""
+
+    def run(**bags: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs: dict[str, tf.Tensor] = model(bags, training=False)
+        return outputs
+
+    bags = {name: tf.TensorSpec(one.shape, one.dtype, name) for name, one in model.input.items()}
+    module = tf.Module()
+    module.weights = [variable.value for variable in model.variables]
+    function = tf.function(run, autograph=False).get_concrete_function(**bags)
+    tf.saved_model.save(module, folder, signatures=function)
 
 
 def _write_onnx(model: keras.Model, path: Path) -> None:

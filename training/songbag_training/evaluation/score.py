@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -65,7 +66,7 @@ class SongScorer:
             network = _behind_encoder(network)
         shape, kind = network.input.shape, network.input.dtype
         self.width = int(network.outputs[0].shape[-1]) - pooling.n_statistics
-        self.task = task
+        self.model, self.task = model, task
         self._whole, self._networks = pooling, pooling.networks
         self.chunk_windows = int(np.clip(_CHUNK_VALUES // (shape[1] * shape[2]), 1, _CHUNK_WINDOWS))
         # One graph for chunks of every length, because some chunks are shorter than others.
@@ -90,6 +91,12 @@ class SongScorer:
             )[0],
             [*signature, tf.TensorSpec((None, None), tf.float32)],
         )
+
+    def by(self, task: Task) -> Self:
+        """Return this scorer, with its graphs, for the same classes and what is predicted by the rule of a task."""
+        other = copy.copy(self)
+        other.task = task
+        return other
 
     @property
     def _is_blend(self) -> bool:

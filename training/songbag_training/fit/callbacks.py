@@ -38,12 +38,12 @@ class Validation(keras.callbacks.Callback):
     Every window of the validation songs is scored. The classes weigh in the loss as they do in training.
     """
 
-    def __init__(self, material: Material, model: keras.Model) -> None:
+    def __init__(self, material: Material, scorer: SongScorer) -> None:
         super().__init__()
         self._store, self._task = material.store, material.labels.task
         self._weights, self._monitor = material.class_weights, material.config.monitor
         self._songs, self._true = material.subset("validation")
-        self._scorer = SongScorer(model, self._task)
+        self._scorer = scorer
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         """Validate."""

@@ -19,40 +19,37 @@ from songbag_training.songs.task import Task
 from songbag_training.types import Floats, Targets
 
 if TYPE_CHECKING:
-    import keras
-
+    from songbag_training.evaluation.score import SongScorer
     from songbag_training.fit.material import Material
 
 _NAMES_SHOWN = 8
 
 
-def decide(run: Run, material: Material, model: keras.Model, progress: Progress) -> None:
+def decide(run: Run, material: Material, scorer: SongScorer, progress: Progress) -> None:
     """Set the temperature and what is predicted, as the options say, and keep both in the run.
 
     Parameters
     ----------
     run : Run
     material : Material
-    model : keras.Model
-        With the weights of the run; its temperature is set.
+    scorer : SongScorer
+        Of the model with the weights of the run; its temperature is set.
     progress : Progress
         Where to say what was decided.
     """
-    from songbag_training.evaluation.score import SongScorer  # it loads TensorFlow, which a baseline does not need
-
     config, task = material.config, material.labels.task
     if not (config.calibrates or config.thresholds):
         return
     songs, true = material.subset("validation")
-    temperature = model.get_layer("pooling").temperature
+    temperature = scorer.model.get_layer("pooling").temperature
     # Weights from an interrupted end of this training may be calibrated already.
     temperature.assign(np.ones(1, np.float32))
-    scores = SongScorer(model, task).of_store(material.store, songs)
+    scores = scorer.of_store(material.store, songs)
     probabilities = np.array([score.probabilities for score in scores])
     if config.calibrates:
         found = temperature_of(task, true, probabilities, progress)
         temperature.assign(np.full(1, found, np.float32))
-        save_weights(model, run.weights_path)
+        save_weights(scorer.model, run.weights_path)
         probabilities = scale(task, probabilities, found)
     run.predict_by(rule_of(config, task, true, probabilities, progress))
 

@@ -16,6 +16,7 @@ import tensorflow as tf
 from songbag_store.progress import Progress, stretch
 from songbag_training.config import TrainConfig
 from songbag_training.errors import DamagedRun, RunError
+from songbag_training.evaluation.score import SongScorer
 from songbag_training.fit.callbacks import Keeper, Validation
 from songbag_training.fit.devices import find_strategy, precision
 from songbag_training.fit.guard import FiniteSteps, LossGuard
@@ -86,6 +87,7 @@ def fit(
     run: Run,
     material: Material,
     model: keras.Model,
+    scorer: SongScorer,
     *,
     checkpoint_s: float,
     progress: Progress,
@@ -93,7 +95,8 @@ def fit(
 ) -> int | None:
     """Train from the run's checkpoint on, or from the beginning; leave weights and history in the run folder.
 
-    `until` is the number of epochs to stop after, by default all.
+    The validation songs are scored by `scorer`, which is of this model. `until` is the number of epochs to stop after,
+    by default all.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def fit(
         rates=song_rates(targets, config.sampling, config.epoch_songs),
         **(team.share_of(config) if team else {"batch_size": config.batch_size}),
     )
-    validation = [Validation(material, model)] if material.split.counts()["validation"] else []
+    validation = [Validation(material, scorer)] if material.split.counts()["validation"] else []
     batches = partial(_batches, material, model, bags)
     how: dict[str, Any] = {"checkpoint_s": checkpoint_s, "progress": progress, "until": until, "team": team}
     return learn(run, config, model, bags, batches, validation, **how)

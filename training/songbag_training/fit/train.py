@@ -300,10 +300,12 @@ def _complete(
     """Train what is left to train, evaluate, and end the run."""
     with attempt(run.folder):
         pin(run, material.store, progress)
-        best_epoch = fit(run, material, model, checkpoint_s=checkpoint_s, progress=progress, until=until)
+        # Its graphs are traced once for the validation songs of every epoch and for the evaluation.
+        scorer = SongScorer(model, material.labels.task)
+        best_epoch = fit(run, material, model, scorer, checkpoint_s=checkpoint_s, progress=progress, until=until)
         if not ends:
             return run
-        metrics = _judge(run, material, model, progress)
+        metrics = _judge(run, material, scorer, progress)
         log_results(run, metrics)
         run.finish(finished_at=now(), best_epoch=best_epoch)
         if is_there(run.folder.parent / CROSS_VALIDATION) or sweep_of(run.folder) is not None:
@@ -314,19 +316,21 @@ def _complete(
     return run
 
 
-def _judge(run: Run, material: Material, model: keras.Model, progress: Progress) -> dict[str, Any]:
+def _judge(run: Run, material: Material, scorer: SongScorer, progress: Progress) -> dict[str, Any]:
     """Judge the weights that were kept; of a point of a sweep without its test songs."""
     config = material.config
     # A model in mixed precision is scored as it will be used: in float32.
-    scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else model
+    scored = run.allow_encoder(config.encoder).build_model() if config.mixed_precision else scorer.model
     load_weights(scored, run.weights_path, run.weights_fault)
     is_fold = is_there(run.folder.parent / CROSS_VALIDATION)
     trees = trees_of(material, is_fold=is_fold)
     scored = run.with_trees(scored, trees)
-    decide(run, material, scored, progress)
+    if scored is not scorer.model:
+        scorer = SongScorer(scored, scorer.task)
+    decide(run, material, scorer, progress)
     if trees is not None:
         save_weights(scored, run.weights_path, trees.tensors())
-    scorer, tested = SongScorer(scored, run.facts.song_task), sweep_of(run.folder) is None
+    scorer, tested = scorer.by(run.facts.song_task), sweep_of(run.folder) is None
     # Costs make a network answer less often right, on purpose.
     has_floor = tested and not config.no_floor and not config.weighs_costs
     if has_floor and (floor := floor_of(material, progress, is_fold=is_fold, trees=trees)) is not None:
