@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 
+_LAST_BYTES = 64 << 10
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
 
 
@@ -60,6 +62,8 @@ class Child:
         self.channel, theirs = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
         importable = os.pathsep.join(map(os.path.abspath, sys.path))
+        # Not a pipe: a process that says more than a pipe holds would wait for a reader.
+        self._said = tempfile.TemporaryFile() if heard else None  # noqa: SIM115 (until `close`)
         inherited = theirs.fileno(), lifeline
         try:
             self._process = subprocess.Popen(
@@ -67,7 +71,7 @@ class Child:
                 [sys.executable, "-P", "-m", module, *map(str, inherited), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE if heard else subprocess.DEVNULL,
+                stderr=self._said or subprocess.DEVNULL,
                 pass_fds=(*inherited, *files),
                 env={**os.environ, **(environment or {}), "PYTHONPATH": importable},
                 # Only this process handles Ctrl-C.
@@ -76,6 +80,7 @@ class Child:
         except OSError:
             self.channel.close()
             os.close(self._lifeline)
+            self._forget_words()
             raise
         finally:
             theirs.close()
@@ -92,6 +97,10 @@ class Child:
             return ""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience_s)
+        if self._process.returncode is None:
+            # With what it has started, such as a decoder for an extractor: that would run on for ever.
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         self._process.kill()
         code = self._process.wait()
         if self._lifeline >= 0:
@@ -103,14 +112,21 @@ class Child:
         """End the process and close the socket."""
         self.stop()
         self.channel.close()
-        if self._process.stderr is not None:
-            self._process.stderr.close()
+        self._forget_words()
 
     def last_words(self) -> str:
         """End the process; return the last line that it wrote to standard error."""
         self._process.kill()
-        said = (self._process.communicate()[1] or b"").decode(errors="replace").strip().splitlines()
+        self._process.wait()
+        if self._said is None:
+            return "it said nothing"
+        self._said.seek(max(0, self._said.seek(0, os.SEEK_END) - _LAST_BYTES))
+        said = self._said.read().decode(errors="replace").strip().splitlines()
         return said[-1] if said else "it said nothing"
+
+    def _forget_words(self) -> None:
+        if self._said is not None:
+            self._said.close()
 
 
 def serve() -> tuple[socket.socket, list[str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from songbag_store.child import Child
+from tests.support.clusters import wait_until
 
 ECHO = """
 from songbag_store.child import serve
@@ -61,3 +62,14 @@ def test_the_last_words_of_a_child_say_why_it_did_not_start() -> None:
     assert child.channel.recv(1) == b""
     assert "No module named songbag_nowhere" in child.last_words()
     child.close()
+
+
+def test_what_a_child_started_ends_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = "import subprocess\nchannel.sendall(b'%d\\n' % subprocess.Popen(['sleep', '600']).pid)\nchannel.recv(1)\n"
+    begin = "from songbag_store.child import serve\nchannel, _ = serve()\n"
+    (tmp_path / "songbag_starter.py").write_text(begin + started)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    child = Child("songbag_starter")
+    status = Path(f"/proc/{int(line_of(child))}/status")
+    child.close()
+    wait_until(lambda: not status.exists() or "State:\tZ" in status.read_text(), "it ended")

@@ -18,7 +18,7 @@ def main(song: str) -> None:
     reader = ContainedReader(Containment(reader="tests.support.decoder_faults:read"))
     spill = WindowSpill(FeatureSpec(window_s=0.5, n_mels=40))
     threading.Thread(target=reader.read, args=(song, spill)).start()
-    while not reader._songs_read:
+    while not reader._has_waited:
         time.sleep(0.01)
     assert reader._child is not None
     print(reader._child.pid, flush=True)

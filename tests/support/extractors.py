@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,14 @@ def faulty(windows: FloatArray, fault: str) -> Any:
         return Mute()
     if fault == "crash":
         os.abort()
+    if fault == "garbage":
+        for descriptor in range(3, 64):
+            with suppress(OSError):
+                os.write(descriptor, b"no answer of songbag's\n")
+        os._exit(0)
+    if fault == "fork":
+        os.fork()
+        return values
     masked = np.ma.array(values, mask=np.arange(len(values))[:, None, None] == 0)
     if fault in ("masked", "masked list"):
         return masked if fault == "masked" else [list(one) for one in masked]
@@ -84,3 +94,12 @@ def in_steps(windows: FloatArray) -> FloatArray:
 
 def undeclared(windows: FloatArray) -> FloatArray:
     return windows[:, :1, None]
+
+
+@songbag.extractor(sample_rate_hz=8000, shape=(1, 1), version="1")
+def ends(windows: FloatArray) -> Any:
+    """Says more than a pipe holds, and ends its process."""
+    sys.stderr.write("loading...\n" * 20_000)
+    sys.stderr.write("no such device\n")
+    sys.stderr.flush()
+    os._exit(3)

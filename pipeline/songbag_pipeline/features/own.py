@@ -63,7 +63,8 @@ def _checked(found: Any, n_windows: int, spec: FeatureSpec) -> FloatArray:
             raise SongError("extractor-not-finite", "the extractor gave masked values")
         values = np.asarray(found)
         if values.dtype.kind not in "biuf":
-            raise TypeError(f"values of type {values.dtype}")
+            # numpy takes anything for an array of one object: None of a function without `return`, or a generator.
+            raise TypeError(f"but {type(found).__name__}" if values.ndim == 0 else f"values of type {values.dtype}")
     except SongError:
         raise
     except Exception as error:  # an object from outside may raise anything when it is asked for its numbers

@@ -55,6 +55,8 @@ class Job:
     """Size of the windows, before compression, at which a fragment ends."""
     tags: tuple[str, ...] = ()
     """Tags of the songs that become columns."""
+    tries_features: bool = False
+    """Whether a worker has to compute features of noise before the first song: its machine may lack a module."""
     tell_every_s: float = 1.0
     """Least time between two messages of a worker about its batch."""
 

@@ -52,6 +52,7 @@ def job_of(work: Work, containment: Containment = _CONTAINMENT) -> Job:
         source_options=options,
         song=song,
         tags=work.tags,
+        tries_features=not work.config.on_this_machine,
     )
 
 

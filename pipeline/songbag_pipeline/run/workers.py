@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from songbag_pipeline.run.batch import Job, software
+from songbag_pipeline.songs.containment import contained_reader
 from songbag_pipeline.sources.bucket import heads
 from songbag_store.cluster.limits import LIMITS, Limits
 from songbag_store.errors import ClusterError, ClusterLost, SongbagError, UnfitWorker
@@ -56,6 +57,13 @@ def find_lack(job: Job) -> tuple[str, str] | None:
     if job.song is not None and not _is_readable(job.song, job):
         remedy = "Put the songs on a file system that all workers have under the same name."
         return f"cannot read the songs (tried {job.song})", remedy
+    if job.tries_features and job.containment.spec is not None:
+        try:
+            with contained_reader(job.containment) as reader:
+                reader.start()
+        except SongbagError as error:
+            remedy = "Install there what computes the features; modules of your own are sent with `upload`."
+            return f"cannot compute the features: {error.what}", remedy
     _fit.add(job.run_id)
     return None
 

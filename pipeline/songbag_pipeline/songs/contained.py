@@ -26,10 +26,12 @@ from songbag_store.child import serve
 from songbag_store.errors import SongbagError, StoreError
 from songbag_store.plugin import said_by
 from songbag_store.terminal import message_text
+from songbag_store.types import StoredWindows
 from songbag_store.windows.spill import write_windows
 
 IDLE_S = 60.0
 """The process ends when no song comes for this long: its worker may have other work, or none."""
+_PID = os.getpid()
 
 
 def main() -> None:
@@ -75,11 +77,23 @@ def _prepared(spec: str) -> dict[str, object]:
 
 
 def _answer(messages: Connection, document: dict[str, object]) -> None:
+    _end_copies()
     messages.send_bytes(json.dumps(document).encode())
 
 
+def _end_copies() -> None:
+    """End this process if it is a fork that came back from an extractor: two would answer, and write windows twice."""
+    if os.getpid() != _PID:
+        os._exit(1)
+
+
+def _write(file: int, windows: StoredWindows) -> None:
+    _end_copies()
+    write_windows(file, windows)
+
+
 def _read(reader: Reader, path: str, wanted: dict[str, Any], file: int) -> dict[str, object]:
-    sink = partial(write_windows, file)
+    sink = partial(_write, file)
     try:
         if "spec" in wanted:
             facts = reader(path, FeatureSpec.from_dict(wanted["spec"]), sink, Excerpt(**wanted["excerpt"]))

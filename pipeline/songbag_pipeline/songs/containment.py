@@ -41,6 +41,8 @@ _NONE: Mapping[str, bytes] = MappingProxyType({})
 _SUSPECT = ("decoder-crash", "extractor-crash", "out-of-memory", "extractor-memory")
 _LAST_MOMENT_S = 5.0
 _START_S = 120.0
+_LONGEST_ANSWER = (1 << 29) - 1
+"""Bytes; text where the length of an answer should be reads as a larger number."""
 # Buffers of one window are freed and allocated again and again. Without this the C library returns them to the kernel
 # each time; with the thresholds that Dask sets for its workers, that takes longer than the computation.
 _LARGE = str(64 << 20)
@@ -99,14 +101,14 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         self.containment = containment or Containment()
         self._child: Child | None = None
         self._sent: tempfile.TemporaryDirectory[str] | None = None
-        self._songs_read = 0
+        self._has_waited = False
 
     def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self, patience_s: float = 0.0) -> str:
         """End the process, after a moment to end by itself; return how it ended."""
-        child, self._child, self._songs_read = self._child, None, 0
+        child, self._child, self._has_waited = self._child, None, False
         ended = ""
         if child is not None:
             ended = child.stop(patience_s)
@@ -164,9 +166,9 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
 
     def _fairly(self, attempt: Callable[[], SongFacts]) -> SongFacts:
         """Try a song, and once more in a fresh process if an earlier song may be to blame."""
-        is_used = self._songs_read > 0
+        has_waited = self._has_waited
         facts = attempt()
-        if is_used and facts.error_code in _SUSPECT:
+        if has_waited and facts.error_code in _SUSPECT:
             # The process may also have ended because it was idle.
             self.close()
             facts = attempt()
@@ -204,7 +206,7 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         timeout_s = self.containment.timeout_s(facts.file_bytes or 0)
         try:
             self._child = child = self._child or self._started()
-            self._songs_read += 1
+            self._has_waited = True
             answer = _ask(child, timeout_s, (path, wanted), file)
             if "what" in answer:
                 raise StoreError(**answer)
@@ -238,13 +240,17 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
         try:
             unfit = _ask(child, _START_S).get("unfit")
         except (EOFError, ConnectionError, TimeoutError) as error:
+            ended = f"no end after {_START_S:.0f} s" if isinstance(error, TimeoutError) else child.stop(_LAST_MOMENT_S)
             reason = child.last_words()
             child.close()
-            raise _not_started(reason) from error
+            if not self._runs_extractor:
+                raise _not_started(reason) from error
+            unfit = f"the extractor ended its process, {ended}: {reason}"
         if unfit is not None:
             child.close()
             what = f"the features cannot be computed of a window of noise ({unfit})"
-            raise SpecError(what, place="spec", remedy="Choose other features, or other numbers for them.")
+            remedy = "Correct the extractor" if self._runs_extractor else "Choose other features"
+            raise SpecError(what, place="spec", remedy=f"{remedy}, or other numbers for them.")
         return child
 
     def _prepared(self) -> str:
@@ -273,6 +279,7 @@ class ContainedReader(AbstractContextManager["ContainedReader"]):
             If the numbers of the spec do not suit what computes its features.
         """
         self._child = self._child or self._started()
+        self._has_waited = True
 
 
 def _path_of(file: Path, extractor: str) -> Path:
@@ -293,10 +300,13 @@ def modules_of(files: Sequence[str]) -> dict[str, bytes]:
     Raises
     ------
     UsageError
-        If one cannot be read.
+        If one cannot be read, or two have one name.
     """
-    modules = {}
+    modules: dict[str, bytes] = {}
     for path in map(Path, files):
+        if path.name in modules:
+            remedy = "Rename one of them: on the workers they lie in one folder."
+            raise UsageError(f"another file of the name {path.name!r} is sent too", place="upload", remedy=remedy)
         try:
             require_regular(path)
             modules[path.name] = path.read_bytes()
@@ -336,8 +346,12 @@ def _ask(child: Child, timeout_s: float, request: object = None, file: int = -1)
             messages.send_bytes(json.dumps(request).encode())
         if not messages.poll(timeout_s):
             raise TimeoutError
-        # The answer is data: nothing in it is executed.
-        answer: dict[str, Any] = json.loads(messages.recv_bytes())
+        try:
+            # The answer is data: nothing in it is executed.
+            answer: dict[str, Any] = json.loads(messages.recv_bytes(_LONGEST_ANSWER))
+        except (OSError, ValueError) as error:
+            # An extractor may write to every descriptor that it finds.
+            raise EOFError from error
         return answer
 
 

@@ -12,12 +12,15 @@ import pyarrow.compute as pc
 
 from songbag_store.format.index import END, START, are_parts
 from songbag_store.sql.manifest import Manifest
+from songbag_store.sql.texts import is_number
 
 _OFFSET, _DURATION, _ONSET = "offset", "duration", "onset"
 _GAPS = re.compile(r"[\s_-]+")
 _DIGITS = 9
 """Decimals of a sum of offset and duration: far below the length of a sample."""
 _ROWS_AT_ONCE = 1 << 13
+_NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"
+_AS_NUMBERS = "Write seconds as numbers, such as 12.5."
 _NAME_THEM = "Name the columns `start_s` and `end_s`, in seconds."
 
 
@@ -101,14 +104,13 @@ def _seconds(manifest: Manifest, name: str) -> pa.ChunkedArray:
     column = manifest.table[name]
     kind = column.type
     if pa.types.is_string(kind):
-        row = next((n for n, text in enumerate(column.to_pylist()) if text is not None and not _is_number(text)), None)
-        what = f"the column {name!r} holds text instead of seconds"
-        if row is not None:
+        # A CSV takes 05.0 and 1e0 for codes; a bound is none.
+        if (row := pc.index(pc.match_substring_regex(column, _NUMBER), False).as_py()) >= 0:
             what = f"the column {name!r} holds {column[row].as_py()[:40]!r} instead of seconds"
-        raise manifest.fault(what, row, remedy="Write seconds as numbers, such as 12.5.")
-    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
-    if not number and not pa.types.is_null(kind):
-        raise manifest.fault(f"the column {name!r} holds {kind} instead of seconds")
+            raise manifest.fault(what, row, remedy=_AS_NUMBERS)
+        column = pc.utf8_trim_whitespace(column)
+    elif not is_number(kind) and not pa.types.is_null(kind):
+        raise manifest.fault(f"the column {name!r} holds {kind} instead of seconds", remedy=_AS_NUMBERS)
     seconds = column.cast(pa.float64(), safe=False)
     for bad, what in (
         (pc.invert(pc.is_finite(seconds)), "is no number of seconds"),
@@ -124,14 +126,6 @@ def _id(path: str, start: float | None, end: float | None) -> str:
     if start is None and end is None:
         return path
     return f"{path}#{_text(start or 0.0)}-{'' if end is None else _text(end)}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _text(seconds: float) -> str:

@@ -194,6 +194,9 @@ def _plain_type(path: Path, name: str, kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if pa.types.is_float16(kind):
         return pa.float32()
+    if pa.types.is_timestamp(kind) and kind.tz:
+        # As a query gives it; not every system knows every zone.
+        return pa.timestamp(kind.unit, "UTC")
     if any(test(kind) for test in _BYTES):
         raise fault(path, f"the column {name!r} holds bytes that are not UTF-8 text")
     return kind

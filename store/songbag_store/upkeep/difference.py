@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store.format.index import CONTENT, user_fields
-from songbag_store.sql.texts import json_text, values_of
 from songbag_store.store import SongStore, StoreLike
+from songbag_store.upkeep.comparable import comparable_texts
 from songbag_store.words import counted
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def diff(store: StoreLike, before: int, after: int | None = ..., *, arrow: Liter
 def diff(store: StoreLike, before: int, after: int | None = None, *, arrow: bool = False) -> Any:
     """Return what changed between two snapshots of a store.
 
-    Values are compared as text, so a column whose type became another one is no change where its values read alike.
+    Values are compared as text, so a column whose type became another one is no change where its values read alike: 1,
+    1.0 and "1", or a time in another unit or zone.
 
     Parameters
     ----------
@@ -66,12 +67,12 @@ def diff(store: StoreLike, before: int, after: int | None = None, *, arrow: bool
     first, second = earlier.columns(_READ), later.columns(_READ)
     rows_before = pc.index_in(second["song_id"], value_set=first["song_id"].combine_chunks())
     tables = [*_whole_songs(first, second, rows_before)]
-    kept = pc.is_valid(rows_before)
-    song_ids, rows_before = second["song_id"].filter(kept), rows_before.filter(kept)
+    rows_after = pc.indices_nonzero(pc.is_valid(rows_before))
+    rows_before = rows_before.take(rows_after)
+    song_ids = second["song_id"].take(rows_after)
     for name in names:
         # One column at a time: labels of a million songs as texts are large.
-        old = _texts(earlier.columns([name]), name).take(rows_before) if name in earlier.content.schema.names else None
-        new = _texts(later.columns([name]), name).filter(kept) if name in later.content.schema.names else None
+        old, new = _texts(name, (earlier, rows_before), (later, rows_after))
         tables.append(_changes("relabelled", song_ids, name, old, new))
     table = pa.concat_tables(tables)
     return table if arrow else table.to_pandas()
@@ -147,16 +148,12 @@ def _differ(one: pa.ChunkedArray, other: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.or_(unequal, pc.not_equal(pc.is_null(one), pc.is_null(other)))
 
 
-def _texts(table: pa.Table, name: str) -> pa.ChunkedArray:
-    """Return the values of a column as texts: lists and structures as JSON."""
-    column = table[name]
-    if pa.types.is_string(column.type):
-        return column
-    if not pa.types.is_nested(column.type) and not pa.types.is_binary(column.type):
-        return column.cast(pa.string())
-    text = json_text(column.type)
-    pieces = [
-        pa.array([None if value is None else text(value) for value in values_of(name, chunk)], pa.string())
-        for chunk in column.chunks
+def _texts(name: str, *given: tuple[Any, pa.Array]) -> list[pa.ChunkedArray | None]:
+    """Return some rows of a column of several states as texts that can be compared; None for a state without it."""
+    found = [
+        state.columns([name])[name].take(rows) if name in state.content.schema.names else None for state, rows in given
     ]
-    return pa.chunked_array(pieces, pa.string())
+    if {one.type for one in found if one is not None} == {pa.float32(), pa.float64()}:
+        # The numbers that are nearest to 0.1 in the two types read differently.
+        found = [one.cast(pa.float32()) for one in found if one is not None]
+    return [None if one is None else comparable_texts(name, one) for one in found]

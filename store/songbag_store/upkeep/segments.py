@@ -31,7 +31,7 @@ def read_segments(path: Path) -> Manifest:
     UsageError
         If it cannot be used; the message names the line or the column.
     """
-    given = Manifest.load(path)
+    given = Manifest.load(path, texts=["label"])
     names = given.table.column_names
     bounds = Bounds.of(given)
     refuse_likely(given, bounds.columns)
@@ -90,7 +90,7 @@ def _labels(given: Manifest) -> pa.ChunkedArray:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return column.cast(pa.string())
     if not pa.types.is_string(kind):
-        raise given.fault(f"the column 'label' holds {kind} instead of text")
+        raise given.fault(f"the column 'label' holds {kind} instead of text", remedy="Write labels as text.")
     return pc.if_else(pc.equal(pc.utf8_trim_whitespace(column), ""), None, column)
 
 

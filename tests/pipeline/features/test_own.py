@@ -14,7 +14,7 @@ from songbag_pipeline.errors import SongError
 from songbag_pipeline.features.own import _checked
 from songbag_pipeline.songs.containment import try_features
 from songbag_store import FeatureSpec, SongStore
-from songbag_store.errors import SpecError, SpecMismatch
+from songbag_store.errors import ClusterError, SpecError, SpecMismatch
 from songbag_store.format.failure_codes import REMEDIES
 from tests.support.audio import chirp, write
 from tests.support.extractors import Pieces, levels
@@ -197,7 +197,7 @@ def test_a_function_and_an_object_get_blocks_of_windows() -> None:
 FAULTS = {
     "raise": ("extractor-error", "raised KeyError"),
     "shape": ("extractor-shape", "of shape (1, 1) instead of (1, 1, 1)"),
-    "nothing": ("extractor-shape", "gave no array of numbers"),
+    "nothing": ("extractor-shape", "gave no array of numbers (but NoneType)"),
     "text": ("extractor-shape", "gave no array of numbers"),
     "nan": ("extractor-not-finite", "NaN"),
     "masked": ("extractor-not-finite", "masked"),
@@ -208,6 +208,7 @@ FAULTS = {
     "mute": ("extractor-error", "raised Mute: Mute"),
     "no-array": ("extractor-shape", r"gave no array of numbers (no \udcff numbers)"),
     "crash": ("extractor-crash", "SIGABRT"),
+    "garbage": ("extractor-crash", "exit code 0"),
 }
 
 
@@ -225,6 +226,19 @@ def test_a_song_on_which_the_extractor_fails_fails_alone(tmp_path: Path, fault: 
     # As an index has it: UTF-8, and no longer than a message.
     assert len(str(found[1][1]).encode()) <= 500
     assert code in REMEDIES
+
+
+def test_a_fork_that_comes_back_from_an_extractor_answers_for_no_song(tmp_path: Path) -> None:
+    spec = FeatureSpec.custom(f"{NAME}:faulty", options={"fault": "fork"}, window_s=0.25)
+    for n_windows in (4, 8):
+        write(tmp_path / f"{n_windows}.wav", np.ones((n_windows * 1000 + 1000, 1), np.float32), 8000)
+    found = [(song.error, np.shape(song.windows)) for song in features_of(tmp_path, spec)]
+    assert found == [(None, (4, 1, 1)), (None, (8, 1, 1))]
+
+
+def test_an_extractor_that_ends_its_process_is_refused_with_its_last_words() -> None:
+    with pytest.raises(SpecError, match="the extractor ended its process, exit code 3: no such device"):
+        try_features(FeatureSpec.custom(f"{NAME}:ends", window_s=0.5))
 
 
 def test_an_extractor_that_lies_is_found_out_before_a_store_is_made(tmp_path: Path) -> None:
@@ -255,7 +269,7 @@ def test_a_store_names_its_extractor_and_takes_no_other(
     with pytest.raises(SpecError, match="not run unasked"):
         extract(songs, tmp_path / "store", None, config)
     module.write_text(MODULE.format(added=1))
-    with pytest.raises(SpecError, match="another one here"):
+    with pytest.raises(ClusterError, match=r"cannot compute the features: .*another one here"):
         extract(songs, tmp_path / "store", spec, config)
     changed = FeatureSpec(**spec.to_dict() | {"extractor_sha256": "1" * 64})
     with pytest.raises(SpecMismatch, match="extractor_sha256"):

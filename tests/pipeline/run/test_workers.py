@@ -19,10 +19,11 @@ from songbag_pipeline import extract
 from songbag_pipeline.run import batch as batches, workers
 from songbag_pipeline.run.batch import Job
 from songbag_pipeline.run.config import ExtractConfig
-from songbag_store import SongStore
+from songbag_pipeline.songs.containment import Containment, modules_of
+from songbag_store import FeatureSpec, SongStore
 from songbag_store.cluster.cluster import connected
 from songbag_store.cluster.limits import Limits
-from songbag_store.errors import ClusterError
+from songbag_store.errors import ClusterError, UsageError
 from songbag_store.progress import Lines, Silent
 from songbag_store.writer import open_for_writing
 from tests.support.audio import chirp, write
@@ -93,6 +94,28 @@ def test_a_worker_that_does_not_see_the_files_is_named_before_any_work(
         pytest.raises(ClusterError, match=said),
     ):
         workers.check_workers(client, job)
+
+
+def test_a_worker_that_lacks_what_an_extractor_imports_is_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, helper = tmp_path / "own_helped.py", tmp_path / "own_helper.py"
+    module.write_text(
+        "import songbag, own_helper\n"
+        "@songbag.extractor(sample_rate_hz=8000, shape=(1, 1), version='1')\n"
+        "def ones(windows): return own_helper.ones(windows)\n"
+    )
+    helper.write_text("import numpy\ndef ones(windows): return numpy.ones((len(windows), 1, 1))\n")
+    with monkeypatch.context() as here:
+        here.syspath_prepend(tmp_path)
+        spec = FeatureSpec.custom("own_helped:ones", window_s=0.5)
+    store = open_for_writing(tmp_path / "store", spec)
+    for files, lack in (([module], "No module named 'own_helper'"), ([module, helper], None)):
+        contained = Containment().for_spec(spec, (), modules_of(list(map(str, files))))
+        found = workers.find_lack(Job(store.location, store.uuid, spec, "run", contained, tries_features=True))
+        assert found is None if lack is None else found is not None and lack in found[0]
+    with pytest.raises(UsageError, match=r"another file of the name 'own_helper\.py' is sent too"):
+        modules_of([str(helper), "elsewhere/own_helper.py"])
 
 
 @pytest.mark.fault(59)

@@ -104,9 +104,18 @@ def test_bounds_that_make_no_part_are_refused_with_their_line(
 
 
 @pytest.mark.fault(99)
-def test_texts_of_numbers_and_repeated_parts_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="'start_s' holds text instead of seconds"):
-        read_source(manifest(tmp_path, [{"path": "a", "start_s": "1.5"}], "parquet"))
+def test_bounds_as_texts_of_numbers_and_as_what_a_csv_takes_for_codes_are_seconds(tmp_path: Path) -> None:
+    path = manifest(tmp_path, [{"path": "a", "start_s": "1.5"}], "parquet")
+    assert bounds(path) == [("a#1.5-", 1.5, None)]
+    path.with_suffix(".csv").write_text("path,start_s,end_s\na,05.0,1E1\nb,00.5,2e+1\nc,,+3.\n")
+    assert bounds(path.with_suffix(".csv")) == [("a#5-10", 5.0, 10.0), ("b#0.5-20", 0.5, 20.0), ("c#0-3", None, 3.0)]
+    path.with_suffix(".csv").write_text("path,start_s\na,05.0\nb,1_000\n")
+    with pytest.raises(ManifestError, match="line 3: the column 'start_s' holds '1_000' instead of seconds"):
+        read_source(path.with_suffix(".csv"))
+
+
+@pytest.mark.fault(99)
+def test_repeated_parts_are_refused(tmp_path: Path) -> None:
     rows = [{"path": "a", "start_s": 1}, {"path": "b", "start_s": 1}, {"path": "a", "start_s": 1.0}]
     with pytest.raises(ManifestError, match="the song_id 'a#1-' stands twice, in lines 2 and 4"):
         read_source(manifest(tmp_path, rows, "csv"))

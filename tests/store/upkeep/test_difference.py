@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from songbag_store.errors import StoreNotFound
 from songbag_store.format.index import index_schema
 from songbag_store.upkeep.change import relabel, remove
 from songbag_store.upkeep.compact import compact
+from songbag_store.upkeep.comparable import comparable_texts
 from songbag_store.upkeep.difference import diff, diff_text
 from songbag_store.writer import commit_change, commit_parts
 from tests.support.command import songbag_here as songbag
@@ -34,7 +36,7 @@ def rows(changes: pa.Table) -> list[Row]:
     return [tuple(row.values()) for row in changes.to_pylist()]
 
 
-def relabelled(store: SongStore, tmp_path: Path, columns: dict[str, list[object]]) -> SongStore:
+def relabelled(store: SongStore, tmp_path: Path, columns: dict[str, object]) -> SongStore:
     pq.write_table(pa.table(columns), tmp_path / "labels.parquet")
     return relabel(store, tmp_path / "labels.parquet")[0]
 
@@ -53,6 +55,48 @@ def test_new_and_changed_labels_are_listed_by_column_with_both_values(store: Son
     assert diff_text(diff(after, 1, arrow=True), 1, 2) == (
         "From snapshot 1 to 2: 2 relabelled (genre 2, tags 2, an 'odd\" name 2)."
     )
+
+
+MANY = 2**53 + 2
+NOON = datetime(2026, 1, 1, 12)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (pa.array([MANY, 1]), pa.array([float(MANY), 1.0])),
+        (pa.array([0.1, 1.0], pa.float32()), pa.array([0.1, 1.0], pa.float64())),
+        (pa.array([Decimal("1.10"), Decimal("2.00")]), pa.array(["1.1", "2"])),
+        (pa.array([NOON, None], pa.timestamp("s")), pa.array([NOON, None], pa.timestamp("ns"))),
+        (pa.array([date(2026, 1, 1), None]), pa.array([datetime(2026, 1, 1), None], pa.timestamp("us"))),
+        (pa.array([timedelta(seconds=1), None], pa.duration("s")), pa.array([timedelta(seconds=1), None])),
+        (pa.array([[1], []]), pa.array([[1.0], []])),
+        (pa.array([{"a": 1, "b": "x"}] * 2), pa.array([{"c": None, "b": "x", "a": 1}] * 2)),
+    ],
+)
+def test_a_column_whose_type_alone_changed_is_no_change(
+    store: SongStore, tmp_path: Path, before: pa.Array, after: pa.Array
+) -> None:
+    for values in (before, after):
+        last = relabelled(store, tmp_path, {"song_id": ["a", "b"], "mark": values})
+    assert (last.snapshot, diff(last, 2, arrow=True).num_rows) == (3, 0)
+
+
+def test_times_in_a_zone_that_the_system_does_not_know_and_beyond_python_are_compared(
+    store: SongStore, tmp_path: Path
+) -> None:
+    """An index of an earlier version may have the zone; by `relabel` it becomes UTC."""
+    odd = pa.array([NOON, None], pa.timestamp("us", "Mars/Olympus"))
+    far = pa.array([[2**60], None], pa.list_(pa.int64())).cast(pa.list_(pa.timestamp("ms")))
+    after = relabelled(store, tmp_path, {"song_id": ["a", "b"], "at": odd, "far": far})
+    assert rows(diff(after, 1, arrow=True)) == [
+        ("relabelled", "a", "at", None, "2026-01-01 12:00:00Z"),
+        ("relabelled", "a", "far", None, '["<value out of range: 1152921504606846976>"]'),
+    ]
+    assert comparable_texts("at", pa.chunked_array([odd])).to_pylist() == ["2026-01-01 12:00:00Z", None]
+    nested = pa.chunked_array([pa.ListArray.from_arrays(pa.array([0, 2]), odd)])
+    assert comparable_texts("at", nested).to_pylist() == ['["2026-01-01 12:00:00.000000Z", null]']
+    assert comparable_texts("nan", pa.chunked_array([[[float("nan")], [None]]])).to_pylist() == ["[NaN]", "[null]"]
 
 
 def test_backwards_every_change_is_the_other_way_round(store: SongStore, tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import pytest
 
 from songbag_store import SongStore
 from songbag_store.errors import UsageError
+from songbag_store.format.index import SEGMENTS
 from songbag_store.progress import Lines
 from songbag_store.sql.query import asking
 from songbag_store.upkeep.change import relabel, remove
 from songbag_store.upkeep.difference import diff
+from songbag_store.upkeep.segments import read_segments
 from tests.support.command import songbag_here
 from tests.support.labelled import SPEC, songs_of_classes, write_store
 
@@ -70,7 +72,6 @@ def test_segments_become_a_column_and_a_table_of_windows(store: SongStore, tmp_p
         ("song_id start_s end_s label", [("a/00", -1, 1, "x")], "line 2: the column 'start_s' is negative"),
         ("song_id start end label", [("a/00", 0, 1, "x")], "'start' and 'end' look like .*, of which neither is read"),
         ("song_id begin_s end_s label", [("a/00", 0, 1, "x")], "'begin_s' and 'end_s' .* only 'end_s' is read"),
-        ("song_id start_s end_s label", [("a/00", 0, 1, 0.5)], "'label' holds double instead of text"),
         ("song_id start_s end_s label", [("a/00", 0, 1, "x"), ("z", 0, 1, "x")], "line 3: the store has no song 'z'"),
     ],
 )
@@ -163,3 +164,13 @@ def test_segments_that_begin_behind_the_end_of_their_song_are_noted(
     assert capsys.readouterr().err == told.removeprefix("note: ")
     rows = [("a/00", 0, 1, "x"), ("a/01", 1, 2, "x")]
     assert songbag_here("relabel", store.address, "--segments", table(tmp_path, rows)).stderr == ""
+
+
+def test_labels_of_a_csv_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "segments.csv"
+    path.write_text("song_id,start_s,end_s,label\na,0,1,1.50\na,1,2,12:00\na,2,3,2026-01-01\na,3,4,True\n")
+    (segments,) = read_segments(path).table[SEGMENTS].to_pylist()
+    assert [segment["label"] for segment in segments] == ["1.50", "12:00", "2026-01-01", "True"]
+    pd.read_csv(path).assign(label=0.5).to_parquet(tmp_path / "segments.parquet")
+    with pytest.raises(UsageError, match="'label' holds double instead of text"):
+        read_segments(tmp_path / "segments.parquet")
