@@ -161,6 +161,14 @@ def test_numbers_are_cut_into_groups_of_like_size(tmp_path: Path) -> None:
     assert np.bincount(own["of"]).tolist() == [2] * 7
 
 
+def test_dates_that_python_does_not_have_are_shown_as_texts(tmp_path: Path) -> None:
+    far = pa.scalar(2**30, pa.int32()).cast(pa.date32())
+    kinds = {"released": pa.date32(), "issues": pa.list_(pa.date32())}
+    further = [pa.field(name, kind) for name, kind in kinds.items()]
+    made = [one | {"released": far, "issues": [far]} for one in songs_of_classes({"a": 4})]
+    assert "1073741824" in text_of(of(tmp_path, made, further=further))
+
+
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
     yield from opened_browser(tmp_path / "profile")

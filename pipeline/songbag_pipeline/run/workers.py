@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,6 +69,11 @@ def find_lack(job: Job) -> tuple[str, str] | None:
     return None
 
 
+async def _look(job: Job) -> tuple[str, str] | None:
+    """Look in a thread for what this worker lacks: a model may load for minutes, and the worker has to be heard."""
+    return await asyncio.to_thread(find_lack, job)
+
+
 def _is_readable(song: str, job: Job) -> bool:
     try:
         if is_remote(song):
@@ -112,7 +118,7 @@ def check_workers(
 
 def _find_unfit(client: Any, job: Job, asked: list[str]) -> list[UnfitWorker]:
     """Ask workers what they lack."""
-    replies = client.run(find_lack, job, workers=asked, on_error="return") if asked else {}
+    replies = client.run(_look, job, workers=asked, on_error="return") if asked else {}
     unfit = []
     for worker, reply in replies.items():
         if isinstance(reply, OSError):

@@ -4,6 +4,7 @@ __all__ = [
     "change",
     "classes",
     "compact",
+    "comparable",
     "difference",
     "garbage",
     "notes",

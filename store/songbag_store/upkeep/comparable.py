@@ -49,6 +49,13 @@ def in_utc(kind: pa.DataType) -> pa.DataType:
     return pa.timestamp(kind.unit, "UTC") if pa.types.is_timestamp(kind) and kind.tz else kind
 
 
+def times_as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return a column with texts instead of dates and times: Python lacks some, such as those after the year 9999."""
+    for leaf in (in_utc, lambda kind: pa.string() if pa.types.is_temporal(kind) else kind):
+        column = column.cast(_with_leaves(column.type, leaf))
+    return column
+
+
 def _floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
     is_whole = pc.and_(pc.equal(pc.floor(column), column), pc.less(pc.abs(column), _BELOW))
     whole = pc.if_else(is_whole, column, 0).cast(pa.int64()).cast(pa.string())
@@ -56,9 +63,7 @@ def _floats(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _nested(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    # As texts, because Python lacks some times, such as those after the year 9999.
-    for leaf in (in_utc, lambda kind: pa.string() if pa.types.is_temporal(kind) else kind):
-        column = column.cast(_with_leaves(column.type, leaf))
+    column = times_as_texts(column)
     pieces = ([None if value is None else _json(value) for value in values_of(name, one)] for one in column.chunks)
     return pa.chunked_array([pa.array(own, pa.string()) for own in pieces], pa.string())
 

@@ -94,5 +94,13 @@ def test_units_are_the_songs_that_values_in_common_chain_together(data: st.DataO
     assert len({*zip(units.tolist(), unit_of, strict=True)}) == len(set(unit_of))
 
 
+def test_structures_group_songs_by_their_values() -> None:
+    """An artist with a name and a number: Arrow has no dictionary of such values."""
+    artists = [{"name": "x", "id": 1}, {"name": "x", "id": 2}, {"name": "x", "id": 1}, None]
+    songs = pa.table({"content_sha256": list("abcd"), "artist": artists, "artists": [[one] for one in artists]})
+    for column in ("artist", "artists"):
+        assert find_units(songs, [column]).tolist() == [0, 1, 0, 2]
+
+
 def _each(value: object) -> list[str | None]:
     return value if isinstance(value, list) else [value]  # type: ignore[list-item]

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from songbag_store.format.index import CONTENT
+from songbag_store.upkeep.comparable import comparable_texts
 from songbag_training.songs.columns import is_list, known_values
 from songbag_training.types import Ints
 
@@ -72,6 +73,9 @@ def keys_of(column: pa.ChunkedArray) -> tuple[Ints, Ints]:
     if is_list(values.type):
         rows = pc.list_parent_indices(values).to_numpy(zero_copy_only=False).astype(np.int64)
         values = pc.list_flatten(values)
+    if pa.types.is_nested(values.type):
+        # Arrow has no dictionaries of structures, such as an artist with name and number.
+        values = comparable_texts("", pa.chunked_array([values])).combine_chunks()
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, values)
     codes, known = known_values(values)
