@@ -71,7 +71,7 @@ class Open:
     def going_on(self, begun: object) -> Self:
         """Return these options with those of a training that was begun where one is open; what is open there is off."""
         own = {name: getattr(begun, name, None) or NONE[name] for name in NONE if getattr(self, name) is None}
-        return self._with(own) if begun is not None else self
+        return self._with(own) if own and begun is not None else self
 
     def _with(self, own: dict[str, Any]) -> Self:
         options: Any = self  # a dataclass, which this class cannot say
