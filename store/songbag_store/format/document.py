@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cache
 from types import UnionType
@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from songbag_store.format.declaration import Rule, at_least, declarations
 
 T = TypeVar("T")
+Check = Callable[[Any], object]
+"""Whether a JSON value may be that of a field."""
 
 
 LATER = {"later": True}
@@ -143,7 +145,7 @@ def read_fields(cls: type[T], document: Mapping[str, Any]) -> T:
     needed = {one.name for one in fields if one.default is one.default_factory is dataclasses.MISSING}
     if odd := (document.keys() - hints.keys()) | (needed - document.keys()):
         raise ValueError(f"fields unknown or missing: {', '.join(map(repr, sorted(odd)[:6]))}")
-    return cls(**{name: _read_field(name, value, hints[name]) for name, value in document.items()})
+    return cls(**{name: _read_field(name, value, *hints[name]) for name, value in document.items()})
 
 
 def write_fields(value: Any) -> bytes:
@@ -178,20 +180,27 @@ def reason(error: Exception) -> str:
 
 
 @cache
-def _hints(cls: type) -> dict[str, Any]:
-    """Return the types of a class's fields: to find them takes longer than to read a document."""
-    return get_type_hints(cls, include_extras=True)
+def _hints(cls: type) -> dict[str, tuple[Any, Check | None]]:
+    """Return the types of a class's fields and their checks: to find them takes longer than to read a document.
+
+    A field that is a class with ``from_dict`` has no check.
+    """
+    hints = get_type_hints(cls, include_extras=True)
+    reads_itself = {
+        name for name, hint in hints.items() if any(hasattr(o, "from_dict") for o in (hint, *get_args(hint)))
+    }
+    return {name: (hint, None if name in reads_itself else _check_of(hint)) for name, hint in hints.items()}
 
 
-def _read_field(name: str, value: Any, hint: Any) -> Any:
+def _read_field(name: str, value: Any, hint: Any, fits: Check | None) -> Any:
+    if fits is not None:
+        if not fits(value):
+            require(False, name, value, _words(hint))
+        return value
     classes = [one for one in get_args(hint) if hasattr(one, "from_dict")]
     if classes:
         fields = value if isinstance(value, dict) else {}
         hint = max(classes, key=lambda one: len(declarations(one).keys() & fields.keys()))
-    if not hasattr(hint, "from_dict"):
-        if not _fits(value, hint):
-            require(False, name, value, _words(hint))
-        return value
     require(isinstance(value, dict), name, value, "a JSON object")
     try:
         return hint.from_dict(value)
@@ -199,33 +208,35 @@ def _read_field(name: str, value: Any, hint: Any) -> Any:
         raise ValueError(f"the field {name!r}: {reason(error)}") from error
 
 
-def _fits(value: object, hint: Any) -> object:
-    """Return whether a JSON value and its members are of an annotated type."""
-    origin, inner = _parts(hint)
+def _check_of(hint: Any) -> Check:
+    """Return what tells whether a JSON value and its members are of an annotated type."""
+    origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return any(_fits(value, option) for option in inner)
+        options = [_check_of(one) for one in inner]
+        return lambda value: any(fits(value) for fits in options)
     if origin is Annotated:
-        return _fits(value, inner[0]) and all(rule.holds(value) for rule in inner[1:])
+        checks = [_check_of(inner[0]), *(rule.holds for rule in inner[1:])]
+        return lambda value: all(fits(value) for fits in checks)
     if origin is Literal:
-        return type(value) is str and value in inner
+        return lambda value: type(value) is str and value in inner
     if origin is list:
-        return isinstance(value, list) and all(_fits(one, inner[0]) for one in value)
+        item = _check_of(inner[0])
+        return lambda value: isinstance(value, list) and all(map(item, value))
     if origin is dict:
-        return isinstance(value, dict) and all(_fits(one, inner[1]) for one in value.values())
+        item = _check_of(inner[1])
+        return lambda value: isinstance(value, dict) and all(map(item, value.values()))
     if is_typeddict(hint):
-        fields = get_type_hints(hint, include_extras=True)
-        same = isinstance(value, dict) and value.keys() == fields.keys()
-        return same and all(_fits(value[name], own) for name, own in fields.items())  # type: ignore[index]
+        fields = {name: _check_of(own) for name, own in get_type_hints(hint, include_extras=True).items()}
+        return lambda value: (
+            isinstance(value, dict)
+            and value.keys() == fields.keys()
+            and all(fits(value[name]) for name, fits in fields.items())
+        )
     if hint is Any:
-        return True
+        return lambda value: True
     # By `isinstance`, True would be a number.
-    return type(value) in (int, float) if hint is float else type(value) is hint
-
-
-@cache
-def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Return the origin and the arguments of a type; `typing` takes long to find them."""
-    return get_origin(hint), get_args(hint)
+    kinds = (int, float) if hint is float else (hint,)
+    return lambda value: type(value) in kinds
 
 
 def _words(hint: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -261,8 +262,12 @@ def _filled(folder: Path, document: Any, again: Any, fill: Any) -> str:
         data = read_bounded(folder / METRICS, _LARGEST_BYTES)
         digest = hashlib.sha256(data).hexdigest()
         wanted = digests(document, METRICS)
+        if digest in wanted:
+            # What songbag wrote needs no strict reading, which takes half as long again.
+            fill(json.loads(data))
+            return ""
         # Perhaps an evaluation has written it since the document was read.
-        if wanted and digest not in wanted and digest not in digests(again(), METRICS):
+        if wanted and digest not in digests(again(), METRICS):
             return f"{METRICS} is not what was written"
         fill(parse_document(data))
     except FileNotFoundError:
