@@ -167,6 +167,8 @@ def test_dates_that_python_does_not_have_are_shown_as_texts(tmp_path: Path) -> N
     further = [pa.field(name, kind) for name, kind in kinds.items()]
     made = [one | {"released": far, "issues": [far]} for one in songs_of_classes({"a": 4})]
     assert "1073741824" in text_of(of(tmp_path, made, further=further))
+    lengths = pa.chunked_array([pa.array([1500, None], pa.int64()).cast(pa.duration("ms"))])
+    assert page_songs._texts(lengths) == ["1.5 s", ""]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from songbag_store.pages.pictures import song_picture
 from songbag_store.pages.sound import audio_address
 from songbag_store.store import SongStore
 from songbag_store.upkeep.classes import class_counts, class_of
-from songbag_store.upkeep.comparable import times_as_texts
+from songbag_store.upkeep.comparable import comparable_texts, times_as_texts
 
 MOST_ON_MAP = 3_000
 """Songs of the map; of a larger collection they are spread evenly over the index."""
@@ -174,6 +174,8 @@ def _first(names: Sequence[str], own: Collection[str]) -> int:
 
 def _texts(column: pa.ChunkedArray) -> list[str]:
     """Return values as short texts; an empty one for null."""
+    if pa.types.is_duration(column.type):
+        column = pc.binary_join_element_wise(comparable_texts("", column), "s", " ")
     column = times_as_texts(column)
     return [
         "" if one is None else _short(f"{one:.6g}" if isinstance(one, float) else one) for one in column.to_pylist()
